@@ -1,0 +1,55 @@
+//! The `kshot` command: learn to see from a handful of labels.
+
+use std::process::ExitCode;
+
+use clap::{Parser, Subcommand};
+
+mod data;
+mod eval;
+mod list;
+mod segment;
+mod weights;
+
+/// Keeps freed pages: large activations are allocated and freed for every picture.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+/// Learn to see from a handful of labels.
+#[derive(Parser)]
+#[command(name = "kshot", version, about, arg_required_else_help = true)]
+struct Cli {
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Subcommand)]
+enum Command {
+    Segment(segment::Arguments),
+    Eval(eval::Arguments),
+    Data(data::Arguments),
+    List(list::Arguments),
+    Weights(weights::Arguments),
+}
+
+/// Done.
+const DONE: u8 = 0;
+/// Wrong use: arguments, recipe or labels; nothing was done.
+const WRONG_USE: u8 = 2;
+
+fn main() -> ExitCode {
+    let cli = Cli::parse();
+    let result = match cli.command {
+        Command::Segment(arguments) => segment::run(&arguments),
+        Command::Eval(arguments) => eval::run(&arguments),
+        Command::Data(arguments) => data::run(&arguments),
+        Command::List(arguments) => list::run(&arguments),
+        Command::Weights(arguments) => weights::run(&arguments),
+    };
+    match result {
+        Ok(code) => ExitCode::from(code),
+        Err(error) => {
+            eprintln!("kshot: {error:#}");
+            ExitCode::from(WRONG_USE)
+        }
+    }
+}

@@ -1,0 +1,1 @@
+//! Reading pictures: any format, any depth, the right way up, under limits.

@@ -1,0 +1,6 @@
+//! Pictures, labels and data sets.
+
+pub mod image;
+pub mod labels;
+pub mod mask;
+pub mod support;
