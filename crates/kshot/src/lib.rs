@@ -5,6 +5,7 @@ pub mod encoder;
 pub mod error;
 pub mod method;
 pub mod metric;
+pub mod predict;
 pub mod report;
 pub mod train;
 pub mod weights;

@@ -57,6 +57,14 @@ impl Mask {
         counts
     }
 
+    /// This mask with left and right exchanged.
+    #[must_use]
+    pub fn mirrored(&self) -> Self {
+        let mut pixels = self.pixels.clone();
+        pixels.chunks_exact_mut(self.width.max(1)).for_each(<[u8]>::reverse);
+        Self { pixels, ..*self }
+    }
+
     /// This mask at another size, by nearest neighbour with pixel centres at half-integers.
     #[must_use]
     pub fn resized(&self, width: usize, height: usize) -> Self {

@@ -1,5 +1,6 @@
 //! Pictures, labels and data sets.
 
+pub mod components;
 pub mod image;
 pub mod labels;
 pub mod mask;

@@ -1,1 +1,8 @@
-//! method
+//! Methods: from features and a few labels to a label for every pixel.
+
+pub mod features;
+pub mod few_shot;
+pub mod kmeans;
+pub mod refine;
+pub mod score;
+pub mod tile;

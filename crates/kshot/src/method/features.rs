@@ -1,0 +1,252 @@
+//! Frozen features of a picture, tile by tile, on every stage of an encoder.
+
+use burn::prelude::*;
+use burn::tensor::TensorData;
+use fast_image_resize as fir;
+use image::RgbImage;
+use rayon::prelude::*;
+
+use super::score::{add_resized, taps};
+use super::tile::{CELL, GRAIN, Tile, plan};
+use crate::encoder::{Encode, Encoder, Normalization};
+use crate::error::{Error, Result};
+
+/// One stage of one tile.
+#[derive(Debug, Clone)]
+pub struct StageMap {
+    /// Number of channels.
+    pub channels: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// `[channels, height * width]`, on the CPU device.
+    pub values: Tensor<2>,
+}
+
+/// The features of one tile of a picture.
+#[derive(Debug, Clone)]
+pub struct TileFeatures {
+    /// The tile's place in the working picture.
+    pub tile: Tile,
+    /// One map per stage, finest first.
+    pub stages: Vec<StageMap>,
+}
+
+impl TileFeatures {
+    /// Rows and columns of the tile's grid of cells.
+    pub fn grid(&self) -> [usize; 2] {
+        [self.tile.height / CELL, self.tile.width / CELL]
+    }
+
+    /// The concatenated features at some cells of the grid, bilinearly: `[cells.len(), channels]`.
+    pub fn rows(&self, cells: &[usize]) -> Vec<f32> {
+        let [grid_height, grid_width] = self.grid();
+        let channels: usize = self.stages.iter().map(|stage| stage.channels).sum();
+        let mut rows = vec![0.0f32; cells.len() * channels];
+        let mut offset = 0;
+        for stage in &self.stages {
+            let values = cpu_values(stage.values.clone());
+            let down = taps(grid_height, stage.height, stage.height as f32 / grid_height as f32);
+            let across = taps(grid_width, stage.width, stage.width as f32 / grid_width as f32);
+            for (plane, values) in values.chunks_exact(stage.height * stage.width).enumerate() {
+                for (index, cell) in cells.iter().enumerate() {
+                    let (y, x) = (down[cell / grid_width], across[cell % grid_width]);
+                    let at = |row: usize| {
+                        let line = &values[row * stage.width..][..stage.width];
+                        line[x.low] + (line[x.high] - line[x.low]) * x.weight
+                    };
+                    let (low, high) = (at(y.low), at(y.high));
+                    rows[index * channels + offset + plane] = low + (high - low) * y.weight;
+                }
+            }
+            offset += stage.channels;
+        }
+        rows
+    }
+
+    /// A linear map of the concatenated features, on the grid of cells: `[outputs, cells]` from a
+    /// weight of `[outputs, channels]` and a bias of `[outputs]`. Applied to each stage at its own
+    /// resolution and upsampled afterwards: the same function, since both are linear, at a fraction
+    /// of the work.
+    pub fn linear(&self, weight: &[f32], bias: &[f32]) -> Vec<f32> {
+        let [height, width] = self.grid();
+        let outputs = bias.len();
+        let inputs = weight.len() / outputs;
+        let mut grid: Vec<f32> = Vec::with_capacity(outputs * height * width);
+        for bias in bias {
+            grid.resize(grid.len() + height * width, *bias);
+        }
+        let mut offset = 0;
+        for stage in &self.stages {
+            let columns: Vec<f32> = weight
+                .chunks_exact(inputs)
+                .flat_map(|row| &row[offset..offset + stage.channels])
+                .copied()
+                .collect();
+            offset += stage.channels;
+            let data = TensorData::new(columns, [outputs, stage.channels]);
+            let weight = Tensor::<2>::from_data(data, &stage.values.device());
+            let response = cpu_values(weight.matmul(stage.values.clone()));
+            grid.par_chunks_exact_mut(height * width)
+                .zip(response.par_chunks_exact(stage.height * stage.width))
+                .for_each(|(target, source)| {
+                    add_resized(source, [stage.height, stage.width], target, [height, width]);
+                });
+        }
+        grid
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.stages.iter().map(|stage| stage.channels * stage.height * stage.width * 4).sum()
+    }
+}
+
+/// The values of a tensor as they lie on the CPU.
+pub(crate) fn cpu_values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    let data = tensor.into_data();
+    match data.into_vec::<f32>() {
+        Ok(values) => values,
+        // Every tensor of this module is made as f32; a mismatch is a bug, not a user's mistake.
+        Err(error) => panic!("features are f32: {error:?}"),
+    }
+}
+
+/// A picture made ready for the encoder: resized to its working size and cut into tiles.
+#[derive(Debug, Clone)]
+pub struct Working {
+    /// The resized picture.
+    pub image: RgbImage,
+    /// `[height, width]` of the picture it was made from.
+    pub picture: [usize; 2],
+    /// Its tiles.
+    pub tiles: Vec<Tile>,
+}
+
+impl Working {
+    /// `[height, width]` of the working picture.
+    pub fn size(&self) -> [usize; 2] {
+        [self.image.height() as usize, self.image.width() as usize]
+    }
+}
+
+/// An encoder, frozen, with what it needs to see a picture.
+#[derive(Debug)]
+pub struct Extractor {
+    encoder: Encoder,
+    normalization: Normalization,
+    device: Device,
+    /// Largest tile, in working pixels a side.
+    side: usize,
+}
+
+/// Largest tile, in working pixels a side: bounds the memory of one forward pass.
+pub const TILE_SIDE: usize = 768;
+/// Working pixels that neighbouring tiles share.
+pub const TILE_OVERLAP: usize = 128;
+
+impl Extractor {
+    /// Wraps an encoder that is on `device`.
+    pub fn new(encoder: Encoder, normalization: Normalization, device: Device) -> Self {
+        Self { encoder, normalization, device, side: TILE_SIDE }
+    }
+
+    /// Channels of each stage, finest first.
+    pub fn channels(&self) -> Vec<usize> {
+        self.encoder.channels().to_vec()
+    }
+
+    /// Resizes a picture by `scale` (working pixels per pixel) and plans its tiles.
+    ///
+    /// # Errors
+    /// If the picture has no pixels.
+    pub fn prepare(&self, picture: &RgbImage, scale: f32) -> Result<Working> {
+        let (width, height) = picture.dimensions();
+        let at = |length: u32| ((length as f32 * scale).round() as u32).max(1);
+        let image = resize(picture, at(width), at(height))?;
+        let size = [image.height() as usize, image.width() as usize];
+        Ok(Working {
+            image,
+            picture: [height as usize, width as usize],
+            tiles: plan(size, self.side, TILE_OVERLAP),
+        })
+    }
+
+    /// The features of one tile.
+    pub fn features(&self, working: &Working, tile: Tile) -> TileFeatures {
+        let pixels = self.normalization.planes(&working.image, tile);
+        let data = TensorData::new(pixels, [1, 3, tile.height, tile.width]);
+        let maps = self.encoder.forward(Tensor::from_data(data, &self.device)).maps;
+        let cpu = Device::flex();
+        let stages = maps
+            .into_iter()
+            .map(|map| {
+                let [_, channels, height, width] = map.dims();
+                let values = map.reshape([channels, height * width]).to_device(&cpu);
+                StageMap { channels, height, width, values }
+            })
+            .collect();
+        TileFeatures { tile, stages }
+    }
+}
+
+impl Normalization {
+    /// A tile as the encoder wants it, `[3, tile.height, tile.width]`; beyond the picture its border
+    /// is repeated, which keeps false edges out of the features.
+    fn planes(&self, image: &RgbImage, tile: Tile) -> Vec<f32> {
+        let (width, height) = (image.width() as usize, image.height() as usize);
+        let table: Vec<[f32; 256]> = (0..3)
+            .map(|c| std::array::from_fn(|v| (v as f32 - self.mean[c]) / self.std[c]))
+            .collect();
+        let area = tile.height * tile.width;
+        let mut planes = vec![0.0f32; 3 * area];
+        let columns: Vec<usize> =
+            (tile.left..tile.left + tile.width).map(|x| x.min(width - 1) * 3).collect();
+        for y in 0..tile.height {
+            let source = (tile.top + y).min(height - 1);
+            let line = &image.as_raw()[source * width * 3..][..width * 3];
+            for (channel, table) in table.iter().enumerate() {
+                let out = &mut planes[channel * area + y * tile.width..][..tile.width];
+                for (out, &column) in out.iter_mut().zip(&columns) {
+                    *out = table[line[column + channel] as usize];
+                }
+            }
+        }
+        planes
+    }
+}
+
+/// Resizes by an area-aware bilinear filter (no aliasing when shrinking).
+///
+/// # Errors
+/// If a side is zero.
+pub fn resize(picture: &RgbImage, width: u32, height: u32) -> Result<RgbImage> {
+    if picture.dimensions() == (width, height) {
+        return Ok(picture.clone());
+    }
+    let wrong = |error: &dyn std::fmt::Display| {
+        Error::data(format!(
+            "could not resize a picture of {} x {} to {width} x {height}: {error}",
+            picture.width(),
+            picture.height()
+        ))
+    };
+    let source = fir::images::ImageRef::new(
+        picture.width(),
+        picture.height(),
+        picture.as_raw(),
+        fir::PixelType::U8x3,
+    )
+    .map_err(|error| wrong(&error))?;
+    let mut target = fir::images::Image::new(width, height, fir::PixelType::U8x3);
+    let options = fir::ResizeOptions::new()
+        .resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::Bilinear));
+    fir::Resizer::new()
+        .resize(&source, &mut target, &options)
+        .map_err(|error| wrong(&error))?;
+    RgbImage::from_raw(width, height, target.into_vec())
+        .ok_or_else(|| wrong(&"the resized buffer is too small"))
+}
+
+const _: () = assert!(TILE_SIDE.is_multiple_of(GRAIN) && GRAIN.is_multiple_of(CELL));

@@ -1,0 +1,292 @@
+//! From a support set to a predictor, and from a picture to a prediction: the one path that the
+//! command line, the recipes and the page share.
+
+pub mod crossval;
+pub mod familiarity;
+pub mod pipeline;
+
+use image::RgbImage;
+
+use crate::data::mask::Mask;
+use crate::data::support::Support;
+use crate::error::{Error, Result};
+use crate::method::features::{Extractor, Working};
+use crate::method::few_shot::{CellLabels, Head, Method, Shot};
+use crate::method::refine::{Labelling, Refinement, label};
+use crate::method::score::ScoreMap;
+use crate::method::tile::Blend;
+use crossval::{Folds, HeldOut, Outcome};
+use familiarity::Familiarity;
+
+/// What a predictor is made of besides the encoder.
+pub struct Options {
+    /// The methods to choose among; one is taken as it is.
+    pub methods: Vec<Box<dyn Method>>,
+    /// How coarse probabilities become pixels.
+    pub refinement: Refinement,
+    /// Working pixels per picture pixel; `None` looks at the size of the labelled objects.
+    pub scale: Option<f32>,
+    /// Seed of everything random.
+    pub seed: u64,
+}
+
+/// What was chosen on the support, and why.
+#[derive(Debug, Clone, serde::Serialize)]
+pub struct Choice {
+    /// The method taken.
+    pub method: String,
+    /// One sentence for a person.
+    pub reason: String,
+    /// Every method tried, best first.
+    pub outcomes: Vec<Outcome>,
+    /// How the held-out part was chosen.
+    pub held_out: HeldOut,
+    /// Temperature that calibrates the probabilities.
+    pub temperature: f32,
+    /// Working pixels per picture pixel.
+    pub scale: f32,
+}
+
+/// A fitted predictor.
+pub struct Predictor {
+    extractor: Extractor,
+    head: Box<dyn Head>,
+    classes: Vec<String>,
+    refinement: Refinement,
+    familiarity: Familiarity,
+    choice: Choice,
+}
+
+/// What a picture holds of one class.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ClassShare {
+    /// The class's index in the mask, from 1.
+    pub class: u8,
+    /// Pixels.
+    pub area: usize,
+    /// Share of the picture, 0 to 1.
+    pub fraction: f64,
+    /// Mean calibrated probability of its pixels, 0 to 1.
+    pub confidence: f64,
+}
+
+/// The labels of one picture, and how far to trust them.
+#[derive(Debug, Clone)]
+pub struct Prediction {
+    /// Label and confidence of each pixel.
+    pub labelling: Labelling,
+    /// The classes found.
+    pub classes: Vec<ClassShare>,
+    /// Expected share of pixels that are right, 0 to 1, lowered where the picture is unlike the support.
+    pub confidence: f64,
+    /// Whether the picture seems to hold none of the classes: its mask is then empty.
+    pub none_of_these: bool,
+    /// Whether it should be looked at by a person.
+    pub uncertain: bool,
+}
+
+/// Below this confidence a picture is flagged as uncertain.
+pub const UNCERTAIN: f64 = 0.75;
+
+/// Scales tried when the size of objects decides: smallest and largest.
+const SCALES: [f32; 2] = [1.0 / 16.0, 2.0];
+/// Working pixels that a typical labelled object should measure at least: three cells of the stage
+/// at stride 16, below which deep features no longer tell it from its surroundings.
+const OBJECT_SIDE: f32 = 48.0;
+/// Working pixels along the longer side that are enough for objects of that size.
+const LONG_SIDE: f32 = 512.0;
+
+impl Predictor {
+    /// Fits to a support set.
+    ///
+    /// # Errors
+    /// If the support is empty or holds no label, or if no method is given.
+    pub fn fit(extractor: Extractor, support: &Support, options: Options) -> Result<Self> {
+        if support.pictures.is_empty() {
+            return Err(Error::data(
+                "the support holds no labelled picture; label at least one (mask, polygons, \
+                 scribble or box)",
+            ));
+        }
+        let scale = options.scale.unwrap_or_else(|| scale_of(support));
+        let shots = support
+            .pictures
+            .iter()
+            .map(|picture| shot(&extractor, &picture.image, &picture.mask, scale))
+            .collect::<Result<Vec<_>>>()?;
+        let planes = support.classes.len() + 1;
+        let folds = Folds::new(&shots, options.seed);
+        let mut outcomes = Vec::with_capacity(options.methods.len());
+        for (index, method) in options.methods.iter().enumerate() {
+            outcomes.push((index, folds.judge(method.as_ref(), planes, options.seed)?));
+        }
+        outcomes.sort_by(|a, b| b.1.mean_iou.total_cmp(&a.1.mean_iou));
+        let Some((best, first)) = outcomes.first() else {
+            return Err(Error::config("no method was given to choose from"));
+        };
+        let temperature = first.temperature(planes);
+        let head = options.methods[*best].fit(
+            &shots.iter().collect::<Vec<_>>(),
+            planes,
+            options.seed,
+        )?;
+        let method = first.method.clone();
+        let outcomes: Vec<Outcome> = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
+        let choice = Choice {
+            reason: reason(&outcomes, folds.held_out, shots.len()),
+            method,
+            outcomes,
+            held_out: folds.held_out,
+            temperature,
+            scale,
+        };
+        let familiarity = Familiarity::fit(&shots, planes, options.seed);
+        Ok(Self {
+            extractor,
+            head,
+            classes: support.classes.clone(),
+            refinement: options.refinement,
+            familiarity,
+            choice,
+        })
+    }
+
+    /// The classes' names; class `i + 1` of a mask is the `i`-th.
+    pub fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    /// What was chosen on the support, and why.
+    pub fn choice(&self) -> &Choice {
+        &self.choice
+    }
+
+    /// Labels one picture.
+    ///
+    /// # Errors
+    /// If the picture has no pixels.
+    pub fn predict(&self, picture: &RgbImage) -> Result<Prediction> {
+        let working = self.extractor.prepare(picture, self.choice.scale)?;
+        let planes = self.classes.len() + 1;
+        let mut blend = Blend::new(planes, working.size(), working.picture);
+        let mut familiar = self.familiarity.query();
+        for &tile in &working.tiles {
+            let features = self.extractor.features(&working, tile);
+            let scores = self.head.scores(&features);
+            familiar.add(&features, &scores);
+            blend.add(tile, &scores);
+        }
+        let mut probabilities = blend.finish();
+        probabilities.softmax(self.choice.temperature);
+        Ok(self.judge(&probabilities, picture, &working, &familiar.strange_classes()))
+    }
+
+    fn judge(
+        &self,
+        probabilities: &ScoreMap,
+        picture: &RgbImage,
+        working: &Working,
+        strange: &[bool],
+    ) -> Prediction {
+        let mut labelling = label(probabilities, picture, self.refinement);
+        let planes = probabilities.planes;
+        let mut areas = vec![0usize; planes];
+        let mut sums = vec![0u64; planes];
+        for (class, confidence) in labelling.mask.pixels.iter().zip(&labelling.confidence) {
+            areas[usize::from(*class)] += 1;
+            sums[usize::from(*class)] += u64::from(*confidence);
+        }
+        let found = areas[1..].iter().any(|&area| area > 0);
+        let trusted = (1..planes).any(|plane| areas[plane] > 0 && !strange[plane]);
+        let none_of_these = !trusted;
+        let pixels = (working.picture[0] * working.picture[1]) as f64;
+        let mut confidence = sums.iter().sum::<u64>() as f64 / 255.0 / pixels;
+        if found && none_of_these {
+            labelling.mask.pixels.fill(crate::data::mask::BACKGROUND);
+            areas[1..].fill(0);
+        }
+        if strange.iter().zip(&areas).skip(1).any(|(&strange, &area)| strange && area > 0) || found && none_of_these {
+            confidence *= 0.5;
+        }
+        let classes = (1..planes)
+            .filter(|&plane| areas[plane] > 0)
+            .map(|plane| ClassShare {
+                class: plane as u8,
+                area: areas[plane],
+                fraction: areas[plane] as f64 / pixels,
+                confidence: sums[plane] as f64 / 255.0 / areas[plane] as f64,
+            })
+            .collect();
+        Prediction {
+            labelling,
+            classes,
+            confidence,
+            none_of_these,
+            uncertain: confidence < UNCERTAIN,
+        }
+    }
+}
+
+/// A labelled picture's features and labels, and its mirror image's: left and right rarely mean
+/// anything, and twice the views make a better head.
+///
+/// # Errors
+/// If the picture has no pixels.
+pub fn shot(extractor: &Extractor, image: &RgbImage, mask: &Mask, scale: f32) -> Result<Shot> {
+    let mut shot = Shot { tiles: Vec::new(), labels: Vec::new() };
+    let mirror = (image::imageops::flip_horizontal(image), mask.mirrored());
+    for (image, mask) in [(image, mask), (&mirror.0, &mirror.1)] {
+        let working = extractor.prepare(image, scale)?;
+        for &tile in &working.tiles {
+            shot.tiles.push(extractor.features(&working, tile));
+            shot.labels.push(CellLabels::new(mask, &working, tile));
+        }
+    }
+    Ok(shot)
+}
+
+/// The working scale that shows the labelled objects large enough: the square root of the median
+/// area of connected pieces decides.
+fn scale_of(support: &Support) -> f32 {
+    let mut sides: Vec<f32> = Vec::new();
+    let mut longest = 0;
+    for picture in &support.pictures {
+        longest = longest.max(picture.mask.width).max(picture.mask.height);
+        sides.extend(crate::data::components::areas(&picture.mask).iter().map(|a| (*a as f32).sqrt()));
+    }
+    // Weighted by area: specks of a noisy mask do not decide.
+    sides.sort_by(f32::total_cmp);
+    let total: f32 = sides.iter().map(|side| side * side).sum();
+    let mut sum = 0.0;
+    let typical = sides
+        .iter()
+        .find(|side| {
+            sum += *side * *side;
+            sum >= total / 2.0
+        })
+        .copied()
+        .unwrap_or(OBJECT_SIDE);
+    let by_object = OBJECT_SIDE / typical;
+    let by_picture = LONG_SIDE / longest.max(1) as f32;
+    by_object.max(by_picture.min(1.0)).clamp(SCALES[0], SCALES[1])
+}
+
+fn reason(outcomes: &[Outcome], held_out: HeldOut, pictures: usize) -> String {
+    let best = &outcomes[0];
+    let how = match held_out {
+        HeldOut::Pictures => format!("leaving out pictures of the {pictures} labelled ones"),
+        HeldOut::Blocks => "on held-out blocks of the only labelled picture (optimistic)".to_owned(),
+    };
+    let percent = |outcome: &Outcome| {
+        format!("{} {:.1} %", outcome.method, 100.0 * outcome.mean_iou)
+    };
+    match &outcomes[1..] {
+        [] => format!("{} was asked for; expected mean IoU {how}: {:.1} %", best.method, 100.0 * best.mean_iou),
+        others => format!(
+            "{} has the highest expected mean IoU, {how}: {} (others: {})",
+            best.method,
+            percent(best),
+            others.iter().map(percent).collect::<Vec<_>>().join(", ")
+        ),
+    }
+}
