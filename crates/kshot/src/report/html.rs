@@ -17,7 +17,7 @@ use super::run::Counts;
 use crate::error::Result;
 
 /// Pictures shown under "Label these next".
-const NEXT: usize = 8;
+const NEXT: usize = 10;
 /// Thumbnails inside the gallery, the least certain pictures'; the others are links. At 11 kB each
 /// (8 kB in base64) the page stays below 3 MB plus half a kilobyte per picture.
 const INLINE: usize = 200;
