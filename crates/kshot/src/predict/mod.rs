@@ -3,6 +3,7 @@
 
 pub mod crossval;
 pub mod familiarity;
+pub mod folder;
 pub mod pipeline;
 
 use image::RgbImage;
