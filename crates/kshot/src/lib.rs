@@ -1,11 +1,14 @@
 //! **kshot**: learn to see from a handful of labels.
 
 pub mod data;
+pub mod device;
 pub mod encoder;
 pub mod error;
 pub mod method;
 pub mod metric;
+pub mod nn;
 pub mod predict;
+pub mod registry;
 pub mod report;
 pub mod train;
 pub mod weights;

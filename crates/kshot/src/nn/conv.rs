@@ -1,0 +1,256 @@
+//! Convolution, with or without batch normalisation.
+//!
+//! Every convolution of the library passes through [`conv2d`], so that speed is won in one place.
+
+use burn::module::{Module, Param};
+use burn::nn::{BatchNorm, BatchNormConfig, Initializer};
+use burn::prelude::*;
+use burn::tensor::ops::ConvOptions;
+
+/// How an image is extended by zeros before the kernel slides over it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Padding {
+    /// That many rows and columns on every side, as PyTorch counts.
+    Each(usize),
+    /// As TensorFlow's `SAME`: the output measures `ceil(size / stride)` whatever the kernel; an odd
+    /// row or column goes to the bottom or the right.
+    Same,
+}
+
+impl Padding {
+    /// Rows (or columns) of zeros before and after an axis of the given size.
+    pub fn amounts(
+        self,
+        size: usize,
+        kernel: usize,
+        stride: usize,
+        dilation: usize,
+    ) -> (usize, usize) {
+        match self {
+            Self::Each(amount) => (amount, amount),
+            Self::Same => {
+                let covered = (size.div_ceil(stride) - 1) * stride + (kernel - 1) * dilation + 1;
+                let total = covered.saturating_sub(size);
+                (total / 2, total - total / 2)
+            }
+        }
+    }
+}
+
+/// Two-dimensional convolution: the only call of Burn's in this library.
+///
+/// # Shapes
+/// - `images`: `[batch, channels, height, width]`
+/// - `weight`: `[channels_out, channels / groups, kernel, kernel]`
+/// - `bias`: `[channels_out]`
+pub fn conv2d(
+    images: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    options: ConvOptions<2>,
+) -> Tensor<4> {
+    burn::tensor::module::conv2d(images, weight, bias, options)
+}
+
+/// What a [`Conv`] is made from.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct ConvConfig {
+    /// Channels of the input and of the output.
+    pub channels: [usize; 2],
+    /// Side of the square kernel.
+    pub kernel: usize,
+    /// Step of the kernel.
+    pub stride: usize,
+    /// Zeros around the image.
+    pub padding: Padding,
+    /// Distance between the kernel's elements.
+    pub dilation: usize,
+    /// Channels are split into that many groups which do not see each other.
+    pub groups: usize,
+}
+
+impl ConvConfig {
+    /// A dense convolution of stride 1 which keeps the size of the image (for an odd kernel).
+    pub fn new(channels: [usize; 2], kernel: usize) -> Self {
+        let padding = Padding::Each(kernel / 2);
+        Self { channels, kernel, stride: 1, padding, dilation: 1, groups: 1 }
+    }
+
+    /// Another stride.
+    #[must_use]
+    pub fn with_stride(mut self, stride: usize) -> Self {
+        self.stride = stride;
+        self
+    }
+
+    /// Another padding.
+    #[must_use]
+    pub fn with_padding(mut self, padding: Padding) -> Self {
+        self.padding = padding;
+        self
+    }
+
+    /// Another dilation, padded such that an odd kernel of stride 1 keeps the image's size.
+    #[must_use]
+    pub fn with_dilation(mut self, dilation: usize) -> Self {
+        self.dilation = dilation;
+        if let Padding::Each(_) = self.padding {
+            self.padding = Padding::Each(dilation * (self.kernel / 2));
+        }
+        self
+    }
+
+    /// One kernel per channel, none across.
+    #[must_use]
+    pub fn depthwise(mut self) -> Self {
+        self.groups = self.channels[0];
+        self
+    }
+
+    /// A convolution with random weights (Kaiming's normal law over the outputs, as torchvision
+    /// starts its ResNets); `bias` starts at zero.
+    pub fn init(&self, bias: bool, device: &Device) -> Conv {
+        let [channels_in, channels_out] = self.channels;
+        let area = self.kernel * self.kernel;
+        let initializer =
+            Initializer::KaimingNormal { gain: std::f64::consts::SQRT_2, fan_out_only: true };
+        let weight = initializer.init_with(
+            [channels_out, channels_in / self.groups, self.kernel, self.kernel],
+            Some(channels_in / self.groups * area),
+            Some(channels_out / self.groups * area),
+            device,
+        );
+        let bias = bias.then(|| Initializer::Zeros.init([channels_out], device));
+        Conv {
+            weight,
+            bias,
+            stride: self.stride,
+            padding: self.padding,
+            dilation: self.dilation,
+            groups: self.groups,
+        }
+    }
+}
+
+/// A two-dimensional convolution with square kernels.
+#[derive(Module, Debug)]
+pub struct Conv {
+    /// `[channels_out, channels_in / groups, kernel, kernel]`
+    pub weight: Param<Tensor<4>>,
+    /// `[channels_out]`
+    pub bias: Option<Param<Tensor<1>>>,
+    stride: usize,
+    #[module(skip)]
+    padding: Padding,
+    dilation: usize,
+    groups: usize,
+}
+
+impl Conv {
+    /// Slides the kernels over the images.
+    ///
+    /// # Shapes
+    /// `[batch, channels_in, height, width]` to `[batch, channels_out, height', width']`
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<4> {
+        let [_, _, height, width] = images.dims();
+        let [_, _, kernel, _] = self.weight.dims();
+        let amounts = |size| self.padding.amounts(size, kernel, self.stride, self.dilation);
+        let options = ConvOptions::new_with_padding(
+            [self.stride; 2],
+            [amounts(height), amounts(width)],
+            [self.dilation; 2],
+            self.groups,
+        );
+        conv2d(images, self.weight.val(), self.bias.as_ref().map(|bias| bias.val()), options)
+    }
+}
+
+/// A convolution followed by batch normalisation, which [`ConvNorm::fold`] merges into the kernels.
+#[derive(Module, Debug)]
+pub struct ConvNorm {
+    conv: Conv,
+    norm: Option<BatchNorm>,
+}
+
+impl ConvNorm {
+    /// Random kernels without bias, and normalisation with the given epsilon.
+    pub fn new(config: &ConvConfig, epsilon: f64, device: &Device) -> Self {
+        let norm = BatchNormConfig::new(config.channels[1]).with_epsilon(epsilon).init(device);
+        Self { conv: config.init(false, device), norm: Some(norm) }
+    }
+
+    /// Convolves, then normalises.
+    ///
+    /// # Shapes
+    /// `[batch, channels_in, height, width]` to `[batch, channels_out, height', width']`
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<4> {
+        let images = self.conv.forward(images);
+        match &self.norm {
+            Some(norm) => norm.forward(images),
+            None => images,
+        }
+    }
+
+    /// The same function for inference in one step: the running statistics become part of kernels
+    /// and bias. Folding twice changes nothing.
+    #[must_use]
+    pub fn fold(self) -> Self {
+        let Some(norm) = self.norm else { return self };
+        let variance = norm.running_var.value_sync();
+        let scale = norm.gamma.val().detach() / (variance + norm.epsilon).sqrt();
+        let shift = norm.beta.val().detach() - norm.running_mean.value_sync() * scale.clone();
+        let shift = match &self.conv.bias {
+            Some(bias) => shift + bias.val().detach() * scale.clone(),
+            None => shift,
+        };
+        let [channels] = scale.dims();
+        let weight = self.conv.weight.val().detach() * scale.reshape([channels, 1, 1, 1]);
+        let conv = Conv {
+            weight: Param::from_tensor(weight),
+            bias: Some(Param::from_tensor(shift)),
+            ..self.conv
+        };
+        Self { conv, norm: None }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn same_padding_follows_tensorflow() {
+        assert_eq!(Padding::Same.amounts(224, 3, 2, 1), (0, 1));
+        assert_eq!(Padding::Same.amounts(225, 3, 2, 1), (1, 1));
+        assert_eq!(Padding::Same.amounts(56, 5, 2, 1), (1, 2));
+        assert_eq!(Padding::Same.amounts(7, 5, 1, 1), (2, 2));
+        assert_eq!(Padding::Same.amounts(3, 1, 2, 1), (0, 0));
+    }
+
+    #[test]
+    fn folding_keeps_the_function() {
+        let device = Device::flex();
+        device.seed(3);
+        let config = ConvConfig::new([4, 6], 3).with_stride(2).with_padding(Padding::Same);
+        let mut layer = ConvNorm::new(&config, 1e-3, &device);
+        if let Some(norm) = layer.norm.as_mut() {
+            norm.gamma = Param::from_data([0.5, 1.0, 1.5, -2.0, 0.1, 3.0], &device);
+            norm.beta = Param::from_data([0.1, -0.2, 0.3, 0.0, 1.0, 2.0], &device);
+            norm.running_mean = burn::module::RunningState::new(Tensor::from_data(
+                [0.3, -0.1, 0.0, 0.2, 0.5, -1.0],
+                &device,
+            ));
+            norm.running_var = burn::module::RunningState::new(Tensor::from_data(
+                [0.5, 1.5, 2.0, 0.1, 1.0, 0.7],
+                &device,
+            ));
+        }
+        let images =
+            Tensor::<4>::random([2, 4, 9, 7], burn::tensor::Distribution::Default, &device);
+        let expected = layer.forward(images.clone());
+        assert_eq!(expected.dims(), [2, 6, 5, 4]);
+        let folded = layer.fold().forward(images);
+        let difference: f32 = (expected - folded).abs().max().into_scalar();
+        assert!(difference < 1e-5, "folded differs by {difference}");
+    }
+}

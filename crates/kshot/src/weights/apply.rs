@@ -1,0 +1,142 @@
+//! Puts the tensors of a file into a network, whole or not at all.
+
+use std::collections::BTreeMap;
+
+use burn::module::{Module, ModuleMapper, Param};
+use burn::prelude::*;
+use burn::tensor::{DType, TensorData};
+
+use super::keys::Renamed;
+use super::state::State;
+use crate::encoder::{Encoder, EncoderConfig};
+use crate::error::{Error, Result};
+
+/// At most that many names are shown in a message.
+const SHOWN: usize = 10;
+
+/// The encoder with the tensors of a file.
+///
+/// # Errors
+/// When a tensor is missing, does not belong to the network, or has another shape.
+pub fn into_encoder(config: &EncoderConfig, state: &State, device: &Device) -> Result<Encoder> {
+    let mut filler = Filler::new(state, |name| config.rename(name));
+    let encoder = config.init(device).map_network(&mut filler);
+    // A classifier's head of the file is of no use to an encoder.
+    filler.given.retain(|ours, _| !ours.starts_with("head."));
+    filler.finish(config.name(), state)?;
+    Ok(encoder)
+}
+
+/// Fills any network by a renaming of the file's tensors.
+///
+/// # Errors
+/// When a tensor is missing, does not belong to the network, or has another shape.
+pub fn into_module<M: Module>(
+    module: M,
+    what: &str,
+    state: &State,
+    rename: impl Fn(&str) -> Renamed,
+) -> Result<M> {
+    let mut filler = Filler::new(state, rename);
+    let module = module.map(&mut filler);
+    filler.finish(what, state)?;
+    Ok(module)
+}
+
+/// Visits the network's tensors by path and fills them.
+struct Filler {
+    path: Vec<String>,
+    /// By our name: the file's name and the data. What is left at the end was not used.
+    given: BTreeMap<String, (String, TensorData)>,
+    unknown: Vec<String>,
+    missing: Vec<String>,
+    misshapen: Vec<String>,
+}
+
+impl Filler {
+    fn new(state: &State, rename: impl Fn(&str) -> Renamed) -> Self {
+        let mut given = BTreeMap::new();
+        let mut unknown = Vec::new();
+        for (name, data) in &state.tensors {
+            match rename(name) {
+                Renamed::Ours(ours) => {
+                    given.insert(ours, (name.clone(), data.clone()));
+                }
+                Renamed::Spare => {}
+                Renamed::Unknown => unknown.push(name.clone()),
+            }
+        }
+        Self { path: Vec::new(), given, unknown, missing: Vec::new(), misshapen: Vec::new() }
+    }
+
+    fn finish(mut self, what: &str, state: &State) -> Result<()> {
+        self.unknown.extend(self.given.into_values().map(|(name, _)| name));
+        self.unknown.sort();
+        let mut faults = Vec::new();
+        for (names, fault) in [
+            (&self.missing, "lacks"),
+            (&self.unknown, "has, unused,"),
+            (&self.misshapen, "has of another shape"),
+        ] {
+            if !names.is_empty() {
+                faults.push(format!("{fault} {}", listed(names)));
+            }
+        }
+        if faults.is_empty() {
+            return Ok(());
+        }
+        Err(Error::weights(format!(
+            "the file does not fit {what}: it {}. Give the file of this very network, or name \
+             another encoder (`kshot weights info FILE` says which fits)",
+            faults.join("; it ")
+        ))
+        .in_file(&state.path))
+    }
+}
+
+/// The first names and how many there are.
+fn listed(names: &[String]) -> String {
+    let shown: Vec<String> = names.iter().take(SHOWN).map(|name| format!("`{name}`")).collect();
+    let more = names.len().saturating_sub(SHOWN);
+    let rest = if more > 0 { format!(" and {more} more") } else { String::new() };
+    let plural = if names.len() == 1 { "" } else { "s" };
+    format!("{} tensor{plural}: {}{rest}", names.len(), shown.join(", "))
+}
+
+impl ModuleMapper for Filler {
+    fn enter_module(&mut self, name: &str, _container: &str) {
+        self.path.push(name.to_owned());
+    }
+
+    fn exit_module(&mut self, _name: &str, _container: &str) {
+        self.path.pop();
+    }
+
+    fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
+        let path = self.path.join(".");
+        let Some((name, data)) = self.given.remove(&path) else {
+            self.missing.push(path);
+            return param;
+        };
+        let wanted = param.lazy_shape();
+        // A linear layer's [out, in] is a convolution's [out, in, 1, 1].
+        let trimmed = |shape: &[usize]| {
+            let ones = shape.iter().rev().take_while(|size| **size == 1).count();
+            shape[..shape.len() - ones].to_vec()
+        };
+        if trimmed(data.shape()) != trimmed(&wanted) {
+            self.misshapen.push(format!(
+                "{name} ({:?}, wanted {:?})",
+                data.shape().to_vec(),
+                wanted.to_vec()
+            ));
+            return param;
+        }
+        let device = param.lazy_device();
+        let data = data.convert_dtype(DType::F32);
+        let data = TensorData::from_bytes(data.into_parts().0, wanted, DType::F32);
+        let tensor = Tensor::from_data(data, &device);
+        let id = param.id;
+        param.transform_for_load(tensor, id)
+    }
+}

@@ -1,0 +1,25 @@
+//! Names of tensors in published files, and ours.
+
+pub mod efficientnet_lite;
+
+/// What becomes of a tensor of a published file.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Renamed {
+    /// It is this tensor of ours, if the network has it.
+    Ours(String),
+    /// It is known and may stay unused: a classifier's head, a counter.
+    Spare,
+    /// It does not belong to this network.
+    Unknown,
+}
+
+/// Ours for batch normalisation's `weight`, `bias`, `running_mean`, `running_var`.
+pub(crate) fn norm_field(foreign: &str) -> Option<&'static str> {
+    Some(match foreign {
+        "weight" => "gamma",
+        "bias" => "beta",
+        "running_mean" => "running_mean",
+        "running_var" => "running_var",
+        _ => return None,
+    })
+}
