@@ -33,6 +33,8 @@ enum Command {
 
 /// Done.
 const DONE: u8 = 0;
+/// Some pictures failed; all others are written.
+const SOME_FAILED: u8 = 3;
 /// Wrong use: arguments, recipe or labels; nothing was done.
 const WRONG_USE: u8 = 2;
 
@@ -52,4 +54,16 @@ fn main() -> ExitCode {
             ExitCode::from(WRONG_USE)
         }
     }
+}
+
+/// Cores of this machine.
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, usize::from)
+}
+
+/// Holds all parallel work to this many threads.
+fn set_threads(threads: usize) -> anyhow::Result<()> {
+    anyhow::ensure!(threads > 0, "--threads must be at least 1");
+    kshot::device::set_threads(threads)?;
+    Ok(())
 }

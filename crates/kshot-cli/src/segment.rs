@@ -1,14 +1,419 @@
 //! `kshot segment`.
 
-use clap::Args;
+use std::path::{Path, PathBuf};
+use std::time::Instant;
 
-use crate::DONE;
+use anyhow::{Context, bail};
+use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use kshot::data::support::Support;
+use kshot::encoder::EncoderConfig;
+use kshot::method::features::Extractor;
+use kshot::method::few_shot;
+use kshot::method::refine::Refinement;
+use kshot::predict::folder::{self, Event, Outcome};
+use kshot::predict::{Options, Predictor};
+use kshot::report::html::{self, Candidate, ReportData, SupportShown};
+use kshot::report::journal::Journal;
+use kshot::report::overlay::{self, OverlayStyle};
+use kshot::report::palette::Palette;
+use kshot::report::run::{self, RunFile, SupportFile};
+use kshot::{device, weights};
+use serde_json::json;
+
+use crate::{DONE, SOME_FAILED};
 
 /// Segments a folder of pictures from a few labelled ones.
+///
+/// The support folder holds images/ and, by the same names, masks/ (index PNG), scribbles/ (index
+/// PNG, 255 = unlabelled), LabelMe JSON beside the pictures, or boxes.csv; classes.txt names the
+/// classes, one a line.
+///
+/// Leaves in --out: masks/ (index PNG), overlays/ (to look at), report.html, labels.csv, coco.json
+/// and run.toml. Run again, it skips the pictures that are finished.
 #[derive(Args)]
-pub struct Arguments {}
+#[command(after_help = "Examples:
+  kshot segment --support examples/coins/support --query examples/coins/query --out out/
+  kshot segment --support labelled/ --query photos/ --out out/ --method probe --json
+
+Exit status: 0 all done, 2 wrong use, 3 some pictures failed (all others are written).")]
+pub struct Arguments {
+    /// Folder of labelled pictures.
+    #[arg(long, value_name = "DIR")]
+    support: PathBuf,
+    /// Folder of pictures to segment (subfolders too), or one picture.
+    #[arg(long, value_name = "DIR")]
+    query: PathBuf,
+    /// Where the results go.
+    #[arg(long, value_name = "DIR")]
+    out: PathBuf,
+    /// auto, prototype, probe or forest; auto tries all on the labelled pictures.
+    #[arg(long, default_value = few_shot::AUTO)]
+    method: String,
+    /// The network whose features are used (`kshot list encoders`).
+    #[arg(long, default_value = weights::EMBEDDED)]
+    encoder: String,
+    /// Weights of the network: a .safetensors or .pth file; the built-in ones by default.
+    #[arg(long, value_name = "FILE")]
+    weights: Option<PathBuf>,
+    /// Working pixels per picture pixel; by default the size of the labelled objects decides.
+    #[arg(long, value_name = "FACTOR")]
+    scale: Option<f32>,
+    /// Plain upsampling instead of following the picture's edges.
+    #[arg(long)]
+    no_refine: bool,
+    /// flex (CPU), cuda:0, vulkan, ...: what this build holds.
+    #[arg(long, default_value = "flex")]
+    device: String,
+    /// Threads; all cores by default.
+    #[arg(long)]
+    threads: Option<usize>,
+    /// Seed of everything random.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// Segment finished pictures again.
+    #[arg(long)]
+    force: bool,
+    /// One JSON object a line on standard output, for programs.
+    #[arg(long)]
+    json: bool,
+    /// Only errors.
+    #[arg(long, short)]
+    quiet: bool,
+}
+
+/// Window and flatness of the refinement.
+const GUIDED: Refinement = Refinement::Guided { radius: 2, epsilon: 1e-3 };
 
 /// Runs the command; the exit status is returned.
-pub fn run(_arguments: &Arguments) -> anyhow::Result<u8> {
-    Ok(DONE)
+pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    let started = (run::now(), Instant::now());
+    if let Some(threads) = arguments.threads {
+        crate::set_threads(threads)?;
+    }
+    if arguments.scale.is_some_and(|scale| !(scale > 0.0 && scale <= 4.0)) {
+        bail!("--scale must be above 0 and at most 4, such as 0.5");
+    }
+    let talk = Talk::new(arguments);
+    let items = folder::items(&arguments.query)?;
+    let support = Support::load(&arguments.support)?;
+    for warning in &support.warnings {
+        talk.say(json!({"event": "warning", "message": warning}), &format!("warning: {warning}"));
+    }
+    let settings = Settings::new(arguments, &support)?;
+    let mut journal = Journal::open(&arguments.out)?;
+    let total = items.len();
+    let names: std::collections::HashSet<String> =
+        items.iter().map(|item| item.name.clone()).collect();
+    let (items, skipped) = if arguments.force {
+        (items, 0)
+    } else {
+        folder::split_finished(items, &journal, &settings.fingerprint)
+    };
+    talk.say(
+        json!({"event": "start", "pictures": total, "skipped": skipped, "labelled": support.pictures.len(),
+            "classes": support.classes}),
+        &format!(
+            "{} labelled pictures of {} ({}); {total} pictures to segment, {skipped} already finished",
+            support.pictures.len(),
+            count(support.classes.len(), "class", "classes"),
+            support.classes.join(", "),
+        ),
+    );
+    if items.is_empty() && arguments.out.join("report.html").is_file() {
+        talk.say(
+            json!({"event": "done", "done": 0, "skipped": skipped, "failed": 0}),
+            "nothing to do; --force does it again",
+        );
+        return Ok(DONE);
+    }
+    let predictor = settings.fit(arguments, &support)?;
+    let choice = predictor.choice();
+    talk.say(
+        json!({"event": "fitted", "choice": choice, "seconds": started.1.elapsed().as_secs_f64()}),
+        &format!("{} ({:.1} s)", choice.reason, started.1.elapsed().as_secs_f64()),
+    );
+    let bar = talk.bar(items.len());
+    let outcome =
+        folder::segment(&predictor, items, &mut journal, &settings.fingerprint, |event| {
+            talk.event(&bar, &event)
+        })?;
+    bar.finish_and_clear();
+    journal.retain(|name, finished| names.contains(name) && finished.run == settings.fingerprint);
+    let mut counts = outcome.counts;
+    (counts.pictures, counts.skipped) = (total, skipped);
+    let outcome = Outcome { counts, ..outcome };
+    folder::tables(&journal, predictor.classes())?;
+    settings
+        .run_file(arguments, &support, &predictor, &outcome, &started)?
+        .write(&arguments.out)?;
+    let report =
+        html::write(&journal, &report(arguments, &support, &predictor, &outcome, &started)?)?;
+    talk.say(
+        json!({"event": "done", "done": counts.done, "skipped": skipped, "failed": counts.failed,
+            "seconds": started.1.elapsed().as_secs_f64(), "report": report}),
+        &format!(
+            "{} done, {skipped} skipped, {} failed in {:.1} s; look at {}",
+            counts.done,
+            counts.failed,
+            started.1.elapsed().as_secs_f64(),
+            report.display()
+        ),
+    );
+    for failed in &outcome.failed {
+        eprintln!("failed: {}: {}", failed.name, failed.error);
+    }
+    Ok(if outcome.failed.is_empty() { DONE } else { SOME_FAILED })
+}
+
+fn count(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// How the command speaks: JSON lines, plain lines, or a bar on a terminal.
+struct Talk {
+    json: bool,
+    quiet: bool,
+}
+
+impl Talk {
+    fn new(arguments: &Arguments) -> Self {
+        Self { json: arguments.json, quiet: arguments.quiet }
+    }
+
+    fn say(&self, json: serde_json::Value, text: &str) {
+        if self.json {
+            println!("{json}");
+        } else if !self.quiet {
+            eprintln!("{text}");
+        }
+    }
+
+    fn bar(&self, pictures: usize) -> ProgressBar {
+        if self.json || self.quiet {
+            return ProgressBar::hidden();
+        }
+        let bar = ProgressBar::new(pictures as u64);
+        if let Ok(style) = ProgressStyle::with_template(
+            "{bar:30} {pos}/{len} pictures, {per_sec}, {eta} left, {wide_msg}",
+        ) {
+            bar.set_style(style);
+        }
+        bar
+    }
+
+    fn event(&self, bar: &ProgressBar, event: &Event<'_>) {
+        bar.inc(1);
+        match event {
+            Event::Done(record) => {
+                bar.set_message(record.name.clone());
+                if self.json {
+                    println!(
+                        "{}",
+                        json!({"event": "picture", "file": record.path, "mask": record.mask,
+                            "confidence": record.confidence, "flags": record.flags, "seconds": record.seconds})
+                    );
+                } else if !self.quiet && bar.is_hidden() {
+                    let flags = record.flags.join(", ");
+                    eprintln!(
+                        "{}: confidence {:.2} {flags} ({:.2} s)",
+                        record.path, record.confidence, record.seconds
+                    );
+                }
+            }
+            Event::Failed(failed) => {
+                if self.json {
+                    println!(
+                        "{}",
+                        json!({"event": "failed", "file": failed.name, "error": failed.error})
+                    );
+                }
+            }
+        }
+    }
+}
+
+/// What the result depends on.
+struct Settings {
+    encoder: EncoderConfig,
+    weights_sha256: String,
+    support: Vec<SupportFile>,
+    fingerprint: String,
+}
+
+impl Settings {
+    fn new(arguments: &Arguments, support: &Support) -> anyhow::Result<Self> {
+        let encoder: EncoderConfig = arguments.encoder.parse()?;
+        let weights_sha256 = match &arguments.weights {
+            Some(file) => folder::sha256(file)?,
+            None if encoder.name() == weights::EMBEDDED => embedded_sha256()?,
+            None => bail!(
+                "only {} has built-in weights; give --weights FILE for {}",
+                weights::EMBEDDED,
+                encoder.name()
+            ),
+        };
+        let mut files = Vec::with_capacity(support.pictures.len());
+        for picture in &support.pictures {
+            files.push(SupportFile {
+                image: picture.path.display().to_string(),
+                image_sha256: folder::sha256(&picture.path)?,
+                labels: picture.labels.display().to_string(),
+                labels_sha256: folder::sha256(&picture.labels)?,
+            });
+        }
+        let hashes: Vec<_> =
+            files.iter().map(|file| (&file.image_sha256, &file.labels_sha256)).collect();
+        let fingerprint = json!([
+            env!("CARGO_PKG_VERSION"),
+            encoder.name(),
+            weights_sha256,
+            hashes,
+            support.classes,
+            arguments.method,
+            arguments.scale,
+            arguments.no_refine,
+            arguments.seed
+        ]);
+        let fingerprint = folder::digest(fingerprint.to_string().as_bytes());
+        Ok(Self { encoder, weights_sha256, support: files, fingerprint })
+    }
+
+    fn fit(&self, arguments: &Arguments, support: &Support) -> anyhow::Result<Predictor> {
+        let device = device::parse(&arguments.device)?;
+        let encoder = match &arguments.weights {
+            Some(file) => weights::load(&self.encoder, file, &device)?,
+            None => embedded(&device)?,
+        };
+        let extractor = Extractor::new(encoder.optimize(), self.encoder.normalization(), device);
+        let options = Options {
+            methods: few_shot::by_name(&arguments.method)?,
+            refinement: if arguments.no_refine { Refinement::None } else { GUIDED },
+            scale: arguments.scale,
+            seed: arguments.seed,
+        };
+        Ok(Predictor::fit(extractor, support, options)?)
+    }
+
+    fn run_file(
+        &self,
+        arguments: &Arguments,
+        support: &Support,
+        predictor: &Predictor,
+        outcome: &Outcome,
+        started: &(String, Instant),
+    ) -> anyhow::Result<RunFile> {
+        let options = json!({
+            "method": arguments.method, "scale": predictor.choice().scale,
+            "refinement": if arguments.no_refine { "none" } else { "guided" },
+            "temperature": predictor.choice().temperature,
+        });
+        Ok(RunFile {
+            kshot: env!("CARGO_PKG_VERSION").to_owned(),
+            command: std::env::args().collect(),
+            started: started.0.clone(),
+            seconds: started.1.elapsed().as_secs_f64(),
+            seed: arguments.seed,
+            device: arguments.device.clone(),
+            threads: arguments.threads.unwrap_or_else(crate::cores),
+            encoder: self.encoder.name().to_owned(),
+            weights_sha256: self.weights_sha256.clone(),
+            method: predictor.choice().method.clone(),
+            classes: support.classes.clone(),
+            query: arguments.query.display().to_string(),
+            counts: outcome.counts,
+            options: serde_json::from_value(options).context("the options as a table")?,
+            support: self.support.clone(),
+        })
+    }
+}
+
+#[cfg(feature = "embedded-weights")]
+fn embedded(device: &kshot::device::Device) -> kshot::Result<kshot::encoder::Encoder> {
+    weights::embedded(device)
+}
+
+#[cfg(feature = "embedded-weights")]
+fn embedded_sha256() -> anyhow::Result<String> {
+    Ok(folder::digest(weights::embedded_bytes()))
+}
+
+#[cfg(not(feature = "embedded-weights"))]
+fn embedded(_: &kshot::device::Device) -> kshot::Result<kshot::encoder::Encoder> {
+    Err(kshot::Error::config(NO_WEIGHTS))
+}
+
+#[cfg(not(feature = "embedded-weights"))]
+fn embedded_sha256() -> anyhow::Result<String> {
+    bail!(NO_WEIGHTS)
+}
+
+#[cfg(not(feature = "embedded-weights"))]
+const NO_WEIGHTS: &str =
+    "this build has no built-in weights (feature `embedded-weights`); give --weights FILE";
+
+fn report(
+    arguments: &Arguments,
+    support: &Support,
+    predictor: &Predictor,
+    outcome: &Outcome,
+    started: &(String, Instant),
+) -> anyhow::Result<ReportData> {
+    let palette = Palette::distinct();
+    let mut shown = Vec::with_capacity(support.pictures.len());
+    for picture in &support.pictures {
+        let drawn =
+            overlay::draw(&picture.image, &picture.mask, None, &palette, &OverlayStyle::default())?;
+        let counts = picture.mask.counts();
+        let labelled: usize = counts[..=support.classes.len()].iter().sum();
+        let percent = 100.0 * labelled as f64 / picture.mask.pixels.len() as f64;
+        shown.push(SupportShown {
+            name: file_name(&picture.path),
+            how: format!("{}, {percent:.0} % of the pixels labelled", picture.kind),
+            classes: (1..=support.classes.len() as u8)
+                .filter(|&class| counts[usize::from(class)] > 0)
+                .collect(),
+            thumbnail: overlay::thumbnail(&drawn, folder::THUMBNAIL.0, folder::THUMBNAIL.1)?,
+        });
+    }
+    let choice = predictor.choice();
+    let candidates = choice
+        .outcomes
+        .iter()
+        .map(|outcome| Candidate {
+            name: outcome.method.clone(),
+            chosen: outcome.method == choice.method,
+            mean_iou: Some(outcome.mean_iou as f32),
+            class_iou: outcome.iou[1..].iter().map(|iou| iou.map(|iou| iou as f32)).collect(),
+            seconds: Some(outcome.fit_seconds),
+        })
+        .collect();
+    Ok(ReportData {
+        title: format!(
+            "{}: {} from {} labelled",
+            file_name(&arguments.query),
+            count(outcome.counts.pictures, "picture", "pictures"),
+            support.pictures.len()
+        ),
+        command: std::env::args().collect::<Vec<_>>().join(" "),
+        started: started.0.clone(),
+        seconds: started.1.elapsed().as_secs_f64(),
+        counts: outcome.counts,
+        classes: support.classes.clone(),
+        palette,
+        support: shown,
+        method: choice.method.clone(),
+        why: choice.reason.clone(),
+        candidates,
+        notes: vec![format!(
+            "Pictures are looked at {:.2} times their size; probabilities are divided by a \
+             temperature of {:.2}, which fits the held-out labels best.",
+            choice.scale, choice.temperature
+        )],
+        failed: outcome.failed.clone(),
+    })
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
 }

@@ -1,6 +1,6 @@
 //! Compute devices by name: `flex`, `cuda:1`, `vulkan`, ...
 
-use burn::prelude::Device;
+pub use burn::prelude::Device;
 
 use crate::error::{Error, ErrorKind, Result};
 
@@ -18,6 +18,18 @@ const KINDS: &[(&str, Option<&str>, bool, &str)] = &[
 /// Names of the devices compiled into this binary, `flex` first.
 pub fn compiled() -> Vec<&'static str> {
     KINDS.iter().filter(|kind| kind.2).map(|kind| kind.0).collect()
+}
+
+/// Holds all parallel work on the processor to this many threads. Takes effect once, before the
+/// first parallel work.
+///
+/// # Errors
+/// [`ErrorKind::Device`] when parallel work has begun already.
+pub fn set_threads(threads: usize) -> Result<()> {
+    rayon::ThreadPoolBuilder::new()
+        .num_threads(threads)
+        .build_global()
+        .map_err(|source| error(format!("the number of threads cannot be set any more: {source}")))
 }
 
 /// The device of that name: `flex` (or `cpu`), or `cuda`, `wgpu`, `vulkan`, `metal`, `rocm`, each

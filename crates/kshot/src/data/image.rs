@@ -25,8 +25,7 @@ impl Default for ReadLimits {
 }
 
 /// Extensions of the pictures that [`list`] finds.
-pub const EXTENSIONS: &[&str] =
-    &["jpg", "jpeg", "png", "tif", "tiff", "webp", "bmp", "gif"];
+pub const EXTENSIONS: &[&str] = &["jpg", "jpeg", "png", "tif", "tiff", "webp", "bmp", "gif"];
 
 /// Reads a picture as 8-bit RGB, upright.
 ///
@@ -112,8 +111,7 @@ fn to_rgb(picture: DynamicImage) -> RgbImage {
         | DynamicImage::ImageRgba16(_) => {
             let has_alpha = picture.color().has_alpha();
             let deep = picture.to_rgba16();
-            let brightest =
-                deep.pixels().flat_map(|p| p.0[..3].to_vec()).max().unwrap_or(u16::MAX);
+            let brightest = deep.pixels().flat_map(|p| p.0[..3].to_vec()).max().unwrap_or(u16::MAX);
             let full = if brightest < TWELVE_BITS { brightest.max(1) } else { u16::MAX };
             RgbImage::from_fn(deep.width(), deep.height(), |x, y| {
                 let pixel = deep.get_pixel(x, y).0;
@@ -216,9 +214,11 @@ mod tests {
     fn twelve_bit_pictures_are_stretched() {
         let folder = tempfile::tempdir().unwrap();
         let file = folder.path().join("deep.tif");
-        image::ImageBuffer::<image::Luma<u16>, _>::from_fn(4, 1, |x, _| image::Luma([x as u16 * 1000]))
-            .save(&file)
-            .unwrap();
+        image::ImageBuffer::<image::Luma<u16>, _>::from_fn(4, 1, |x, _| {
+            image::Luma([x as u16 * 1000])
+        })
+        .save(&file)
+        .unwrap();
         let picture = read(&file).unwrap();
         assert_eq!(picture.get_pixel(3, 0).0, [255; 3]);
         assert_eq!(picture.get_pixel(0, 0).0, [0; 3]);

@@ -106,7 +106,7 @@ impl TileFeatures {
 /// The values of a tensor as they lie on the CPU.
 pub(crate) fn cpu_values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     let data = tensor.into_data();
-    match data.into_vec::<f32>() {
+    match data.try_into_vec::<f32>() {
         Ok(values) => values,
         // Every tensor of this module is made as f32; a mismatch is a bug, not a user's mistake.
         Err(error) => panic!("features are f32: {error:?}"),
@@ -154,7 +154,7 @@ impl Extractor {
 
     /// Channels of each stage, finest first.
     pub fn channels(&self) -> Vec<usize> {
-        self.encoder.channels().to_vec()
+        self.encoder.channels()
     }
 
     /// Resizes a picture by `scale` (working pixels per pixel) and plans its tiles.
@@ -242,9 +242,7 @@ pub fn resize(picture: &RgbImage, width: u32, height: u32) -> Result<RgbImage> {
     let mut target = fir::images::Image::new(width, height, fir::PixelType::U8x3);
     let options = fir::ResizeOptions::new()
         .resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::Bilinear));
-    fir::Resizer::new()
-        .resize(&source, &mut target, &options)
-        .map_err(|error| wrong(&error))?;
+    fir::Resizer::new().resize(&source, &mut target, &options).map_err(|error| wrong(&error))?;
     RgbImage::from_raw(width, height, target.into_vec())
         .ok_or_else(|| wrong(&"the resized buffer is too small"))
 }

@@ -86,8 +86,9 @@ mod tests {
 
     #[test]
     fn finds_two_clear_clusters() {
-        let rows: Vec<f32> =
-            (0..20).flat_map(|i| if i % 2 == 0 { [0.0, i as f32 * 0.01] } else { [9.0, 9.0] }).collect();
+        let rows: Vec<f32> = (0..20)
+            .flat_map(|i| if i % 2 == 0 { [0.0, i as f32 * 0.01] } else { [9.0, 9.0] })
+            .collect();
         let mut centres = kmeans(&rows, 2, 2, 10, 7);
         if centres[0] > centres[2] {
             centres.rotate_left(2);

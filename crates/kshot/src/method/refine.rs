@@ -260,9 +260,7 @@ mod tests {
         let (map, picture) = half_and_half();
         let wrong = |refinement| {
             let labelling = label(&map, &picture, refinement);
-            (0..32 * 32)
-                .filter(|i| labelling.mask.pixels[*i] != u8::from(i % 32 >= 18))
-                .count()
+            (0..32 * 32).filter(|i| labelling.mask.pixels[*i] != u8::from(i % 32 >= 18)).count()
         };
         assert!(wrong(Refinement::None) >= 32);
         assert_eq!(wrong(Refinement::Guided { radius: 2, epsilon: 1e-3 }), 0);

@@ -125,7 +125,8 @@ mod tests {
         let mut blend = Blend::new(2, [600, 200], [600, 200]);
         for tile in plan([600, 200], 256, 96) {
             let cells = tile.height / CELL * (tile.width / CELL);
-            let scores: Vec<f32> = (0..2 * cells).map(|i| if i < cells { 3.0 } else { 5.0 }).collect();
+            let scores: Vec<f32> =
+                (0..2 * cells).map(|i| if i < cells { 3.0 } else { 5.0 }).collect();
             blend.add(tile, &scores);
         }
         let map = blend.finish();

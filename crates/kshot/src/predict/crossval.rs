@@ -147,9 +147,8 @@ fn masked(shot: &Shot, odd: bool) -> Shot {
         .zip(&shot.labels)
         .map(|(tile, labels)| {
             let width = tile.grid()[1];
-            let kept = |cell: usize| {
-                ((cell / width / BLOCK + cell % width / BLOCK) % 2 == 1) == odd
-            };
+            let kept =
+                |cell: usize| ((cell / width / BLOCK + cell % width / BLOCK) % 2 == 1) == odd;
             CellLabels {
                 labels: labels
                     .labels

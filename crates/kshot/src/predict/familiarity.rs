@@ -69,9 +69,7 @@ impl Query<'_> {
             .into_par_iter()
             .map(|cell| {
                 (0..self.of.planes)
-                    .max_by(|&a, &b| {
-                        scores[a * cells + cell].total_cmp(&scores[b * cells + cell])
-                    })
+                    .max_by(|&a, &b| scores[a * cells + cell].total_cmp(&scores[b * cells + cell]))
                     .unwrap_or(0)
             })
             .collect();

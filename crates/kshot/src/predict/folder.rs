@@ -109,12 +109,12 @@ fn fingerprint(file: &Path) -> Result<String> {
 /// If it cannot be read.
 pub fn sha256(file: &Path) -> Result<String> {
     let bytes = std::fs::read(file).map_err(|error| Error::io("read", file, error))?;
-    Ok(hexadecimal(&Sha256::digest(bytes)))
+    Ok(digest(&bytes))
 }
 
-/// Bytes in hexadecimal.
-pub fn hexadecimal(bytes: &[u8]) -> String {
-    bytes.iter().map(|byte| format!("{byte:02x}")).collect()
+/// SHA-256 of bytes, in hexadecimal.
+pub fn digest(bytes: &[u8]) -> String {
+    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Which of `items` an earlier run of the same settings (`run`) has finished.

@@ -126,11 +126,8 @@ impl Predictor {
             return Err(Error::config("no method was given to choose from"));
         };
         let temperature = first.temperature(planes);
-        let head = options.methods[*best].fit(
-            &shots.iter().collect::<Vec<_>>(),
-            planes,
-            options.seed,
-        )?;
+        let head =
+            options.methods[*best].fit(&shots.iter().collect::<Vec<_>>(), planes, options.seed)?;
         let method = first.method.clone();
         let outcomes: Vec<Outcome> = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
         let choice = Choice {
@@ -206,7 +203,9 @@ impl Predictor {
             labelling.mask.pixels.fill(crate::data::mask::BACKGROUND);
             areas[1..].fill(0);
         }
-        if strange.iter().zip(&areas).skip(1).any(|(&strange, &area)| strange && area > 0) || found && none_of_these {
+        if strange.iter().zip(&areas).skip(1).any(|(&strange, &area)| strange && area > 0)
+            || found && none_of_these
+        {
             confidence *= 0.5;
         }
         let classes = (1..planes)
@@ -253,7 +252,9 @@ fn scale_of(support: &Support) -> f32 {
     let mut longest = 0;
     for picture in &support.pictures {
         longest = longest.max(picture.mask.width).max(picture.mask.height);
-        sides.extend(crate::data::components::areas(&picture.mask).iter().map(|a| (*a as f32).sqrt()));
+        sides.extend(
+            crate::data::components::areas(&picture.mask).iter().map(|a| (*a as f32).sqrt()),
+        );
     }
     // Weighted by area: specks of a noisy mask do not decide.
     sides.sort_by(f32::total_cmp);
@@ -276,13 +277,18 @@ fn reason(outcomes: &[Outcome], held_out: HeldOut, pictures: usize) -> String {
     let best = &outcomes[0];
     let how = match held_out {
         HeldOut::Pictures => format!("leaving out pictures of the {pictures} labelled ones"),
-        HeldOut::Blocks => "on held-out blocks of the only labelled picture (optimistic)".to_owned(),
+        HeldOut::Blocks => {
+            "on held-out blocks of the only labelled picture (optimistic)".to_owned()
+        }
     };
-    let percent = |outcome: &Outcome| {
-        format!("{} {:.1} %", outcome.method, 100.0 * outcome.mean_iou)
-    };
+    let percent =
+        |outcome: &Outcome| format!("{} {:.1} %", outcome.method, 100.0 * outcome.mean_iou);
     match &outcomes[1..] {
-        [] => format!("{} was asked for; expected mean IoU {how}: {:.1} %", best.method, 100.0 * best.mean_iou),
+        [] => format!(
+            "{} was asked for; expected mean IoU {how}: {:.1} %",
+            best.method,
+            100.0 * best.mean_iou
+        ),
         others => format!(
             "{} has the highest expected mean IoU, {how}: {} (others: {})",
             best.method,

@@ -28,6 +28,12 @@ pub fn embedded_state() -> Result<State> {
     State::from_safetensors(LITE0, Path::new("efficientnet-lite0.safetensors (built in)"))
 }
 
+/// The built-in weights' file, for its hash.
+#[cfg(feature = "embedded-weights")]
+pub fn embedded_bytes() -> &'static [u8] {
+    LITE0
+}
+
 /// EfficientNet-Lite0 with the built-in ImageNet weights.
 ///
 /// # Errors

@@ -65,7 +65,8 @@ impl Method for Forest {
 
 /// A tree, the features it looks at, and the class of each of its probability columns.
 struct Grown {
-    tree: Tree,
+    /// `None` where the tree saw a single class, which it then always says.
+    tree: Option<Tree>,
     features: Vec<usize>,
     classes: Vec<u8>,
 }
@@ -79,8 +80,7 @@ impl Forest {
         let count = samples.labels.len();
         let chosen: Vec<usize> =
             (0..self.rows.min(count)).map(|_| random.random_range(0..count)).collect();
-        let labels: Vec<u32> =
-            chosen.iter().map(|&row| u32::from(samples.labels[row])).collect();
+        let labels: Vec<u32> = chosen.iter().map(|&row| u32::from(samples.labels[row])).collect();
         let mut classes: Vec<u8> = chosen.iter().map(|&row| samples.labels[row]).collect();
         classes.sort_unstable();
         classes.dedup();
@@ -89,9 +89,12 @@ impl Forest {
         let parameters = DecisionTreeClassifierParameters::default()
             .with_max_depth(self.depth)
             .with_min_samples_leaf(3);
+        if classes.len() == 1 {
+            return Ok(Grown { tree: None, features, classes });
+        }
         let tree = Tree::fit(&inputs, &labels, parameters)
             .map_err(|error| Error::data(format!("a tree could not be grown: {error}")))?;
-        Ok(Grown { tree, features, classes })
+        Ok(Grown { tree: Some(tree), features, classes })
     }
 }
 
@@ -123,10 +126,14 @@ impl Head for ForestHead {
             .par_iter()
             .map(|grown| {
                 let mut votes = vec![0.0f32; self.planes * cells];
+                let Some(tree) = &grown.tree else {
+                    votes[usize::from(grown.classes[0]) * cells..][..cells].fill(1.0);
+                    return votes;
+                };
                 let rows = rows.chunks_exact(self.width);
                 let probabilities = matrix(rows, cells, &grown.features)
                     .ok()
-                    .and_then(|inputs| grown.tree.predict_proba(&inputs).ok());
+                    .and_then(|inputs| tree.predict_proba(&inputs).ok());
                 // Shapes are fixed by `fit`; a failure here would be a bug of the library's.
                 let Some(probabilities) = probabilities else {
                     panic!("a tree refused rows of the width it was grown on");

@@ -6,7 +6,7 @@ pub mod prototype;
 pub mod samples;
 
 use crate::data::mask::{MAX_CLASSES, Mask};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::method::features::{TileFeatures, Working};
 use crate::method::tile::{CELL, Tile};
 
@@ -94,3 +94,32 @@ pub trait Method: Send + Sync {
     /// If no cell of the support holds a label.
     fn fit(&self, shots: &[&Shot], planes: usize, seed: u64) -> Result<Box<dyn Head>>;
 }
+
+/// Every method, in the order of lists and help: adding one is its file and a line here.
+pub fn methods() -> Vec<Box<dyn Method>> {
+    vec![
+        Box::new(prototype::Prototype::default()),
+        Box::new(probe::Probe::default()),
+        Box::new(forest::Forest::default()),
+    ]
+}
+
+/// The methods that `name` stands for: one, or all to choose among for `auto`.
+///
+/// # Errors
+/// If there is no such method; the nearest name is suggested.
+pub fn by_name(name: &str) -> Result<Vec<Box<dyn Method>>> {
+    let mut all = methods();
+    if name == AUTO {
+        return Ok(all);
+    }
+    if let Some(index) = all.iter().position(|method| method.name() == name) {
+        return Ok(vec![all.swap_remove(index)]);
+    }
+    let valid: Vec<&str> =
+        std::iter::once(AUTO).chain(all.iter().map(|method| method.name())).collect();
+    Err(Error::config(crate::registry::unknown("method", name, &valid)))
+}
+
+/// The name that lets the support decide.
+pub const AUTO: &str = "auto";

@@ -96,8 +96,7 @@ impl Moments {
         self.second =
             self.second.clone() * BETAS[1] + gradient.clone() * gradient * (1.0 - BETAS[1]);
         let [first, second] = BETAS.map(|beta| 1.0 - beta.powi(step as i32 + 1));
-        let update = (self.first.clone() / first)
-            / ((self.second.clone() / second).sqrt() + 1e-8);
+        let update = (self.first.clone() / first) / ((self.second.clone() / second).sqrt() + 1e-8);
         self.value = self.value.clone() * (1.0 - rate * decay) - update * rate;
     }
 }
@@ -121,13 +120,16 @@ impl Layer {
         self.weight.value.clone().matmul(inputs) + self.bias.value.clone()
     }
 
-    /// Steps on the gradient of the outputs; returns that of the inputs.
-    fn backward(&mut self, inputs: Tensor<2>, outputs: Tensor<2>, at: Step) -> Tensor<2> {
-        let below = self.weight.value.clone().transpose().matmul(outputs.clone());
+    /// The gradient of the inputs, from that of the outputs.
+    fn below(&self, outputs: Tensor<2>) -> Tensor<2> {
+        self.weight.value.clone().transpose().matmul(outputs)
+    }
+
+    /// Steps on the gradient of the outputs.
+    fn step(&mut self, inputs: Tensor<2>, outputs: Tensor<2>, at: Step) {
         let gradient = outputs.clone().matmul(inputs.transpose());
         self.weight.step(gradient, at.index, at.rate, at.decay);
         self.bias.step(outputs.sum_dim(1), at.index, at.rate, 0.0);
-        below
     }
 }
 
@@ -165,8 +167,8 @@ impl Probe {
             let chosen = &order[next..next + batch];
             next += batch;
             let inputs = standardised(&samples, chosen, &mean, &deviation);
-            let inputs =
-                Tensor::<2>::from_data(TensorData::new(inputs, [batch, width]), &device).transpose();
+            let inputs = Tensor::<2>::from_data(TensorData::new(inputs, [batch, width]), &device)
+                .transpose();
             let mut targets = vec![0.0f32; planes * batch];
             let mut weights = vec![0.0f32; batch];
             for (column, &sample) in chosen.iter().enumerate() {
@@ -184,18 +186,18 @@ impl Probe {
             let at = Step { index, rate, decay: self.weight_decay };
             // Units that are off or dropped pass nothing on, forward or backward.
             let open = self.open_units(batch, &mut random, &device);
-            let hidden = (layers.len() == 2).then(|| {
-                activation::relu(layers[0].forward(inputs.clone())) * open.clone()
-            });
+            let hidden = (layers.len() == 2)
+                .then(|| activation::relu(layers[0].forward(inputs.clone())) * open.clone());
             let top = layers.len() - 1;
             let below = hidden.clone().unwrap_or_else(|| inputs.clone());
             let logits = layers[top].forward(below.clone());
             let error = (activation::softmax(logits, 0) - targets) * weights;
-            let gradient = layers[top].backward(below, error, at);
             if let Some(hidden) = hidden {
+                let gradient = layers[top].below(error.clone());
                 let gradient = gradient * hidden.greater_elem(0.0).float() * open;
-                layers[0].backward(inputs, gradient, at);
+                layers[0].step(inputs, gradient, at);
             }
+            layers[top].step(below, error, at);
         }
         ProbeHead::new(layers, &mean, &deviation, planes)
     }
@@ -212,12 +214,7 @@ impl Probe {
 }
 
 /// Standardised rows, `[chosen.len(), width]`.
-fn standardised(
-    samples: &Samples,
-    chosen: &[usize],
-    mean: &[f32],
-    deviation: &[f32],
-) -> Vec<f32> {
+fn standardised(samples: &Samples, chosen: &[usize], mean: &[f32], deviation: &[f32]) -> Vec<f32> {
     let width = samples.width;
     let mut rows = vec![0.0f32; chosen.len() * width];
     rows.par_chunks_exact_mut(width).zip(chosen).for_each(|(out, &sample)| {

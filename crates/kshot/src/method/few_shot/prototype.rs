@@ -7,7 +7,6 @@
 //! features are several stages, each of unit length and weighted, instead of VGG's last; each class
 //! may have several prototypes, by k-means over its cells.
 
-
 use super::samples::gather;
 use super::{Head, Method, Shot};
 use crate::error::{Error, Result};
@@ -161,8 +160,7 @@ const ABSENT: f32 = -1e4;
 impl Head for PrototypeHead {
     fn scores(&self, tile: &TileFeatures) -> Vec<f32> {
         debug_assert_eq!(self.weight.len(), self.owners.len() * self.width);
-        let likeness =
-            self.method.embed(tile).linear(&self.weight, &vec![0.0; self.owners.len()]);
+        let likeness = self.method.embed(tile).linear(&self.weight, &vec![0.0; self.owners.len()]);
         let [height, width] = tile.grid();
         let cells = height * width;
         let mut scores = vec![ABSENT; self.planes * cells];
