@@ -1,5 +1,7 @@
 //! Our networks against outside implementations: `golden/make_encoders.py` made the numbers.
 
+#![allow(clippy::unwrap_used)] // helpers of tests
+
 use std::path::{Path, PathBuf};
 
 use burn::prelude::*;

@@ -1,5 +1,7 @@
 //! What every row of the encoder table must fulfil.
 
+#![allow(clippy::unwrap_used)] // helpers of tests
+
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::prelude::*;
 use burn::tensor::{Distribution, Gradients};
