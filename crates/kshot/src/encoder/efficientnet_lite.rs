@@ -98,25 +98,25 @@ impl Family for EfficientNetLiteConfig {
             name: "efficientnet-lite0",
             config: LITE0,
             note: "the default: small, fast on a processor, its weights are built in",
-            parameters: 3_369_440,
+            parameters: 2_958_848,
         },
         Preset {
             name: "efficientnet-lite1",
             config: EfficientNetLiteConfig { depth: 1.1, ..LITE0 },
             note: "one step deeper than lite0",
-            parameters: 0,
+            parameters: 3_723_520,
         },
         Preset {
             name: "efficientnet-lite2",
             config: EfficientNetLiteConfig { width: 1.1, depth: 1.2, ..LITE0 },
             note: "one step wider than lite1",
-            parameters: 0,
+            parameters: 4_357_952,
         },
         Preset {
             name: "efficientnet-lite-tiny",
             config: EfficientNetLiteConfig { width: 0.1, depth: 0.3, stem: 8, head: 32 },
             note: "for tests",
-            parameters: 0,
+            parameters: 35_776,
         },
     ];
 

@@ -87,7 +87,7 @@ impl Filler {
         }
         Err(Error::weights(format!(
             "the file does not fit {what}: it {}. Give the file of this very network, or name \
-             another encoder (`kshot weights info FILE` says which fits)",
+             another encoder",
             faults.join("; it ")
         ))
         .in_file(&state.path))

@@ -45,7 +45,7 @@ pub fn embedded(device: &Device) -> Result<Encoder> {
 }
 
 /// The encoder with the weights of a file: `.safetensors`, or `.pth` as PyTorch saves it (zip or
-/// legacy pickle), with torchvision's, timm's or the original authors' names.
+/// legacy pickle), with the names that `keys` knows.
 ///
 /// # Errors
 /// When the file cannot be read, is damaged, lacks a tensor of the network, holds one that does not

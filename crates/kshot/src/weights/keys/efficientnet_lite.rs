@@ -1,4 +1,4 @@
-//! EfficientNet-Lite: names of `efficientnet-lite-pytorch` (as EfficientNet-PyTorch) and of timm.
+//! EfficientNet-Lite: names of `efficientnet-lite-pytorch` (as EfficientNet-PyTorch).
 
 use super::{Renamed, norm_field};
 

@@ -1,0 +1,102 @@
+//! Our networks against outside implementations: `golden/make_encoders.py` made the numbers.
+
+#![allow(clippy::unwrap_used)] // helpers of tests
+
+use std::path::{Path, PathBuf};
+
+use burn::prelude::*;
+use kshot::encoder::efficientnet_lite::EfficientNetLiteConfig;
+use kshot::encoder::{Encode, Family, Features, Normalization};
+use kshot::weights;
+use serde_json::Value;
+
+fn golden() -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden")
+}
+
+fn expected(file: &str) -> Value {
+    serde_json::from_slice(&std::fs::read(golden().join(file)).unwrap()).unwrap()
+}
+
+/// The picture as `[1, 3, height, width]`, normalised.
+fn picture(name: &str, normalization: Normalization, device: &Device) -> Tensor<4> {
+    let path = golden().join("pictures").join(format!("{name}.png"));
+    let pixels = image::open(path).unwrap().to_rgb8();
+    let (width, height) = (pixels.width() as usize, pixels.height() as usize);
+    let values: Vec<f32> = pixels.into_raw().into_iter().map(f32::from).collect();
+    let image = Tensor::<4>::from_data(TensorData::new(values, [1, height, width, 3]), device);
+    let channel = |values: [f32; 3]| Tensor::<1>::from_data(values, device).reshape([1, 3, 1, 1]);
+    (image.permute([0, 3, 1, 2]) - channel(normalization.mean)) / channel(normalization.std)
+}
+
+/// Relative distance (norm of the difference by norm) of our samples from the expected ones, or of
+/// mean and deviation if these are farther off.
+fn distance(ours: &[f32], shape: &[usize], expected: &Value) -> f64 {
+    let number = |key: &str| expected[key].as_f64().unwrap();
+    let wanted: Vec<usize> = serde_json::from_value(expected["shape"].clone()).unwrap();
+    assert_eq!(shape, wanted, "shapes differ");
+    let count = ours.len() as f64;
+    let mean = ours.iter().map(|v| f64::from(*v)).sum::<f64>() / count;
+    let variance = ours.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / count;
+    let scale = number("std").max(1e-6);
+    let mut worst = ((mean - number("mean")) / scale).abs();
+    worst = worst.max(((variance.sqrt() - number("std")) / scale).abs());
+    let samples: Vec<f64> = serde_json::from_value(expected["values"].clone()).unwrap();
+    let (mut difference, mut norm) = (0.0, 0.0);
+    for (ours, expected) in ours.iter().step_by(number("stride") as usize).zip(samples) {
+        difference += (f64::from(*ours) - expected).powi(2);
+        norm += expected.powi(2);
+    }
+    worst.max((difference / norm).sqrt())
+}
+
+fn distances(features: &Features, expected: &Value) -> Vec<f64> {
+    let expected = expected.as_array().unwrap();
+    assert_eq!(features.maps.len(), expected.len());
+    let pairs = features.maps.iter().zip(expected);
+    pairs
+        .map(|(map, expected)| {
+            let ours = map.to_data().try_to_vec::<f32>().unwrap();
+            distance(&ours, &map.dims(), expected)
+        })
+        .collect()
+}
+
+/// Every stage and the logits on five real pictures: to 1e-4 against the reference with the very
+/// same (partly 16-bit) weights, and to 2.5e-3 against its 32-bit original, the price of the small
+/// file; folded and not.
+#[cfg(feature = "embedded-weights")]
+#[test]
+fn efficientnet_lite0_with_its_built_in_weights() {
+    let device = Device::flex();
+    let expected = expected("efficientnet-lite0.json");
+    let config = EfficientNetLiteConfig::PRESETS[0].config;
+    let what = "efficientnet-lite0 with its classifier";
+    let network = config.init_classifier(1000, &device);
+    let state = weights::embedded_state().unwrap();
+    let plain =
+        weights::apply::into_module(network, what, &state, |name| config.rename(name)).unwrap();
+    let folded = EfficientNetLiteConfig::optimize(plain.clone());
+    let encoder = weights::embedded(&device).unwrap();
+    for (name, expected) in expected.as_object().unwrap() {
+        let image = picture(name, config.normalization(), &device);
+        for (kind, network) in [("plain", &plain), ("folded", &folded)] {
+            let features = network.forward(image.clone());
+            let logits = network.classify(image.clone()).unwrap();
+            let values = logits.to_data().try_to_vec::<f32>().unwrap();
+            for (against, tolerance) in [("half_", 1e-4), ("", 2.5e-3)] {
+                let stages = distances(&features, &expected[format!("{against}stages")]);
+                let logits = distance(&values, &[1, 1000], &expected[format!("{against}logits")]);
+                println!("{name} {kind} {against}: {stages:?} {logits:.1e}");
+                let close = stages.iter().all(|d| *d < tolerance) && logits < tolerance;
+                assert!(close, "{name} {kind} {against}: {stages:?} {logits:.1e}");
+            }
+            let mut order: Vec<usize> = (0..1000).collect();
+            order.sort_by(|a, b| values[*b].total_cmp(&values[*a]));
+            let top: Vec<usize> = serde_json::from_value(expected["top5"].clone()).unwrap();
+            assert_eq!(order[..5], top, "{name} {kind}: the five best classes");
+        }
+        let features = encoder.forward(image);
+        assert!(distances(&features, &expected["half_stages"]).iter().all(|d| *d < 1e-4));
+    }
+}
