@@ -1,14 +1,101 @@
 //! `kshot eval`.
 
+use std::path::PathBuf;
+
 use clap::Args;
+use indicatif::{ProgressBar, ProgressStyle};
+use kshot::device;
+use kshot::eval::{self, Evaluation};
+use kshot::report::atomic;
+use kshot::train::recipe::{Protocol, Recipe};
 
 use crate::DONE;
 
 /// Runs a named protocol from a recipe and reports it with confidence intervals.
 #[derive(Args)]
-pub struct Arguments {}
+#[command(after_help = "Examples:
+  kshot eval recipes/panet/voc-5i-1shot.toml --set data.root=/data/VOCdevkit/VOC2012 --json result.json
+  kshot eval recipes/camvid/five-frames.toml --set protocol.seeds=[0]")]
+pub struct Arguments {
+    /// The recipe.
+    recipe: PathBuf,
+    /// Changes a key of the recipe, such as protocol.runs=1 (may be given several times).
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    changes: Vec<String>,
+    /// Writes the result to this file as JSON.
+    #[arg(long, value_name = "FILE")]
+    json: Option<PathBuf>,
+    /// A few episodes only, to see that all is in place: its figures mean nothing.
+    #[arg(long)]
+    smoke: bool,
+    /// flex (CPU), cuda:0, vulkan, ...: what this build holds.
+    #[arg(long, default_value = "flex")]
+    device: String,
+    /// Threads; all cores by default.
+    #[arg(long)]
+    threads: Option<usize>,
+    /// No progress.
+    #[arg(long, short)]
+    quiet: bool,
+}
 
 /// Runs the command; the exit status is returned.
-pub fn run(_arguments: &Arguments) -> anyhow::Result<u8> {
+pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    if let Some(threads) = arguments.threads {
+        crate::set_threads(threads)?;
+    }
+    let mut recipe = Recipe::read(&arguments.recipe, &arguments.changes)?;
+    if arguments.smoke {
+        match &mut recipe.protocol {
+            Protocol::FewShotSegmentation { episodes, runs, evaluate, .. } => {
+                (*episodes, *runs) = (2, 2);
+                evaluate.truncate(1);
+            }
+            Protocol::Segmentation { labelled, seeds } => {
+                *labelled = 1;
+                seeds.truncate(1);
+            }
+        }
+    }
+    let device = device::parse(&arguments.device)?;
+    let bar = if arguments.quiet { ProgressBar::hidden() } else { ProgressBar::new(0) };
+    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len}, {per_sec}, {eta} left")?);
+    let result = eval::run(&recipe, &device, &|progress| {
+        bar.set_length(progress.total as u64);
+        bar.set_position(progress.done as u64);
+        if bar.is_hidden() && !arguments.quiet && progress.done % 500 == 0 {
+            eprintln!("{}/{}", progress.done, progress.total);
+        }
+    })?;
+    bar.finish_and_clear();
+    print(&result);
+    if let Some(file) = &arguments.json {
+        let mut text = serde_json::to_string_pretty(&result)?;
+        text.push('\n');
+        atomic::write(file, text.as_bytes())?;
+    }
     Ok(DONE)
+}
+
+fn print(result: &Evaluation) {
+    println!(
+        "{}, {}transductive, seed {}, {:.0} s",
+        result.protocol,
+        if result.transductive { "" } else { "not " },
+        result.seed,
+        result.seconds
+    );
+    for (name, estimate) in &result.metrics {
+        let interval =
+            estimate.ci95.map_or_else(String::new, |ci95| format!(" +- {:.2}", 100.0 * ci95));
+        println!("{name:20} {:6.2}{interval} % (n = {})", 100.0 * estimate.mean, estimate.n);
+    }
+    for (fold, metrics) in &result.per_fold {
+        let shown: Vec<String> =
+            metrics.iter().map(|(name, value)| format!("{name} {:.2} %", 100.0 * value)).collect();
+        println!("  fold {fold}: {}", shown.join(", "));
+    }
+    for (class, iou) in &result.per_class {
+        println!("  {class:20} {:6.2} %", 100.0 * iou);
+    }
 }

@@ -4,6 +4,7 @@ pub mod data;
 pub mod device;
 pub mod encoder;
 pub mod error;
+pub mod eval;
 pub mod method;
 pub mod metric;
 pub mod nn;

@@ -1,7 +1,9 @@
 //! Pictures, labels and data sets.
 
 pub mod components;
+pub mod episode;
 pub mod image;
 pub mod labels;
 pub mod mask;
+pub mod set;
 pub mod support;

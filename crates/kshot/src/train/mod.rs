@@ -1,1 +1,3 @@
-//! train
+//! Recipes: what a run is made of, written down.
+
+pub mod recipe;

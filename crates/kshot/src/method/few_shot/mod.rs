@@ -4,6 +4,7 @@ pub mod forest;
 pub mod probe;
 pub mod prototype;
 pub mod samples;
+pub mod self_support;
 
 use crate::data::mask::{MAX_CLASSES, Mask};
 use crate::error::{Error, Result};

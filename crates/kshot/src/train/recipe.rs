@@ -1,0 +1,207 @@
+//! A recipe file: a published protocol with its data, encoder and method, as TOML.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::set::SetKind;
+use crate::error::{Error, Result};
+use crate::method::few_shot::self_support::SelfSupport;
+use crate::method::refine::Refinement;
+
+/// A recipe as written.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// What is measured.
+    pub protocol: Protocol,
+    /// On what.
+    pub data: Data,
+    /// With which features.
+    #[serde(default)]
+    pub encoder: EncoderChoice,
+    /// With which method.
+    pub method: MethodChoice,
+}
+
+/// What is measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Protocol {
+    /// Episodes of `ways` unseen classes from `shots` pictures each, fold by fold.
+    FewShotSegmentation {
+        /// Classes an episode.
+        ways: usize,
+        /// Labelled pictures a class.
+        shots: usize,
+        /// Folds evaluated, from 0, of `folds` in all.
+        evaluate: Vec<usize>,
+        /// How many folds the classes are cut into.
+        folds: usize,
+        /// Episodes a run and fold.
+        episodes: usize,
+        /// Runs: the interval is over them.
+        runs: usize,
+        /// How pixels are counted.
+        counting: Counting,
+        /// Seed of the episodes.
+        seed: u64,
+    },
+    /// A few labelled pictures drawn from one list, everything on another segmented.
+    Segmentation {
+        /// Labelled pictures drawn from `data.train`; 0 takes all.
+        labelled: usize,
+        /// One draw and fit a seed: the interval is over them.
+        seeds: Vec<u64>,
+    },
+}
+
+/// How the pixels of few-shot episodes are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Counting {
+    /// PANet's: a class's pixels count only in episodes that ask for it.
+    Panet,
+    /// One confusion matrix over the data set's classes for all episodes of a run: what is labelled
+    /// in a query but not asked for is background.
+    Dataset,
+}
+
+/// The data set.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Data {
+    /// Its kind.
+    pub dataset: SetKind,
+    /// Its folder.
+    pub root: PathBuf,
+    /// The list of pictures evaluated.
+    pub list: String,
+    /// The list that labelled pictures are drawn from (segmentation only).
+    #[serde(default)]
+    pub train: Option<String>,
+}
+
+/// The features.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct EncoderChoice {
+    /// Its name.
+    pub name: String,
+    /// Its weights; the built-in ones where it has them.
+    #[serde(default)]
+    pub weights: Option<PathBuf>,
+}
+
+impl Default for EncoderChoice {
+    fn default() -> Self {
+        Self { name: crate::weights::EMBEDDED.to_owned(), weights: None }
+    }
+}
+
+/// The method.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct MethodChoice {
+    /// Its name.
+    pub name: String,
+    /// How coarse scores become pixels.
+    pub refinement: Refinement,
+    /// Working pixels per picture pixel (segmentation only; by the objects' size if absent).
+    #[serde(default)]
+    pub scale: Option<f32>,
+    /// The constants of `self-support` (few-shot segmentation only).
+    #[serde(default)]
+    pub self_support: SelfSupport,
+}
+
+impl Recipe {
+    /// Reads a recipe, with `key.path=value` changes made before it is checked.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is not TOML, or has a key or value that is none.
+    pub fn read(path: &Path, changes: &[String]) -> Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Error::io("read the recipe", path, error))?;
+        let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+            let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
+            Error::config(format!("not TOML: {}", error.message())).at_line(path, line)
+        })?;
+        for change in changes {
+            set(&mut table, change)?;
+        }
+        let recipe: Self =
+            toml::Value::Table(table).try_into().map_err(|error: toml::de::Error| {
+                Error::config(format!("the recipe does not fit: {}", error.message())).in_file(path)
+            })?;
+        Ok(recipe)
+    }
+}
+
+/// Makes one change, `key.path=value`; a value that is not TOML is taken as text.
+fn set(table: &mut toml::Table, change: &str) -> Result<()> {
+    let Some((key, text)) = change.split_once('=') else {
+        return Err(Error::config(format!(
+            "`{change}` is no change; write key.path=value, such as protocol.runs=1"
+        )));
+    };
+    let value = format!("value = {text}")
+        .parse::<toml::Table>()
+        .ok()
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or_else(|| toml::Value::String(text.to_owned()));
+    let mut parts: Vec<&str> = key.trim().split('.').collect();
+    let last = parts.pop().unwrap_or_default();
+    let mut place = table;
+    for part in parts {
+        let next = place.entry(part).or_insert_with(|| toml::Value::Table(toml::Table::new()));
+        place = next.as_table_mut().ok_or_else(|| {
+            Error::config(format!("`{part}` is a value, not a section")).at_key(key)
+        })?;
+    }
+    place.insert(last.to_owned(), value);
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const TEXT: &str = r#"
+        [protocol]
+        name = "segmentation"
+        labelled = 5
+        seeds = [0, 1]
+        [data]
+        dataset = "camvid"
+        root = "x"
+        list = "val"
+        train = "train"
+        [method]
+        name = "probe"
+        refinement = "none"
+    "#;
+
+    fn read(text: &str, changes: &[&str]) -> Result<Recipe> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("r.toml");
+        std::fs::write(&path, text).unwrap();
+        Recipe::read(&path, &changes.iter().map(|c| (*c).to_owned()).collect::<Vec<_>>())
+    }
+
+    #[test]
+    fn changes_are_typed_and_round_trip() {
+        let recipe = read(TEXT, &["protocol.labelled=3", "data.root=/some where/else"]).unwrap();
+        assert_eq!(recipe.protocol, Protocol::Segmentation { labelled: 3, seeds: vec![0, 1] });
+        assert_eq!(recipe.data.root, Path::new("/some where/else"));
+        let again: Recipe = toml::from_str(&toml::to_string(&recipe).unwrap()).unwrap();
+        assert_eq!(again, recipe);
+    }
+
+    #[test]
+    fn unknown_keys_are_refused_by_name() {
+        let error = read(TEXT, &["method.refinment=none"]).unwrap_err().to_string();
+        assert!(error.contains("refinment"), "{error}");
+        assert!(read(TEXT, &["nonsense"]).is_err());
+    }
+}
