@@ -277,7 +277,7 @@ fn card(data: &ReportData, record: &PictureRecord, inline: bool, next: bool) -> 
     }
     let link = (!record.overlay.is_empty()).then(|| href(&record.overlay));
     let mut largest: Vec<_> = record.classes.iter().collect();
-    largest.sort_by(|a, b| b.area.cmp(&a.area));
+    largest.sort_by_key(|class| std::cmp::Reverse(class.area));
     let flags = record.flags.join(" ");
     html! {
         li.card data-n=[(!next).then_some(&record.path)] data-c=[(!next).then(|| format!("{:.4}", record.confidence))]

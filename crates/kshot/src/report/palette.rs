@@ -103,12 +103,12 @@ fn distinct_colours() -> [Rgb; 256] {
         .iter()
         .map(|(_, lab)| taken.iter().map(|other| distance(lab, other)).fold(f32::MAX, f32::min))
         .collect();
-    for slot in OKABE_ITO.len() + 1..usize::from(UNLABELLED) {
+    for slot in &mut colours[OKABE_ITO.len() + 1..usize::from(UNLABELLED)] {
         let best = (0..candidates.len())
             .max_by(|&a, &b| distances[a].total_cmp(&distances[b]))
             .unwrap_or_default();
         let (colour, lab) = candidates[best];
-        colours[slot] = colour;
+        *slot = colour;
         for (distance_now, (_, other)) in distances.iter_mut().zip(&candidates) {
             *distance_now = distance_now.min(distance(&lab, other));
         }

@@ -77,7 +77,6 @@ pub struct Shot {
 }
 
 /// A method fitted to a support set.
-
 pub trait Head: Send + Sync {
     /// Logits of background and every class on the tile's grid, `[planes, grid height, grid width]`.
     fn scores(&self, tile: &TileFeatures) -> Vec<f32>;

@@ -223,7 +223,9 @@ impl SelfSupport {
         for example in examples {
             let shares = &example.shares[usize::from(BACKGROUND)];
             let cells: Vec<i64> = (0..shares.len())
-                .filter(|cell| cell / self.grid % 2 == 0 && cell % self.grid % 2 == 0)
+                .filter(|cell| {
+                    (cell / self.grid).is_multiple_of(2) && (cell % self.grid).is_multiple_of(2)
+                })
                 .filter(|&cell| shares[cell] > 0.0)
                 .map(|cell| cell as i64)
                 .collect();
