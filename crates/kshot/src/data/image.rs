@@ -200,11 +200,13 @@ mod tests {
         says("empty.png", b"", "empty");
         says("text.png", b"this is not a picture at all", "not a picture");
         says("cut.png", &bytes[..bytes.len() / 2], "");
-        // The header's width and height, with a right checksum, of 40 000 x 40 000.
         let mut bomb = std::io::Cursor::new(Vec::new());
         let mut encoder = png::Encoder::new(&mut bomb, 40_000, 40_000);
         encoder.set_color(png::ColorType::Grayscale);
-        drop(encoder.write_header().unwrap());
+        let mut writer = encoder.write_header().unwrap();
+        // An empty zlib stream: the header alone must be enough to refuse it.
+        writer.write_chunk(png::chunk::IDAT, &[0x78, 0x9c, 3, 0, 0, 0, 0, 1]).unwrap();
+        drop(writer);
         says("bomb.png", bomb.get_ref(), "40000 x 40000");
         let small = ReadLimits { pixels: 100, ..ReadLimits::default() };
         assert!(read_with(&file, small).is_err());

@@ -2,6 +2,7 @@
 
 pub mod features;
 pub mod few_shot;
+pub mod intensity;
 pub mod kmeans;
 pub mod refine;
 pub mod score;

@@ -13,6 +13,7 @@ use crate::data::support::Support;
 use crate::error::{Error, Result};
 use crate::method::features::{Extractor, Working};
 use crate::method::few_shot::{CellLabels, Head, Method, Shot};
+use crate::method::intensity::Intensity;
 use crate::method::refine::{Labelling, Refinement, label};
 use crate::method::score::ScoreMap;
 use crate::method::tile::Blend;
@@ -46,6 +47,8 @@ pub struct Choice {
     pub temperature: f32,
     /// Working pixels per picture pixel.
     pub scale: f32,
+    /// What is done to brightness before the encoder sees a picture.
+    pub intensity: Intensity,
 }
 
 /// A fitted predictor.
@@ -91,9 +94,9 @@ pub const UNCERTAIN: f64 = 0.75;
 
 /// Scales tried when the size of objects decides: smallest and largest.
 const SCALES: [f32; 2] = [1.0 / 16.0, 2.0];
-/// Working pixels that a typical labelled object should measure at least: three cells of the stage
-/// at stride 16, below which deep features no longer tell it from its surroundings.
-const OBJECT_SIDE: f32 = 48.0;
+/// Working pixels that a typical labelled object should measure at least: between one and two cells of
+/// the stages at stride 16, below which these no longer tell it from its surroundings.
+const OBJECT_SIDE: f32 = 24.0;
 /// Working pixels along the longer side that are enough for objects of that size.
 const LONG_SIDE: f32 = 512.0;
 
@@ -110,10 +113,11 @@ impl Predictor {
             ));
         }
         let scale = options.scale.unwrap_or_else(|| scale_of(support));
+        let intensity = Intensity::of(support);
         let shots = support
             .pictures
             .iter()
-            .map(|picture| shot(&extractor, &picture.image, &picture.mask, scale))
+            .map(|picture| shot(&extractor, &intensity.apply(&picture.image), &picture.mask, scale))
             .collect::<Result<Vec<_>>>()?;
         let planes = support.classes.len() + 1;
         let folds = Folds::new(&shots, options.seed);
@@ -137,6 +141,7 @@ impl Predictor {
             held_out: folds.held_out,
             temperature,
             scale,
+            intensity,
         };
         let familiarity = Familiarity::fit(&shots, planes, options.seed);
         Ok(Self {
@@ -164,7 +169,8 @@ impl Predictor {
     /// # Errors
     /// If the picture has no pixels.
     pub fn predict(&self, picture: &RgbImage) -> Result<Prediction> {
-        let working = self.extractor.prepare(picture, self.choice.scale)?;
+        let seen = self.choice.intensity.apply(picture);
+        let working = self.extractor.prepare(&seen, self.choice.scale)?;
         let planes = self.classes.len() + 1;
         let mut blend = Blend::new(planes, working.size(), working.picture);
         let mut familiar = self.familiarity.query();
