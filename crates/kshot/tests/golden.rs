@@ -6,8 +6,9 @@ use std::path::{Path, PathBuf};
 
 use burn::prelude::*;
 use kshot::encoder::efficientnet_lite::EfficientNetLiteConfig;
-use kshot::encoder::{Encode, Family, Features, Normalization};
+use kshot::encoder::{Encode, EncoderConfig, Family, Features, Normalization};
 use kshot::weights;
+use kshot::weights::state::State;
 use serde_json::Value;
 
 fn golden() -> PathBuf {
@@ -99,4 +100,65 @@ fn efficientnet_lite0_with_its_built_in_weights() {
         let features = encoder.forward(image);
         assert!(distances(&features, &expected["half_stages"]).iter().all(|d| *d < 1e-4));
     }
+}
+
+/// `numbers` of `golden/make_encoders.py`: from -1 to 1, of the name and the index only.
+fn numbers(name: &str, count: usize) -> impl Iterator<Item = f32> {
+    let seed = name
+        .bytes()
+        .fold(2_166_136_261_u32, |seed, byte| (seed ^ u32::from(byte)).wrapping_mul(16_777_619));
+    (0..count as u32).map(move |index| {
+        let mut x = index.wrapping_mul(2_654_435_761).wrapping_add(seed);
+        for _ in 0..2 {
+            x = (x ^ (x >> 16)).wrapping_mul(0x045D_9F3B);
+        }
+        x ^= x >> 16;
+        (f64::from(x) / f64::from(1_u32 << 31) - 1.0) as f32
+    })
+}
+
+/// `computed` of `golden/make_encoders.py`; a classifier's head, which encoders skip, is left empty.
+fn computed(name: &str, shape: &[usize]) -> TensorData {
+    if name.starts_with("fc.") || name.starts_with("classifier.") {
+        return TensorData::new(vec![0.0_f32], [1]);
+    }
+    let count: usize = shape.iter().product();
+    let (shift, scale) = match (shape.len(), name.rsplit('.').next()) {
+        (4, _) => (0.0, (6.0 / (count / shape[0]) as f64).sqrt() as f32),
+        (_, Some("running_var")) => (1.0, 0.5),
+        (_, Some("weight")) => (1.0, 0.2),
+        _ => (0.0, 0.1),
+    };
+    let values: Vec<f32> = numbers(name, count).map(|u| shift + scale * u).collect();
+    TensorData::new(values, shape.to_vec())
+}
+
+/// Every stage of ResNets and VGGs with computed weights under their published names, against
+/// torchvision (and timm, for dilated basic blocks); folded and not.
+#[test]
+fn resnet_and_vgg_like_torchvision() {
+    let device = Device::flex();
+    let expected = expected("torchvision.json");
+    let size: [usize; 4] = serde_json::from_value(expected["input"].clone()).unwrap();
+    let pixels: Vec<f32> = numbers("input", size.iter().product()).collect();
+    let image = Tensor::<4>::from_data(TensorData::new(pixels, size), &device);
+    let mut far = Vec::new();
+    for (name, network) in expected["networks"].as_object().unwrap() {
+        let published = &expected["tensors"][network["published"].as_str().unwrap()];
+        let tensors = published.as_object().unwrap().iter().map(|(name, shape)| {
+            let shape: Vec<usize> = serde_json::from_value(shape.clone()).unwrap();
+            (name.clone(), computed(name, &shape))
+        });
+        let state = State { path: PathBuf::from(name), tensors: tensors.collect() };
+        let config: EncoderConfig = name.parse().unwrap();
+        let encoder = weights::apply::into_encoder(&config, &state, &device).unwrap();
+        drop(state);
+        let plain = distances(&encoder.forward(image.clone()), &network["stages"]);
+        let folded = distances(&encoder.optimize().forward(image.clone()), &network["stages"]);
+        println!("{name}: plain {plain:?}, folded {folded:?}");
+        if plain.iter().chain(&folded).any(|distance| !(*distance < 1e-4)) {
+            far.push(format!("{name}: plain {plain:?}, folded {folded:?}"));
+        }
+    }
+    assert!(far.is_empty(), "{far:#?}");
 }

@@ -3,8 +3,7 @@
 //! # Contract
 //! [`Encode::forward`] takes `[batch, 3, height, width]`, normalised by [`Encoder::normalization`],
 //! of any size from 1x1 up, and returns one map per stage, finest first. Map `i` is
-//! `[batch, channels()[i], h, w]` with `h` the height divided by `strides()[i]`, rounded up (VGG
-//! pools without padding, so that there it is rounded down; each family's page says so).
+//! `[batch, channels()[i], h, w]` with `h` the height divided by `strides()[i]`, rounded up.
 //!
 //! # Adding one
 //! One file with a configuration that implements [`Family`] and a module that implements [`Encode`],
@@ -18,6 +17,8 @@ use crate::error::{Error, Result};
 use crate::weights::keys::Renamed;
 
 pub mod efficientnet_lite;
+pub mod resnet;
+pub mod vgg;
 
 /// Feature maps of several scales, finest first: `maps[i]` is `[batch, channels, height, width]`.
 #[derive(Debug, Clone)]
@@ -282,6 +283,8 @@ impl std::fmt::Display for EncoderConfig {
 // The table: one line per family.
 encoders! {
     EfficientNetLite(efficientnet_lite::EfficientNetLite, efficientnet_lite::EfficientNetLiteConfig);
+    ResNet(resnet::ResNet, resnet::ResNetConfig);
+    Vgg(vgg::Vgg, vgg::VggConfig);
 }
 
 #[cfg(test)]

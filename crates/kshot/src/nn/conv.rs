@@ -179,6 +179,14 @@ impl ConvNorm {
         Self { conv: config.init(false, device), norm: Some(norm) }
     }
 
+    /// Random kernels with a bias and, where an epsilon is given, normalisation: as in VGG.
+    pub fn biased(config: &ConvConfig, epsilon: Option<f64>, device: &Device) -> Self {
+        let norm = epsilon.map(|epsilon| {
+            BatchNormConfig::new(config.channels[1]).with_epsilon(epsilon).init(device)
+        });
+        Self { conv: config.init(true, device), norm }
+    }
+
     /// Convolves, then normalises.
     ///
     /// # Shapes

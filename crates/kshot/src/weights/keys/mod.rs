@@ -1,6 +1,8 @@
 //! Names of tensors in published files, and ours.
 
 pub mod efficientnet_lite;
+pub mod resnet;
+pub mod vgg;
 
 /// What becomes of a tensor of a published file.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,0 +1,226 @@
+//! VGG: plain stacks of 3x3 convolutions; few-shot segmentation's classic.
+//!
+//! - Paper: Simonyan and Zisserman, *Very Deep Convolutional Networks for Large-Scale Image
+//!   Recognition*, 2014, <https://arxiv.org/abs/1409.1556>
+//! - Weights: torchvision's names
+//! - `vgg16-panet`: the form which Wang et al., *PANet*, 2019, <https://arxiv.org/abs/1908.06391>,
+//!   compare prototypes in. Pools are 3x3, the fourth has stride 1, the fifth block has dilation 2
+//!   and no last ReLU, so that cosine distances see both signs.
+//!
+//! Features are the outputs of the five blocks, before their pools; nothing follows the fifth.
+//! The 2x2 pools take the last odd row and column too, where torchvision drops them: a map measures
+//! `ceil(size / stride)` for any size, and is the same as torchvision's for multiples of 16.
+
+use burn::module::Module;
+use burn::prelude::*;
+use burn::tensor::activation::relu;
+use burn::tensor::module::max_pool2d;
+use burn::tensor::ops::MaxPoolOptions;
+
+use super::{About, Encode, Family, Features, Normalization, Preset};
+use crate::nn::{ConvConfig, ConvNorm};
+use crate::weights::keys::{self, Renamed};
+
+const EPSILON: f64 = 1e-5;
+
+/// Which VGG: see [`Family::PRESETS`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct VggConfig {
+    /// Convolutions of each block.
+    depths: [usize; 5],
+    /// Channels of the first block; doubled by each of the next three.
+    width: usize,
+    /// Batch normalisation after each convolution.
+    normalized: bool,
+    /// Pools, dilation and missing ReLU of PANet.
+    panet: bool,
+}
+
+const VGG16: VggConfig =
+    VggConfig { depths: [2, 2, 3, 3, 3], width: 64, normalized: false, panet: false };
+
+impl VggConfig {
+    pub(super) fn channels(&self) -> Vec<usize> {
+        (0..5).map(|block: u32| self.width << block.min(3)).collect()
+    }
+
+    pub(super) fn strides(&self) -> Vec<usize> {
+        vec![1, 2, 4, 8, if self.panet { 8 } else { 16 }]
+    }
+}
+
+impl Family for VggConfig {
+    type Network = Vgg;
+
+    const ABOUT: About = About {
+        title: "VGG",
+        paper: "Very Deep Convolutional Networks for Large-Scale Image Recognition",
+        year: 2014,
+        url: "https://arxiv.org/abs/1409.1556",
+    };
+
+    const PRESETS: &'static [Preset<Self>] = &[
+        Preset {
+            name: "vgg16",
+            config: VGG16,
+            note: "for comparison with older work: slow for what it gives",
+            parameters: 14_714_688,
+        },
+        Preset {
+            name: "vgg16-bn",
+            config: VggConfig { normalized: true, ..VGG16 },
+            note: "with batch normalisation, easier to train",
+            parameters: 14_723_136,
+        },
+        Preset {
+            name: "vgg16-panet",
+            config: VggConfig { panet: true, ..VGG16 },
+            note: "as PANet uses it for few-shot segmentation: stride 8",
+            parameters: 14_714_688,
+        },
+        Preset {
+            name: "vgg-tiny",
+            config: VggConfig { depths: [1, 1, 1, 1, 2], width: 8, ..VGG16 },
+            note: "for tests",
+            parameters: 98_384,
+        },
+    ];
+
+    fn init(&self, device: &Device) -> Vgg {
+        let mut blocks = Vec::new();
+        let mut input = 3;
+        let (channels, strides) = (self.channels(), self.strides());
+        for (index, (&depth, &output)) in self.depths.iter().zip(&channels).enumerate() {
+            let last = index == 4;
+            let mut layers = Vec::new();
+            for _ in 0..depth {
+                let dilation = if last && self.panet { 2 } else { 1 };
+                let config = ConvConfig::new([input, output], 3).with_dilation(dilation);
+                let epsilon = self.normalized.then_some(EPSILON);
+                layers.push(ConvNorm::biased(&config, epsilon, device));
+                input = output;
+            }
+            let step = if index == 0 { 1 } else { strides[index] / strides[index - 1] };
+            let pool = match (index, self.panet) {
+                (0, _) => None,
+                (_, true) => Some(Pool { kernel: 3, stride: step, padding: 1 }),
+                (_, false) => Some(Pool { kernel: 2, stride: step, padding: 0 }),
+            };
+            blocks.push(Block { layers, pool, signed: last && self.panet });
+        }
+        Vgg { blocks, channels, strides }
+    }
+
+    fn normalization(&self) -> Normalization {
+        Normalization::IMAGENET
+    }
+
+    fn optimize(network: Vgg) -> Vgg {
+        Vgg { blocks: network.blocks.into_iter().map(Block::fold).collect(), ..network }
+    }
+
+    fn rename(&self, foreign: &str) -> Renamed {
+        keys::vgg::rename(foreign, self.depths, self.normalized)
+    }
+}
+
+/// A VGG without its classifier.
+#[derive(Module, Debug)]
+pub struct Vgg {
+    blocks: Vec<Block>,
+    #[module(skip)]
+    channels: Vec<usize>,
+    #[module(skip)]
+    strides: Vec<usize>,
+}
+
+impl Encode for Vgg {
+    fn forward(&self, images: Tensor<4>) -> Features {
+        let mut image = images;
+        let mut maps = Vec::with_capacity(self.blocks.len());
+        for block in &self.blocks {
+            image = block.forward(image);
+            maps.push(image.clone());
+        }
+        Features { maps }
+    }
+
+    fn channels(&self) -> Vec<usize> {
+        self.channels.clone()
+    }
+
+    fn strides(&self) -> Vec<usize> {
+        self.strides.clone()
+    }
+}
+
+/// Largest value of each window; windows may reach over the border.
+#[derive(Debug, Clone, Copy)]
+struct Pool {
+    kernel: usize,
+    stride: usize,
+    padding: usize,
+}
+
+/// The pool before a block, and the block's convolutions with a ReLU after each.
+#[derive(Module, Debug)]
+struct Block {
+    layers: Vec<ConvNorm>,
+    #[module(skip)]
+    pool: Option<Pool>,
+    /// No ReLU after the last convolution.
+    signed: bool,
+}
+
+impl Block {
+    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        let mut image = match self.pool {
+            Some(Pool { kernel, stride, padding }) => {
+                let options = MaxPoolOptions::new([kernel; 2])
+                    .with_stride([stride; 2])
+                    .with_padding([padding; 2])
+                    // Padded windows cover the last odd row as they are.
+                    .with_ceil_mode(padding == 0);
+                max_pool2d(input, options)
+            }
+            None => input,
+        };
+        for (index, layer) in self.layers.iter().enumerate() {
+            image = layer.forward(image);
+            if !(self.signed && index + 1 == self.layers.len()) {
+                image = relu(image);
+            }
+        }
+        image
+    }
+
+    fn fold(self) -> Self {
+        Self { layers: self.layers.into_iter().map(ConvNorm::fold).collect(), ..self }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn panet_keeps_stride_8_and_both_signs() {
+        let device = Device::flex();
+        device.seed(7);
+        let config = VggConfig { depths: [1; 5], width: 4, normalized: false, panet: true };
+        let image = Tensor::random([1, 3, 33, 41], burn::tensor::Distribution::Default, &device);
+        let maps = config.init(&device).forward(image).maps;
+        let sizes: Vec<[usize; 4]> = maps.iter().map(Tensor::dims).collect();
+        let expected = [
+            [1, 4, 33, 41],
+            [1, 8, 17, 21],
+            [1, 16, 9, 11],
+            [1, 32, 5, 6],
+            [1, 32, 5, 6], // block 5 does not shrink
+        ];
+        assert_eq!(sizes, expected);
+        let least = |map: &Tensor<4>| map.clone().min().into_scalar::<f32>();
+        assert!(least(&maps[3]) >= 0.0);
+        assert!(least(&maps[4]) < 0.0);
+    }
+}
