@@ -1,14 +1,139 @@
 //! `kshot list`.
 
-use clap::Args;
+use clap::{Args, ValueEnum};
+use kshot::encoder::EncoderConfig;
+use kshot::registry::{self, Row};
+use serde_json::json;
 
 use crate::DONE;
+use crate::table::{aligned, print};
 
-/// Lists what is built in.
+/// Lists what is built in: encoders, methods, devices and file formats.
 #[derive(Args)]
-pub struct Arguments {}
+#[command(after_help = "Examples:
+  kshot list
+  kshot list encoders
+  kshot list methods --json
+
+Exit status: 0 done, 2 wrong use.")]
+pub struct Arguments {
+    /// Which table; all of them by default.
+    #[arg(value_enum)]
+    table: Option<Table>,
+    /// One JSON object a line on standard output, for programs.
+    #[arg(long)]
+    json: bool,
+}
+
+/// The tables, in the order they are shown.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+enum Table {
+    /// Networks whose features are used.
+    Encoders,
+    /// Ways to learn from the labelled pictures.
+    Methods,
+    /// Where this build can compute.
+    Devices,
+    /// Files read and written.
+    Formats,
+}
+
+impl Table {
+    fn name(self) -> &'static str {
+        match self {
+            Self::Encoders => "encoders",
+            Self::Methods => "methods",
+            Self::Devices => "devices",
+            Self::Formats => "formats",
+        }
+    }
+
+    fn json(self) -> Vec<serde_json::Value> {
+        let rows = |rows: Vec<Row>| {
+            rows.into_iter()
+                .map(|row| json!({"table": self.name(), "name": row.name, "about": row.summary}))
+                .collect()
+        };
+        match self {
+            Self::Encoders => EncoderConfig::all()
+                .iter()
+                .map(|config| {
+                    let about = config.describe();
+                    json!({"table": self.name(), "name": about.name, "about": about.note,
+                        "family": about.family, "parameters": about.parameters,
+                        "channels": about.channels, "strides": about.strides,
+                        "paper": about.paper, "year": about.year, "url": about.url})
+                })
+                .collect(),
+            Self::Methods => rows(registry::methods()),
+            Self::Devices => rows(registry::devices()),
+            Self::Formats => rows(registry::formats()),
+        }
+    }
+
+    fn text(self) -> String {
+        let plain = |rows: Vec<Row>| {
+            let rows: Vec<_> = rows.into_iter().map(|row| vec![row.name, row.summary]).collect();
+            aligned(&["name", "what"], &rows)
+        };
+        match self {
+            Self::Encoders => encoders(),
+            Self::Methods => plain(registry::methods()),
+            Self::Devices => plain(registry::devices()),
+            Self::Formats => plain(registry::formats()),
+        }
+    }
+}
+
+fn encoders() -> String {
+    let joined =
+        |numbers: &[usize]| numbers.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+    let rows: Vec<_> = EncoderConfig::all()
+        .iter()
+        .map(|config| {
+            let about = config.describe();
+            vec![
+                about.name.to_owned(),
+                parameters(about.parameters),
+                joined(&about.channels),
+                joined(&about.strides),
+                format!("{} {}", about.year, about.url),
+                about.note.to_owned(),
+            ]
+        })
+        .collect();
+    aligned(&["name", "parameters", "channels", "strides", "paper", "note"], &rows)
+}
+
+/// A count of parameters for people, such as `4.7 M`.
+pub fn parameters(count: usize) -> String {
+    match count {
+        0..1_000 => count.to_string(),
+        1_000..1_000_000 => format!("{:.1} k", count as f64 / 1e3),
+        _ => format!("{:.1} M", count as f64 / 1e6),
+    }
+}
 
 /// Runs the command; the exit status is returned.
-pub fn run(_arguments: &Arguments) -> anyhow::Result<u8> {
+pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    let tables = match &arguments.table {
+        Some(table) => std::slice::from_ref(table),
+        None => Table::value_variants(),
+    };
+    let mut text = String::new();
+    for (index, table) in tables.iter().enumerate() {
+        if arguments.json {
+            for row in table.json() {
+                text.push_str(&format!("{row}\n"));
+            }
+            continue;
+        }
+        if tables.len() > 1 {
+            let gap = if index > 0 { "\n" } else { "" };
+            text.push_str(&format!("{gap}{}:\n", table.name()));
+        }
+        text.push_str(&table.text());
+    }
+    print(&text)?;
     Ok(DONE)
 }

@@ -8,6 +8,7 @@ mod data;
 mod eval;
 mod list;
 mod segment;
+mod table;
 mod weights;
 
 /// Keeps freed pages: large activations are allocated and freed for every picture.

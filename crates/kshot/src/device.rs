@@ -6,7 +6,7 @@ use crate::error::{Error, ErrorKind, Result};
 
 /// Devices a binary may hold: name, cargo feature that compiles it in (none: always there), whether
 /// this binary has it, and what it is.
-const KINDS: &[(&str, Option<&str>, bool, &str)] = &[
+pub(crate) const KINDS: &[(&str, Option<&str>, bool, &str)] = &[
     ("flex", None, true, "the processor, in pure Rust"),
     ("cuda", Some("cuda"), cfg!(feature = "cuda"), "NVIDIA"),
     ("wgpu", Some("wgpu"), cfg!(feature = "wgpu"), "any GPU, chosen by the system"),

@@ -27,6 +27,55 @@ pub fn encoders() -> Vec<Row> {
         .collect()
 }
 
+/// The few-shot segmentation methods as rows, the choice among them first.
+pub fn methods() -> Vec<Row> {
+    use crate::method::few_shot;
+    let auto = Row {
+        name: few_shot::AUTO.to_owned(),
+        summary: "tries all of the below on held-out labels and takes the best".to_owned(),
+        source: None,
+    };
+    let all = few_shot::methods().into_iter().map(|method| Row {
+        name: method.name().to_owned(),
+        summary: method.about().to_owned(),
+        source: None,
+    });
+    std::iter::once(auto).chain(all).collect()
+}
+
+/// The devices compiled into this binary as rows.
+pub fn devices() -> Vec<Row> {
+    crate::device::KINDS
+        .iter()
+        .filter(|kind| kind.2)
+        .map(|kind| Row { name: kind.0.to_owned(), summary: kind.3.to_owned(), source: None })
+        .collect()
+}
+
+/// The files kshot reads and writes, as rows.
+pub fn formats() -> Vec<Row> {
+    let pictures = crate::data::image::EXTENSIONS.join(", ");
+    [
+        ("pictures", format!("{pictures}; told by content, 8 and 16 bits")),
+        (
+            "masks/*.png",
+            "label: index, palette, gray or binary PNG, 255 = does not count".to_owned(),
+        ),
+        ("scribbles/*.png", "label: index PNG of strokes, 255 = unlabelled".to_owned()),
+        ("images/*.json", "label: LabelMe polygons, rectangles and circles".to_owned()),
+        ("boxes.csv", "label: image,xmin,ymin,xmax,ymax,class, a line a box".to_owned()),
+        ("classes.txt", "names of the classes, one a line, the first is number 1".to_owned()),
+        ("weights", ".safetensors, or .pth and the like as PyTorch saves them".to_owned()),
+        (
+            "results",
+            "masks/*.png, overlays/*.jpg, report.html, labels.csv, coco.json, run.toml".to_owned(),
+        ),
+    ]
+    .into_iter()
+    .map(|(name, summary)| Row { name: name.to_owned(), summary, source: None })
+    .collect()
+}
+
 /// The message for a name that is not in a table: the nearest valid name, then all of them.
 ///
 /// `what` names the table in the singular, such as `encoder`.
