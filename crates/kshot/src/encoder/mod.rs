@@ -135,6 +135,8 @@ pub struct Description {
 macro_rules! encoders {
     ($($variant:ident($network:path, $config:path);)+) => {
         /// Any of the built-in networks, with its weights.
+        // A program holds one or two of them, whose tensors dwarf the enum.
+        #[allow(clippy::large_enum_variant)]
         #[derive(Module, Debug)]
         pub enum Encoder {
             $(#[doc = concat!("[`", stringify!($network), "`]")] $variant($network),)+
