@@ -1,7 +1,7 @@
 //! Encoders: networks that turn pictures into feature maps at several scales.
 //!
 //! # Contract
-//! [`Encode::forward`] takes `[batch, 3, height, width]`, normalised by [`Encoder::normalization`],
+//! [`Encode::forward`] takes `[batch, 3, height, width]`, normalised by [`EncoderConfig::normalization`],
 //! of any size from 1x1 up, and returns one map per stage, finest first. Map `i` is
 //! `[batch, channels()[i], h, w]` with `h` the height divided by `strides()[i]`, rounded up.
 //!

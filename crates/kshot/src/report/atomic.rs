@@ -57,7 +57,7 @@ impl From<Error> for Failure {
 /// The writer that [`write_with`] hands out.
 pub type Writer<'a> = BufWriter<&'a mut NamedTempFile>;
 
-/// Like [`write`], with the content streamed by `fill` into a buffered writer.
+/// Like [`write()`], with the content streamed by `fill` into a buffered writer.
 ///
 /// # Errors
 /// Kind [`Io`](crate::ErrorKind::Io) if it cannot be written, or the error that `fill` returns;
