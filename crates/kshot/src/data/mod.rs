@@ -1,7 +1,9 @@
 //! Pictures, labels and data sets.
 
+pub mod check;
 pub mod components;
 pub mod image;
 pub mod labels;
+pub mod likeness;
 pub mod mask;
 pub mod support;
