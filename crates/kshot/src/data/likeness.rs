@@ -1,0 +1,54 @@
+//! Pictures that look the same, by a hash of what they show.
+
+use image::RgbImage;
+use image::imageops::{self, FilterType};
+
+/// Pictures count as near-duplicates when their hashes differ in at most this many of 64 bits.
+pub const NEAR: u32 = 4;
+/// A hash with fewer bits set or clear than this comes from a picture with next to no structure: it
+/// says nothing of likeness.
+const STRUCTURE: u32 = 6;
+
+/// 64 bits that stay the same when a picture is scaled, recompressed or brightened: whether each
+/// pixel of a 9 x 8 gray version is brighter than its right neighbour.
+pub fn difference_hash(picture: &RgbImage) -> u64 {
+    let gray = imageops::grayscale(picture);
+    let small = imageops::resize(&gray, 9, 8, FilterType::Triangle);
+    let mut hash = 0;
+    for y in 0..8 {
+        for x in 0..8 {
+            let brighter = small.get_pixel(x, y).0[0] > small.get_pixel(x + 1, y).0[0];
+            hash = hash << 1 | u64::from(brighter);
+        }
+    }
+    hash
+}
+
+/// Whether two pictures of these hashes look the same.
+pub fn alike(a: u64, b: u64) -> bool {
+    let structured = |hash: u64| (STRUCTURE..=64 - STRUCTURE).contains(&hash.count_ones());
+    structured(a) && structured(b) && (a ^ b).count_ones() <= NEAR
+}
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use super::*;
+
+    /// A picture of blobs that depend on the seed.
+    pub(crate) fn picture(seed: u32, side: u32) -> RgbImage {
+        RgbImage::from_fn(side, side, |x, y| {
+            let (x, y) = (x * 8 / side, y * 8 / side);
+            let value = (x * 7 + y * 13 + seed * 31).wrapping_mul(2_654_435_761 + seed) >> 24;
+            image::Rgb([value as u8; 3])
+        })
+    }
+
+    #[test]
+    fn flat_pictures_are_not_called_alike() {
+        let flat = difference_hash(&RgbImage::from_pixel(20, 20, image::Rgb([7; 3])));
+        assert!(!alike(flat, flat));
+        let hash = difference_hash(&picture(4, 64));
+        assert!(alike(hash, difference_hash(&picture(4, 96))));
+        assert!(!alike(hash, difference_hash(&picture(5, 64))));
+    }
+}
