@@ -297,6 +297,16 @@ fn supports() {
             &["masks/a.png", "colours", "index"],
         ),
         wrong(
+            "a scribble without a stroke",
+            |place| {
+                for name in ["a", "b"] {
+                    place.remove(&format!("support/masks/{name}.png"));
+                    mask(&place.at(&format!("support/scribbles/{name}.png")), 32, |_, _| 255);
+                }
+            },
+            &["label at least one stroke"],
+        ),
+        wrong(
             "LabelMe with an unknown label",
             |place| {
                 let json = r#"{"imagePath": "a.png", "shapes": [{"label": "round",
