@@ -1,4 +1,5 @@
 //! The real binary on what people really give it: exit status, words, and what is written.
+#![allow(clippy::unwrap_used)] // helpers of tests
 
 use std::fs;
 use std::path::{Path, PathBuf};

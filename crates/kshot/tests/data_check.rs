@@ -1,4 +1,5 @@
 //! `kshot data check`: each fault is found, and nothing else.
+#![allow(clippy::unwrap_used)] // helpers of tests
 
 use std::path::Path;
 
