@@ -1,4 +1,5 @@
 //! The real binary on what people really give it: exit status, words, and what is written.
+#![allow(clippy::unwrap_used)] // helpers of tests
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -295,6 +296,16 @@ fn supports() {
             "a mask of colours",
             |place| save(&place.at("support/masks/a.png"), &picture(0)),
             &["masks/a.png", "colours", "index"],
+        ),
+        wrong(
+            "a scribble without a stroke",
+            |place| {
+                for name in ["a", "b"] {
+                    place.remove(&format!("support/masks/{name}.png"));
+                    mask(&place.at(&format!("support/scribbles/{name}.png")), 32, |_, _| 255);
+                }
+            },
+            &["label at least one stroke"],
         ),
         wrong(
             "LabelMe with an unknown label",

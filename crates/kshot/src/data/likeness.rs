@@ -29,26 +29,3 @@ pub fn alike(a: u64, b: u64) -> bool {
     let structured = |hash: u64| (STRUCTURE..=64 - STRUCTURE).contains(&hash.count_ones());
     structured(a) && structured(b) && (a ^ b).count_ones() <= NEAR
 }
-
-#[cfg(test)]
-pub(crate) mod tests {
-    use super::*;
-
-    /// A picture of blobs that depend on the seed.
-    pub(crate) fn picture(seed: u32, side: u32) -> RgbImage {
-        RgbImage::from_fn(side, side, |x, y| {
-            let (x, y) = (x * 8 / side, y * 8 / side);
-            let value = (x * 7 + y * 13 + seed * 31).wrapping_mul(2_654_435_761 + seed) >> 24;
-            image::Rgb([value as u8; 3])
-        })
-    }
-
-    #[test]
-    fn flat_pictures_are_not_called_alike() {
-        let flat = difference_hash(&RgbImage::from_pixel(20, 20, image::Rgb([7; 3])));
-        assert!(!alike(flat, flat));
-        let hash = difference_hash(&picture(4, 64));
-        assert!(alike(hash, difference_hash(&picture(4, 96))));
-        assert!(!alike(hash, difference_hash(&picture(5, 64))));
-    }
-}
