@@ -8,7 +8,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use kshot::data::support::Support;
 use kshot::encoder::EncoderConfig;
-use kshot::method::features::Extractor;
+use kshot::eval;
 use kshot::method::few_shot;
 use kshot::method::refine::Refinement;
 use kshot::predict::folder::{self, Event, Outcome};
@@ -18,6 +18,7 @@ use kshot::report::journal::Journal;
 use kshot::report::overlay::{self, OverlayStyle};
 use kshot::report::palette::Palette;
 use kshot::report::run::{self, RunFile, SupportFile};
+use kshot::train::recipe::EncoderChoice;
 use kshot::{device, weights};
 use serde_json::json;
 
@@ -281,11 +282,11 @@ impl Settings {
 
     fn fit(&self, arguments: &Arguments, support: &Support) -> anyhow::Result<Predictor> {
         let device = device::parse(&arguments.device)?;
-        let encoder = match &arguments.weights {
-            Some(file) => weights::load(&self.encoder, file, &device)?,
-            None => embedded(&device)?,
+        let choice = EncoderChoice {
+            name: self.encoder.name().to_owned(),
+            weights: arguments.weights.clone(),
         };
-        let extractor = Extractor::new(encoder.optimize(), self.encoder.normalization(), device);
+        let extractor = eval::extractor(&choice, &device)?;
         let options = Options {
             methods: few_shot::by_name(&arguments.method)?,
             refinement: if arguments.no_refine { Refinement::None } else { GUIDED },
@@ -329,18 +330,8 @@ impl Settings {
 }
 
 #[cfg(feature = "embedded-weights")]
-fn embedded(device: &kshot::device::Device) -> kshot::Result<kshot::encoder::Encoder> {
-    weights::embedded(device)
-}
-
-#[cfg(feature = "embedded-weights")]
 fn embedded_sha256() -> anyhow::Result<String> {
     Ok(folder::digest(weights::embedded_bytes()))
-}
-
-#[cfg(not(feature = "embedded-weights"))]
-fn embedded(_: &kshot::device::Device) -> kshot::Result<kshot::encoder::Encoder> {
-    Err(kshot::Error::config(NO_WEIGHTS))
 }
 
 #[cfg(not(feature = "embedded-weights"))]
