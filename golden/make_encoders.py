@@ -167,6 +167,9 @@ def torchvision_networks() -> None:
         # The last convolution, without its ReLU.
         ("vgg16-panet", "vgg16", panet(), [f"features.{index}" for index in [*vgg[:4], 28]]),
     ]
+    lites = [f"tf_efficientnet_lite{size}" for size in range(3)]
+    stages = [f"blocks.{stage}" for stage in range(7)]
+    rows += [(name[3:].replace("_", "-"), name, timm.create_model(name), stages) for name in lites]
     size = [2, 3, 64, 96]
     image = numbers("input", int(np.prod(size))).reshape(size)
     tensors, networks = {}, {}
@@ -185,8 +188,8 @@ def torchvision_networks() -> None:
             module.register_forward_hook(lambda _m, _i, out: found.append(out.clone()))
         with torch.no_grad():
             model.eval()(image)
-        if len(found) != 5:
-            raise SystemExit(f"{name}: {len(found)} maps instead of 5")
+        if len(found) != len(ends):
+            raise SystemExit(f"{name}: {len(found)} maps instead of {len(ends)}")
         networks[name] = {"published": published, "stages": [sample(tensor, 32, 7) for tensor in found]}
         print(name, [tuple(tensor.shape) for tensor in found])
     text = json.dumps({"input": size, "tensors": tensors, "networks": networks}, separators=(",", ":"))

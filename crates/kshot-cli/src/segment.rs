@@ -8,8 +8,9 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use kshot::data::support::Support;
 use kshot::encoder::EncoderConfig;
-use kshot::eval;
-use kshot::method::few_shot;
+use kshot::hash;
+use kshot::method::features::Extractor;
+use kshot::method::few_shot::{self, Method};
 use kshot::method::refine::Refinement;
 use kshot::predict::folder::{self, Event, Outcome};
 use kshot::predict::{Options, Predictor};
@@ -18,7 +19,6 @@ use kshot::report::journal::Journal;
 use kshot::report::overlay::{self, OverlayStyle};
 use kshot::report::palette::Palette;
 use kshot::report::run::{self, RunFile, SupportFile};
-use kshot::train::recipe::EncoderChoice;
 use kshot::{device, weights};
 use serde_json::json;
 
@@ -54,8 +54,9 @@ pub struct Arguments {
     /// The network whose features are used (`kshot list encoders`).
     #[arg(long, default_value = weights::EMBEDDED)]
     encoder: String,
-    /// Weights of the network: a .safetensors or .pth file; the built-in ones by default.
-    #[arg(long, value_name = "FILE")]
+    /// Weights of the network: a .safetensors or .pth file, or a Hugging Face repository
+    /// (owner/name); by default the built-in ones, or those that `kshot weights pull` fetched.
+    #[arg(long, value_name = "FILE|REPOSITORY")]
     weights: Option<PathBuf>,
     /// Working pixels per picture pixel; by default the size of the labelled objects decides.
     #[arg(long, value_name = "FACTOR")]
@@ -96,12 +97,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         bail!("--scale must be above 0 and at most 4, such as 0.5");
     }
     let talk = Talk::new(arguments);
+    let network = Network::new(arguments)?;
     let items = folder::items(&arguments.query)?;
     let support = Support::load(&arguments.support)?;
     for warning in &support.warnings {
         talk.say(json!({"event": "warning", "message": warning}), &format!("warning: {warning}"));
     }
-    let settings = Settings::new(arguments, &support)?;
+    let settings = Settings::new(arguments, &network, &support)?;
     let mut journal = Journal::open(&arguments.out)?;
     let total = items.len();
     let names: std::collections::HashSet<String> =
@@ -128,7 +130,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         );
         return Ok(DONE);
     }
-    let predictor = settings.fit(arguments, &support)?;
+    let predictor = network.fit(arguments, &support)?;
     let choice = predictor.choice();
     talk.say(
         json!({"event": "fitted", "choice": choice, "seconds": started.1.elapsed().as_secs_f64()}),
@@ -234,40 +236,58 @@ impl Talk {
     }
 }
 
+/// What is looked up before the support is read, so that a wrong name costs no time.
+struct Network {
+    extractor: Extractor,
+    methods: Vec<Box<dyn Method>>,
+    weights_sha256: String,
+}
+
+impl Network {
+    fn new(arguments: &Arguments) -> anyhow::Result<Self> {
+        let encoder: EncoderConfig = arguments.encoder.parse()?;
+        let methods = few_shot::by_name(&arguments.method)?;
+        let device = device::parse(&arguments.device)?;
+        let (extractor, weights_sha256) =
+            Extractor::from_weights(&encoder, arguments.weights.as_deref(), &device)?;
+        Ok(Self { extractor, methods, weights_sha256 })
+    }
+
+    fn fit(self, arguments: &Arguments, support: &Support) -> anyhow::Result<Predictor> {
+        let options = Options {
+            methods: self.methods,
+            refinement: if arguments.no_refine { Refinement::None } else { GUIDED },
+            scale: arguments.scale,
+            seed: arguments.seed,
+        };
+        Ok(Predictor::fit(self.extractor, support, options)?)
+    }
+}
+
 /// What the result depends on.
 struct Settings {
-    encoder: EncoderConfig,
     weights_sha256: String,
     support: Vec<SupportFile>,
     fingerprint: String,
 }
 
 impl Settings {
-    fn new(arguments: &Arguments, support: &Support) -> anyhow::Result<Self> {
-        let encoder: EncoderConfig = arguments.encoder.parse()?;
-        let weights_sha256 = match &arguments.weights {
-            Some(file) => folder::sha256(file)?,
-            None if encoder.name() == weights::EMBEDDED => embedded_sha256()?,
-            None => bail!(
-                "only {} has built-in weights; give --weights FILE for {}",
-                weights::EMBEDDED,
-                encoder.name()
-            ),
-        };
+    fn new(arguments: &Arguments, network: &Network, support: &Support) -> anyhow::Result<Self> {
+        let weights_sha256 = network.weights_sha256.clone();
         let mut files = Vec::with_capacity(support.pictures.len());
         for picture in &support.pictures {
             files.push(SupportFile {
                 image: picture.path.display().to_string(),
-                image_sha256: folder::sha256(&picture.path)?,
+                image_sha256: hash::of_file(&picture.path)?,
                 labels: picture.labels.display().to_string(),
-                labels_sha256: folder::sha256(&picture.labels)?,
+                labels_sha256: hash::of_file(&picture.labels)?,
             });
         }
         let hashes: Vec<_> =
             files.iter().map(|file| (&file.image_sha256, &file.labels_sha256)).collect();
         let fingerprint = json!([
             env!("CARGO_PKG_VERSION"),
-            encoder.name(),
+            arguments.encoder,
             weights_sha256,
             hashes,
             support.classes,
@@ -276,24 +296,8 @@ impl Settings {
             arguments.no_refine,
             arguments.seed
         ]);
-        let fingerprint = folder::digest(fingerprint.to_string().as_bytes());
-        Ok(Self { encoder, weights_sha256, support: files, fingerprint })
-    }
-
-    fn fit(&self, arguments: &Arguments, support: &Support) -> anyhow::Result<Predictor> {
-        let device = device::parse(&arguments.device)?;
-        let choice = EncoderChoice {
-            name: self.encoder.name().to_owned(),
-            weights: arguments.weights.clone(),
-        };
-        let extractor = eval::extractor(&choice, &device)?;
-        let options = Options {
-            methods: few_shot::by_name(&arguments.method)?,
-            refinement: if arguments.no_refine { Refinement::None } else { GUIDED },
-            scale: arguments.scale,
-            seed: arguments.seed,
-        };
-        Ok(Predictor::fit(extractor, support, options)?)
+        let fingerprint = hash::of_bytes(fingerprint.to_string().as_bytes());
+        Ok(Self { weights_sha256, support: files, fingerprint })
     }
 
     fn run_file(
@@ -317,7 +321,7 @@ impl Settings {
             seed: arguments.seed,
             device: arguments.device.clone(),
             threads: arguments.threads.unwrap_or_else(crate::cores),
-            encoder: self.encoder.name().to_owned(),
+            encoder: arguments.encoder.clone(),
             weights_sha256: self.weights_sha256.clone(),
             method: predictor.choice().method.clone(),
             classes: support.classes.clone(),
@@ -328,20 +332,6 @@ impl Settings {
         })
     }
 }
-
-#[cfg(feature = "embedded-weights")]
-fn embedded_sha256() -> anyhow::Result<String> {
-    Ok(folder::digest(weights::embedded_bytes()))
-}
-
-#[cfg(not(feature = "embedded-weights"))]
-fn embedded_sha256() -> anyhow::Result<String> {
-    bail!(NO_WEIGHTS)
-}
-
-#[cfg(not(feature = "embedded-weights"))]
-const NO_WEIGHTS: &str =
-    "this build has no built-in weights (feature `embedded-weights`); give --weights FILE";
 
 fn report(
     arguments: &Arguments,

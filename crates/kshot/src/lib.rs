@@ -5,6 +5,7 @@ pub mod device;
 pub mod encoder;
 pub mod error;
 pub mod eval;
+pub mod hash;
 pub mod method;
 pub mod metric;
 pub mod nn;

@@ -133,10 +133,10 @@ fn computed(name: &str, shape: &[usize]) -> TensorData {
     TensorData::new(values, shape.to_vec())
 }
 
-/// Every stage of ResNets and VGGs with computed weights under their published names, against
-/// torchvision (and timm, for dilated basic blocks); folded and not.
+/// Every stage of ResNets, VGGs and EfficientNet-Lites with computed weights under their published
+/// names, against torchvision (timm for dilated basic blocks and Lites); folded and not.
 #[test]
-fn resnet_and_vgg_like_torchvision() {
+fn every_network_like_torchvision_or_timm() {
     let device = Device::flex();
     let expected = expected("torchvision.json");
     let size: [usize; 4] = serde_json::from_value(expected["input"].clone()).unwrap();

@@ -155,7 +155,8 @@ impl Family for EfficientNetLiteConfig {
     }
 
     fn rename(&self, foreign: &str) -> Renamed {
-        keys::efficientnet_lite::rename(foreign)
+        let repeats: Vec<usize> = (0..STAGES.len()).map(|stage| self.repeats(stage)).collect();
+        keys::efficientnet_lite::rename(foreign, &repeats)
     }
 }
 

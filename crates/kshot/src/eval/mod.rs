@@ -4,17 +4,15 @@ pub mod few_shot;
 pub mod segmentation;
 
 use std::collections::BTreeMap;
-use std::path::Path;
 
 use serde::Serialize;
 
 use crate::device::Device;
 use crate::encoder::EncoderConfig;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::method::features::Extractor;
 use crate::metric::interval::Estimate;
 use crate::train::recipe::{EncoderChoice, Protocol, Recipe};
-use crate::weights;
 
 /// The result of a recipe, as `--json` writes it. Rates are 0 to 1.
 #[derive(Debug, Clone, Serialize)]
@@ -69,29 +67,5 @@ pub fn run(
 /// If it is unknown, or has neither built-in weights nor a file.
 pub fn extractor(choice: &EncoderChoice, device: &Device) -> Result<Extractor> {
     let config: EncoderConfig = choice.name.parse()?;
-    let encoder = match &choice.weights {
-        Some(file) => weights::load(&config, Path::new(file), device)?,
-        None => built_in(&config, device)?,
-    };
-    Ok(Extractor::new(encoder.optimize(), config.normalization(), device.clone()))
-}
-
-#[cfg(feature = "embedded-weights")]
-fn built_in(config: &EncoderConfig, device: &Device) -> Result<crate::encoder::Encoder> {
-    if config.name() == weights::EMBEDDED {
-        return weights::embedded(device);
-    }
-    Err(Error::weights(format!(
-        "{} has no built-in weights (only {} has); give a weights file",
-        config.name(),
-        weights::EMBEDDED
-    )))
-}
-
-#[cfg(not(feature = "embedded-weights"))]
-fn built_in(config: &EncoderConfig, _: &Device) -> Result<crate::encoder::Encoder> {
-    Err(Error::weights(format!(
-        "this build has no built-in weights (feature `embedded-weights`); give a weights file of {}",
-        config.name()
-    )))
+    Ok(Extractor::from_weights(&config, choice.weights.as_deref(), device)?.0)
 }

@@ -1,5 +1,7 @@
 //! Frozen features of a picture, tile by tile, on every stage of an encoder.
 
+use std::path::Path;
+
 use burn::prelude::*;
 use burn::tensor::TensorData;
 use fast_image_resize as fir;
@@ -8,8 +10,9 @@ use rayon::prelude::*;
 
 use super::score::{add_resized, taps};
 use super::tile::{CELL, GRAIN, Tile, plan};
-use crate::encoder::{Encode, Encoder, Normalization};
+use crate::encoder::{Encode, Encoder, EncoderConfig, Normalization};
 use crate::error::{Error, Result};
+use crate::weights::source::Source;
 
 /// One stage of one tile.
 #[derive(Debug, Clone)]
@@ -150,6 +153,20 @@ impl Extractor {
     /// Wraps an encoder that is on `device`.
     pub fn new(encoder: Encoder, normalization: Normalization, device: Device) -> Self {
         Self { encoder, normalization, device, side: TILE_SIDE }
+    }
+
+    /// A frozen encoder with published weights (see [`Source::of`]), and the SHA-256 of their file.
+    ///
+    /// # Errors
+    /// When the weights are missing, damaged, or do not fit the encoder.
+    pub fn from_weights(
+        config: &EncoderConfig,
+        weights: Option<&Path>,
+        device: &Device,
+    ) -> Result<(Self, String)> {
+        let (encoder, sha256) = Source::of(config, weights)?.load(config, device)?;
+        let extractor = Self::new(encoder.optimize(), config.normalization(), device.clone());
+        Ok((extractor, sha256))
     }
 
     /// Channels of each stage, finest first.

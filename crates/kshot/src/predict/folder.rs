@@ -5,7 +5,6 @@ use std::path::{Path, PathBuf};
 use std::time::{Instant, UNIX_EPOCH};
 
 use image::RgbImage;
-use sha2::{Digest, Sha256};
 
 use super::pipeline::overlap;
 use super::{Prediction, Predictor};
@@ -101,20 +100,6 @@ fn fingerprint(file: &Path) -> Result<String> {
         .and_then(|time| time.duration_since(UNIX_EPOCH).ok())
         .map_or(0, |time| time.as_nanos());
     Ok(format!("{}-{modified}", metadata.len()))
-}
-
-/// SHA-256 of a file, in hexadecimal.
-///
-/// # Errors
-/// If it cannot be read.
-pub fn sha256(file: &Path) -> Result<String> {
-    let bytes = std::fs::read(file).map_err(|error| Error::io("read", file, error))?;
-    Ok(digest(&bytes))
-}
-
-/// SHA-256 of bytes, in hexadecimal.
-pub fn digest(bytes: &[u8]) -> String {
-    Sha256::digest(bytes).iter().map(|byte| format!("{byte:02x}")).collect()
 }
 
 /// Which of `items` an earlier run of the same settings (`run`) has finished.

@@ -1,7 +1,11 @@
 //! Published weights: read, renamed, checked and put into our networks, whole or not at all.
 
 pub mod apply;
+pub mod catalog;
+#[cfg(feature = "hub")]
+pub mod hub;
 pub mod keys;
+pub mod source;
 pub mod state;
 
 use std::path::Path;

@@ -1,0 +1,64 @@
+//! Published weights that are known to fit, by encoder.
+
+use crate::encoder::EncoderConfig;
+
+/// Where an encoder's published weights are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize)]
+pub struct Published {
+    /// The encoder.
+    pub encoder: &'static str,
+    /// The Hugging Face repository; the file is its `model.safetensors`.
+    pub repository: &'static str,
+    /// The weights' licence.
+    pub licence: &'static str,
+    /// What they were trained on.
+    pub data: &'static str,
+}
+
+const fn row(encoder: &'static str, repository: &'static str, licence: &'static str) -> Published {
+    Published { encoder, repository, licence, data: "ImageNet-1k" }
+}
+
+/// timm's repositories: names of tensors as in torchvision (ResNet, VGG) or timm (EfficientNet-Lite),
+/// both of which `keys` knows.
+const TABLE: &[Published] = &[
+    row("efficientnet-lite0", "timm/tf_efficientnet_lite0.in1k", "Apache-2.0"),
+    row("efficientnet-lite1", "timm/tf_efficientnet_lite1.in1k", "Apache-2.0"),
+    row("efficientnet-lite2", "timm/tf_efficientnet_lite2.in1k", "Apache-2.0"),
+    row("resnet18", "timm/resnet18.tv_in1k", "BSD-3-Clause"),
+    row("resnet34", "timm/resnet34.tv_in1k", "BSD-3-Clause"),
+    row("resnet50", "timm/resnet50.tv_in1k", "BSD-3-Clause"),
+    row("resnet101", "timm/resnet101.tv_in1k", "BSD-3-Clause"),
+    row("resnet18-os8", "timm/resnet18.tv_in1k", "BSD-3-Clause"),
+    row("resnet34-os8", "timm/resnet34.tv_in1k", "BSD-3-Clause"),
+    row("resnet50-os8", "timm/resnet50.tv_in1k", "BSD-3-Clause"),
+    row("resnet101-os8", "timm/resnet101.tv_in1k", "BSD-3-Clause"),
+    row("vgg16", "timm/vgg16.tv_in1k", "BSD-3-Clause"),
+    row("vgg16-bn", "timm/vgg16_bn.tv_in1k", "BSD-3-Clause"),
+    row("vgg16-panet", "timm/vgg16.tv_in1k", "BSD-3-Clause"),
+];
+
+/// All rows, in the order of the encoders' table.
+pub fn all() -> &'static [Published] {
+    TABLE
+}
+
+/// The published weights of an encoder.
+pub fn of(config: &EncoderConfig) -> Option<&'static Published> {
+    TABLE.iter().find(|row| row.encoder == config.name())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn every_encoder_but_the_tiny_ones_has_a_row() {
+        for config in EncoderConfig::all() {
+            assert_eq!(of(config).is_none(), config.name().contains("tiny"), "{}", config.name());
+        }
+        for row in all() {
+            assert!(row.encoder.parse::<EncoderConfig>().is_ok(), "{}", row.encoder);
+        }
+    }
+}

@@ -1,0 +1,189 @@
+//! Where weights come from: built in, a file, or a Hugging Face repository.
+
+use std::path::{Path, PathBuf};
+
+use burn::prelude::Device;
+
+use super::{EMBEDDED, apply, catalog, state::State};
+use crate::encoder::{Encoder, EncoderConfig};
+use crate::error::{Error, Result};
+use crate::hash;
+
+/// A file of a Hugging Face repository: `owner/name`, `owner/name@revision` or
+/// `owner/name@revision/path/in/it.safetensors`.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct RepositoryFile {
+    /// `owner/name`.
+    pub repository: String,
+    /// A branch, tag or commit.
+    pub revision: String,
+    /// The file; the usual names of weights are tried if absent.
+    pub file: Option<String>,
+}
+
+/// What a user's words for weights mean.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub enum Source {
+    /// Inside this binary.
+    BuiltIn,
+    /// A file.
+    File(PathBuf),
+    /// A file of a repository, in the cache or to be fetched.
+    Repository(RepositoryFile),
+}
+
+impl Source {
+    /// What `weights` means for an encoder: a file that exists, or a repository (`owner/name`). Without
+    /// `weights`, the built-in ones, else the published ones of `catalog` if they were pulled before.
+    ///
+    /// # Errors
+    /// When there is no such file and the words are no repository either, or when no weights are given
+    /// for an encoder that has none at hand.
+    pub fn of(config: &EncoderConfig, weights: Option<&Path>) -> Result<Self> {
+        let Some(weights) = weights else { return Self::default_of(config) };
+        if weights.exists() {
+            return Ok(Self::File(weights.to_owned()));
+        }
+        let words = weights.to_string_lossy();
+        if let Some(found) = repository(&words) {
+            return Ok(Self::Repository(found));
+        }
+        Err(Error::weights(
+            "no such file, and no repository either; give a .safetensors or .pth file, or a Hugging \
+             Face repository as owner/name, owner/name@revision or owner/name@revision/file",
+        )
+        .in_file(weights))
+    }
+
+    fn default_of(config: &EncoderConfig) -> Result<Self> {
+        let name = config.name();
+        if name == EMBEDDED && cfg!(feature = "embedded-weights") {
+            return Ok(Self::BuiltIn);
+        }
+        let Some(published) = catalog::of(config) else {
+            return Err(Error::weights(format!(
+                "{name} has no built-in weights and none are published; give a weights file"
+            )));
+        };
+        let wanted = RepositoryFile {
+            repository: published.repository.to_owned(),
+            revision: "main".to_owned(),
+            file: None,
+        };
+        if cached(&wanted).is_some() {
+            return Ok(Self::Repository(wanted));
+        }
+        Err(Error::weights(format!(
+            "{name} has no built-in weights; run `kshot weights pull {name}` once (from {}, {}), or \
+             give a weights file",
+            published.repository, published.licence
+        )))
+    }
+
+    /// The encoder with these weights, and the SHA-256 of their file (64 hexadecimal digits).
+    ///
+    /// # Errors
+    /// When the file cannot be fetched or read, is damaged, or does not fit the encoder whole.
+    pub fn load(&self, config: &EncoderConfig, device: &Device) -> Result<(Encoder, String)> {
+        let (state, sha256) = match self {
+            Self::BuiltIn => built_in()?,
+            Self::File(path) => (State::read(path)?, hash::of_file(path)?),
+            Self::Repository(file) => {
+                let (path, sha256) = fetch(file)?;
+                (State::read(&path)?, sha256)
+            }
+        };
+        Ok((apply::into_encoder(config, &state, device)?, sha256))
+    }
+}
+
+#[cfg(feature = "embedded-weights")]
+fn built_in() -> Result<(State, String)> {
+    Ok((super::embedded_state()?, hash::of_bytes(super::embedded_bytes())))
+}
+
+#[cfg(not(feature = "embedded-weights"))]
+fn built_in() -> Result<(State, String)> {
+    Err(Error::weights("this build has no built-in weights (feature `embedded-weights`)"))
+}
+
+#[cfg(feature = "hub")]
+fn fetch(file: &RepositoryFile) -> Result<(PathBuf, String)> {
+    super::hub::Hub::from_env()?.get(file)
+}
+
+#[cfg(feature = "hub")]
+fn cached(file: &RepositoryFile) -> Option<PathBuf> {
+    super::hub::Hub::from_env().ok()?.cached(file)
+}
+
+#[cfg(not(feature = "hub"))]
+fn fetch(file: &RepositoryFile) -> Result<(PathBuf, String)> {
+    Err(Error::weights(format!(
+        "this build cannot fetch {} (feature `hub`); fetch its file yourself and give its path",
+        file.repository
+    )))
+}
+
+#[cfg(not(feature = "hub"))]
+fn cached(_: &RepositoryFile) -> Option<PathBuf> {
+    None
+}
+
+/// The repository and file that the words name, if they have that form.
+pub fn repository(words: &str) -> Option<RepositoryFile> {
+    let (repository, rest) = match words.split_once('@') {
+        Some((repository, rest)) => (repository, Some(rest)),
+        None => (words, None),
+    };
+    let (owner, name) = repository.split_once('/')?;
+    let legal = |part: &str| {
+        let allowed = |c: char| c.is_ascii_alphanumeric() || matches!(c, '-' | '_' | '.');
+        !part.is_empty() && part.chars().all(allowed) && !part.starts_with('.')
+    };
+    // A mistyped path of a file is not taken for a repository.
+    let file = [".safetensors", ".pth", ".pt", ".bin"].iter().any(|end| name.ends_with(end));
+    if !legal(owner) || !legal(name) || file {
+        return None;
+    }
+    let (revision, file) = match rest {
+        None | Some("") => ("main", None),
+        Some(rest) => match rest.split_once('/') {
+            Some((revision, file)) => (revision, Some(file.to_owned())),
+            None => (rest, None),
+        },
+    };
+    legal(revision).then(|| RepositoryFile {
+        repository: repository.to_owned(),
+        revision: revision.to_owned(),
+        file,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_for_repositories() {
+        let found = repository("timm/resnet18.tv_in1k").unwrap();
+        assert_eq!((&*found.repository, &*found.revision), ("timm/resnet18.tv_in1k", "main"));
+        let found = repository("a/b@v1/sub/model.safetensors").unwrap();
+        assert_eq!(
+            (&*found.revision, found.file.as_deref()),
+            ("v1", Some("sub/model.safetensors"))
+        );
+        for words in ["resnet.pth", "a/b.pth", "/abs/b", "../b", "a/b/c", "a b/c", "a/", "/"] {
+            assert!(repository(words).is_none(), "{words}");
+        }
+    }
+
+    #[test]
+    fn a_missing_file_is_not_taken_for_a_repository() {
+        let config: EncoderConfig = "resnet18".parse().unwrap();
+        let error = Source::of(&config, Some(Path::new("some/resnet.pth"))).unwrap_err();
+        assert!(error.to_string().contains("no such file"), "{error}");
+        let tiny: EncoderConfig = "resnet-tiny".parse().unwrap();
+        assert!(Source::of(&tiny, None).unwrap_err().to_string().contains("give a weights file"));
+    }
+}
