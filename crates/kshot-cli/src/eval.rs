@@ -6,7 +6,7 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use kshot::device;
 use kshot::eval::{self, Evaluation};
-use kshot::report::atomic;
+use kshot::report::{atomic, run};
 use kshot::train::recipe::{Protocol, Recipe};
 
 use crate::DONE;
@@ -14,7 +14,7 @@ use crate::DONE;
 /// Runs a named protocol from a recipe and reports it with confidence intervals.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  kshot eval recipes/panet/voc-5i-1shot.toml --set data.root=/data/VOCdevkit/VOC2012 --json result.json
+  kshot eval recipes/panet/voc-5i-1shot.toml --set data.root=/data/VOCdevkit/VOC2012 --json result.json --out run/
   kshot eval recipes/camvid/five-frames.toml --set protocol.seeds=[0]")]
 pub struct Arguments {
     /// The recipe.
@@ -25,6 +25,9 @@ pub struct Arguments {
     /// Writes the result to this file as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
+    /// Leaves report.html, result.json, recipe.toml and the ten worst episodes as pictures here.
+    #[arg(long, value_name = "DIR")]
+    out: Option<PathBuf>,
     /// A few episodes only, to see that all is in place: its figures mean nothing.
     #[arg(long)]
     smoke: bool,
@@ -44,6 +47,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     if let Some(threads) = arguments.threads {
         crate::set_threads(threads)?;
     }
+    let started = run::now();
     let mut recipe = Recipe::read(&arguments.recipe, &arguments.changes)?;
     if arguments.smoke {
         match &mut recipe.protocol {
@@ -70,9 +74,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     bar.finish_and_clear();
     print(&result);
     if let Some(file) = &arguments.json {
-        let mut text = serde_json::to_string_pretty(&result)?;
-        text.push('\n');
-        atomic::write(file, text.as_bytes())?;
+        atomic::write(file, result.json()?.as_bytes())?;
+    }
+    if let Some(out) = &arguments.out {
+        let command = std::env::args().collect::<Vec<_>>().join(" ");
+        let page = eval::report::write(out, &result, &command, &started)?;
+        println!("look at {}", page.display());
     }
     Ok(DONE)
 }

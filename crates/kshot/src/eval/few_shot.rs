@@ -9,6 +9,7 @@ use std::time::Instant;
 use image::RgbImage;
 use rayon::prelude::*;
 
+use super::report::{Panel, Worst};
 use super::{Evaluation, Progress, extractor};
 use crate::data::episode::{Episode, Episodes, class_counts, fold_classes, relabel};
 use crate::data::mask::{MAX_CLASSES, Mask};
@@ -143,6 +144,7 @@ pub fn run(
     let total = evaluate.len() * runs * episodes;
     let done = AtomicUsize::new(0);
     let mut tallies: Vec<Vec<Tally>> = Vec::new();
+    let mut worst: Vec<Played> = Vec::new();
     for &fold in evaluate {
         let classes = fold_classes(set.classes.len(), fold, folds);
         let source = Episodes::new(&pixel_counts, &classes, &set.classes, (ways, shots), seed)?;
@@ -152,7 +154,8 @@ pub fn run(
                 .into_par_iter()
                 .map(|index| {
                     let episode = source.get(run, index);
-                    let (counts, truth) = evaluator.episode(&episode)?;
+                    let (truth, predicted) = evaluator.episode(&episode)?;
+                    let counts = count(&truth, &predicted, ways + 1);
                     on_progress(Progress { done: done.fetch_add(1, Ordering::Relaxed) + 1, total });
                     Ok((episode, counts, truth))
                 })
@@ -165,10 +168,44 @@ pub fn run(
                 tally.add(episode, counts, truth, counting);
             }
             of_runs.push(tally);
+            worst.extend(counted.into_iter().enumerate().map(
+                |(index, (episode, counts, truth))| {
+                    let iou = episode_iou(&counts, &truth);
+                    Played { fold, run, index, episode, iou }
+                },
+            ));
+            // The sort is stable: of equals the earlier episode stays, for any number of threads.
+            worst.sort_by(|a, b| a.iou.total_cmp(&b.iou));
+            worst.truncate(WORST);
         }
         tallies.push(of_runs);
     }
-    Ok(summary(recipe, &set, (evaluate, folds, seed), &tallies, started))
+    let worst = worst.iter().map(|played| evaluator.show(played)).collect::<Result<_>>()?;
+    let mut result = summary(recipe, &set, (evaluate, folds, seed), &tallies, started);
+    result.worst = worst;
+    Ok(result)
+}
+
+/// Episodes shown in the report.
+const WORST: usize = 10;
+
+/// An episode that was evaluated.
+struct Played {
+    fold: usize,
+    run: usize,
+    index: usize,
+    episode: Episode,
+    iou: f64,
+}
+
+/// Mean IoU over the ways that the query's truth holds; 1 where every pixel of them is void.
+fn episode_iou(counts: &[Counts], truth: &Mask) -> f64 {
+    let present = truth.counts();
+    let known: Vec<f64> = (1..counts.len())
+        .filter(|&way| present[way] > 0)
+        .filter_map(|way| counts[way].iou())
+        .collect();
+    if known.is_empty() { 1.0 } else { known.iter().sum::<f64>() / known.len() as f64 }
 }
 
 fn summary(
@@ -227,6 +264,7 @@ fn summary(
         per_class,
         per_fold,
         seconds: started.elapsed().as_secs_f64(),
+        worst: Vec::new(),
     }
 }
 
@@ -251,18 +289,15 @@ impl Evaluator<'_> {
         Ok(self.prepared[index].get_or_init(|| Prepared { image, mask, bank }))
     }
 
-    fn episode(&self, episode: &Episode) -> Result<(Vec<Counts>, Mask)> {
+    /// The query's truth and prediction.
+    fn episode(&self, episode: &Episode) -> Result<(Mask, Mask)> {
         let planes = episode.classes.len() + 1;
         let shots = episode.support.len() / episode.classes.len();
         let mut examples = Vec::with_capacity(episode.support.len());
         for (place, &picture) in episode.support.iter().enumerate() {
             let prepared = self.prepare(picture)?;
             // Each support picture is labelled with the class it was drawn for alone.
-            let way = place / shots;
-            let only: Vec<u8> = (0..episode.classes.len())
-                .map(|other| if other == way { episode.classes[way] } else { MAX_CLASSES })
-                .collect();
-            let mask = relabel(&prepared.mask, &only);
+            let mask = support_mask(episode, &prepared.mask, place / shots);
             let shares = self.method.shares(&mask, planes);
             examples.push(Example { bank: &prepared.bank, shares });
         }
@@ -272,8 +307,46 @@ impl Evaluator<'_> {
         let mut map = self.method.scores(&examples, &query.bank, size);
         map.softmax(1.0);
         let predicted = label(&map, &query.image, self.refinement).mask;
-        Ok((count(&truth, &predicted, planes), truth))
+        Ok((truth, predicted))
     }
+
+    /// An episode again, with its pictures.
+    fn show(&self, played: &Played) -> Result<Worst> {
+        let episode = &played.episode;
+        let (truth, predicted) = self.episode(episode)?;
+        let shots = episode.support.len() / episode.classes.len();
+        let mut panels = Vec::with_capacity(episode.support.len() + 3);
+        for (place, &picture) in episode.support.iter().enumerate() {
+            let prepared = self.prepare(picture)?;
+            let mask = support_mask(episode, &prepared.mask, place / shots);
+            panels.push(Panel::new("support", &prepared.image, Some(&mask))?);
+        }
+        let query = self.prepare(episode.query)?;
+        panels.push(Panel::new("query", &query.image, None)?);
+        panels.push(Panel::new("truth", &query.image, Some(&truth))?);
+        panels.push(Panel::new("prediction", &query.image, Some(&predicted))?);
+        let names: Vec<&str> = episode
+            .classes
+            .iter()
+            .map(|&class| self.set.classes[usize::from(class) - 1].as_str())
+            .collect();
+        let title = format!(
+            "fold {}, run {}, episode {}: {}",
+            played.fold,
+            played.run,
+            played.index,
+            names.join(", ")
+        );
+        Ok(Worst { title, iou: played.iou, panels })
+    }
+}
+
+/// A support picture's labels: the class it was drawn for alone, everything else background.
+fn support_mask(episode: &Episode, mask: &Mask, way: usize) -> Mask {
+    let only: Vec<u8> = (0..episode.classes.len())
+        .map(|other| if other == way { episode.classes[way] } else { MAX_CLASSES })
+        .collect();
+    relabel(mask, &only)
 }
 
 #[cfg(test)]

@@ -1,6 +1,7 @@
 //! Protocols run from recipes, with confidence intervals.
 
 pub mod few_shot;
+pub mod report;
 pub mod segmentation;
 
 use std::collections::BTreeMap;
@@ -35,6 +36,9 @@ pub struct Evaluation {
     pub per_fold: BTreeMap<String, BTreeMap<String, f64>>,
     /// Wall-clock.
     pub seconds: f64,
+    /// The worst episodes, worst first; not part of the JSON.
+    #[serde(skip)]
+    pub worst: Vec<report::Worst>,
 }
 
 /// How far a long evaluation is.

@@ -144,5 +144,6 @@ fn summary(
         per_class,
         per_fold,
         seconds: started.elapsed().as_secs_f64(),
+        worst: Vec::new(),
     }
 }

@@ -1,0 +1,237 @@
+//! What an evaluation leaves in a folder: a page, the result, the recipe as it was run, and the worst
+//! episodes as pictures.
+
+use std::path::{Path, PathBuf};
+
+use image::{Rgb, RgbImage};
+
+use super::Evaluation;
+use crate::data::mask::Mask;
+use crate::error::{Error, Result};
+use crate::metric::interval::Estimate;
+use crate::report::atomic;
+use crate::report::eval_html::{self, EvalReport, Metric, MetricTable, WorstEpisode};
+use crate::report::overlay::{self, OverlayStyle};
+use crate::report::palette::Palette;
+use crate::train::recipe::{Counting, Protocol};
+
+/// Longest side of a panel in pixels.
+const PANEL: u32 = 320;
+/// Bytes at most of a panel in the page.
+const PANEL_BYTES: usize = 12_000;
+/// Pixels between the panels of a strip.
+const GAP: u32 = 6;
+
+/// A picture of an episode, shrunk for show.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Panel {
+    /// `support`, `query`, `truth` or `prediction`.
+    pub caption: &'static str,
+    /// The picture with its labels drawn over it.
+    pub picture: RgbImage,
+}
+
+impl Panel {
+    /// The picture, with a mask of its size drawn over it.
+    ///
+    /// # Errors
+    /// If the sizes differ or the picture is empty.
+    pub fn new(caption: &'static str, picture: &RgbImage, mask: Option<&Mask>) -> Result<Self> {
+        let picture = match mask {
+            None => overlay::shrink(picture, PANEL)?,
+            Some(mask) => {
+                let style = OverlayStyle { opacity: 0.5, ..OverlayStyle::default() };
+                let drawn = overlay::draw(picture, mask, None, &Palette::distinct(), &style)?;
+                overlay::shrink(&drawn, PANEL)?
+            }
+        };
+        Ok(Self { caption, picture })
+    }
+}
+
+/// An episode to look at.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Worst {
+    /// Which episode it is, and of which classes.
+    pub title: String,
+    /// Mean IoU of its ways, 0 to 1.
+    pub iou: f64,
+    /// Its support with labels, query, truth and prediction.
+    pub panels: Vec<Panel>,
+}
+
+impl Worst {
+    /// The panels side by side on white.
+    pub fn strip(&self) -> RgbImage {
+        let widths: u32 = self.panels.iter().map(|panel| panel.picture.width() + GAP).sum();
+        let height = self.panels.iter().map(|panel| panel.picture.height()).max().unwrap_or(1);
+        let mut strip =
+            RgbImage::from_pixel(widths.saturating_sub(GAP).max(1), height, Rgb([255; 3]));
+        let mut left = 0;
+        for panel in &self.panels {
+            image::imageops::replace(&mut strip, &panel.picture, left, 0);
+            left += i64::from(panel.picture.width() + GAP);
+        }
+        strip
+    }
+}
+
+impl Evaluation {
+    /// The result as indented JSON with a line break at the end.
+    ///
+    /// # Errors
+    /// If a value cannot be written as JSON.
+    pub fn json(&self) -> Result<String> {
+        serde_json::to_string_pretty(self).map(|text| text + "\n").map_err(|error| {
+            Error::config(format!("the result cannot be written as JSON: {error}")).caused_by(error)
+        })
+    }
+}
+
+/// Writes `report.html`, `result.json`, `recipe.toml` and `worst/*.png` into a folder, which is made;
+/// pictures of an earlier evaluation there are removed. The page's path is returned.
+///
+/// # Errors
+/// If a file cannot be written.
+pub fn write(out: &Path, result: &Evaluation, command: &str, started: &str) -> Result<PathBuf> {
+    let recipe = toml::to_string(&result.recipe).map_err(|error| {
+        Error::config(format!("the recipe cannot be written as TOML: {error}")).caused_by(error)
+    })?;
+    atomic::write(out.join("recipe.toml"), recipe.as_bytes())?;
+    atomic::write(out.join("result.json"), result.json()?.as_bytes())?;
+    let folder = out.join("worst");
+    for place in 1..=99 {
+        let old = folder.join(format!("{place:02}.png"));
+        if old.is_file() {
+            std::fs::remove_file(&old).map_err(|error| atomic::write_error(&old, error))?;
+        }
+    }
+    let mut worst = Vec::with_capacity(result.worst.len());
+    for (place, episode) in result.worst.iter().enumerate() {
+        let path = folder.join(format!("{:02}.png", place + 1));
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        episode.strip().write_to(&mut bytes, image::ImageFormat::Png).map_err(|error| {
+            Error::data(format!("an episode could not be drawn: {error}"))
+                .in_file(&path)
+                .caused_by(error)
+        })?;
+        atomic::write(&path, bytes.get_ref())?;
+        let pictures = episode
+            .panels
+            .iter()
+            .map(|panel| {
+                let jpeg = overlay::thumbnail(&panel.picture, PANEL, PANEL_BYTES)?;
+                Ok((panel.caption.to_owned(), jpeg))
+            })
+            .collect::<Result<_>>()?;
+        let (title, iou) = (episode.title.clone(), episode.iou as f32);
+        worst.push(WorstEpisode { title, iou, pictures });
+    }
+    let page = out.join("report.html");
+    eval_html::write(&page, &EvalReport { worst, ..report(result, command, started) })?;
+    Ok(page)
+}
+
+fn report(result: &Evaluation, command: &str, started: &str) -> EvalReport {
+    let recipe = &result.recipe;
+    let metric = |(name, of): (&String, &Estimate)| Metric {
+        name: name.clone(),
+        mean: of.mean as f32,
+        ci95: of.ci95.map(|ci95| ci95 as f32),
+        count: of.n,
+    };
+    // The headline first; the others by name.
+    let mut metrics: Vec<Metric> = result.metrics.iter().map(metric).collect();
+    metrics.sort_by_key(|metric| metric.name != "mean_iou");
+    let plain =
+        |name: String, mean: f64, count| Metric { name, mean: mean as f32, ci95: None, count };
+    let data = format!("{} {}", recipe.data.root.display(), recipe.data.list);
+    let (title, runs, part, mut settings, notes) = match &recipe.protocol {
+        Protocol::FewShotSegmentation {
+            ways,
+            shots,
+            evaluate,
+            folds,
+            episodes,
+            runs,
+            counting,
+            ..
+        } => (
+            format!("{ways}-way {shots}-shot segmentation"),
+            *runs,
+            "Fold",
+            vec![
+                ("folds".to_owned(), format!("{evaluate:?} of {folds}")),
+                ("runs x episodes a fold".to_owned(), format!("{runs} x {episodes}")),
+            ],
+            vec![match counting {
+                Counting::Panet => {
+                    "Counting rule `panet`: a class counts only in queries whose truth holds it."
+                }
+                Counting::Dataset => "Counting rule `dataset`: a class counts in every episode.",
+            }],
+        ),
+        Protocol::Segmentation { labelled, seeds } => (
+            match labelled {
+                0 => "Segmentation from all listed pictures".to_owned(),
+                _ => format!("Segmentation from {labelled} labelled pictures"),
+            },
+            seeds.len(),
+            "Seed",
+            vec![("seeds".to_owned(), format!("{seeds:?}"))],
+            vec!["One confusion matrix over all pictures of a seed."],
+        ),
+    };
+    settings.push(("data".to_owned(), data));
+    settings.push(("encoder".to_owned(), recipe.encoder.name.clone()));
+    settings.push(("method".to_owned(), recipe.method.name.clone()));
+    settings.push(("seed".to_owned(), result.seed.to_string()));
+    settings.push(("transductive".to_owned(), result.transductive.to_string()));
+    let classes = result.per_class.iter().map(|(name, iou)| plain(name.clone(), *iou, runs));
+    let mut tables = vec![MetricTable {
+        title: "IoU by class".to_owned(),
+        rows_are: "Class".to_owned(),
+        rows: classes.collect(),
+    }];
+    for name in ["mean_iou", "binary_iou"] {
+        let rows: Vec<Metric> = result
+            .per_fold
+            .iter()
+            .filter_map(|(fold, of)| Some(plain(fold.clone(), *of.get(name)?, runs)))
+            .collect();
+        if !rows.is_empty() {
+            let title = format!("{name} by {}", part.to_lowercase());
+            tables.push(MetricTable { title, rows_are: part.to_owned(), rows });
+        }
+    }
+    EvalReport {
+        title,
+        subtitle: format!("{} with {}", recipe.method.name, recipe.encoder.name),
+        command: command.to_owned(),
+        started: started.to_owned(),
+        seconds: result.seconds,
+        settings,
+        metrics,
+        tables,
+        notes: notes.into_iter().map(str::to_owned).collect(),
+        worst: Vec::new(),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_strip_holds_its_panels_side_by_side() {
+        let picture = RgbImage::from_pixel(640, 320, Rgb([10, 20, 30]));
+        let mask = Mask::filled(640, 320, 0);
+        let panels = vec![
+            Panel::new("query", &picture, None).unwrap(),
+            Panel::new("truth", &picture, Some(&mask)).unwrap(),
+        ];
+        let strip = Worst { title: String::new(), iou: 0.0, panels }.strip();
+        assert_eq!(strip.dimensions(), (2 * PANEL + GAP, PANEL / 2));
+        assert_eq!(strip.get_pixel(PANEL + 1, 0).0, [255; 3]);
+    }
+}
