@@ -5,11 +5,14 @@ use std::path::PathBuf;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use kshot::device;
-use kshot::eval::{self, Evaluation};
+use kshot::eval::{self, Evaluation, Options};
 use kshot::report::{atomic, run};
-use kshot::train::recipe::{Protocol, Recipe};
+use kshot::train::recipe::Recipe;
 
 use crate::DONE;
+
+/// Episodes a run, or pictures, with --smoke.
+const SMOKE: usize = 4;
 
 /// Runs a named protocol from a recipe and reports it with confidence intervals.
 #[derive(Args)]
@@ -25,10 +28,14 @@ pub struct Arguments {
     /// Writes the result to this file as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
-    /// Leaves report.html, result.json, recipe.toml and the ten worst episodes as pictures here.
+    /// Leaves report.html, result.json, recipe.toml and the ten worst episodes as pictures here. A
+    /// stopped evaluation goes on from what is finished there.
     #[arg(long, value_name = "DIR")]
     out: Option<PathBuf>,
-    /// A few episodes only, to see that all is in place: its figures mean nothing.
+    /// Starts anew in --out.
+    #[arg(long)]
+    force: bool,
+    /// A few episodes or pictures only, to see that all is in place: its figures mean nothing.
     #[arg(long)]
     smoke: bool,
     /// flex (CPU), cuda:0, vulkan, ...: what this build holds.
@@ -48,26 +55,19 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         crate::set_threads(threads)?;
     }
     let started = run::now();
-    let mut recipe = Recipe::read(&arguments.recipe, &arguments.changes)?;
-    if arguments.smoke {
-        match &mut recipe.protocol {
-            Protocol::FewShotSegmentation { episodes, runs, evaluate, .. } => {
-                (*episodes, *runs) = (2, 2);
-                evaluate.truncate(1);
-            }
-            Protocol::Segmentation { labelled, seeds } => {
-                *labelled = 1;
-                seeds.truncate(1);
-            }
-        }
-    }
+    let recipe = Recipe::read(&arguments.recipe, &arguments.changes)?;
     let device = device::parse(&arguments.device)?;
     let bar = if arguments.quiet { ProgressBar::hidden() } else { ProgressBar::new(0) };
     bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len}, {per_sec}, {eta} left")?);
-    let result = eval::run(&recipe, &device, &|progress| {
+    let options = Options {
+        out: arguments.out.as_deref(),
+        force: arguments.force,
+        smoke: arguments.smoke.then_some(SMOKE),
+    };
+    let result = eval::run(&recipe, &device, &options, &|progress| {
         bar.set_length(progress.total as u64);
         bar.set_position(progress.done as u64);
-        if bar.is_hidden() && !arguments.quiet && progress.done % 500 == 0 {
+        if bar.is_hidden() && !arguments.quiet && progress.done % 100 == 0 {
             eprintln!("{}/{}", progress.done, progress.total);
         }
     })?;
@@ -85,6 +85,9 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
 }
 
 fn print(result: &Evaluation) {
+    if result.smoke {
+        println!("smoke run: these figures mean nothing");
+    }
     println!(
         "{}, {}transductive, seed {}, {:.0} s",
         result.protocol,

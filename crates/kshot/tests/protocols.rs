@@ -3,7 +3,7 @@
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
-use kshot::data::episode::{Episode, Episodes, fold_classes, relabel};
+use kshot::data::episode::{Episode, Episodes, Split, fold_classes, relabel, support_labels};
 use kshot::data::mask::{Mask, VOID};
 use kshot::data::set::SegmentationSet;
 use kshot::train::recipe::{Protocol, Recipe};
@@ -29,15 +29,17 @@ fn names() -> Vec<String> {
 }
 
 fn episodes(fold: usize, shape: (usize, usize), seed: u64) -> Episodes {
-    let classes = fold_classes(CLASSES, fold, 4);
+    let classes = fold_classes(Split::Contiguous, CLASSES, fold, 4);
     Episodes::new(&counts(), &classes, &names(), shape, seed).unwrap()
 }
 
 #[test]
 fn folds_share_no_class_and_cover_all() {
-    let all: Vec<u8> = (0..4).flat_map(|fold| fold_classes(CLASSES, fold, 4)).collect();
+    let all: Vec<u8> =
+        (0..4).flat_map(|fold| fold_classes(Split::Contiguous, CLASSES, fold, 4)).collect();
     assert_eq!(all, (1..=20).collect::<Vec<u8>>());
-    assert_eq!(fold_classes(80, 3, 4)[..2], [61, 62]);
+    assert_eq!(fold_classes(Split::Contiguous, 80, 3, 4)[..2], [61, 62]);
+    assert_eq!(fold_classes(Split::Interleaved, 80, 3, 4)[..3], [4, 8, 12]);
 }
 
 #[test]
@@ -105,6 +107,13 @@ fn other_objects_are_background_and_void_stays() {
     assert_eq!(relabel(&mask, &[7, 3]).pixels, [0, 0, 2, 1, 254, VOID]);
 }
 
+#[test]
+fn other_ways_are_neither_class_nor_background_in_a_support() {
+    let mask = Mask::from_pixels(6, 1, vec![0, 1, 3, 7, 254, VOID]).unwrap();
+    assert_eq!(support_labels(&mask, &[7, 3], 0).pixels, [0, 0, VOID, 1, 254, VOID]);
+    assert_eq!(support_labels(&mask, &[7, 3], 1).pixels, [0, 0, 2, VOID, 254, VOID]);
+}
+
 fn recipes() -> Vec<PathBuf> {
     let root = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../recipes");
     let mut recipes: Vec<PathBuf> = std::fs::read_dir(&root)
@@ -146,9 +155,9 @@ fn every_recipe_finds_its_data() {
         let set = open(&recipe.data.list);
         let counts = kshot::data::episode::class_counts(&set).unwrap();
         match recipe.protocol {
-            Protocol::FewShotSegmentation { ways, shots, evaluate, folds, seed, .. } => {
+            Protocol::FewShotSegmentation { ways, shots, evaluate, folds, split, seed, .. } => {
                 for fold in evaluate {
-                    let classes = fold_classes(set.classes.len(), fold, folds);
+                    let classes = fold_classes(split, set.classes.len(), fold, folds);
                     Episodes::new(&counts, &classes, &set.classes, (ways, shots), seed)
                         .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
                 }

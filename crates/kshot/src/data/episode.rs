@@ -5,12 +5,12 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::mask::{BACKGROUND, MAX_CLASSES, Mask};
+use super::mask::{BACKGROUND, MAX_CLASSES, Mask, VOID};
 use super::set::SegmentationSet;
 use crate::error::{Error, Result};
 
 /// One task: `ways` classes, `shots` pictures of each, one query.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct Episode {
     /// The classes, as numbers of the data set.
     pub classes: Vec<u8>,
@@ -30,10 +30,26 @@ pub struct Episodes {
     seed: u64,
 }
 
-/// The classes of fold `fold` of `folds`, contiguous as PANet's: 1-5, 6-10, ... for VOC.
-pub fn fold_classes(classes: usize, fold: usize, folds: usize) -> Vec<u8> {
+/// How classes are cut into folds.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Split {
+    /// Neighbours together, as PANet's folds of VOC: 1-5, 6-10, ...
+    #[default]
+    Contiguous,
+    /// Every `folds`-th class, as the folds of COCO-20i (Nguyen and Todorovic, ICCV 2019, arXiv
+    /// 1909.13140): 1, 5, 9, ...
+    Interleaved,
+}
+
+/// The classes of fold `fold` of `folds`; classes that are left over belong to no fold.
+pub fn fold_classes(split: Split, classes: usize, fold: usize, folds: usize) -> Vec<u8> {
     let size = classes / folds;
-    (fold * size..(fold + 1) * size).map(|class| class as u8 + 1).collect()
+    let place = |index: usize| match split {
+        Split::Contiguous => fold * size + index,
+        Split::Interleaved => index * folds + fold,
+    };
+    (0..size).map(|index| place(index) as u8 + 1).collect()
 }
 
 /// Per picture, how many pixels each value has: read once for all folds.
@@ -116,6 +132,19 @@ impl Episodes {
         let classes = chosen.iter().map(|&way| self.holders[way].0).collect();
         Episode { classes, support: taken, query }
     }
+}
+
+/// A support picture's labels: the class of its way, and background. Pixels of the episode's other
+/// classes count as neither, as in PANet's code.
+pub fn support_labels(mask: &Mask, classes: &[u8], way: usize) -> Mask {
+    let mut labels = relabel(mask, classes);
+    let own = way as u8 + 1;
+    for label in &mut labels.pixels {
+        if *label != own && *label != BACKGROUND && *label <= MAX_CLASSES {
+            *label = VOID;
+        }
+    }
+    labels
 }
 
 /// A mask as an episode sees it: its classes become `1..=ways`, other classes background.

@@ -7,5 +7,6 @@ pub mod image;
 pub mod labels;
 pub mod likeness;
 pub mod mask;
+pub mod scribble;
 pub mod set;
 pub mod support;

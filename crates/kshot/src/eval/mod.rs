@@ -1,11 +1,18 @@
 //! Protocols run from recipes, with confidence intervals.
 
+mod cache;
+mod engine;
 pub mod few_shot;
 pub mod report;
+pub mod resume;
 pub mod segmentation;
+mod tally;
 
 use std::collections::BTreeMap;
+use std::path::Path;
+use std::time::Instant;
 
+use resume::Finished;
 use serde::Serialize;
 
 use crate::device::Device;
@@ -34,8 +41,11 @@ pub struct Evaluation {
     pub per_class: BTreeMap<String, f64>,
     /// By fold (or seed).
     pub per_fold: BTreeMap<String, BTreeMap<String, f64>>,
-    /// Wall-clock.
+    /// Wall-clock; of the last call alone where an earlier one had done a part.
     pub seconds: f64,
+    /// Whether only a few episodes or pictures were done: the figures then mean nothing.
+    #[serde(skip_serializing_if = "std::ops::Not::not")]
+    pub smoke: bool,
     /// The worst episodes, worst first; not part of the JSON.
     #[serde(skip)]
     pub worst: Vec<report::Worst>,
@@ -50,6 +60,27 @@ pub struct Progress {
     pub total: usize,
 }
 
+/// How a recipe is run.
+#[derive(Default)]
+pub struct Options<'a> {
+    /// Where finished parts are noted, so that a stopped evaluation goes on.
+    pub out: Option<&'a Path>,
+    /// Forgets the parts that are noted there.
+    pub force: bool,
+    /// At most this many pictures are segmented (or episodes a run played, and one fold): to see that
+    /// all is in place. Figures then mean nothing, and the result says `smoke`.
+    pub smoke: Option<usize>,
+}
+
+/// What the protocols are given besides the recipe.
+pub struct Context<'a> {
+    device: &'a Device,
+    finished: Finished,
+    /// At most this many pictures are segmented.
+    limit: usize,
+    on_progress: &'a (dyn Fn(Progress) + Sync),
+}
+
 /// Runs a recipe.
 ///
 /// # Errors
@@ -57,11 +88,52 @@ pub struct Progress {
 pub fn run(
     recipe: &Recipe,
     device: &Device,
+    options: &Options,
     on_progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Evaluation> {
-    match recipe.protocol {
-        Protocol::FewShotSegmentation { .. } => few_shot::run(recipe, device, on_progress),
-        Protocol::Segmentation { .. } => segmentation::run(recipe, device, on_progress),
+    let started = Instant::now();
+    let mut recipe = recipe.clone();
+    if let Some(limit) = options.smoke {
+        match &mut recipe.protocol {
+            Protocol::FewShotSegmentation { episodes, runs, evaluate, .. } => {
+                (*episodes, *runs) = ((*episodes).min(limit), (*runs).min(2));
+                evaluate.truncate(1);
+            }
+            Protocol::Segmentation { labelled, seeds, .. } => {
+                *labelled = 1;
+                seeds.truncate(1);
+            }
+        }
+    }
+    let extra = format!("{:?}", options.smoke);
+    let finished = Finished::open(options.out, &recipe, &extra, options.force)?;
+    let limit = options.smoke.unwrap_or(usize::MAX);
+    let mut context = Context { device, finished, limit, on_progress };
+    let mut result = match recipe.protocol {
+        Protocol::FewShotSegmentation { .. } => few_shot::run(&recipe, &mut context)?,
+        Protocol::Segmentation { .. } => segmentation::run(&recipe, &mut context)?,
+    };
+    result.smoke = options.smoke.is_some();
+    result.seconds = started.elapsed().as_secs_f64();
+    Ok(result)
+}
+
+impl Evaluation {
+    /// An empty result.
+    fn new(protocol: &str, seed: u64, recipe: &Recipe) -> Self {
+        Self {
+            protocol: protocol.to_owned(),
+            transductive: false,
+            seed,
+            version: env!("CARGO_PKG_VERSION"),
+            recipe: recipe.clone(),
+            metrics: BTreeMap::new(),
+            per_class: BTreeMap::new(),
+            per_fold: BTreeMap::new(),
+            seconds: 0.0,
+            smoke: false,
+            worst: Vec::new(),
+        }
     }
 }
 

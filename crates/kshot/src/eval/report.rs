@@ -13,8 +13,10 @@ use crate::report::atomic;
 use crate::report::eval_html::{self, EvalReport, Metric, MetricTable, WorstEpisode};
 use crate::report::overlay::{self, OverlayStyle};
 use crate::report::palette::Palette;
-use crate::train::recipe::{Counting, Protocol};
+use crate::train::recipe::{Counting, Labels, PictureChoice, Protocol};
 
+/// Episodes or pictures shown.
+pub(super) const WORST: usize = 10;
 /// Longest side of a panel in pixels.
 const PANEL: u32 = 320;
 /// Bytes at most of a panel in the page.
@@ -171,17 +173,39 @@ fn report(result: &Evaluation, command: &str, started: &str) -> EvalReport {
                 Counting::Dataset => "Counting rule `dataset`: a class counts in every episode.",
             }],
         ),
-        Protocol::Segmentation { labelled, seeds } => (
+        Protocol::Segmentation { labelled, seeds, choice, labels } => (
             match labelled {
                 0 => "Segmentation from all listed pictures".to_owned(),
                 _ => format!("Segmentation from {labelled} labelled pictures"),
             },
             seeds.len(),
             "Seed",
-            vec![("seeds".to_owned(), format!("{seeds:?}"))],
+            vec![
+                ("seeds".to_owned(), format!("{seeds:?}")),
+                (
+                    "labelled pictures".to_owned(),
+                    match choice {
+                        PictureChoice::Random => "drawn at random".to_owned(),
+                        PictureChoice::Typical => "chosen by what they show".to_owned(),
+                    },
+                ),
+                (
+                    "labels".to_owned(),
+                    match labels {
+                        Labels::Mask => "masks".to_owned(),
+                        Labels::Scribble { share } => {
+                            format!("scribbles on {:.1} % of the pixels", 100.0 * share)
+                        }
+                    },
+                ),
+            ],
             vec!["One confusion matrix over all pictures of a seed."],
         ),
     };
+    let mut notes = notes;
+    if result.smoke {
+        notes.push("A smoke run of a few episodes or pictures: the figures mean nothing.");
+    }
     settings.push(("data".to_owned(), data));
     settings.push(("encoder".to_owned(), recipe.encoder.name.clone()));
     settings.push(("method".to_owned(), recipe.method.name.clone()));

@@ -1,149 +1,265 @@
 //! Segmentation from a few labelled pictures: draw, fit, segment everything else.
 
 use std::collections::BTreeMap;
-use std::time::Instant;
 
 use rand::SeedableRng;
 use rand::seq::index::sample;
 use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
 
-use super::{Evaluation, Progress, extractor};
-use crate::data::mask::BACKGROUND;
+use super::report::{Panel, WORST, Worst};
+use super::{Context, Evaluation, Progress, extractor};
+use crate::data::scribble::scribble;
 use crate::data::set::{SegmentationSet, SetKind};
 use crate::data::support::{LabelKind, LabelledPicture, Support};
-use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::method::features::Extractor;
 use crate::method::few_shot::by_name;
+use crate::metric::calibration::Calibration;
 use crate::metric::confusion::Confusion;
 use crate::metric::interval::Estimate;
+use crate::predict::choose::{choose, embed};
 use crate::predict::{Options, Predictor};
-use crate::train::recipe::{Protocol, Recipe};
+use crate::train::recipe::{Labels, PictureChoice, Protocol, Recipe};
+
+/// What one seed gave.
+#[derive(Serialize, Deserialize)]
+struct Part {
+    confusion: Confusion,
+    calibration: Calibration,
+    /// Index and mean IoU of the worst pictures.
+    worst: Vec<(usize, f64)>,
+}
+
+/// The data and everything that is the same for all seeds.
+struct Setting<'a> {
+    recipe: &'a Recipe,
+    train: SegmentationSet,
+    test: SegmentationSet,
+    extractor: Extractor,
+    labelled: usize,
+    seeds: &'a [u64],
+    labels: Labels,
+    /// What each training picture shows; empty where pictures are drawn at random.
+    embedded: Vec<Vec<f32>>,
+}
 
 /// Runs the protocol: `labelled` pictures are drawn from `data.train` by each seed.
 ///
 /// # Errors
 /// If the data cannot be read, or too few pictures are on the training list.
-pub fn run(
-    recipe: &Recipe,
-    device: &Device,
-    on_progress: &(dyn Fn(Progress) + Sync),
-) -> Result<Evaluation> {
-    let started = Instant::now();
-    let Protocol::Segmentation { labelled, ref seeds } = recipe.protocol else {
-        return Err(Error::config("not a segmentation recipe").at_key("protocol.name"));
-    };
-    let Some(train) = &recipe.data.train else {
-        return Err(Error::config("the list that labelled pictures are drawn from is missing")
-            .at_key("data.train"));
-    };
-    let data = &recipe.data;
-    let train = SegmentationSet::open(data.dataset, &data.root, train)?;
-    let test = SegmentationSet::open(data.dataset, &data.root, &data.list)?;
-    if seeds.is_empty() || labelled > train.len() {
-        return Err(Error::config(format!(
-            "{labelled} labelled pictures of {}, {} seeds: there must be enough of both",
-            train.len(),
-            seeds.len()
-        ))
-        .at_key("protocol"));
+pub fn run(recipe: &Recipe, context: &mut Context) -> Result<Evaluation> {
+    let setting = Setting::of(recipe, context)?;
+    let pictures = setting.test.len().min(context.limit);
+    let total = setting.seeds.len() * pictures;
+    let mut parts = Vec::with_capacity(setting.seeds.len());
+    let mut last = None;
+    for (round, &seed) in setting.seeds.iter().enumerate() {
+        let name = format!("seed {seed}");
+        if let Some(part) = context.finished.get::<Part>(&name) {
+            parts.push(part);
+            continue;
+        }
+        let predictor = setting.fit(seed)?;
+        let part = setting.part(&predictor, pictures, |index| {
+            (context.on_progress)(Progress { done: round * pictures + index + 1, total });
+        })?;
+        context.finished.put(&name, &part)?;
+        parts.push(part);
+        last = Some((seed, predictor));
     }
-    let total = seeds.len() * test.len();
-    let mut confusions = Vec::with_capacity(seeds.len());
-    for (round, &seed) in seeds.iter().enumerate() {
-        let support = support(&train, labelled, seed)?;
+    let worst = setting.show(&parts, last)?;
+    let mut result = summary(&setting, &parts);
+    result.worst = worst;
+    Ok(result)
+}
+
+impl<'a> Setting<'a> {
+    fn of(recipe: &'a Recipe, context: &Context) -> Result<Self> {
+        let Protocol::Segmentation { labelled, ref seeds, choice, labels } = recipe.protocol else {
+            return Err(Error::config("not a segmentation recipe").at_key("protocol.name"));
+        };
+        let Some(train) = &recipe.data.train else {
+            return Err(Error::config("the list that labelled pictures are drawn from is missing")
+                .at_key("data.train"));
+        };
+        if let Labels::Scribble { share } = labels
+            && !(share > 0.0 && share <= 1.0)
+        {
+            let message = format!("a share of {share}; it must be above 0 and at most 1");
+            return Err(Error::config(message).at_key("protocol.labels.scribble.share"));
+        }
+        let data = &recipe.data;
+        let train = SegmentationSet::open(data.dataset, &data.root, train)?;
+        let test = SegmentationSet::open(data.dataset, &data.root, &data.list)?;
+        if seeds.is_empty() || labelled > train.len() {
+            return Err(Error::config(format!(
+                "{labelled} labelled pictures of {}, {} seeds: there must be enough of both",
+                train.len(),
+                seeds.len()
+            ))
+            .at_key("protocol"));
+        }
+        let extractor = extractor(&recipe.encoder, context.device)?;
+        let pictures = train.len().min(context.limit.max(labelled));
+        let embedded = match choice {
+            PictureChoice::Random => Vec::new(),
+            PictureChoice::Typical => (0..pictures)
+                .into_par_iter()
+                .map(|index| embed(&extractor, &train.image(index)?))
+                .collect::<Result<_>>()?,
+        };
+        Ok(Self { recipe, train, test, extractor, labelled, seeds, labels, embedded })
+    }
+
+    fn fit(&self, seed: u64) -> Result<Predictor> {
         let options = Options {
-            methods: by_name(&recipe.method.name)?,
-            refinement: recipe.method.refinement,
-            scale: recipe.method.scale,
+            methods: by_name(&self.recipe.method.name)?,
+            refinement: self.recipe.method.refinement,
+            scale: self.recipe.method.scale,
             seed,
         };
-        let predictor = Predictor::fit(extractor(&recipe.encoder, device)?, &support, options)?;
-        let mut confusion = Confusion::new(test.classes.len() + 1);
-        for index in 0..test.len() {
-            let truth = test.mask(index)?;
-            let predicted = predictor.predict(&test.image(index)?)?.labelling.mask;
-            confusion.add(&truth, &predicted)?;
-            on_progress(Progress { done: round * test.len() + index + 1, total });
-        }
-        confusions.push(confusion);
+        Predictor::fit(self.extractor.clone(), &self.support(seed)?, options)
     }
-    Ok(summary(recipe, &test, seeds, &confusions, started))
-}
 
-/// The labelled pictures of a seed: drawn without replacement by ChaCha8, in the list's order.
-fn support(train: &SegmentationSet, labelled: usize, seed: u64) -> Result<Support> {
-    let mut chosen: Vec<usize> = if labelled == 0 {
-        (0..train.len()).collect()
-    } else {
-        sample(&mut ChaCha8Rng::seed_from_u64(seed), train.len(), labelled).into_vec()
-    };
-    chosen.sort_unstable();
-    let pictures = chosen
-        .into_iter()
-        .map(|index| {
-            let (path, labels) = train.files(index);
-            Ok(LabelledPicture {
-                path: path.to_owned(),
-                labels: labels.to_owned(),
-                image: train.image(index)?,
-                mask: train.mask(index)?,
-                kind: LabelKind::Mask,
+    /// The labelled pictures of a seed, in the list's order.
+    fn support(&self, seed: u64) -> Result<Support> {
+        let train = &self.train;
+        let mut chosen: Vec<usize> = if self.labelled == 0 {
+            (0..train.len()).collect()
+        } else if self.embedded.is_empty() {
+            // Without replacement, by ChaCha8.
+            sample(&mut ChaCha8Rng::seed_from_u64(seed), train.len(), self.labelled).into_vec()
+        } else {
+            choose(&self.embedded, self.labelled, seed)?
+        };
+        chosen.sort_unstable();
+        let pictures = chosen
+            .into_iter()
+            .map(|index| {
+                let (path, labels) = train.files(index);
+                let mask = train.mask(index)?;
+                let (mask, kind) = match self.labels {
+                    Labels::Mask => (mask, LabelKind::Mask),
+                    Labels::Scribble { share } => {
+                        (scribble(&mask, share, seed ^ index as u64), LabelKind::Scribble)
+                    }
+                };
+                let (path, labels) = (path.to_owned(), labels.to_owned());
+                Ok(LabelledPicture { path, labels, image: train.image(index)?, mask, kind })
             })
-        })
-        .collect::<Result<_>>()?;
-    Ok(Support { classes: train.classes.clone(), pictures, warnings: Vec::new() })
+            .collect::<Result<_>>()?;
+        Ok(Support { classes: train.classes.clone(), pictures, warnings: Vec::new() })
+    }
+
+    fn part(
+        &self,
+        predictor: &Predictor,
+        pictures: usize,
+        on_step: impl Fn(usize),
+    ) -> Result<Part> {
+        let classes = self.test.classes.len() + 1;
+        let mut part = Part {
+            confusion: Confusion::new(classes),
+            calibration: Calibration::default(),
+            worst: Vec::with_capacity(pictures),
+        };
+        for index in 0..pictures {
+            let truth = self.test.mask(index)?;
+            let predicted = predictor.predict(&self.test.image(index)?)?.labelling;
+            let mut confusion = Confusion::new(classes);
+            confusion.add(&truth, &predicted.mask)?;
+            part.worst.push((index, confusion.mean_iou(1..classes)));
+            part.confusion.merge(&confusion);
+            part.calibration.add(&truth, &predicted.mask, &predicted.confidence);
+            on_step(index);
+        }
+        part.worst.sort_by(|a, b| a.1.total_cmp(&b.1));
+        part.worst.truncate(WORST);
+        Ok(part)
+    }
+
+    /// The worst pictures of all seeds, predicted again.
+    fn show(&self, parts: &[Part], mut last: Option<(u64, Predictor)>) -> Result<Vec<Worst>> {
+        let mut all: Vec<(u64, usize, f64)> = self
+            .seeds
+            .iter()
+            .zip(parts)
+            .flat_map(|(&seed, part)| {
+                part.worst.iter().map(move |&(index, iou)| (seed, index, iou))
+            })
+            .collect();
+        all.sort_by(|a, b| a.2.total_cmp(&b.2));
+        all.truncate(WORST);
+        // Seed by seed, so that each is fitted once.
+        let mut shown = Vec::with_capacity(all.len());
+        for &seed in self.seeds {
+            if !all.iter().any(|of| of.0 == seed) {
+                continue;
+            }
+            let predictor = match last.take() {
+                Some((of, predictor)) if of == seed => predictor,
+                other => {
+                    last = other;
+                    self.fit(seed)?
+                }
+            };
+            for &(_, index, iou) in all.iter().filter(|of| of.0 == seed) {
+                let picture = self.test.image(index)?;
+                let predicted = predictor.predict(&picture)?.labelling.mask;
+                let panels = vec![
+                    Panel::new("query", &picture, None)?,
+                    Panel::new("truth", &picture, Some(&self.test.mask(index)?))?,
+                    Panel::new("prediction", &picture, Some(&predicted))?,
+                ];
+                let name = self.test.files(index).0.file_name().unwrap_or_default();
+                let title = format!("seed {seed}: {}", name.to_string_lossy());
+                shown.push(Worst { title, iou, panels });
+            }
+        }
+        shown.sort_by(|a, b| a.iou.total_cmp(&b.iou));
+        Ok(shown)
+    }
 }
 
-fn summary(
-    recipe: &Recipe,
-    test: &SegmentationSet,
-    seeds: &[u64],
-    confusions: &[Confusion],
-    started: Instant,
-) -> Evaluation {
+fn summary(setting: &Setting, parts: &[Part]) -> Evaluation {
+    let test = &setting.test;
     let classes = test.classes.len() + 1;
-    // CamVid has no background: every pixel is of one of its classes or void.
-    let all = usize::from(BACKGROUND) + usize::from(test.kind == SetKind::Camvid)..classes;
     let over = |of: &dyn Fn(&Confusion) -> f64| {
-        Estimate::of(&confusions.iter().map(of).collect::<Vec<_>>())
+        Estimate::of(&parts.iter().map(|part| of(&part.confusion)).collect::<Vec<_>>())
     };
-    let mut metrics = BTreeMap::from([
-        ("mean_iou".to_owned(), over(&|c| c.mean_iou(1..classes))),
-        ("pixel_accuracy".to_owned(), over(&|c| c.pixel_accuracy())),
-        ("mean_pixel_accuracy".to_owned(), over(&|c| c.mean_pixel_accuracy())),
-        ("fw_iou".to_owned(), over(&|c| c.fw_iou())),
-    ]);
     let dice = |c: &Confusion| {
         let known: Vec<f64> = (1..classes).filter_map(|class| c.dice(class)).collect();
         known.iter().sum::<f64>() / known.len().max(1) as f64
     };
-    metrics.insert("dice".to_owned(), over(&dice));
-    if classes == 2 {
-        metrics.insert("binary_iou".to_owned(), over(&|c| c.mean_iou(all.clone())));
+    let ece: Vec<f64> = parts.iter().map(|part| part.calibration.ece()).collect();
+    let mut result = Evaluation::new("segmentation", setting.seeds[0], setting.recipe);
+    result.metrics = BTreeMap::from([
+        ("mean_iou".to_owned(), over(&|c| c.mean_iou(1..classes))),
+        ("pixel_accuracy".to_owned(), over(&|c| c.pixel_accuracy())),
+        ("mean_pixel_accuracy".to_owned(), over(&|c| c.mean_pixel_accuracy())),
+        ("fw_iou".to_owned(), over(&|c| c.fw_iou())),
+        ("dice".to_owned(), over(&dice)),
+        ("ece".to_owned(), Estimate::of(&ece)),
+    ]);
+    // CamVid has no background: every pixel is of one of its classes or void.
+    if classes == 2 && test.kind != SetKind::Camvid {
+        result.metrics.insert("binary_iou".to_owned(), over(&|c| c.mean_iou(0..classes)));
     }
     let mut pooled = Confusion::new(classes);
-    confusions.iter().for_each(|confusion| pooled.merge(confusion));
-    let per_class = (1..classes)
+    parts.iter().for_each(|part| pooled.merge(&part.confusion));
+    result.per_class = (1..classes)
         .filter_map(|class| Some((test.classes[class - 1].clone(), pooled.iou(class)?)))
         .collect();
-    let per_fold = seeds
+    result.per_fold = setting
+        .seeds
         .iter()
-        .zip(confusions)
-        .map(|(seed, confusion)| {
-            let mean_iou = confusion.mean_iou(1..classes);
+        .zip(parts)
+        .map(|(seed, part)| {
+            let mean_iou = part.confusion.mean_iou(1..classes);
             (format!("seed {seed}"), BTreeMap::from([("mean_iou".to_owned(), mean_iou)]))
         })
         .collect();
-    Evaluation {
-        protocol: "segmentation".to_owned(),
-        transductive: false,
-        seed: seeds[0],
-        version: env!("CARGO_PKG_VERSION"),
-        recipe: recipe.clone(),
-        metrics,
-        per_class,
-        per_fold,
-        seconds: started.elapsed().as_secs_f64(),
-        worst: Vec::new(),
-    }
+    result
 }

@@ -135,7 +135,7 @@ impl Working {
 }
 
 /// An encoder, frozen, with what it needs to see a picture.
-#[derive(Debug)]
+#[derive(Debug, Clone)]
 pub struct Extractor {
     encoder: Encoder,
     normalization: Normalization,

@@ -1,10 +1,12 @@
 //! The confusion matrix of a segmentation, and what is read off it.
 
+use serde::{Deserialize, Serialize};
+
 use crate::data::mask::{MAX_CLASSES, Mask};
 use crate::error::{Error, Result};
 
 /// Pixels by true class (row) and predicted class (column), class 0 being background.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Confusion {
     classes: usize,
     counts: Vec<u64>,

@@ -1,4 +1,5 @@
 //! What predictions are worth: confusion matrices and intervals.
 
+pub mod calibration;
 pub mod confusion;
 pub mod interval;

@@ -1,6 +1,7 @@
 //! From a support set to a predictor, and from a picture to a prediction: the one path that the
 //! command line, the recipes and the page share.
 
+pub mod choose;
 pub mod crossval;
 pub mod familiarity;
 pub mod folder;
@@ -11,7 +12,7 @@ use image::RgbImage;
 use crate::data::mask::Mask;
 use crate::data::support::Support;
 use crate::error::{Error, Result};
-use crate::method::features::{Extractor, Working};
+use crate::method::features::{Extractor, TileFeatures};
 use crate::method::few_shot::{CellLabels, Head, Method, Shot};
 use crate::method::intensity::Intensity;
 use crate::method::refine::{Labelling, Refinement, label};
@@ -164,32 +165,51 @@ impl Predictor {
         &self.choice
     }
 
-    /// Labels one picture.
+    /// Labels one picture; one that seems to hold none of the classes gets an empty mask.
     ///
     /// # Errors
     /// If the picture has no pixels.
     pub fn predict(&self, picture: &RgbImage) -> Result<Prediction> {
+        let mut familiar = self.familiarity.query();
+        let (probabilities, size) =
+            self.probabilities(picture, |features, scores| familiar.add(features, scores))?;
+        Ok(self.judge(&probabilities, picture, size, &familiar.strange_classes()))
+    }
+
+    /// Labels one picture that is known to hold one of the classes.
+    ///
+    /// # Errors
+    /// If the picture has no pixels.
+    pub fn label(&self, picture: &RgbImage) -> Result<Labelling> {
+        let (probabilities, _) = self.probabilities(picture, |_, _| ())?;
+        Ok(label(&probabilities, picture, self.refinement))
+    }
+
+    /// Calibrated probabilities, and the picture's height and width.
+    fn probabilities(
+        &self,
+        picture: &RgbImage,
+        mut on_tile: impl FnMut(&TileFeatures, &[f32]),
+    ) -> Result<(ScoreMap, [usize; 2])> {
         let seen = self.choice.intensity.apply(picture);
         let working = self.extractor.prepare(&seen, self.choice.scale)?;
-        let planes = self.classes.len() + 1;
-        let mut blend = Blend::new(planes, working.size(), working.picture);
-        let mut familiar = self.familiarity.query();
+        let mut blend = Blend::new(self.classes.len() + 1, working.size(), working.picture);
         for &tile in &working.tiles {
             let features = self.extractor.features(&working, tile);
             let scores = self.head.scores(&features);
-            familiar.add(&features, &scores);
+            on_tile(&features, &scores);
             blend.add(tile, &scores);
         }
         let mut probabilities = blend.finish();
         probabilities.softmax(self.choice.temperature);
-        Ok(self.judge(&probabilities, picture, &working, &familiar.strange_classes()))
+        Ok((probabilities, working.picture))
     }
 
     fn judge(
         &self,
         probabilities: &ScoreMap,
         picture: &RgbImage,
-        working: &Working,
+        size: [usize; 2],
         strange: &[bool],
     ) -> Prediction {
         let mut labelling = label(probabilities, picture, self.refinement);
@@ -203,7 +223,7 @@ impl Predictor {
         let found = areas[1..].iter().any(|&area| area > 0);
         let trusted = (1..planes).any(|plane| areas[plane] > 0 && !strange[plane]);
         let none_of_these = !trusted;
-        let pixels = (working.picture[0] * working.picture[1]) as f64;
+        let pixels = (size[0] * size[1]) as f64;
         let mut confidence = sums.iter().sum::<u64>() as f64 / 255.0 / pixels;
         if found && none_of_these {
             labelling.mask.pixels.fill(crate::data::mask::BACKGROUND);

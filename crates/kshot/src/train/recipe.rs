@@ -4,6 +4,7 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use crate::data::episode::Split;
 use crate::data::set::SetKind;
 use crate::error::{Error, Result};
 use crate::method::few_shot::self_support::SelfSupport;
@@ -38,6 +39,9 @@ pub enum Protocol {
         evaluate: Vec<usize>,
         /// How many folds the classes are cut into.
         folds: usize,
+        /// How classes are cut into folds.
+        #[serde(default)]
+        split: Split,
         /// Episodes a run and fold.
         episodes: usize,
         /// Runs: the interval is over them.
@@ -53,6 +57,37 @@ pub enum Protocol {
         labelled: usize,
         /// One draw and fit a seed: the interval is over them.
         seeds: Vec<u64>,
+        /// How the labelled pictures are drawn.
+        #[serde(default)]
+        choice: PictureChoice,
+        /// What the labelled pictures are labelled with.
+        #[serde(default)]
+        labels: Labels,
+    },
+}
+
+/// How labelled pictures are drawn from a list.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum PictureChoice {
+    /// Each with the same probability.
+    #[default]
+    Random,
+    /// As `kshot data choose` does, from the pictures alone, without their labels.
+    Typical,
+}
+
+/// What labelled pictures are labelled with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Labels {
+    /// Their masks.
+    #[default]
+    Mask,
+    /// Strokes drawn from the masks by [`crate::data::scribble::scribble`].
+    Scribble {
+        /// Share of the labelled pixels that is marked, 0 to 1.
+        share: f64,
     },
 }
 
