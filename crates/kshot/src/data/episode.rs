@@ -204,8 +204,9 @@ mod tests {
 
     #[test]
     fn folds_are_disjoint_and_complete() {
-        let mut all: Vec<u8> = (0..4).flat_map(|fold| fold_classes(20, fold, 4)).collect();
-        assert_eq!(fold_classes(20, 1, 4), [6, 7, 8, 9, 10]);
+        let mut all: Vec<u8> =
+            (0..4).flat_map(|fold| fold_classes(Split::Contiguous, 20, fold, 4)).collect();
+        assert_eq!(fold_classes(Split::Contiguous, 20, 1, 4), [6, 7, 8, 9, 10]);
         all.sort_unstable();
         assert_eq!(all, (1..=20).collect::<Vec<u8>>());
     }

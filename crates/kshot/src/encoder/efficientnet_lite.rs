@@ -13,7 +13,7 @@ use burn::module::Module;
 use burn::prelude::*;
 
 use super::{About, Encode, Family, Features, Normalization, Preset};
-use crate::nn::{Conv, ConvConfig, ConvNorm, Padding};
+use crate::nn::{Activation, Conv, ConvConfig, ConvNorm, Padding};
 use crate::weights::keys::{self, Renamed};
 
 /// Stages of the smallest network: repeats, kernel, stride, expansion, channels.
@@ -190,7 +190,7 @@ impl EfficientNetLite {
     pub fn classify(&self, images: Tensor<4>) -> Option<Tensor<2>> {
         let head = self.head.as_ref()?;
         let last = self.forward(images).maps.pop()?;
-        let wide = relu6(head.expand.forward(last));
+        let wide = head.expand.activated(last, Activation::Relu6);
         let pooled = wide.mean_dim(3).mean_dim(2); // [batch, head, 1, 1]
         Some(head.classify.forward(pooled).flatten::<2>(1, 3))
     }
@@ -198,7 +198,7 @@ impl EfficientNetLite {
 
 impl Encode for EfficientNetLite {
     fn forward(&self, images: Tensor<4>) -> Features {
-        let mut image = relu6(self.stem.forward(images));
+        let mut image = self.stem.activated(images, Activation::Relu6);
         let mut maps = Vec::with_capacity(self.stage_ends.len());
         for (index, block) in self.blocks.iter().enumerate() {
             image = block.forward(image);
@@ -247,12 +247,17 @@ impl Block {
     }
 
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
+        // Not held where it isn't needed, so that the first layer may take its memory.
+        let kept = self.residual.then(|| input.clone());
         let wide = match &self.expand {
-            Some(expand) => relu6(expand.forward(input.clone())),
-            None => input.clone(),
+            Some(expand) => expand.activated(input, Activation::Relu6),
+            None => input,
         };
-        let output = self.project.forward(relu6(self.depthwise.forward(wide)));
-        if self.residual { output + input } else { output }
+        let output = self.project.forward(self.depthwise.activated(wide, Activation::Relu6));
+        match kept {
+            Some(kept) => output + kept,
+            None => output,
+        }
     }
 
     fn fold(self) -> Self {
@@ -263,10 +268,6 @@ impl Block {
             ..self
         }
     }
-}
-
-fn relu6(images: Tensor<4>) -> Tensor<4> {
-    images.clamp(0.0, 6.0)
 }
 
 #[cfg(test)]

@@ -13,7 +13,7 @@ use crate::report::atomic;
 use crate::report::eval_html::{self, EvalReport, Metric, MetricTable, WorstEpisode};
 use crate::report::overlay::{self, OverlayStyle};
 use crate::report::palette::Palette;
-use crate::train::recipe::{Counting, Labels, PictureChoice, Protocol};
+use crate::train::recipe::{Counting, Labels, Protocol};
 
 /// Episodes or pictures shown.
 pub(super) const WORST: usize = 10;
@@ -173,7 +173,7 @@ fn report(result: &Evaluation, command: &str, started: &str) -> EvalReport {
                 Counting::Dataset => "Counting rule `dataset`: a class counts in every episode.",
             }],
         ),
-        Protocol::Segmentation { labelled, seeds, choice, labels } => (
+        Protocol::Segmentation { labelled, seeds, labels } => (
             match labelled {
                 0 => "Segmentation from all listed pictures".to_owned(),
                 _ => format!("Segmentation from {labelled} labelled pictures"),
@@ -182,13 +182,6 @@ fn report(result: &Evaluation, command: &str, started: &str) -> EvalReport {
             "Seed",
             vec![
                 ("seeds".to_owned(), format!("{seeds:?}")),
-                (
-                    "labelled pictures".to_owned(),
-                    match choice {
-                        PictureChoice::Random => "drawn at random".to_owned(),
-                        PictureChoice::Typical => "chosen by what they show".to_owned(),
-                    },
-                ),
                 (
                     "labels".to_owned(),
                     match labels {

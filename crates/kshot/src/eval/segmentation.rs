@@ -5,7 +5,6 @@ use std::collections::BTreeMap;
 use rand::SeedableRng;
 use rand::seq::index::sample;
 use rand_chacha::ChaCha8Rng;
-use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::report::{Panel, WORST, Worst};
@@ -19,9 +18,8 @@ use crate::method::few_shot::by_name;
 use crate::metric::calibration::Calibration;
 use crate::metric::confusion::Confusion;
 use crate::metric::interval::Estimate;
-use crate::predict::choose::{choose, embed};
 use crate::predict::{Options, Predictor};
-use crate::train::recipe::{Labels, PictureChoice, Protocol, Recipe};
+use crate::train::recipe::{Labels, Protocol, Recipe};
 
 /// What one seed gave.
 #[derive(Serialize, Deserialize)]
@@ -41,8 +39,6 @@ struct Setting<'a> {
     labelled: usize,
     seeds: &'a [u64],
     labels: Labels,
-    /// What each training picture shows; empty where pictures are drawn at random.
-    embedded: Vec<Vec<f32>>,
 }
 
 /// Runs the protocol: `labelled` pictures are drawn from `data.train` by each seed.
@@ -77,7 +73,7 @@ pub fn run(recipe: &Recipe, context: &mut Context) -> Result<Evaluation> {
 
 impl<'a> Setting<'a> {
     fn of(recipe: &'a Recipe, context: &Context) -> Result<Self> {
-        let Protocol::Segmentation { labelled, ref seeds, choice, labels } = recipe.protocol else {
+        let Protocol::Segmentation { labelled, ref seeds, labels } = recipe.protocol else {
             return Err(Error::config("not a segmentation recipe").at_key("protocol.name"));
         };
         let Some(train) = &recipe.data.train else {
@@ -102,15 +98,7 @@ impl<'a> Setting<'a> {
             .at_key("protocol"));
         }
         let extractor = extractor(&recipe.encoder, context.device)?;
-        let pictures = train.len().min(context.limit.max(labelled));
-        let embedded = match choice {
-            PictureChoice::Random => Vec::new(),
-            PictureChoice::Typical => (0..pictures)
-                .into_par_iter()
-                .map(|index| embed(&extractor, &train.image(index)?))
-                .collect::<Result<_>>()?,
-        };
-        Ok(Self { recipe, train, test, extractor, labelled, seeds, labels, embedded })
+        Ok(Self { recipe, train, test, extractor, labelled, seeds, labels })
     }
 
     fn fit(&self, seed: u64) -> Result<Predictor> {
@@ -128,11 +116,9 @@ impl<'a> Setting<'a> {
         let train = &self.train;
         let mut chosen: Vec<usize> = if self.labelled == 0 {
             (0..train.len()).collect()
-        } else if self.embedded.is_empty() {
+        } else {
             // Without replacement, by ChaCha8.
             sample(&mut ChaCha8Rng::seed_from_u64(seed), train.len(), self.labelled).into_vec()
-        } else {
-            choose(&self.embedded, self.labelled, seed)?
         };
         chosen.sort_unstable();
         let pictures = chosen

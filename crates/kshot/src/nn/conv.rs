@@ -2,10 +2,15 @@
 //!
 //! Every convolution of the library passes through [`conv2d`], so that speed is won in one place.
 
+use std::sync::Arc;
+
 use burn::module::{Module, Param};
 use burn::nn::{BatchNorm, BatchNormConfig, Initializer};
 use burn::prelude::*;
+use burn::tensor::TensorData;
 use burn::tensor::ops::ConvOptions;
+pub use kshot_kernels::Activation;
+use kshot_kernels::Conv2d;
 
 /// How an image is extended by zeros before the kernel slides over it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -128,6 +133,7 @@ impl ConvConfig {
             padding: self.padding,
             dilation: self.dilation,
             groups: self.groups,
+            compiled: None,
         }
     }
 }
@@ -144,9 +150,49 @@ pub struct Conv {
     padding: Padding,
     dilation: usize,
     groups: usize,
+    /// The same for inference on the CPU; see [`Conv::compile`].
+    #[module(skip)]
+    compiled: Option<Arc<Conv2d>>,
 }
 
 impl Conv {
+    /// The same function, faster on the CPU, for inference only: weights that change later have no
+    /// effect there.
+    #[must_use]
+    pub fn compile(self) -> Self {
+        if self.weight.val().device() != Device::flex() {
+            return self;
+        }
+        let [outputs, inside, kernel, _] = self.weight.dims();
+        let bias = self.bias.as_ref().map_or_else(|| vec![0.0; outputs], |b| values(b.val()));
+        let compiled = Conv2d::new(
+            values(self.weight.val()),
+            bias,
+            [inside * self.groups, outputs],
+            [kernel, self.stride, self.dilation, self.groups],
+        );
+        Self { compiled: compiled.map(Arc::new), ..self }
+    }
+
+    /// Slides the kernels over the images, then applies the activation.
+    ///
+    /// # Shapes
+    /// `[batch, channels_in, height, width]` to `[batch, channels_out, height', width']`
+    pub fn activated(&self, images: Tensor<4>, activation: Activation) -> Tensor<4> {
+        let device = images.device();
+        let Some(compiled) = self.compiled.as_ref().filter(|_| device == Device::flex()) else {
+            return activate(self.forward(images), activation);
+        };
+        let [batch, _, height, width] = images.dims();
+        let [_, _, kernel, _] = self.weight.dims();
+        let pads = [height, width]
+            .map(|size| self.padding.amounts(size, kernel, self.stride, self.dilation));
+        let result = compiled.forward(&values(images), [height, width], pads, activation);
+        let [height, width] = compiled.size([height, width], pads);
+        let shape = [batch, compiled.channels_out(), height, width];
+        Tensor::from_data(TensorData::new(result, shape), &device)
+    }
+
     /// Slides the kernels over the images.
     ///
     /// # Shapes
@@ -162,6 +208,23 @@ impl Conv {
             self.groups,
         );
         conv2d(images, self.weight.val(), self.bias.as_ref().map(|bias| bias.val()), options)
+    }
+}
+
+/// A tensor's values, without a copy where nobody else holds them.
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    match tensor.into_data().try_into_vec::<f32>() {
+        Ok(values) => values,
+        // Every tensor of a network is made as f32; a mismatch is a bug, not a user's mistake.
+        Err(error) => panic!("networks are f32: {error:?}"),
+    }
+}
+
+fn activate(images: Tensor<4>, activation: Activation) -> Tensor<4> {
+    match activation {
+        Activation::Identity => images,
+        Activation::Relu => burn::tensor::activation::relu(images),
+        Activation::Relu6 => images.clamp(0.0, 6.0),
     }
 }
 
@@ -192,10 +255,20 @@ impl ConvNorm {
     /// # Shapes
     /// `[batch, channels_in, height, width]` to `[batch, channels_out, height', width']`
     pub fn forward(&self, images: Tensor<4>) -> Tensor<4> {
-        let images = self.conv.forward(images);
         match &self.norm {
-            Some(norm) => norm.forward(images),
-            None => images,
+            Some(norm) => norm.forward(self.conv.forward(images)),
+            None => self.conv.activated(images, Activation::Identity),
+        }
+    }
+
+    /// Convolves, normalises and activates, in one step once it is folded.
+    ///
+    /// # Shapes
+    /// `[batch, channels_in, height, width]` to `[batch, channels_out, height', width']`
+    pub fn activated(&self, images: Tensor<4>, activation: Activation) -> Tensor<4> {
+        match &self.norm {
+            Some(_) => activate(self.forward(images), activation),
+            None => self.conv.activated(images, activation),
         }
     }
 
@@ -203,7 +276,9 @@ impl ConvNorm {
     /// and bias. Folding twice changes nothing.
     #[must_use]
     pub fn fold(self) -> Self {
-        let Some(norm) = self.norm else { return self };
+        let Some(norm) = self.norm else {
+            return Self { conv: self.conv.compile(), norm: None };
+        };
         let variance = norm.running_var.value_sync();
         let scale = norm.gamma.val().detach() / (variance + norm.epsilon).sqrt();
         let shift = norm.beta.val().detach() - norm.running_mean.value_sync() * scale.clone();
@@ -218,7 +293,7 @@ impl ConvNorm {
             bias: Some(Param::from_tensor(shift)),
             ..self.conv
         };
-        Self { conv, norm: None }
+        Self { conv: conv.compile(), norm: None }
     }
 }
 

@@ -2,4 +2,4 @@
 
 pub mod conv;
 
-pub use conv::{Conv, ConvConfig, ConvNorm, Padding, conv2d};
+pub use conv::{Activation, Conv, ConvConfig, ConvNorm, Padding, conv2d};

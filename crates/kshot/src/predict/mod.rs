@@ -1,7 +1,6 @@
 //! From a support set to a predictor, and from a picture to a prediction: the one path that the
 //! command line, the recipes and the page share.
 
-pub mod choose;
 pub mod crossval;
 pub mod familiarity;
 pub mod folder;

@@ -57,24 +57,10 @@ pub enum Protocol {
         labelled: usize,
         /// One draw and fit a seed: the interval is over them.
         seeds: Vec<u64>,
-        /// How the labelled pictures are drawn.
-        #[serde(default)]
-        choice: PictureChoice,
         /// What the labelled pictures are labelled with.
         #[serde(default)]
         labels: Labels,
     },
-}
-
-/// How labelled pictures are drawn from a list.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum PictureChoice {
-    /// Each with the same probability.
-    #[default]
-    Random,
-    /// As `kshot data choose` does, from the pictures alone, without their labels.
-    Typical,
 }
 
 /// What labelled pictures are labelled with.
@@ -227,7 +213,9 @@ mod tests {
     #[test]
     fn changes_are_typed_and_round_trip() {
         let recipe = read(TEXT, &["protocol.labelled=3", "data.root=/some where/else"]).unwrap();
-        assert_eq!(recipe.protocol, Protocol::Segmentation { labelled: 3, seeds: vec![0, 1] });
+        let expected =
+            Protocol::Segmentation { labelled: 3, seeds: vec![0, 1], labels: Labels::Mask };
+        assert_eq!(recipe.protocol, expected);
         assert_eq!(recipe.data.root, Path::new("/some where/else"));
         let again: Recipe = toml::from_str(&toml::to_string(&recipe).unwrap()).unwrap();
         assert_eq!(again, recipe);
