@@ -6,8 +6,8 @@ use rayon::prelude::*;
 
 use crate::{Activation, Conv2d, Pads};
 
-/// Results computed at once: two registers of eight floats.
-const LANES: usize = 16;
+/// Results computed at once.
+const LANES: usize = 32;
 
 thread_local! {
     /// A padded plane, kept from call to call.
@@ -69,18 +69,89 @@ fn runner(kernel: usize, stride: usize) -> Runner {
             _ => x86::run::<5, 2>,
         };
     }
-    const FUSED: bool = cfg!(target_arch = "aarch64");
     match (kernel, stride) {
-        (3, 1) => run::<3, 1, FUSED>,
-        (3, _) => run::<3, 2, FUSED>,
-        (_, 1) => run::<5, 1, FUSED>,
-        _ => run::<5, 2, FUSED>,
+        (3, 1) => run::<3, 1>,
+        (3, _) => run::<3, 2>,
+        (_, 1) => run::<5, 1>,
+        _ => run::<5, 2>,
+    }
+}
+
+/// Floats of a padded row: the last run may read beyond the result's width, there is room for it.
+fn line_length(plane: &Plane, kernel: usize) -> usize {
+    plane.width.next_multiple_of(LANES) + kernel
+}
+
+/// The plane with its zeros: `rows * S` lines. With stride 2, even and odd columns of a row lie apart,
+/// so that neighbours in the result are neighbours in memory.
+#[inline(always)]
+fn pad<const K: usize, const S: usize>(plane: &Plane, padded: &mut Vec<f32>) {
+    let line = line_length(plane, K);
+    let [(top, bottom), (left, _)] = plane.pads;
+    padded.clear();
+    padded.resize((plane.size[0] + top + bottom) * S * line, 0.0);
+    for (y, source) in plane.image.chunks_exact(plane.size[1]).enumerate() {
+        let target = &mut padded[(y + top) * S * line..][..S * line];
+        if S == 1 {
+            let count = source.len().min(line - left);
+            target[left..left + count].copy_from_slice(&source[..count]);
+            continue;
+        }
+        let (even, odd) = target.split_at_mut(line);
+        // The first column lands on the even or the odd half.
+        let (first, second) = if left % 2 == 0 { (even, odd) } else { (odd, even) };
+        let second = &mut second[left.div_ceil(2)..];
+        for (target, value) in first[left / 2..].iter_mut().zip(source.iter().step_by(2)) {
+            *target = *value;
+        }
+        for (target, value) in second.iter_mut().zip(source.iter().skip(1).step_by(2)) {
+            *target = *value;
+        }
+    }
+}
+
+/// Where a tap of the kernel's row starts in a padded row.
+#[inline(always)]
+fn tap<const S: usize>(kx: usize, line: usize) -> usize {
+    kx % S * line + kx / S
+}
+
+/// The version for any processor.
+fn run<const K: usize, const S: usize>(plane: &Plane, padded: &mut Vec<f32>, out: &mut [f32]) {
+    pad::<K, S>(plane, padded);
+    let line = line_length(plane, K);
+    let (low, high) = plane.bounds;
+    for (y, out) in out.chunks_exact_mut(plane.width).enumerate() {
+        for (index, out) in out.chunks_mut(LANES).enumerate() {
+            let mut sums = [plane.bias; LANES];
+            for ky in 0..K {
+                let row = &padded[(y * S + ky) * S * line..][..S * line];
+                for kx in 0..K {
+                    let weight = plane.weight[ky * K + kx];
+                    let values = &row[tap::<S>(kx, line) + index * LANES..][..LANES];
+                    for (sum, value) in sums.iter_mut().zip(values) {
+                        *sum += value * weight;
+                    }
+                }
+            }
+            for (out, sum) in out.iter_mut().zip(sums) {
+                *out = sum.max(low).min(high);
+            }
+        }
     }
 }
 
 #[cfg(target_arch = "x86_64")]
 mod x86 {
-    use super::Plane;
+    use std::arch::x86_64::{
+        _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_min_ps, _mm256_set1_ps,
+        _mm256_storeu_ps,
+    };
+
+    use super::{LANES, Plane, line_length, pad, tap};
+
+    /// Registers of eight floats summed at once.
+    const REGISTERS: usize = LANES / 8;
 
     pub(super) fn run<const K: usize, const S: usize>(
         plane: &Plane,
@@ -97,64 +168,36 @@ mod x86 {
         padded: &mut Vec<f32>,
         out: &mut [f32],
     ) {
-        super::run::<K, S, true>(plane, padded, out);
-    }
-}
-
-/// Pads the plane, then sums the taps over runs of `LANES` results. `FUSED`: the processor multiplies
-/// and adds in one step.
-#[inline(always)]
-fn run<const K: usize, const S: usize, const FUSED: bool>(
-    plane: &Plane,
-    padded: &mut Vec<f32>,
-    out: &mut [f32],
-) {
-    let width = plane.width;
-    // With stride 2, even and odd columns lie apart, so that neighbours in the result are neighbours
-    // in memory. The last run may read beyond the row: there is room for it.
-    let line = width.next_multiple_of(LANES) + K;
-    let rows = plane.size[0] + plane.pads[0].0 + plane.pads[0].1;
-    padded.clear();
-    padded.resize(rows * S * line, 0.0);
-    for (y, source) in plane.image.chunks_exact(plane.size[1]).enumerate() {
-        let target = &mut padded[(y + plane.pads[0].0) * S * line..][..S * line];
-        let left = plane.pads[1].0;
-        if S == 1 {
-            let count = source.len().min(line - left);
-            target[left..left + count].copy_from_slice(&source[..count]);
-        } else {
-            let (even, odd) = target.split_at_mut(line);
-            for (x, &value) in source.iter().enumerate() {
-                let x = x + left;
-                let half = if x % 2 == 0 { &mut *even } else { &mut *odd };
-                if let Some(place) = half.get_mut(x / 2) {
-                    *place = value;
-                }
-            }
-        }
-    }
-    let weight: &[f32] = plane.weight;
-    let (low, high) = plane.bounds;
-    for (y, out) in out.chunks_exact_mut(width).enumerate() {
-        for start in (0..width).step_by(LANES) {
-            let mut sums = [plane.bias; LANES];
-            for ky in 0..K {
-                let row = &padded[(y * S + ky) * S * line..][..S * line];
-                for kx in 0..K {
-                    let from = kx % S * line + kx / S + start;
-                    let weight = weight[ky * K + kx];
-                    let values = &row[from..from + LANES];
-                    for (sum, value) in sums.iter_mut().zip(values) {
-                        *sum =
-                            if FUSED { value.mul_add(weight, *sum) } else { *sum + value * weight };
+        pad::<K, S>(plane, padded);
+        let line = line_length(plane, K);
+        let weight = &plane.weight[..K * K];
+        let (low, high) = (_mm256_set1_ps(plane.bounds.0), _mm256_set1_ps(plane.bounds.1));
+        for (y, out) in out.chunks_exact_mut(plane.width).enumerate() {
+            let rows = &padded[y * S * S * line..][..((K - 1) * S + S) * line];
+            for (index, out) in out.chunks_mut(LANES).enumerate() {
+                let mut sums = [_mm256_set1_ps(plane.bias); REGISTERS];
+                for ky in 0..K {
+                    for kx in 0..K {
+                        let factor = _mm256_set1_ps(weight[ky * K + kx]);
+                        let from = ky * S * line + tap::<S>(kx, line) + index * LANES;
+                        let values = &rows[from..from + LANES];
+                        for (register, sum) in sums.iter_mut().enumerate() {
+                            // SAFETY: `values` holds LANES = 8 * REGISTERS floats.
+                            let values =
+                                unsafe { _mm256_loadu_ps(values.as_ptr().add(register * 8)) };
+                            *sum = _mm256_fmadd_ps(values, factor, *sum);
+                        }
                     }
                 }
+                let mut done = [0.0f32; LANES];
+                for (register, sum) in sums.into_iter().enumerate() {
+                    let sum = _mm256_min_ps(_mm256_max_ps(sum, low), high);
+                    // SAFETY: `done` holds 8 * REGISTERS floats.
+                    unsafe { _mm256_storeu_ps(done.as_mut_ptr().add(register * 8), sum) };
+                }
+                let count = out.len();
+                out.copy_from_slice(&done[..count]);
             }
-            for sum in &mut sums {
-                *sum = sum.max(low).min(high);
-            }
-            let count = LANES.min(width - start);
-            out[start..start + count].copy_from_slice(&sums[..count]);
         }
     }
 }

@@ -11,6 +11,10 @@ use kshot::method::few_shot::by_name;
 use kshot::method::refine::Refinement;
 use kshot::predict::{Options, Predictor};
 
+/// As the command has it: fresh pages cost more than most layers.
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
 fn main() {
     divan::main();
 }
