@@ -8,7 +8,7 @@ use fast_image_resize as fir;
 use image::RgbImage;
 use rayon::prelude::*;
 
-use super::score::{add_resized, taps};
+use super::score::{Resize, taps};
 use super::tile::{CELL, GRAIN, Tile, plan};
 use crate::encoder::{Encode, Encoder, EncoderConfig, Normalization};
 use crate::error::{Error, Result};
@@ -25,6 +25,20 @@ pub struct StageMap {
     pub width: usize,
     /// `[channels, height * width]`, on the CPU device.
     pub values: Tensor<2>,
+}
+
+impl StageMap {
+    /// The values at another size, `[channels, size[0] * size[1]]`.
+    fn resized(&self, size: [usize; 2]) -> Tensor<2> {
+        let cells = size[0] * size[1];
+        let resize = Resize::new([self.height, self.width], size);
+        let mut values = vec![0.0f32; self.channels * cells];
+        values
+            .par_chunks_exact_mut(cells)
+            .zip(cpu_values(self.values.clone()).par_chunks_exact(self.height * self.width))
+            .for_each(|(target, source)| resize.add(source, target));
+        Tensor::from_data(TensorData::new(values, [self.channels, cells]), &self.values.device())
+    }
 }
 
 /// The features of one tile of a picture.
@@ -69,17 +83,20 @@ impl TileFeatures {
     }
 
     /// A linear map of the concatenated features, on the grid of cells: `[outputs, cells]` from a
-    /// weight of `[outputs, channels]` and a bias of `[outputs]`. Applied to each stage at its own
-    /// resolution and upsampled afterwards: the same function, since both are linear, at a fraction
-    /// of the work.
+    /// weight of `[outputs, channels]` and a bias of `[outputs]`. Resizing and the map commute, since
+    /// both are linear: finer stages are brought to the grid first, coarser ones are mapped at their
+    /// own resolution and brought to the grid afterwards, which is a fraction of the work.
     pub fn linear(&self, weight: &[f32], bias: &[f32]) -> Vec<f32> {
-        let [height, width] = self.grid();
+        let to = self.grid();
+        let cells = to[0] * to[1];
         let outputs = bias.len();
         let inputs = weight.len() / outputs;
-        let mut grid: Vec<f32> = Vec::with_capacity(outputs * height * width);
+        let mut grid: Vec<f32> = Vec::with_capacity(outputs * cells);
         for bias in bias {
-            grid.resize(grid.len() + height * width, *bias);
+            grid.resize(grid.len() + cells, *bias);
         }
+        // By size, so that stages of one size are resized once.
+        let mut responses: Vec<([usize; 2], Tensor<2>)> = Vec::new();
         let mut offset = 0;
         for stage in &self.stages {
             let columns: Vec<f32> = weight
@@ -90,12 +107,23 @@ impl TileFeatures {
             offset += stage.channels;
             let data = TensorData::new(columns, [outputs, stage.channels]);
             let weight = Tensor::<2>::from_data(data, &stage.values.device());
-            let response = cpu_values(weight.matmul(stage.values.clone()));
-            grid.par_chunks_exact_mut(height * width)
-                .zip(response.par_chunks_exact(stage.height * stage.width))
-                .for_each(|(target, source)| {
-                    add_resized(source, [stage.height, stage.width], target, [height, width]);
-                });
+            let from = [stage.height, stage.width];
+            let (size, values) = if from[0] * from[1] > cells {
+                (to, stage.resized(to))
+            } else {
+                (from, stage.values.clone())
+            };
+            let response = weight.matmul(values);
+            match responses.iter_mut().find(|(other, _)| *other == size) {
+                Some((_, sum)) => *sum = sum.clone() + response,
+                None => responses.push((size, response)),
+            }
+        }
+        for (from, response) in responses {
+            let resize = Resize::new(from, to);
+            grid.par_chunks_exact_mut(cells)
+                .zip(cpu_values(response).par_chunks_exact(from[0] * from[1]))
+                .for_each(|(target, source)| resize.add(source, target));
         }
         grid
     }

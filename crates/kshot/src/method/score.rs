@@ -72,26 +72,40 @@ pub fn taps(pixels: usize, cells: usize, scale: f32) -> Vec<Tap> {
         .collect()
 }
 
-/// Adds the bilinear upsampling of `source` (`[rows, columns]`) to `target` of another size; both
-/// cover the same area.
-pub fn add_resized(source: &[f32], from: [usize; 2], target: &mut [f32], to: [usize; 2]) {
-    if from == to {
-        for (target, source) in target.iter_mut().zip(source) {
-            *target += source;
-        }
-        return;
+/// Bilinear resizing between two grids over the same area, prepared once for many planes.
+pub struct Resize {
+    from: [usize; 2],
+    to: [usize; 2],
+    rows: Vec<Tap>,
+    columns: Vec<Tap>,
+}
+
+impl Resize {
+    /// From `[rows, columns]` to `[rows, columns]`.
+    pub fn new(from: [usize; 2], to: [usize; 2]) -> Self {
+        let taps = |axis: usize| taps(to[axis], from[axis], from[axis] as f32 / to[axis] as f32);
+        Self { from, to, rows: taps(0), columns: taps(1) }
     }
-    let rows = taps(to[0], from[0], from[0] as f32 / to[0] as f32);
-    let columns = taps(to[1], from[1], from[1] as f32 / to[1] as f32);
-    let mut line = vec![0.0f32; from[1]];
-    for (tap, target) in rows.iter().zip(target.chunks_exact_mut(to[1])) {
-        let low = &source[tap.low * from[1]..][..from[1]];
-        let high = &source[tap.high * from[1]..][..from[1]];
-        for ((line, low), high) in line.iter_mut().zip(low).zip(high) {
-            *line = low + (high - low) * tap.weight;
+
+    /// Adds a resized plane to `target`.
+    pub fn add(&self, source: &[f32], target: &mut [f32]) {
+        if self.from == self.to {
+            for (target, source) in target.iter_mut().zip(source) {
+                *target += source;
+            }
+            return;
         }
-        for (target, tap) in target.iter_mut().zip(&columns) {
-            *target += line[tap.low] + (line[tap.high] - line[tap.low]) * tap.weight;
+        let width = self.from[1];
+        let mut line = vec![0.0f32; width];
+        for (tap, target) in self.rows.iter().zip(target.chunks_exact_mut(self.to[1])) {
+            let low = &source[tap.low * width..][..width];
+            let high = &source[tap.high * width..][..width];
+            for ((line, low), high) in line.iter_mut().zip(low).zip(high) {
+                *line = low + (high - low) * tap.weight;
+            }
+            for (target, tap) in target.iter_mut().zip(&self.columns) {
+                *target += line[tap.low] + (line[tap.high] - line[tap.low]) * tap.weight;
+            }
         }
     }
 }
@@ -178,7 +192,7 @@ mod tests {
     #[test]
     fn upsampling_by_two_takes_quarters() {
         let mut target = vec![0.0; 4];
-        add_resized(&[0.0, 1.0], [1, 2], &mut target, [1, 4]);
+        Resize::new([1, 2], [1, 4]).add(&[0.0, 1.0], &mut target);
         assert_eq!(target, [0.0, 0.25, 0.75, 1.0]);
     }
 

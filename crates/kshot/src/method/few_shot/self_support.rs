@@ -16,7 +16,7 @@ use image::RgbImage;
 use crate::data::mask::{BACKGROUND, MAX_CLASSES, Mask};
 use crate::error::Result;
 use crate::method::features::{Extractor, TileFeatures, cpu_values, resize};
-use crate::method::score::{ScoreMap, add_resized};
+use crate::method::score::{Resize, ScoreMap};
 
 /// The constants of the method.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -106,12 +106,13 @@ impl SelfSupport {
                     let start = values.len();
                     values.resize(start + stage.channels * cells, 0.0);
                     let source = cpu_values(stage.values.clone());
+                    let from = [stage.height, stage.width];
+                    let resize = Resize::new(from, [self.grid, self.grid]);
                     for (source, target) in source
                         .chunks_exact(stage.height * stage.width)
                         .zip(values[start..].chunks_exact_mut(cells))
                     {
-                        let from = [stage.height, stage.width];
-                        add_resized(source, from, target, [self.grid, self.grid]);
+                        resize.add(source, target);
                     }
                     normalise(&mut values[start..], cells);
                 }
