@@ -1,0 +1,99 @@
+//! What a person should know of a label file, and how labels were made.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::Error;
+
+/// How a picture was labelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LabelKind {
+    /// Every pixel is labelled (index, palette, colour or binary mask, run lengths).
+    Mask,
+    /// Outlines: polygons of a labelling tool.
+    Polygons,
+    /// A few strokes; the rest is unlabelled.
+    Scribble,
+    /// Boxes; what is inside is the class and more, what is outside is background.
+    Boxes,
+}
+
+impl std::fmt::Display for LabelKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Mask => "mask",
+            Self::Polygons => "polygons",
+            Self::Scribble => "scribble",
+            Self::Boxes => "boxes",
+        })
+    }
+}
+
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// A run would stop, or fail this picture.
+    Error,
+    /// A run goes through, but likely not as meant.
+    Warning,
+    /// Good to know.
+    Note,
+}
+
+impl std::fmt::Display for Severity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Note => "note",
+        })
+    }
+}
+
+/// Something a person should know of a file.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Finding {
+    /// How much it matters.
+    pub severity: Severity,
+    /// The file it is about.
+    pub file: PathBuf,
+    /// What was found.
+    pub what: String,
+    /// What to do about it; empty where nothing needs to be done.
+    pub todo: String,
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.file.display(), self.what)?;
+        if self.todo.is_empty() { Ok(()) } else { write!(f, "; {}", self.todo) }
+    }
+}
+
+/// A list of findings that is easy to add to.
+#[derive(Debug, Clone, Default)]
+pub struct Findings(pub Vec<Finding>);
+
+impl Findings {
+    /// Adds a finding.
+    pub fn add(&mut self, severity: Severity, file: &Path, what: impl Into<String>, todo: &str) {
+        let (file, what, todo) = (file.to_owned(), what.into(), todo.to_owned());
+        self.0.push(Finding { severity, file, what, todo });
+    }
+
+    /// Adds an error that reading a file gave.
+    pub fn fails(&mut self, file: &Path, error: &Error) {
+        let (file, line) = match error.place() {
+            Some(crate::error::Place::File(file, line)) => (file.clone(), *line),
+            _ => (file.to_owned(), None),
+        };
+        let line = line.map(|line| format!("line {line}: ")).unwrap_or_default();
+        self.add(Severity::Error, &file, format!("{line}{}", error.message()), "");
+    }
+
+    /// How many are errors.
+    pub fn errors(&self) -> usize {
+        self.0.iter().filter(|finding| finding.severity == Severity::Error).count()
+    }
+}
