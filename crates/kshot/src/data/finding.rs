@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::error::Error;
+use crate::error::{Error, Result};
 
 /// How a picture was labelled.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
@@ -71,6 +71,9 @@ impl std::fmt::Display for Finding {
     }
 }
 
+/// At most this many errors are listed in one.
+const LISTED: usize = 10;
+
 /// A list of findings that is easy to add to.
 #[derive(Debug, Clone, Default)]
 pub struct Findings(pub Vec<Finding>);
@@ -90,6 +93,31 @@ impl Findings {
         };
         let line = line.map(|line| format!("line {line}: ")).unwrap_or_default();
         self.add(Severity::Error, &file, format!("{line}{}", error.message()), "");
+    }
+
+    /// All errors as one, at most ten of them in words; `Ok` where there is none.
+    ///
+    /// # Errors
+    /// If there is an error among the findings.
+    pub fn refuse_errors(&self, folder: &Path) -> Result<()> {
+        let errors: Vec<&Finding> =
+            self.0.iter().filter(|finding| finding.severity == Severity::Error).collect();
+        match errors.as_slice() {
+            [] => Ok(()),
+            [only] if only.file == folder => {
+                Err(Error::data(format!("{}; {}", only.what, only.todo)).in_file(folder))
+            }
+            errors => {
+                let mut lines: Vec<String> =
+                    errors.iter().take(LISTED).map(|finding| format!("\n  {finding}")).collect();
+                if errors.len() > LISTED {
+                    lines.push(format!("\n  and {} more", errors.len() - LISTED));
+                }
+                let count = errors.len();
+                let text = format!("{count} wrong labels:{}", lines.concat());
+                Err(Error::data(text).in_file(folder))
+            }
+        }
     }
 
     /// How many are errors.

@@ -1,7 +1,7 @@
 //! A folder of labelled pictures: which label belongs to which picture, and what the classes are.
 //!
 //! This is the one reader behind [`Support::load`](super::support::Support::load),
-//! [`check`](super::check::check()) and `convert`. What is wrong is gathered as
+//! [`check`](super::check::check()) and [`convert`](super::convert::convert()). What is wrong is gathered as
 //! findings, so that all of it is told at once.
 
 use std::path::{Path, PathBuf};

@@ -3,6 +3,7 @@
 pub mod annotation;
 pub mod check;
 pub mod components;
+pub mod convert;
 pub mod episode;
 pub mod finding;
 pub mod image;

@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use super::finding::{Findings, Severity};
 use super::label_folder::LabelFolder;
 use super::mask::{MAX_CLASSES, Mask};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 pub use super::finding::LabelKind;
 
@@ -38,9 +38,6 @@ pub struct Support {
     pub warnings: Vec<String>,
 }
 
-/// At most this many problems are listed in one error.
-const LISTED: usize = 10;
-
 impl Support {
     /// Reads a folder of labelled pictures, in any format or mixture that [`LabelFolder::open`]
     /// knows. Classes of a labelling tool's own list that no label shows are left out; those of
@@ -62,26 +59,10 @@ impl Support {
             findings.0.append(&mut found.0);
         }
         support.leave_out_unused(&folder, &mut findings);
-        let (problems, odd): (Vec<_>, Vec<_>) =
-            findings.0.into_iter().partition(|finding| finding.severity == Severity::Error);
-        if problems.is_empty() {
-            let odd = odd.iter().filter(|finding| finding.severity == Severity::Warning);
-            support.warnings = odd.map(ToString::to_string).collect();
-            return Ok(support);
-        }
-        if let [only] = &problems[..]
-            && only.file == folder.root
-        {
-            return Err(Error::data(format!("{}; {}", only.what, only.todo)).in_file(&only.file));
-        }
-        let more = problems.len().saturating_sub(LISTED);
-        let mut lines: Vec<String> =
-            problems.iter().take(LISTED).map(|finding| format!("\n  {finding}")).collect();
-        if more > 0 {
-            lines.push(format!("\n  and {more} more"));
-        }
-        Err(Error::data(format!("{} wrong labels:{}", problems.len(), lines.concat()))
-            .in_file(&folder.root))
+        findings.refuse_errors(&folder.root)?;
+        let odd = findings.0.iter().filter(|finding| finding.severity == Severity::Warning);
+        support.warnings = odd.map(ToString::to_string).collect();
+        Ok(support)
     }
 
     /// A tool's list of classes is often longer than what is labelled, and each class costs memory

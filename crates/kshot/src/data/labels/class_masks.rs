@@ -21,7 +21,7 @@ pub fn belongs<'a>(
     if let Some(Component::Normal(class)) = parts.next() {
         let rest = parts.as_path();
         if let Some(&key) = keys.iter().find(|key| **key == rest) {
-            return Some((key, class.to_string_lossy().into_owned()));
+            return Some((key, class_name(&class.to_string_lossy())));
         }
     }
     let name = below.to_string_lossy();
@@ -37,6 +37,49 @@ pub fn belongs<'a>(
         |class: &String| declared.contains(class) || super::names::reserved(class).is_some();
     fits.sort_by_key(|(key, class)| (known(class), key.as_os_str().len()));
     fits.pop()
+}
+
+/// A class's name as a folder's: what file systems do not take is written as `%` and two hexadecimal
+/// digits.
+pub fn folder_name(class: &str) -> String {
+    let plain = |character: char, first: bool| {
+        !character.is_control()
+            && !r#"/\:*?"<>|%"#.contains(character)
+            && !(first && character == '.')
+    };
+    let mut name = String::new();
+    for (at, character) in class.char_indices() {
+        if plain(character, at == 0) {
+            name.push(character);
+        } else {
+            let mut bytes = [0; 4];
+            for byte in character.encode_utf8(&mut bytes).bytes() {
+                name.push_str(&format!("%{byte:02X}"));
+            }
+        }
+    }
+    name
+}
+
+/// The class's name of a folder's.
+fn class_name(folder: &str) -> String {
+    let bytes = folder.as_bytes();
+    let mut name = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        let code = folder.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
+        match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
+            Some(byte) => {
+                name.push(byte);
+                at += 3;
+            }
+            None => {
+                name.push(bytes[at]);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8(name).unwrap_or_else(|_| folder.to_owned())
 }
 
 /// The pixels of a class as an object, and the size of its mask.
@@ -68,6 +111,20 @@ pub fn overlap(objects: &[Object], width: usize, height: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn any_class_is_a_folder() {
+        for (class, folder) in [
+            ("cat", "cat"),
+            ("tv/monitor", "tv%2Fmonitor"),
+            ("50%", "50%25"),
+            (".x", "%2Ex"),
+            ("核", "核"),
+        ] {
+            assert_eq!((folder_name(class).as_str(), class_name(folder).as_str()), (folder, class));
+        }
+        assert_eq!(class_name("5%"), "5%");
+    }
 
     #[test]
     fn folders_and_suffixes_tell_picture_and_class() {

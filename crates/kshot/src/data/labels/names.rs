@@ -88,6 +88,20 @@ impl Classes {
     }
 }
 
+impl Classes {
+    /// The name to write for a value: the class's, or a reserved one that no class is called.
+    pub fn word(&self, value: u8) -> String {
+        let words: &[&str] = match value {
+            BACKGROUND => &BACKGROUND_NAMES,
+            UNLABELLED => &UNLABELLED_NAMES,
+            VOID => &VOID_NAMES,
+            _ => return self.name(value).to_owned(),
+        };
+        let free = words.iter().find(|word| !self.names.iter().any(|name| name == *word));
+        (*free.unwrap_or(&words[0])).to_owned()
+    }
+}
+
 /// The lines of a text file without blank ones.
 ///
 /// # Errors

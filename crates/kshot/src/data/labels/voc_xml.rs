@@ -129,14 +129,11 @@ mod tests {
                 2,
                 "`ymin` is `x`",
             ),
-            ("<annotation>\n<object>", 2, "not XML"),
+            ("<annotation>\n<object></annotation>", 2, "not XML"),
         ] {
             std::fs::write(&path, body).unwrap();
             let error = read(&path).unwrap_err().to_string();
-            assert!(
-                error.contains(&format!("x.xml:{line}")) && error.contains(word),
-                "{error} {line}"
-            );
+            assert!(error.contains(&format!("x.xml:{line}")) && error.contains(word), "{error}");
         }
         std::fs::write(&path, "<svg/>").unwrap();
         assert!(read(&path).unwrap().is_none());
