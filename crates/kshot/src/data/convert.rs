@@ -22,7 +22,7 @@ mod loss;
 mod shapes;
 mod write;
 
-pub use loss::Tally;
+use loss::Tally;
 
 /// The formats that can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]

@@ -9,7 +9,7 @@ use crate::data::mask::{MAX_CLASSES, UNLABELLED, VOID};
 
 /// Counts of what formats differ in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub struct Tally {
+pub(super) struct Tally {
     boxes: usize,
     outlines: usize,
     runs: usize,
