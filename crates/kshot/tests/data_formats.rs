@@ -9,6 +9,7 @@ use kshot::data::annotation::{Object, Shape};
 use kshot::data::check::{Findings, Severity, check};
 use kshot::data::convert::{Format, Options, Summary, convert};
 use kshot::data::label_folder::LabelFolder;
+use kshot::data::labels::names::reserved;
 use kshot::data::mask::{Mask, UNLABELLED, VOID};
 use kshot::data::support::{LabelKind, Support};
 use rand::{Rng, SeedableRng};
@@ -36,7 +37,7 @@ fn read(folder: &Path) -> (Vec<String>, Vec<(PathBuf, Vec<Object>, Mask)>) {
         let read = open.read(index, width as usize, height as usize, &mut findings);
         findings.refuse_errors(folder).unwrap();
         if let Some(read) = read {
-            let name = picture.name.file_name().unwrap().into();
+            let name = PathBuf::from(picture.name.file_name().unwrap());
             all.push((name, read.annotation.objects().to_vec(), read.mask));
         }
     }
@@ -243,9 +244,15 @@ fn files_of_three_tools_survive_every_pair_of_formats() {
 fn same_objects(a: &[Object], b: &[Object], one_outline: bool) {
     assert_eq!(a.len(), b.len());
     for (a, b) in a.iter().zip(b) {
-        assert_eq!((&a.class, a.crowd), (&b.class, b.crowd));
+        // Void has a name of its own in each format.
+        let meaning = |object: &Object| reserved(&object.class).ok_or(object.class.clone());
+        assert_eq!((meaning(a), a.crowd), (meaning(b), b.crowd));
         match (&a.shape, &b.shape) {
-            (Shape::Polygons(a), Shape::Polygons(b)) if one_outline && b.len() > 1 => {
+            // Parts are joined, and where an edge passes through a pixel's centre the last digit
+            // decides, so that such an outline is drawn along the pixels' borders.
+            (Shape::Polygons(a), Shape::Polygons(b))
+                if one_outline && (b.len() > 1 || a[0].len() != b[0].len()) =>
+            {
                 assert_eq!(a.len(), 1);
             }
             (Shape::Polygons(a), Shape::Polygons(b)) => {

@@ -2,7 +2,7 @@
 
 use crate::data::annotation::{Annotation, Content, Object, Shape, circle};
 use crate::data::labels::names::{Classes, reserved};
-use crate::data::labels::{runs, trace};
+use crate::data::labels::{runs, settled, trace};
 use crate::data::mask::{BACKGROUND, MAX_CLASSES, Mask};
 
 /// The values above background that a mask holds.
@@ -140,20 +140,22 @@ fn retraced(object: &Object, annotation: &Annotation) -> Vec<Vec<[f64; 2]>> {
     trace::pieces(&mask, 1)
 }
 
-/// Whether one outline through all rings, inside the picture, covers the very same pixels.
+/// Whether one outline through all rings, inside the picture, covers the very same pixels after its
+/// corners were written as shares of the picture and read again: where an edge passes through a
+/// pixel's centre, the last digit decides.
 fn fits(rings: &[Vec<[f64; 2]>], annotation: &Annotation) -> bool {
     let (width, height) = (annotation.width as f64, annotation.height as f64);
     let inside = |&[x, y]: &[f64; 2]| (0.0..=width).contains(&x) && (0.0..=height).contains(&y);
     if !rings.iter().flatten().all(inside) {
         return false;
     }
-    if rings.len() == 1 {
-        return true;
-    }
     let empty = Mask::filled(annotation.width, annotation.height, 0);
     let (mut apart, mut joined) = (empty.clone(), empty);
     Shape::Polygons(rings.to_vec()).paint(&mut apart, 1);
-    let outline = trace::joined(Vec::new(), rings.iter().cloned());
+    let mut outline = trace::joined(Vec::new(), rings.iter().cloned());
+    for [x, y] in &mut outline {
+        (*x, *y) = (settled(*x / width * width), settled(*y / height * height));
+    }
     Shape::Polygons(vec![outline]).paint(&mut joined, 1);
     apart == joined
 }

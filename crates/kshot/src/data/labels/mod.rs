@@ -45,7 +45,7 @@ impl Outlines {
                 match &mut object.shape {
                     Shape::Polygons(rings) => {
                         for [x, y] in rings.iter_mut().flatten() {
-                            (*x, *y) = (fine(*x * width), fine(*y * height));
+                            (*x, *y) = (settled(*x * width), settled(*y * height));
                         }
                     }
                     Shape::Box([left, top, right, bottom]) => {
@@ -75,10 +75,11 @@ impl Outlines {
     }
 }
 
-/// A corner to a billionth of a pixel, so that a corner on a pixel's border is on it again after it
-/// was divided and multiplied.
-pub fn fine(corner: f64) -> f64 {
-    (corner * 1e9).round() / 1e9
+/// A corner that was divided and multiplied again: one that was on a pixel's border or centre, where
+/// the last digit decides, is on it again.
+pub fn settled(corner: f64) -> f64 {
+    let half = (corner * 2.0).round() / 2.0;
+    if (corner - half).abs() < 1e-9 { half } else { corner }
 }
 
 /// A side of a box to a millionth of a pixel: what adding and dividing left in the last digits goes.

@@ -201,7 +201,7 @@ mod tests {
         for size in [3.0, 333.0, 500.0, 640.0, 1021.0] {
             for corner in 0..=size as usize {
                 let share: f64 = (corner as f64 / size).to_string().parse().unwrap();
-                assert_eq!(super::super::fine(share * size), corner as f64);
+                assert_eq!(super::super::settled(share * size), corner as f64);
             }
         }
     }

@@ -84,20 +84,43 @@ fn parse(text: &str) -> Result<Option<Vec<String>>, Wrong> {
 
 /// A line up to a `#` that begins a comment.
 fn without_comment(line: &str) -> &str {
-    let mut quote = None;
+    let mut quotes = Quotes::default();
     let mut before = ' ';
     for (at, character) in line.char_indices() {
-        match (quote, character) {
-            (None, '#') if before.is_whitespace() => return &line[..at],
-            (None, '\'' | '"') if before.is_whitespace() || "[{,:".contains(before) => {
-                quote = Some(character);
-            }
-            (Some(open), close) if open == close => quote = None,
-            _ => {}
+        if !quotes.inside() && character == '#' && before.is_whitespace() {
+            return &line[..at];
         }
+        quotes.step(character, before);
         before = character;
     }
     line
+}
+
+/// Whether one is inside quotes, while a line is read character by character.
+#[derive(Default)]
+struct Quotes {
+    open: Option<char>,
+}
+
+impl Quotes {
+    fn inside(&self) -> bool {
+        self.open.is_some()
+    }
+
+    /// Takes the next character and the one before it.
+    fn step(&mut self, character: char, before: char) {
+        match (self.open, character) {
+            // A quote in double quotes is `\"`.
+            (Some('"'), '"') if before == '\\' => {}
+            (Some(open), close) if open == close => self.open = None,
+            // A quote opens where a value begins, and again in `''`, a quote in single quotes.
+            (None, '\'') if before == '\'' => self.open = Some(character),
+            (None, '\'' | '"') if before.is_whitespace() || "[{,:-".contains(before) => {
+                self.open = Some(character);
+            }
+            _ => {}
+        }
+    }
 }
 
 fn flow_names(flow: &str) -> Result<Vec<String>, String> {
@@ -107,24 +130,22 @@ fn flow_names(flow: &str) -> Result<Vec<String>, String> {
         .strip_suffix(close)
         .ok_or_else(|| format!("`names` has no closing `{close}`"))?;
     let mut items = Vec::new();
-    let (mut start, mut quote) = (0, None);
+    let mut quotes = Quotes::default();
+    let (mut start, mut before) = (0, ' ');
     for (at, character) in inner.char_indices() {
-        match (quote, character) {
-            (None, '\'' | '"')
-                if inner[start..at].trim().is_empty() || inner[..at].ends_with([' ', ':']) =>
-            {
-                quote = Some(character);
+        match character {
+            '[' | '{' if !quotes.inside() => {
+                return Err("`names` holds a list in a list".to_owned());
             }
-            (Some(open), close) if open == close => quote = None,
-            (None, '[' | '{') => return Err("`names` holds a list in a list".to_owned()),
-            (None, ',') => {
+            ',' if !quotes.inside() => {
                 items.push(inner[start..at].trim());
                 start = at + 1;
             }
-            _ => {}
+            _ => quotes.step(character, before),
         }
+        before = character;
     }
-    if quote.is_some() {
+    if quotes.inside() {
         return Err("`names` has a quote that is not closed".to_owned());
     }
     if !inner[start..].trim().is_empty() {
@@ -204,6 +225,7 @@ mod tests {
             "names: ['cat', \"hot dog\"] # two\n",
             "names: [\n  cat,\n  hot dog,\n]\nnc: 2",
             "names: {0: cat, 1: 'hot dog'}",
+            "names: ['cat','hot dog']\nother: ['it''s, # x']",
             "names:\n- cat\n- hot dog\nnc: 2",
             "path: x # names: no\nnames:\n  - cat\n  - \"hot dog\"\n",
             "names:\n  0: cat # a pet\n  1: hot dog\n\ndownload: |\n  names: 3\n",
@@ -233,7 +255,7 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        let names = ["it's", "a: b # c", "tv/monitor", "核"].map(str::to_owned);
+        let names = ["it's", "a: b # c", "it's \"x\", #1", "tv/monitor", "核"].map(str::to_owned);
         assert_eq!(parse(&text(&names)).unwrap().unwrap(), names);
     }
 }
