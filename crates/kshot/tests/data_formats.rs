@@ -26,8 +26,11 @@ fn to(from: &Path, out: &Path, format: Format) -> Summary {
     summary
 }
 
+/// A picture's name, objects and mask.
+type Labelled = (PathBuf, Vec<Object>, Mask);
+
 /// The classes, and the name, objects and mask of every labelled picture.
-fn read(folder: &Path) -> (Vec<String>, Vec<(PathBuf, Vec<Object>, Mask)>) {
+fn read(folder: &Path) -> (Vec<String>, Vec<Labelled>) {
     let open = LabelFolder::open(folder).unwrap();
     open.findings.refuse_errors(folder).unwrap();
     let mut all = Vec::new();

@@ -91,7 +91,7 @@ pub(super) fn with_single_outlines(
                 _ => return Some(object),
             };
             // What covers no pixel of the picture has no outline.
-            (!rings.is_empty()).then(|| Object { shape: Shape::Polygons(rings), ..object })
+            (!rings.is_empty()).then_some(Object { shape: Shape::Polygons(rings), ..object })
         })
         .collect()
 }
@@ -110,7 +110,8 @@ pub(super) fn with_boxes(annotation: &Annotation, classes: &Classes) -> Vec<(Obj
         })
         .filter_map(|object| {
             let sides = object.shape.bounds(annotation.height)?;
-            (sides[0] < sides[2] && sides[1] < sides[3]).then_some((object, sides))
+            let filled = sides[0] < sides[2] && sides[1] < sides[3];
+            filled.then_some((object, sides))
         })
         .collect()
 }

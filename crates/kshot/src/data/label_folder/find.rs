@@ -213,9 +213,11 @@ impl Finder {
     /// LabelMe's files first, which are for one picture, then COCO's.
     fn json(&mut self, gathered: &mut Gathered) -> Result<()> {
         let mut all = Vec::new();
-        for (base, files) in
-            self.files_of("json", &["", "annotations", "labels"], &[self.images.clone()])?
-        {
+        for (base, files) in self.files_of(
+            "json",
+            &["", "annotations", "labels"],
+            std::slice::from_ref(&self.images),
+        )? {
             all.extend(files.into_iter().map(|file| (base.clone(), file)));
         }
         let mut coco_files = Vec::new();
@@ -393,9 +395,11 @@ impl Finder {
     }
 
     fn voc(&mut self) -> Result<()> {
-        for (base, files) in
-            self.files_of("xml", &["annotations", "Annotations"], &[self.images.clone()])?
-        {
+        for (base, files) in self.files_of(
+            "xml",
+            &["annotations", "Annotations"],
+            std::slice::from_ref(&self.images),
+        )? {
             for file in files {
                 let key = without_ending(file.strip_prefix(&base).unwrap_or(&file));
                 match voc_xml::read(&file) {

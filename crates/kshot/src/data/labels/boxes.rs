@@ -113,7 +113,7 @@ mod tests {
         let path = folder.path().join("boxes.csv");
         std::fs::write(&path, text).unwrap();
         let back = read_csv(&path).unwrap();
-        assert_eq!(back["x.png"], [hard.clone()]);
-        assert_eq!(back["sub/y.png"], [plain.clone()]);
+        assert_eq!(back["x.png"], [hard]);
+        assert_eq!(back["sub/y.png"], [plain]);
     }
 }

@@ -42,14 +42,12 @@ pub fn belongs<'a>(
 /// A class's name as a folder's: what file systems do not take is written as `%` and two hexadecimal
 /// digits.
 pub fn folder_name(class: &str) -> String {
-    let plain = |character: char, first: bool| {
-        !character.is_control()
-            && !r#"/\:*?"<>|%"#.contains(character)
-            && !(first && character == '.')
+    let special = |character: char, first: bool| {
+        character.is_control() || r#"/\:*?"<>|%"#.contains(character) || (first && character == '.')
     };
     let mut name = String::new();
     for (at, character) in class.char_indices() {
-        if plain(character, at == 0) {
+        if !special(character, at == 0) {
             name.push(character);
         } else {
             let mut bytes = [0; 4];
