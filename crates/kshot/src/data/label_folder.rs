@@ -15,7 +15,9 @@ use super::labels::{Outlines, class_masks};
 use super::mask::Mask;
 use crate::error::{Error, Result};
 
+mod classes;
 mod find;
+mod text;
 
 /// Where a picture's labels are.
 #[derive(Debug, Clone)]
