@@ -140,7 +140,7 @@ fn lines(report: &Report) -> String {
     let mut text = String::new();
     for finding in &report.findings {
         let line = json!({"event": "finding", "severity": finding.severity,
-            "file": finding.file.to_string_lossy(), "what": finding.what, "todo": finding.todo});
+            "file": finding.file.to_string_lossy(), "line": finding.line, "what": finding.what, "todo": finding.todo});
         text.push_str(&format!("{line}\n"));
     }
     let summary = json!({"event": "done", "labelled": report.labelled, "query": report.query,
@@ -153,12 +153,7 @@ fn lines(report: &Report) -> String {
 fn text(report: &Report) -> String {
     let mut text = String::new();
     for finding in &report.findings {
-        text.push_str(&format!(
-            "{}: {}: {}\n",
-            finding.severity,
-            finding.file.display(),
-            finding.what
-        ));
+        text.push_str(&format!("{}: {}: {}\n", finding.severity, finding.place(), finding.what));
         if !finding.todo.is_empty() {
             text.push_str(&format!("  -> {}\n", finding.todo));
         }

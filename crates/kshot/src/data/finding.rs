@@ -58,15 +58,25 @@ pub struct Finding {
     pub severity: Severity,
     /// The file it is about.
     pub file: PathBuf,
+    /// The line in it, from 1, where one is known.
+    pub line: Option<usize>,
     /// What was found.
     pub what: String,
     /// What to do about it; empty where nothing needs to be done.
     pub todo: String,
 }
 
+impl Finding {
+    /// The file, and the line where one is known: `file:line`.
+    pub fn place(&self) -> String {
+        let line = self.line.map(|line| format!(":{line}")).unwrap_or_default();
+        format!("{}{line}", self.file.display())
+    }
+}
+
 impl std::fmt::Display for Finding {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        write!(f, "{}: {}", self.file.display(), self.what)?;
+        write!(f, "{}: {}", self.place(), self.what)?;
         if self.todo.is_empty() { Ok(()) } else { write!(f, "; {}", self.todo) }
     }
 }
@@ -82,7 +92,7 @@ impl Findings {
     /// Adds a finding.
     pub fn add(&mut self, severity: Severity, file: &Path, what: impl Into<String>, todo: &str) {
         let (file, what, todo) = (file.to_owned(), what.into(), todo.to_owned());
-        self.0.push(Finding { severity, file, what, todo });
+        self.0.push(Finding { severity, file, line: None, what, todo });
     }
 
     /// Adds an error that reading a file gave.
@@ -91,8 +101,13 @@ impl Findings {
             Some(crate::error::Place::File(file, line)) => (file.clone(), *line),
             _ => (file.to_owned(), None),
         };
-        let line = line.map(|line| format!("line {line}: ")).unwrap_or_default();
-        self.add(Severity::Error, &file, format!("{line}{}", error.message()), "");
+        self.0.push(Finding {
+            severity: Severity::Error,
+            file,
+            line,
+            what: error.message().to_owned(),
+            todo: String::new(),
+        });
     }
 
     /// All errors as one, at most ten of them in words; `Ok` where there is none.

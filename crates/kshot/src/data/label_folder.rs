@@ -234,9 +234,10 @@ impl Size<'_> {
         } else {
             ""
         };
+        let again = if what.contains(" says ") { "the labels" } else { what };
         Err(Error::data(format!(
-            "{what} is {width} x {height} but its picture {} is {} x {}{turned}; export the label at \
-             the picture's size",
+            "{what} is {width} x {height} but its picture {} is {} x {}{turned}; export \
+             {again} at the picture's size",
             self.picture.display(),
             self.width,
             self.height

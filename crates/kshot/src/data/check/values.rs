@@ -64,7 +64,7 @@ pub fn scribble(file: &Path, mask: &Mask, findings: &mut Findings) {
             Severity::Error,
             file,
             "every pixel is unlabelled (255)",
-            "draw strokes of the classes and of background (0)",
+            "label at least one stroke of a class and one of background (0)",
         );
     } else if counts[usize::from(BACKGROUND)] == 0 {
         findings.add(

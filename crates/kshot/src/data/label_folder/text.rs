@@ -290,7 +290,7 @@ fn same_folder(a: &Path, b: &Path) -> bool {
 fn read_json(file: &Path) -> Result<Value> {
     let bytes = std::fs::read(file).map_err(|error| Error::io("read the labels", file, error))?;
     serde_json::from_slice(&bytes).map_err(|error| {
-        Error::data(format!("not JSON kshot can read: {error}"))
+        Error::data(format!("not a LabelMe file, nor any JSON: {error}"))
             .at_line(file, error.line())
             .caused_by(error)
     })
