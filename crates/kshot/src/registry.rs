@@ -59,11 +59,46 @@ pub fn formats() -> Vec<Row> {
         ("pictures", format!("{pictures}; told by content, 8 and 16 bits")),
         (
             "masks/*.png",
-            "label: index, palette, gray or binary PNG, 255 = does not count".to_owned(),
+            "label (convert: mask): index, palette, gray or binary PNG, 255 = does not count"
+                .to_owned(),
+        ),
+        (
+            "masks/CLASS/*.png",
+            "label (convert: class-masks): one mask a class, also masks/NAME_CLASS.png; not 0 = the \
+             class"
+                .to_owned(),
+        ),
+        (
+            "colors.csv",
+            "label (convert: color-masks): name,r,g,b of coloured masks/*.png, or labelmap.txt"
+                .to_owned(),
         ),
         ("scribbles/*.png", "label: index PNG of strokes, 255 = unlabelled".to_owned()),
-        ("images/*.json", "label: LabelMe polygons, rectangles and circles".to_owned()),
-        ("boxes.csv", "label: image,xmin,ymin,xmax,ymax,class, a line a box".to_owned()),
+        (
+            "images/*.json",
+            "label (convert: labelme): LabelMe polygons, rectangles and circles; __ignore__ = does \
+             not count"
+                .to_owned(),
+        ),
+        (
+            "*.json",
+            "label (convert: coco): COCO polygons, run lengths and boxes, here or in annotations/; \
+             a crowd does not count"
+                .to_owned(),
+        ),
+        (
+            "labels/*.txt",
+            "label (convert: yolo-seg): YOLO outlines and boxes, names in data.yaml".to_owned(),
+        ),
+        (
+            "Annotations/*.xml",
+            "label (convert: voc-xml): Pascal VOC boxes, also annotations/ or beside the picture"
+                .to_owned(),
+        ),
+        (
+            "boxes.csv",
+            "label (convert: boxes-csv): image,xmin,ymin,xmax,ymax,class, a line a box".to_owned(),
+        ),
         ("classes.txt", "names of the classes, one a line, the first is number 1".to_owned()),
         ("weights", ".safetensors, or .pth and the like as PyTorch saves them".to_owned()),
         (

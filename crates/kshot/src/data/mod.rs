@@ -1,9 +1,13 @@
 //! Pictures, labels and data sets.
 
+pub mod annotation;
 pub mod check;
 pub mod components;
+pub mod convert;
 pub mod episode;
+pub mod finding;
 pub mod image;
+pub mod label_folder;
 pub mod labels;
 pub mod likeness;
 pub mod mask;

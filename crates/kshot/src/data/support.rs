@@ -1,39 +1,16 @@
 //! The labelled pictures a user gives: the support set.
 
-use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
+use rayon::prelude::*;
 
-use super::labels::index::{self, Reading};
-use super::labels::{boxes, labelme};
+use super::finding::{Findings, Severity};
+use super::label_folder::LabelFolder;
 use super::mask::{MAX_CLASSES, Mask};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
-/// How a picture was labelled.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
-#[serde(rename_all = "kebab-case")]
-pub enum LabelKind {
-    /// Every pixel is labelled (index, palette or binary mask).
-    Mask,
-    /// Outlines: polygons of a labelling tool.
-    Polygons,
-    /// A few strokes; the rest is unlabelled.
-    Scribble,
-    /// Boxes; what is inside is the class and more, what is outside is background.
-    Boxes,
-}
-
-impl std::fmt::Display for LabelKind {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Mask => "mask",
-            Self::Polygons => "polygons",
-            Self::Scribble => "scribble",
-            Self::Boxes => "boxes",
-        })
-    }
-}
+pub use super::finding::LabelKind;
 
 /// One labelled picture.
 #[derive(Debug, Clone)]
@@ -57,190 +34,94 @@ pub struct Support {
     pub classes: Vec<String>,
     /// The labelled pictures.
     pub pictures: Vec<LabelledPicture>,
-    /// What was passed over, in words.
+    /// What was passed over or is odd, in words.
     pub warnings: Vec<String>,
 }
 
-/// Where a picture's labels are, before the classes are known.
-enum Found {
-    Mask(PathBuf),
-    Scribble(PathBuf),
-    LabelMe(PathBuf, labelme::File),
-    Boxes(Vec<boxes::LabelledBox>),
-}
-
-/// At most this many problems are listed in one error.
-const LISTED: usize = 10;
-
 impl Support {
-    /// Reads a folder of labelled pictures.
-    ///
-    /// Pictures are in `images/` (or in the folder itself). A picture `images/a.jpg` is labelled by
-    /// the first of: `masks/a.png`, `scribbles/a.png`, a LabelMe file `a.json` beside it, or lines
-    /// for `a.jpg` in `boxes.csv`. Ways of labelling may be mixed. Class names come from
-    /// `classes.txt` (one a line), else from LabelMe's labels and the boxes' classes in alphabetical
-    /// order, else masks' numbers are their names.
+    /// Reads a folder of labelled pictures, in any format or mixture that [`LabelFolder::open`]
+    /// knows. Classes of a labelling tool's own list that no label shows are left out; those of
+    /// `classes.txt` stay.
     ///
     /// # Errors
     /// If no picture is labelled, or if any label is wrong: all that are wrong are listed.
     pub fn load(folder: &Path) -> Result<Self> {
-        let images = folder.join("images");
-        let images = if images.is_dir() { images } else { folder.to_owned() };
-        let files = super::image::list(&images, false)?;
-        let csv = folder.join("boxes.csv");
-        let mut all_boxes = if csv.is_file() { boxes::read_csv(&csv)? } else { BTreeMap::new() };
-        let mut found = Vec::new();
-        let mut support = Self::default();
-        let mut problems = Vec::new();
-        for file in files {
-            match locate(folder, &file, &mut all_boxes) {
-                Ok(Some(labels)) => found.push((file, labels)),
-                Ok(None) => support.warnings.push(format!(
-                    "{}: no label, passed over (looked for masks/, scribbles/, LabelMe JSON and \
-                     boxes.csv)",
-                    file.display()
-                )),
-                Err(error) => problems.push(error),
-            }
+        let mut folder = LabelFolder::open(folder)?;
+        let mut findings = std::mem::take(&mut folder.findings);
+        let labelled: Vec<usize> = (0..folder.pictures.len())
+            .filter(|&index| folder.pictures[index].labels.is_some())
+            .collect();
+        let read: Vec<(Option<LabelledPicture>, Findings)> =
+            labelled.into_par_iter().map(|index| picture(&folder, index)).collect();
+        let mut support = Self { classes: folder.classes.names().to_vec(), ..Self::default() };
+        for (picture, mut found) in read {
+            support.pictures.extend(picture);
+            findings.0.append(&mut found.0);
         }
-        for name in all_boxes.keys() {
-            support
-                .warnings
-                .push(format!("{}: boxes for `{name}`, but no such picture", csv.display()));
-        }
-        if found.is_empty() && problems.is_empty() {
-            return Err(Error::data(
-                "no labelled picture here; put pictures in images/ and their labels in masks/ or \
-                 scribbles/ (PNG of the same name), LabelMe JSON beside them, or boxes.csv",
-            )
-            .in_file(folder));
-        }
-        support.classes = classes(folder, &found)?;
-        for (file, labels) in found {
-            match support.read(&file, &csv, labels) {
-                Ok(picture) => support.pictures.push(picture),
-                Err(error) => problems.push(error),
-            }
-        }
-        if problems.is_empty() {
-            return Ok(support);
-        }
-        let more = problems.len().saturating_sub(LISTED);
-        let mut lines: Vec<String> =
-            problems.iter().take(LISTED).map(|error| format!("\n  {error}")).collect();
-        if more > 0 {
-            lines.push(format!("\n  and {more} more"));
-        }
-        Err(Error::data(format!("{} wrong labels:{}", problems.len(), lines.concat()))
-            .in_file(folder))
+        support.leave_out_unused(&folder, &mut findings);
+        findings.refuse_errors(&folder.root)?;
+        let odd = findings.0.iter().filter(|finding| finding.severity == Severity::Warning);
+        support.warnings = odd.map(ToString::to_string).collect();
+        Ok(support)
     }
 
-    fn read(&self, file: &Path, csv: &Path, labels: Found) -> Result<LabelledPicture> {
-        let image = super::image::read(file)?;
-        let (width, height) = (image.width() as usize, image.height() as usize);
-        let count = self.classes.len();
-        let (mask, kind, labels) = match labels {
-            Found::Mask(path) => (index::read(&path, count, Reading::Mask)?, LabelKind::Mask, path),
-            Found::Scribble(path) => {
-                (index::read(&path, count, Reading::Scribble)?, LabelKind::Scribble, path)
-            }
-            Found::LabelMe(path, file) => {
-                let mask = labelme::paint(&file, &self.classes, width, height, &path)?;
-                (mask, LabelKind::Polygons, path)
-            }
-            Found::Boxes(rows) => {
-                let mask = boxes::paint(&rows, &self.classes, width, height, csv)?;
-                (mask, LabelKind::Boxes, csv.to_owned())
-            }
+    /// A tool's list of classes is often longer than what is labelled, and each class costs memory
+    /// and time for every pixel. Numbers that stand in a mask keep their meaning, though.
+    fn leave_out_unused(&mut self, folder: &LabelFolder, findings: &mut Findings) {
+        let Some(list) = folder.list.as_ref().filter(|_| !folder.declared && !folder.numbered)
+        else {
+            return;
         };
-        if (mask.width, mask.height) != (width, height) {
-            return Err(Error::data(format!(
-                "the mask is {} x {} but its picture {} is {width} x {height}; export the mask at \
-                 the picture's size",
-                mask.width,
-                mask.height,
-                file.display()
-            ))
-            .in_file(labels));
+        let mut used = [false; 256];
+        for picture in &self.pictures {
+            picture.mask.pixels.iter().for_each(|&value| used[usize::from(value)] = true);
         }
-        Ok(LabelledPicture { path: file.to_owned(), labels, image, mask, kind })
-    }
-}
-
-fn locate(
-    folder: &Path,
-    file: &Path,
-    all_boxes: &mut BTreeMap<String, Vec<boxes::LabelledBox>>,
-) -> Result<Option<Found>> {
-    let stem = Path::new(file.file_stem().unwrap_or_default());
-    let labelled = |below: &str| {
-        // `with_extension` would cut `a.b` short.
-        let mut name = stem.as_os_str().to_owned();
-        name.push(".png");
-        let path = folder.join(below).join(name);
-        path.is_file().then_some(path)
-    };
-    if let Some(path) = labelled("masks") {
-        return Ok(Some(Found::Mask(path)));
-    }
-    if let Some(path) = labelled("scribbles") {
-        return Ok(Some(Found::Scribble(path)));
-    }
-    let json = file.with_extension("json");
-    if json.is_file()
-        && let Some(labels) = labelme::read(&json)?
-    {
-        return Ok(Some(Found::LabelMe(json, labels)));
-    }
-    let name = file.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    Ok(all_boxes.remove(&name).map(Found::Boxes))
-}
-
-fn classes(folder: &Path, found: &[(PathBuf, Found)]) -> Result<Vec<String>> {
-    let path = folder.join("classes.txt");
-    let names: Vec<String> = if path.is_file() {
-        let text = std::fs::read_to_string(&path)
-            .map_err(|error| Error::io("read the class names", &path, error))?;
-        text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect()
-    } else {
-        let mut names = BTreeSet::new();
-        let mut largest = 0;
-        for (_, labels) in found {
-            match labels {
-                Found::Mask(path) => largest = largest.max(index::largest_class(path)?),
-                Found::Scribble(path) => {
-                    let mask = index::read_values(path)?;
-                    let highest = (1..255).rev().find(|&value| mask.counts()[value] > 0);
-                    largest = largest.max(highest.unwrap_or(0) as u8);
-                }
-                Found::LabelMe(_, file) => {
-                    names.extend(file.shapes.iter().map(|shape| shape.label.clone()));
-                }
-                Found::Boxes(rows) => names.extend(rows.iter().map(|row| row.class.clone())),
+        let mut values: [u8; 256] = std::array::from_fn(|value| value as u8);
+        let mut kept = Vec::new();
+        for (name, number) in self.classes.iter().zip(1..=MAX_CLASSES) {
+            if used[usize::from(number)] {
+                kept.push(name.clone());
+                values[usize::from(number)] = kept.len() as u8;
             }
         }
-        if !names.is_empty() && usize::from(largest) > names.len() {
-            return Err(Error::data(format!(
-                "masks hold class numbers up to {largest}, but the outlines and boxes name {} \
-                 classes; write classes.txt with a name a line, in the order of the numbers",
-                names.len()
-            ))
-            .in_file(folder));
+        let left = self.classes.len() - kept.len();
+        if kept.is_empty() || left == 0 {
+            return;
         }
-        if names.is_empty() {
-            (1..=largest).map(|number| format!("class {number}")).collect()
-        } else {
-            names.into_iter().collect()
+        for picture in &mut self.pictures {
+            picture.mask.pixels.iter_mut().for_each(|value| *value = values[usize::from(*value)]);
+        }
+        let what = format!(
+            "{left} of its {} classes have no label here and are left out",
+            self.classes.len()
+        );
+        let todo = "list the classes you want in classes.txt to keep them and their numbers";
+        findings.add(Severity::Warning, list, what, todo);
+        self.classes = kept;
+    }
+}
+
+fn picture(folder: &LabelFolder, index: usize) -> (Option<LabelledPicture>, Findings) {
+    let mut findings = Findings::default();
+    let path = folder.pictures[index].file.clone();
+    let image = match super::image::read(&path) {
+        Ok(image) => image,
+        Err(error) => {
+            findings.fails(&path, &error);
+            return (None, findings);
         }
     };
-    if names.is_empty() || names.len() > usize::from(MAX_CLASSES) {
-        return Err(Error::data(format!(
-            "{} classes; there must be 1 to {MAX_CLASSES}. Name them in classes.txt, one a line",
-            names.len()
-        ))
-        .in_file(folder));
-    }
-    Ok(names)
+    let size = (image.width() as usize, image.height() as usize);
+    let read = folder.read(index, size.0, size.1, &mut findings);
+    let labels = folder.pictures[index].labels.as_ref().map(|labels| labels.file().to_owned());
+    let picture = read.map(|read| LabelledPicture {
+        path,
+        labels: labels.unwrap_or_default(),
+        image,
+        mask: read.mask,
+        kind: read.annotation.kind,
+    });
+    (picture, findings)
 }
 
 #[cfg(test)]

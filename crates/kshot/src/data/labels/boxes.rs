@@ -3,31 +3,29 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::data::mask::{BACKGROUND, Mask};
+use crate::data::annotation::{Object, Shape};
 use crate::error::{Error, Result};
 
-/// One box, in pixels; `xmax` and `ymax` are outside.
-#[derive(Debug, Clone, PartialEq, serde::Deserialize)]
-pub struct LabelledBox {
-    /// The picture's file name.
-    pub image: String,
-    /// Left.
-    pub xmin: f64,
-    /// Top.
-    pub ymin: f64,
-    /// Right.
-    pub xmax: f64,
-    /// Bottom.
-    pub ymax: f64,
-    /// The class's name.
-    pub class: String,
+/// A line; `xmax` and `ymax` are outside.
+#[derive(Debug, serde::Deserialize)]
+struct Row {
+    image: String,
+    xmin: f64,
+    ymin: f64,
+    xmax: f64,
+    ymax: f64,
+    class: String,
+    #[serde(default)]
+    difficult: Option<u8>,
 }
 
-/// The boxes of a CSV file with the columns `image,xmin,ymin,xmax,ymax,class`, by picture.
+/// The boxes of a CSV file with the columns `image,xmin,ymin,xmax,ymax,class` (in any order, further
+/// ones are passed over; `difficult`, 0 or 1, is kept), by picture. Pixels count from 0; `xmax` and
+/// `ymax` are outside.
 ///
 /// # Errors
 /// If the file cannot be read, a column is missing, a number is none, or a box is empty.
-pub fn read_csv(path: &Path) -> Result<BTreeMap<String, Vec<LabelledBox>>> {
+pub fn read_csv(path: &Path) -> Result<BTreeMap<String, Vec<Object>>> {
     let wrong = |error: csv::Error| {
         let line = error.position().map_or(1, |position| position.line() as usize);
         Error::data(format!(
@@ -37,73 +35,62 @@ pub fn read_csv(path: &Path) -> Result<BTreeMap<String, Vec<LabelledBox>>> {
     };
     let mut reader =
         csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(path).map_err(wrong)?;
-    let mut boxes: BTreeMap<String, Vec<LabelledBox>> = BTreeMap::new();
-    for (index, row) in reader.deserialize::<LabelledBox>().enumerate() {
+    let mut boxes: BTreeMap<String, Vec<Object>> = BTreeMap::new();
+    for (index, row) in reader.deserialize::<Row>().enumerate() {
         let row = row.map_err(wrong)?;
-        if row.xmax <= row.xmin || row.ymax <= row.ymin {
-            return Err(Error::data(format!(
-                "an empty box: x {} to {}, y {} to {}; xmax and ymax must be the larger ones",
-                row.xmin, row.xmax, row.ymin, row.ymax
-            ))
-            .at_line(path, index + 2));
-        }
-        boxes.entry(row.image.clone()).or_default().push(row);
+        let sides = [row.xmin, row.ymin, row.xmax, row.ymax];
+        check(sides).map_err(|error| error.at_line(path, index + 2))?;
+        let mut object = Object::new(row.class, Shape::Box(sides));
+        object.difficult = row.difficult.unwrap_or(0) != 0;
+        boxes.entry(row.image.replace('\\', "/")).or_default().push(object);
     }
     Ok(boxes)
 }
 
-/// Paints boxes: inside is the class, outside is background. The smaller box wins where two overlap.
+/// Refuses a box without an inside.
 ///
 /// # Errors
-/// If a class is not among `classes`.
-pub fn paint(
-    boxes: &[LabelledBox],
-    classes: &[String],
-    width: usize,
-    height: usize,
-    path: &Path,
-) -> Result<Mask> {
-    let mut mask = Mask::filled(width, height, BACKGROUND);
-    let mut order: Vec<&LabelledBox> = boxes.iter().collect();
-    let area = |row: &LabelledBox| (row.xmax - row.xmin) * (row.ymax - row.ymin);
-    order.sort_by(|a, b| area(b).total_cmp(&area(a)));
-    for row in order {
-        let Some(class) = classes.iter().position(|class| *class == row.class) else {
-            return Err(Error::data(format!(
-                "the class `{}` is not among the classes ({}); add it to classes.txt or mend the name",
-                row.class,
-                classes.join(", ")
-            ))
-            .in_file(path));
-        };
-        let clip = |value: f64, size: usize| (value.round().max(0.0) as usize).min(size);
-        let columns = clip(row.xmin, width)..clip(row.xmax, width);
-        for y in clip(row.ymin, height)..clip(row.ymax, height) {
-            mask.pixels[y * width..][columns.clone()].fill(class as u8 + 1);
-        }
+/// If left is not below right, top not below bottom, or a side is no number.
+pub fn check([left, top, right, bottom]: [f64; 4]) -> Result<()> {
+    let sound =
+        left < right && top < bottom && [left, top, right, bottom].iter().all(|v| v.is_finite());
+    if sound {
+        return Ok(());
     }
-    Ok(mask)
+    Err(Error::data(format!(
+        "an empty box: x {left} to {right}, y {top} to {bottom}; xmax and ymax must be the larger ones"
+    )))
+}
+
+/// The text of `boxes.csv`: all boxes of each picture, by name.
+///
+/// # Errors
+/// Never in practice: the text is made in memory.
+pub fn text<'a>(
+    rows: impl Iterator<Item = (&'a str, &'a Object, [f64; 4])> + Clone,
+) -> Result<Vec<u8>, csv::Error> {
+    let difficult = rows.clone().any(|(_, object, _)| object.difficult);
+    let mut writer = csv::Writer::from_writer(Vec::new());
+    let mut header = vec!["image", "xmin", "ymin", "xmax", "ymax", "class"];
+    if difficult {
+        header.push("difficult");
+    }
+    writer.write_record(&header)?;
+    for (picture, object, sides) in rows {
+        let mut record = vec![picture.to_owned()];
+        record.extend(sides.iter().map(f64::to_string));
+        record.push(object.class.clone());
+        if difficult {
+            record.push(u8::from(object.difficult).to_string());
+        }
+        writer.write_record(&record)?;
+    }
+    writer.into_inner().map_err(|error| csv::Error::from(error.into_error()))
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn smaller_boxes_win_and_borders_clip() {
-        let row = |xmin, xmax, class: &str| LabelledBox {
-            image: "a".into(),
-            xmin,
-            ymin: 0.0,
-            xmax,
-            ymax: 1.0,
-            class: class.into(),
-        };
-        let classes = ["big".to_owned(), "small".to_owned()];
-        let boxes = [row(2.0, 3.0, "small"), row(1.0, 99.0, "big")];
-        let mask = paint(&boxes, &classes, 5, 1, Path::new("boxes.csv")).unwrap();
-        assert_eq!(mask.pixels, [0, 1, 2, 1, 1]);
-    }
 
     #[test]
     fn a_bad_line_is_named() {
@@ -112,5 +99,21 @@ mod tests {
         std::fs::write(&path, "image,xmin,ymin,xmax,ymax,class\na.png,5,5,2,9,x\n").unwrap();
         let error = read_csv(&path).unwrap_err().to_string();
         assert!(error.contains("boxes.csv:2") && error.contains("empty box"), "{error}");
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let mut hard = Object::new("a, \"b\"", Shape::Box([0.1, 2.0, 3.5, 4.0]));
+        hard.difficult = true;
+        let plain = Object::new("c", Shape::Box([1.0, 2.0, 3.0, 1e9]));
+        let rows = [("x.png", &hard), ("sub/y.png", &plain)];
+        let sides = |object: &Object| object.shape.bounds(0).unwrap();
+        let text = text(rows.iter().map(|&(name, object)| (name, object, sides(object)))).unwrap();
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("boxes.csv");
+        std::fs::write(&path, text).unwrap();
+        let back = read_csv(&path).unwrap();
+        assert_eq!(back["x.png"], [hard]);
+        assert_eq!(back["sub/y.png"], [plain]);
     }
 }

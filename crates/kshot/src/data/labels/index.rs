@@ -4,8 +4,11 @@ use std::fs::File;
 use std::io::BufReader;
 use std::path::Path;
 
+use super::colours::listed;
 use crate::data::mask::{BACKGROUND, Mask, UNLABELLED, VOID};
 use crate::error::{Error, Result};
+use crate::report::mask_png::CLASSES_KEYWORD;
+use crate::report::palette::Rgb;
 
 /// What the values of a mask file mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -17,11 +20,50 @@ pub enum Reading {
     Scribble,
 }
 
+/// A picture of colours.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Coloured {
+    /// Pixels per row.
+    pub width: usize,
+    /// Number of rows.
+    pub height: usize,
+    /// Red, green and blue of each pixel, row by row.
+    pub pixels: Vec<Rgb>,
+}
+
+/// What a mask file holds.
+#[derive(Debug, Clone)]
+pub struct Png {
+    /// Palette indices or gray levels; `None` for colours that are not gray all over.
+    pub values: Option<Mask>,
+    /// The colours of a coloured or palette file; `None` for gray ones.
+    pub coloured: Option<Coloured>,
+    /// The classes' names that kshot's own masks carry.
+    pub names: Option<Vec<String>>,
+}
+
 /// The raw values of a PNG: palette indices or gray levels, never colours.
 ///
 /// # Errors
 /// If the file is not a PNG, is damaged, or holds colours.
 pub fn read_values(path: &Path) -> Result<Mask> {
+    let png = read_png(path)?;
+    png.values.ok_or_else(|| {
+        let colours = png.coloured.map(|coloured| listed(&coloured.pixels)).unwrap_or_default();
+        Error::data(format!(
+            "the mask holds colours, not class numbers: {colours}; say which class each is in \
+             colors.csv (a line name,red,green,blue each), or save the mask as an index (palette) \
+             or gray PNG with 0 for background, 1 for the first class and so on",
+        ))
+        .in_file(path)
+    })
+}
+
+/// Reads a PNG of 1 to 8 bits; an alpha channel is passed over.
+///
+/// # Errors
+/// If the file is not a PNG, is damaged, or has 16 bits.
+pub fn read_png(path: &Path) -> Result<Png> {
     let file = File::open(path).map_err(|error| Error::io("read the mask", path, error))?;
     let wrong = |error: png::DecodingError| {
         Error::data(format!("not a mask kshot can read ({error}); masks are PNG files"))
@@ -34,6 +76,9 @@ pub fn read_values(path: &Path) -> Result<Mask> {
     let size = reader.output_buffer_size().ok_or_else(|| {
         Error::data("the mask's header asks for more memory than there is").in_file(path)
     })?;
+    let names = reader.info().utf8_text.iter().find(|chunk| chunk.keyword == CLASSES_KEYWORD);
+    let names = names.and_then(|chunk| serde_json::from_str(&chunk.get_text().ok()?).ok());
+    let palette = reader.info().palette.as_ref().map(|palette| palette.to_vec());
     let mut buffer = vec![0; size];
     let info = reader.next_frame(&mut buffer).map_err(wrong)?;
     let (width, height) = (info.width as usize, info.height as usize);
@@ -47,36 +92,43 @@ pub fn read_values(path: &Path) -> Result<Mask> {
         }
     };
     let samples = info.color_type.samples();
-    if bits == 8 && samples > 1 {
-        return flat(&buffer, width, height, samples).ok_or_else(|| {
-            Error::data(
-                "the mask holds colours, not class numbers; save it as an index (palette) or gray \
-                 PNG with 0 for background, 1 for the first class and so on",
-            )
-            .in_file(path)
-        });
+    if samples > 2 {
+        let pixels: Vec<Rgb> =
+            buffer.chunks_exact(samples).map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect();
+        let gray = pixels.iter().all(|[red, green, blue]| red == green && red == blue);
+        let values = gray.then(|| pixels.iter().map(|pixel| pixel[0]).collect());
+        let values = values.map(|pixels| Mask::from_pixels(width, height, pixels)).transpose()?;
+        return Ok(Png { values, coloured: Some(Coloured { width, height, pixels }), names });
     }
     // A one-bit gray mask means black and white: its 1 stands for 255 in what follows.
     let gray_bit = bits == 1 && info.color_type == png::ColorType::Grayscale;
     let mut pixels = Vec::with_capacity(width * height);
     for line in buffer.chunks_exact(info.line_size).take(height) {
         for x in 0..width {
-            let bit = x * bits;
+            let bit = x * bits * samples;
             let value = line[bit / 8] >> (8 - bits - bit % 8) & (255u16 >> (8 - bits)) as u8;
             pixels.push(if gray_bit { value * 255 } else { value });
         }
     }
-    Mask::from_pixels(width, height, pixels)
+    let colour = |value: u8, palette: &[u8]| {
+        let at = usize::from(value) * 3;
+        palette.get(at..at + 3).map_or([0; 3], |colour| [colour[0], colour[1], colour[2]])
+    };
+    let coloured = palette.filter(|_| info.color_type == png::ColorType::Indexed).map(|palette| {
+        let pixels = pixels.iter().map(|&value| colour(value, &palette)).collect();
+        Coloured { width, height, pixels }
+    });
+    Ok(Png { values: Some(Mask::from_pixels(width, height, pixels)?), coloured, names })
 }
 
-/// The common value of colour files that are gray all over; an alpha channel is passed over.
-fn flat(buffer: &[u8], width: usize, height: usize, samples: usize) -> Option<Mask> {
-    let colours = if samples == 2 { 1 } else { 3 };
-    let gray = buffer
-        .chunks_exact(samples)
-        .all(|pixel| pixel[..colours].iter().all(|value| *value == pixel[0]));
-    let pixels = || buffer.chunks_exact(samples).map(|pixel| pixel[0]).collect();
-    gray.then(|| Mask { width, height, pixels: pixels() })
+/// Whether values mean one class by 0 and 255 alone: where there is one class and no other number.
+/// In kshot's own masks, which carry their classes' names, 255 is always void.
+pub fn is_binary(values: &Mask, classes: usize, ours: bool) -> bool {
+    let counts = values.counts();
+    classes == 1
+        && !ours
+        && counts[usize::from(VOID)] > 0
+        && counts[1..255].iter().all(|&count| count == 0)
 }
 
 /// Reads a mask of `classes` classes.
@@ -84,12 +136,22 @@ fn flat(buffer: &[u8], width: usize, height: usize, samples: usize) -> Option<Ma
 /// # Errors
 /// If the file cannot be read, or holds a value that is no class.
 pub fn read(path: &Path, classes: usize, reading: Reading) -> Result<Mask> {
-    let mut mask = read_values(path)?;
+    let png = read_png(path)?;
+    let ours = png.names.is_some();
+    let values = match png.values {
+        Some(values) => values,
+        None => read_values(path)?,
+    };
+    interpret(values, classes, reading, ours).map_err(|error| error.in_file(path))
+}
+
+/// A mask of `classes` classes from a file's values.
+///
+/// # Errors
+/// If there is a value that is no class.
+pub fn interpret(mut mask: Mask, classes: usize, reading: Reading, ours: bool) -> Result<Mask> {
     let counts = mask.counts();
-    let binary = reading == Reading::Mask
-        && classes == 1
-        && counts[usize::from(VOID)] > 0
-        && counts[1..255].iter().all(|&count| count == 0);
+    let binary = reading == Reading::Mask && is_binary(&mask, classes, ours);
     let wrong: Vec<String> = (classes + 1..255)
         .filter(|&value| counts[value] > 0 && value != usize::from(UNLABELLED))
         .map(|value| format!("{value} ({} pixels)", counts[value]))
@@ -99,8 +161,7 @@ pub fn read(path: &Path, classes: usize, reading: Reading) -> Result<Mask> {
         return Err(Error::data(format!(
             "the mask holds {shown}, but there are {classes} classes: valid are 0 (background), 1 \
              to {classes} and 255; add the missing names to classes.txt, one a line, or mend the mask"
-        ))
-        .in_file(path));
+        )));
     }
     for pixel in &mut mask.pixels {
         *pixel = match (*pixel, reading) {
@@ -112,15 +173,12 @@ pub fn read(path: &Path, classes: usize, reading: Reading) -> Result<Mask> {
     Ok(mask)
 }
 
-/// Whether a mask file holds classes beside background; the largest class number.
-///
-/// # Errors
-/// As [`read_values`].
-pub fn largest_class(path: &Path) -> Result<u8> {
-    let counts = read_values(path)?.counts();
+/// The largest class number among values; 1 for a binary mask.
+pub fn largest_class(values: &Mask) -> u8 {
+    let counts = values.counts();
     let largest = (1..usize::from(UNLABELLED)).rev().find(|&value| counts[value] > 0);
     let binary = counts[usize::from(VOID)] > 0 && counts[usize::from(BACKGROUND)] > 0;
-    Ok(largest.map_or(u8::from(binary), |value| value as u8))
+    largest.map_or(u8::from(binary), |value| value as u8)
 }
 
 #[cfg(test)]

@@ -1,0 +1,142 @@
+//! What a person should know of a label file, and how labels were made.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// How a picture was labelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Hash, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum LabelKind {
+    /// Every pixel is labelled (index, palette, colour or binary mask, run lengths).
+    Mask,
+    /// Outlines: polygons of a labelling tool.
+    Polygons,
+    /// A few strokes; the rest is unlabelled.
+    Scribble,
+    /// Boxes; what is inside is the class and more, what is outside is background.
+    Boxes,
+}
+
+impl std::fmt::Display for LabelKind {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Mask => "mask",
+            Self::Polygons => "polygons",
+            Self::Scribble => "scribble",
+            Self::Boxes => "boxes",
+        })
+    }
+}
+
+/// How much a finding matters.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Severity {
+    /// A run would stop, or fail this picture.
+    Error,
+    /// A run goes through, but likely not as meant.
+    Warning,
+    /// Good to know.
+    Note,
+}
+
+impl std::fmt::Display for Severity {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Error => "error",
+            Self::Warning => "warning",
+            Self::Note => "note",
+        })
+    }
+}
+
+/// Something a person should know of a file.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Finding {
+    /// How much it matters.
+    pub severity: Severity,
+    /// The file it is about.
+    pub file: PathBuf,
+    /// The line in it, from 1, where one is known.
+    pub line: Option<usize>,
+    /// What was found.
+    pub what: String,
+    /// What to do about it; empty where nothing needs to be done.
+    pub todo: String,
+}
+
+impl Finding {
+    /// The file, and the line where one is known: `file:line`.
+    pub fn place(&self) -> String {
+        let line = self.line.map(|line| format!(":{line}")).unwrap_or_default();
+        format!("{}{line}", self.file.display())
+    }
+}
+
+impl std::fmt::Display for Finding {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        write!(f, "{}: {}", self.place(), self.what)?;
+        if self.todo.is_empty() { Ok(()) } else { write!(f, "; {}", self.todo) }
+    }
+}
+
+/// At most this many errors are listed in one.
+const LISTED: usize = 10;
+
+/// A list of findings that is easy to add to.
+#[derive(Debug, Clone, Default)]
+pub struct Findings(pub Vec<Finding>);
+
+impl Findings {
+    /// Adds a finding.
+    pub fn add(&mut self, severity: Severity, file: &Path, what: impl Into<String>, todo: &str) {
+        let (file, what, todo) = (file.to_owned(), what.into(), todo.to_owned());
+        self.0.push(Finding { severity, file, line: None, what, todo });
+    }
+
+    /// Adds an error that reading a file gave.
+    pub fn fails(&mut self, file: &Path, error: &Error) {
+        let (file, line) = match error.place() {
+            Some(crate::error::Place::File(file, line)) => (file.clone(), *line),
+            _ => (file.to_owned(), None),
+        };
+        self.0.push(Finding {
+            severity: Severity::Error,
+            file,
+            line,
+            what: error.message().to_owned(),
+            todo: String::new(),
+        });
+    }
+
+    /// All errors as one, at most ten of them in words; `Ok` where there is none.
+    ///
+    /// # Errors
+    /// If there is an error among the findings.
+    pub fn refuse_errors(&self, folder: &Path) -> Result<()> {
+        let errors: Vec<&Finding> =
+            self.0.iter().filter(|finding| finding.severity == Severity::Error).collect();
+        match errors.as_slice() {
+            [] => Ok(()),
+            [only] if only.file == folder => {
+                Err(Error::data(format!("{}; {}", only.what, only.todo)).in_file(folder))
+            }
+            errors => {
+                let mut lines: Vec<String> =
+                    errors.iter().take(LISTED).map(|finding| format!("\n  {finding}")).collect();
+                if errors.len() > LISTED {
+                    lines.push(format!("\n  and {} more", errors.len() - LISTED));
+                }
+                let count = errors.len();
+                let text = format!("{count} wrong labels:{}", lines.concat());
+                Err(Error::data(text).in_file(folder))
+            }
+        }
+    }
+
+    /// How many are errors.
+    pub fn errors(&self) -> usize {
+        self.0.iter().filter(|finding| finding.severity == Severity::Error).count()
+    }
+}
