@@ -103,7 +103,9 @@ fn print(result: &Evaluation) {
     for (fold, metrics) in &result.per_fold {
         let shown: Vec<String> =
             metrics.iter().map(|(name, value)| format!("{name} {:.2} %", 100.0 * value)).collect();
-        println!("  fold {fold}: {}", shown.join(", "));
+        // Folds are numbers; a seed says that it is one.
+        let kind = if fold.parse::<usize>().is_ok() { "fold " } else { "" };
+        println!("  {kind}{fold}: {}", shown.join(", "));
     }
     for (class, iou) in &result.per_class {
         println!("  {class:20} {:6.2} %", 100.0 * iou);

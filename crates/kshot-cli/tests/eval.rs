@@ -51,15 +51,30 @@ name = "prototype"
 refinement = "none"
 "#;
 
-fn eval(folder: &Path, arguments: &[&str]) -> Output {
+fn command(folder: &Path, recipe: &str, arguments: &[&str]) -> Command {
     data(&folder.join("data"));
-    std::fs::write(folder.join("recipe.toml"), RECIPE).unwrap();
-    Command::new(env!("CARGO_BIN_EXE_kshot"))
-        .current_dir(folder)
-        .args(["eval", "recipe.toml", "--quiet"])
-        .args(arguments)
+    std::fs::write(folder.join("recipe.toml"), recipe).unwrap();
+    let mut command = Command::new(env!("CARGO_BIN_EXE_kshot"));
+    command.current_dir(folder).args(["eval", "recipe.toml", "--quiet"]).args(arguments);
+    command
+}
+
+fn eval(folder: &Path, arguments: &[&str]) -> Output {
+    command(folder, RECIPE, arguments).output().unwrap()
+}
+
+/// Runs it, which must succeed, and gives the result but for the time it took.
+#[cfg(feature = "embedded-weights")]
+fn result(folder: &Path, recipe: &str, arguments: &[&str]) -> serde_json::Value {
+    let output = command(folder, recipe, arguments)
+        .args(["--set", "data.root=data", "--json", "r.json"])
         .output()
-        .unwrap()
+        .unwrap();
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(output.status.success(), "{arguments:?}: {said}");
+    let mut result = json(&folder.join("r.json"));
+    result.as_object_mut().unwrap().remove("seconds");
+    result
 }
 
 fn json(path: &Path) -> serde_json::Value {
@@ -122,11 +137,118 @@ fn the_result_has_the_promised_form_and_does_not_depend_on_threads() {
     assert_eq!(worst("1"), worst("4"));
 }
 
+#[cfg(feature = "embedded-weights")]
+#[test]
+fn an_evaluation_that_was_killed_goes_on_to_the_same_result() {
+    let folder = tempfile::tempdir().unwrap();
+    let runs = ["--set", "data.root=data", "--set", "protocol.runs=30"];
+    let mut child =
+        command(folder.path(), RECIPE, &[&runs[..], &["--out", "out"]].concat()).spawn().unwrap();
+    let progress = folder.path().join("out/progress.jsonl");
+    let noted = || std::fs::read_to_string(&progress).unwrap_or_default();
+    while noted().lines().count() < 2 && child.try_wait().unwrap().is_none() {
+        std::thread::sleep(std::time::Duration::from_millis(2));
+    }
+    child.kill().unwrap();
+    child.wait().unwrap();
+    let before = noted();
+    let whole = before.rfind('\n').map_or("", |end| &before[..=end]);
+    assert!((2..60).contains(&whole.lines().count()), "{} parts", whole.lines().count());
+
+    let resumed = result(folder.path(), RECIPE, &[&runs[..], &["--out", "out"]].concat());
+    assert!(noted().starts_with(whole), "finished parts stay");
+    assert_eq!(noted().lines().count(), 60);
+    assert_eq!(resumed, result(folder.path(), RECIPE, &runs));
+
+    let changed = [&runs[..], &["--out", "out", "--set", "protocol.seed=5"]].concat();
+    let output = eval(folder.path(), &changed);
+    let said = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert_eq!(output.status.code(), Some(2), "{said}");
+    assert!(said.contains("another recipe") && said.contains("--force"), "{said}");
+    assert_eq!(noted().lines().count(), 60, "a refusal loses nothing");
+    let anew = ["--out", "out", "--set", "protocol.runs=2", "--force"];
+    result(folder.path(), RECIPE, &anew);
+    assert_eq!(noted().lines().count(), 4);
+}
+
+#[cfg(feature = "embedded-weights")]
+#[test]
+fn every_method_plays_episodes_of_one_and_two_ways() {
+    let folder = tempfile::tempdir().unwrap();
+    for method in ["self-support", "prototype", "probe", "forest", "auto"] {
+        let name = format!("method.name={method}");
+        let mut arguments = vec!["--smoke", "--set", name.as_str()];
+        arguments.extend(["--set", "protocol.ways=2", "--set", "protocol.folds=1"]);
+        arguments.extend(["--set", "protocol.evaluate=[0]", "--set", "protocol.episodes=2"]);
+        let both = |threads| {
+            result(folder.path(), RECIPE, &[&arguments[..], &["--threads", threads]].concat())
+        };
+        let one = both("1");
+        assert_eq!(one, both("3"), "{method}: threads change nothing");
+        assert_eq!(one["smoke"], true);
+        for metric in ["mean_iou", "binary_iou", "ece"] {
+            let mean = one["metrics"][metric]["mean"].as_f64().unwrap();
+            assert!((0.0..=1.0).contains(&mean), "{method}: {metric} {mean}");
+        }
+        // Discs and squares differ in colour: whoever learns anything finds them.
+        let iou = one["metrics"]["mean_iou"]["mean"].as_f64().unwrap();
+        assert!(iou > 0.3, "{method}: {iou}");
+        let once = ["--smoke", "--set", &name, "--set", "protocol.episodes=1"];
+        assert_eq!(result(folder.path(), RECIPE, &once)["metrics"]["mean_iou"]["n"], 2);
+    }
+}
+
+#[cfg(feature = "embedded-weights")]
+#[test]
+fn pictures_are_segmented_from_masks_and_from_scribbles() {
+    let recipe = r#"
+        [protocol]
+        name = "segmentation"
+        labelled = 2
+        seeds = [3, 4]
+        [data]
+        dataset = "folder"
+        root = "nowhere"
+        list = "*-labelled"
+        train = "labelled"
+        [method]
+        name = "probe"
+        refinement = "none"
+    "#;
+    let folder = tempfile::tempdir().unwrap();
+    std::fs::create_dir_all(folder.path().join("data")).unwrap();
+    std::fs::write(folder.path().join("data/labelled.txt"), "0\n1\n").unwrap();
+    let scribbles = "protocol.labels={ scribble = { share = 0.2 } }";
+    for labels in ["protocol.labels=mask", scribbles] {
+        let result = result(folder.path(), recipe, &["--set", labels, "--out", "out", "--force"]);
+        let names: Vec<&String> = result["metrics"].as_object().unwrap().keys().collect();
+        assert_eq!(
+            names,
+            ["dice", "ece", "fw_iou", "mean_iou", "mean_pixel_accuracy", "pixel_accuracy"]
+        );
+        let metric = |name: &str| result["metrics"][name]["mean"].as_f64().unwrap();
+        assert!(metric("mean_iou") > 0.3, "{labels}: {}", metric("mean_iou"));
+        assert!(metric("dice") >= metric("mean_iou") && metric("ece") <= 1.0);
+        assert!(result.get("smoke").is_none());
+        let page = std::fs::read_to_string(folder.path().join("out/report.html")).unwrap();
+        assert!(page.contains("The worst pictures"));
+        // Four pictures for each of two seeds.
+        assert_eq!(std::fs::read_dir(folder.path().join("out/worst")).unwrap().count(), 8);
+    }
+    let smoke = result(folder.path(), recipe, &["--smoke", "--out", "smoke"]);
+    assert_eq!(smoke["smoke"], true);
+    assert_eq!(smoke["metrics"]["mean_iou"]["n"], 1);
+    let page = std::fs::read_to_string(folder.path().join("smoke/report.html")).unwrap();
+    assert!(page.contains("smoke run"));
+}
+
 #[test]
 fn wrong_use_says_what_is_wrong_and_exits_with_2() {
     let folder = tempfile::tempdir().unwrap();
     for (arguments, what) in [
-        (&["--set", "protocol.episode=3"][..], "episode"),
+        (&["--set", "protocol.episode=3"][..], "did you mean `episodes`"),
+        (&["--set", "protocol.evaluate=[]"], "at least one"),
+        (&["--set", "protocol.evaluate=[1, 1]"], "named once"),
         (&["--set", "protocol.counting=mine"], "panet"),
         (&["--set", "data.dataset=vok"], "voc"),
         (&["--set", "data.root"], "key.path=value"),

@@ -1,7 +1,7 @@
 //! Few-shot segmentation by PANet's protocol (Wang et al., ICCV 2019, arXiv 1908.06391), by its own
 //! counting rule or the data set's.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::sync::atomic::{AtomicUsize, Ordering};
 
 use rayon::prelude::*;
@@ -47,10 +47,12 @@ impl<'a> Setting<'a> {
         else {
             return Err(Error::config("not a few-shot recipe").at_key("protocol.name"));
         };
-        if episodes == 0 || runs == 0 || evaluate.iter().any(|&fold| fold >= folds) {
+        let unique = evaluate.iter().collect::<BTreeSet<_>>().len() == evaluate.len();
+        let known = !evaluate.is_empty() && evaluate.iter().all(|&fold| fold < folds);
+        if episodes == 0 || runs == 0 || !unique || !known {
             return Err(Error::config(format!(
-                "{runs} runs of {episodes} episodes on folds {evaluate:?} of {folds}: all must be \
-                 at least 1, and folds count from 0"
+                "{runs} runs of {episodes} episodes on folds {evaluate:?} of {folds}: there must be \
+                 at least one of each, and folds count from 0, each named once"
             ))
             .at_key("protocol"));
         }
@@ -116,6 +118,9 @@ pub fn run(recipe: &Recipe, context: &mut Context) -> Result<Evaluation> {
         tallies.push(of_runs);
     }
     least(&mut worst);
+    if !context.draw {
+        worst.clear();
+    }
     let worst = worst
         .iter()
         .map(|ranked| show(&engine, &set, ranked, setting.seed))

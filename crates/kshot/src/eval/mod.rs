@@ -46,7 +46,7 @@ pub struct Evaluation {
     /// Whether only a few episodes or pictures were done: the figures then mean nothing.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub smoke: bool,
-    /// The worst episodes, worst first; not part of the JSON.
+    /// The worst episodes, worst first, if there is a folder to leave them in; not part of the JSON.
     #[serde(skip)]
     pub worst: Vec<report::Worst>,
 }
@@ -78,6 +78,8 @@ pub struct Context<'a> {
     finished: Finished,
     /// At most this many pictures are segmented.
     limit: usize,
+    /// Whether the worst episodes are drawn.
+    draw: bool,
     on_progress: &'a (dyn Fn(Progress) + Sync),
 }
 
@@ -108,7 +110,7 @@ pub fn run(
     let extra = format!("{:?}", options.smoke);
     let finished = Finished::open(options.out, &recipe, &extra, options.force)?;
     let limit = options.smoke.unwrap_or(usize::MAX);
-    let mut context = Context { device, finished, limit, on_progress };
+    let mut context = Context { device, finished, limit, draw: options.out.is_some(), on_progress };
     let mut result = match recipe.protocol {
         Protocol::FewShotSegmentation { .. } => few_shot::run(&recipe, &mut context)?,
         Protocol::Segmentation { .. } => segmentation::run(&recipe, &mut context)?,

@@ -195,6 +195,10 @@ fn report(result: &Evaluation, command: &str, started: &str) -> EvalReport {
             vec!["One confusion matrix over all pictures of a seed."],
         ),
     };
+    let worst_are = match recipe.protocol {
+        Protocol::FewShotSegmentation { .. } => "episodes",
+        Protocol::Segmentation { .. } => "pictures",
+    };
     let mut notes = notes;
     if result.smoke {
         notes.push("A smoke run of a few episodes or pictures: the figures mean nothing.");
@@ -231,6 +235,7 @@ fn report(result: &Evaluation, command: &str, started: &str) -> EvalReport {
         metrics,
         tables,
         notes: notes.into_iter().map(str::to_owned).collect(),
+        worst_are: worst_are.to_owned(),
         worst: Vec::new(),
     }
 }

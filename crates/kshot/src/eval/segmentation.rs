@@ -1,6 +1,6 @@
 //! Segmentation from a few labelled pictures: draw, fit, segment everything else.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use rand::SeedableRng;
 use rand::seq::index::sample;
@@ -65,7 +65,7 @@ pub fn run(recipe: &Recipe, context: &mut Context) -> Result<Evaluation> {
         parts.push(part);
         last = Some((seed, predictor));
     }
-    let worst = setting.show(&parts, last)?;
+    let worst = if context.draw { setting.show(&parts, last)? } else { Vec::new() };
     let mut result = summary(&setting, &parts);
     result.worst = worst;
     Ok(result)
@@ -89,11 +89,12 @@ impl<'a> Setting<'a> {
         let data = &recipe.data;
         let train = SegmentationSet::open(data.dataset, &data.root, train)?;
         let test = SegmentationSet::open(data.dataset, &data.root, &data.list)?;
-        if seeds.is_empty() || labelled > train.len() {
+        let unique = seeds.iter().collect::<BTreeSet<_>>().len() == seeds.len();
+        if seeds.is_empty() || !unique || labelled > train.len() {
             return Err(Error::config(format!(
-                "{labelled} labelled pictures of {}, {} seeds: there must be enough of both",
+                "{labelled} labelled pictures of {} with seeds {seeds:?}: there must be that many \
+                 pictures, and a seed, each named once",
                 train.len(),
-                seeds.len()
             ))
             .at_key("protocol"));
         }
@@ -156,7 +157,10 @@ impl<'a> Setting<'a> {
             let predicted = predictor.predict(&self.test.image(index)?)?.labelling;
             let mut confusion = Confusion::new(classes);
             confusion.add(&truth, &predicted.mask)?;
-            part.worst.push((index, confusion.mean_iou(1..classes)));
+            // Where no class is, none found is right.
+            let empty = (1..classes).all(|class| confusion.union(class) == 0);
+            let iou = if empty { 1.0 } else { confusion.mean_iou(1..classes) };
+            part.worst.push((index, iou));
             part.confusion.merge(&confusion);
             part.calibration.add(&truth, &predicted.mask, &predicted.confidence);
             on_step(index);

@@ -29,6 +29,8 @@ pub struct EvalReport {
     pub tables: Vec<MetricTable>,
     /// Lines of text, such as what a quirk of the protocol means.
     pub notes: Vec<String>,
+    /// What `worst` holds, such as `episodes`.
+    pub worst_are: String,
     /// The worst episodes, worst first.
     pub worst: Vec<WorstEpisode>,
 }
@@ -96,7 +98,7 @@ pub fn write(path: &Path, report: &EvalReport) -> Result<()> {
         }
         @if !report.worst.is_empty() {
             section {
-                h2 { "The worst episodes" }
+                h2 { "The worst " (report.worst_are) }
                 p.lead { "Where it fails most, worst first." }
                 @for episode in &report.worst { (worst(episode)) }
             }

@@ -9,6 +9,7 @@ use crate::data::set::SetKind;
 use crate::error::{Error, Result};
 use crate::method::few_shot::self_support::SelfSupport;
 use crate::method::refine::Refinement;
+use crate::registry;
 
 /// A recipe as written.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -151,12 +152,57 @@ impl Recipe {
         for change in changes {
             set(&mut table, change)?;
         }
-        let recipe: Self =
-            toml::Value::Table(table).try_into().map_err(|error: toml::de::Error| {
-                Error::config(format!("the recipe does not fit: {}", error.message())).in_file(path)
-            })?;
+        let recipe: Self = toml::Value::Table(table)
+            .try_into()
+            .map_err(|error| unfit(&error, path, &text, changes))?;
         Ok(recipe)
     }
+}
+
+/// What is wrong with a recipe that is TOML: an unknown key or value with the nearest valid one, and
+/// the line or the change it is from.
+fn unfit(error: &toml::de::Error, path: &Path, text: &str, changes: &[String]) -> Error {
+    // serde names what was given, then what is valid, each in backticks.
+    let mut names = error.message().split('`').skip(1).step_by(2);
+    let (what, given) = match names.next() {
+        Some(given) if error.message().starts_with("unknown field") => ("key", given),
+        Some(given) if error.message().starts_with("unknown variant") => ("value", given),
+        _ => {
+            let message = format!("the recipe does not fit: {}", error.message());
+            return Error::config(message).in_file(path);
+        }
+    };
+    let valid: Vec<&str> = names.collect();
+    let wrong = Error::config(registry::unknown(what, given, &valid));
+    // The table it is in is the last line of the whole text.
+    let whole = error.to_string();
+    let table = whole.trim_end().rsplit_once("in `").map_or("", |(_, of)| of.trim_end_matches('`'));
+    let key = if table.is_empty() { given.to_owned() } else { format!("{table}.{given}") };
+    let changed = changes.iter().filter_map(|change| Some(change.split_once('=')?.0.trim()));
+    if let Some(change) = changed.into_iter().find(|change| [table, &key].contains(change)) {
+        return wrong.at_key(change);
+    }
+    match line_of(text, table, given) {
+        Some(line) => wrong.at_line(path, line),
+        None => wrong.in_file(path),
+    }
+}
+
+/// The first line of a table, or of a table it is written in, that has a word; from 1.
+fn line_of(text: &str, table: &str, word: &str) -> Option<usize> {
+    let mut inside = true;
+    for (index, line) in text.lines().enumerate() {
+        let code = line.split('#').next().unwrap_or_default().trim();
+        if let Some(header) = code.strip_prefix('[').and_then(|code| code.strip_suffix(']')) {
+            inside = format!("{table}.{word}.").starts_with(&format!("{}.", header.trim()))
+                || header.trim() == word;
+        }
+        let part_of_a_word = |c: char| c.is_alphanumeric() || c == '_' || c == '-';
+        if inside && code.split(|c: char| !part_of_a_word(c)).any(|found| found == word) {
+            return Some(index + 1);
+        }
+    }
+    None
 }
 
 /// Makes one change, `key.path=value`; a value that is not TOML is taken as text.
@@ -224,7 +270,25 @@ mod tests {
     #[test]
     fn unknown_keys_are_refused_by_name() {
         let error = read(TEXT, &["method.refinment=none"]).unwrap_err().to_string();
-        assert!(error.contains("refinment"), "{error}");
+        assert!(error.contains("refinment") && error.contains("`refinement`"), "{error}");
+        assert!(error.contains("key `method.refinment`"), "{error}");
         assert!(read(TEXT, &["nonsense"]).is_err());
+    }
+
+    #[test]
+    fn an_unknown_key_or_value_of_the_file_is_told_with_its_line() {
+        for (right, wrong, line, near) in [
+            ("labelled = 5", "labeled = 5", 4, "`labelled`"),
+            ("list = \"val\"", "lst = \"val\"", 9, "`list`"),
+            ("name = \"probe\"", "name = \"probe\"\nnam = 1", 13, "`name`"),
+            ("train = \"train\"", "train = \"train\"\nlabelled = 3", 11, "Valid are: dataset"),
+            ("\"camvid\"", "\"camvit\"", 7, "`camvid`"),
+            ("\"none\"", "{ guidd = { radius = 2 } }", 13, "`guided`"),
+            ("[method]", "[methd]", 11, "`method`"),
+        ] {
+            let error = read(&TEXT.replace(right, wrong), &[]).unwrap_err().to_string();
+            assert!(error.contains(&format!("r.toml:{line}")), "{wrong}: {error}");
+            assert!(error.contains(near), "{wrong}: {error}");
+        }
     }
 }

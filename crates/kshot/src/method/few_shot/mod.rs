@@ -88,6 +88,10 @@ pub trait Method: Send + Sync {
     fn name(&self) -> &'static str;
     /// One line for lists and help.
     fn about(&self) -> &'static str;
+    /// A quicker version, nearly as good, for judging on held-out pictures, which takes several fits.
+    fn for_judging(&self) -> Option<Box<dyn Method>> {
+        None
+    }
     /// Fits a head to labelled pictures of `planes - 1` classes.
     ///
     /// # Errors

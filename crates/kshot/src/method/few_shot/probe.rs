@@ -47,7 +47,7 @@ impl Default for Probe {
         Self {
             hidden: 128,
             steps: 800,
-            batch: 1024,
+            batch: 512,
             rate: 2e-3,
             weight_decay: 1e-2,
             dropout: 0.3,
@@ -64,6 +64,10 @@ impl Method for Probe {
 
     fn about(&self) -> &'static str {
         "a small head trained on the support's features in seconds"
+    }
+
+    fn for_judging(&self) -> Option<Box<dyn Method>> {
+        Some(Box::new(Self { steps: self.steps / 2, ..self.clone() }))
     }
 
     fn fit(&self, shots: &[&Shot], planes: usize, seed: u64) -> Result<Box<dyn Head>> {
