@@ -1,4 +1,5 @@
 //! `kshot eval` as people run it: the real binary on a small data set made here.
+#![allow(clippy::unwrap_used)] // helpers of tests
 
 use std::path::Path;
 use std::process::{Command, Output};

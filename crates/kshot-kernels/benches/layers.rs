@@ -1,5 +1,7 @@
 //! The layers of EfficientNet-Lite0 at 480x360: `cargo bench --workspace --bench layers`.
 
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot start should stop")]
+
 use divan::Bencher;
 use kshot_kernels::{Activation, Conv2d};
 

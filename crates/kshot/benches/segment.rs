@@ -1,6 +1,8 @@
 //! What a picture costs, step by step: `cargo bench --workspace --bench segment`.
 //! `benches/segment.py` beside it measures the same work in PyTorch.
 
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot start should stop")]
+
 use divan::Bencher;
 use image::{Rgb, RgbImage};
 use kshot::data::mask::Mask;

@@ -1,4 +1,5 @@
 //! Fetching weights, against a small server on this machine that answers as a repository does.
+#![allow(clippy::unwrap_used)] // helpers of tests
 #![cfg(feature = "hub")]
 
 use std::collections::HashMap;

@@ -1,4 +1,5 @@
 //! Episodes are what their protocol says, and every recipe can be read.
+#![allow(clippy::unwrap_used)] // helpers of tests
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};

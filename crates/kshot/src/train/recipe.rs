@@ -178,8 +178,8 @@ fn unfit(error: &toml::de::Error, path: &Path, text: &str, changes: &[String]) -
     let whole = error.to_string();
     let table = whole.trim_end().rsplit_once("in `").map_or("", |(_, of)| of.trim_end_matches('`'));
     let key = if table.is_empty() { given.to_owned() } else { format!("{table}.{given}") };
-    let changed = changes.iter().filter_map(|change| Some(change.split_once('=')?.0.trim()));
-    if let Some(change) = changed.into_iter().find(|change| [table, &key].contains(change)) {
+    let mut changed = changes.iter().filter_map(|change| Some(change.split_once('=')?.0.trim()));
+    if let Some(change) = changed.find(|change| [table, &key].contains(change)) {
         return wrong.at_key(change);
     }
     match line_of(text, table, given) {
