@@ -11,6 +11,8 @@ use crate::{Activation, Conv2d, Pads};
 const CACHED: usize = 80_000;
 /// Pixels of a block: at least and at most.
 const PIXELS: [usize; 2] = [64, 2048];
+/// Blocks that a picture is cut into at least, where there are as many.
+const TASKS: usize = 8;
 /// Output channels of a block are a multiple of this.
 const ROWS: usize = 16;
 
@@ -51,11 +53,11 @@ pub(crate) fn forward(
     let direct = conv.kernel == 1 && conv.stride == 1 && pads == [(0, 0); 2];
     let source = Source { image, size, pads, width };
     let target = Target(result.as_mut_ptr());
-    let threads = rayon::current_num_threads();
     let block = (CACHED / (outputs + depth)).clamp(PIXELS[0], PIXELS[1]).min(pixels);
     let columns = pixels.div_ceil(block);
     // Few pixels, as in deep stages: the outputs are shared out as well.
-    let parts = if columns >= 2 * threads { 1 } else { (2 * threads).div_ceil(columns) };
+    // The number of threads has no say: sums would be rounded otherwise.
+    let parts = TASKS.div_ceil(columns);
     let rows = outputs.div_ceil(parts).next_multiple_of(ROWS).min(outputs);
     let parts = outputs.div_ceil(rows);
     (0..columns * parts).into_par_iter().for_each(|task| {

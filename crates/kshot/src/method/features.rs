@@ -170,6 +170,8 @@ pub struct Extractor {
     device: Device,
     /// Largest tile, in working pixels a side.
     side: usize,
+    /// How many stages are used, from the finest.
+    stages: usize,
 }
 
 /// Largest tile, in working pixels a side: bounds the memory of one forward pass.
@@ -180,7 +182,8 @@ pub const TILE_OVERLAP: usize = 128;
 impl Extractor {
     /// Wraps an encoder that is on `device`.
     pub fn new(encoder: Encoder, normalization: Normalization, device: Device) -> Self {
-        Self { encoder, normalization, device, side: TILE_SIDE }
+        let stages = encoder.channels().len();
+        Self { encoder, normalization, device, side: TILE_SIDE, stages }
     }
 
     /// A frozen encoder with published weights (see [`Source::of`]), and the SHA-256 of their file.
@@ -197,9 +200,18 @@ impl Extractor {
         Ok((extractor, sha256))
     }
 
+    /// The same without the stages coarser than `stride` working pixels.
+    #[must_use]
+    pub fn up_to_stride(mut self, stride: usize) -> Self {
+        self.stages = self.encoder.strides().iter().filter(|of| **of <= stride).count().max(1);
+        self
+    }
+
     /// Channels of each stage, finest first.
     pub fn channels(&self) -> Vec<usize> {
-        self.encoder.channels()
+        let mut channels = self.encoder.channels();
+        channels.truncate(self.stages);
+        channels
     }
 
     /// Resizes a picture by `scale` (working pixels per pixel) and plans its tiles.
@@ -226,6 +238,7 @@ impl Extractor {
         let cpu = Device::flex();
         let stages = maps
             .into_iter()
+            .take(self.stages)
             .map(|map| {
                 let [_, channels, height, width] = map.dims();
                 let values = map.reshape([channels, height * width]).to_device(&cpu);

@@ -50,6 +50,25 @@ impl ScoreMap {
     }
 }
 
+impl ScoreMap {
+    /// Multiplies each plane's probabilities by its ratio (new prior by old), then makes every cell's
+    /// sum 1 again.
+    pub fn reweigh(&mut self, ratios: &[f32]) {
+        let cells = self.height * self.width;
+        for cell in 0..cells {
+            let mut sum = 0.0;
+            for (plane, ratio) in ratios.iter().enumerate() {
+                let value = &mut self.data[plane * cells + cell];
+                *value *= ratio;
+                sum += *value;
+            }
+            for plane in 0..self.planes {
+                self.data[plane * cells + cell] /= sum.max(f32::MIN_POSITIVE);
+            }
+        }
+    }
+}
+
 /// Where a coordinate falls between two neighbouring cells.
 #[derive(Debug, Clone, Copy)]
 pub struct Tap {

@@ -5,10 +5,11 @@ pub mod crossval;
 pub mod familiarity;
 pub mod folder;
 pub mod pipeline;
+pub mod prior;
 
 use image::RgbImage;
 
-use crate::data::mask::Mask;
+use crate::data::mask::{Mask, UNLABELLED};
 use crate::data::support::Support;
 use crate::error::{Error, Result};
 use crate::method::features::{Extractor, TileFeatures};
@@ -58,6 +59,8 @@ pub struct Predictor {
     classes: Vec<String>,
     refinement: Refinement,
     familiarity: Familiarity,
+    /// By plane, what probabilities are multiplied by; `None` where every pixel was labelled.
+    ratios: Option<Vec<f32>>,
     choice: Choice,
 }
 
@@ -99,6 +102,12 @@ const SCALES: [f32; 2] = [1.0 / 16.0, 2.0];
 const OBJECT_SIDE: f32 = 24.0;
 /// Working pixels along the longer side that are enough for objects of that size.
 const LONG_SIDE: f32 = 512.0;
+/// With strokes, working pixels along the longer side at most: how large objects are is not known, so
+/// pictures are shrunk only where they are very large.
+const STROKE_LONG_SIDE: f32 = 2048.0;
+/// With strokes, the coarsest stage used: coarser ones see a whole object from beside it, where nobody
+/// has marked background, and take its surroundings for the object.
+const STROKE_STRIDE: usize = 16;
 
 impl Predictor {
     /// Fits to a support set.
@@ -112,6 +121,8 @@ impl Predictor {
                  scribble or box)",
             ));
         }
+        let partly = support.pictures.iter().any(|p| p.mask.pixels.contains(&UNLABELLED));
+        let extractor = if partly { extractor.up_to_stride(STROKE_STRIDE) } else { extractor };
         let scale = options.scale.unwrap_or_else(|| scale_of(support));
         let intensity = Intensity::of(support);
         let shots = support
@@ -144,12 +155,14 @@ impl Predictor {
             intensity,
         };
         let familiarity = Familiarity::fit(&shots, planes, options.seed);
+        let ratios = partly.then(|| prior::ratios(head.as_ref(), &shots, planes, temperature));
         Ok(Self {
             extractor,
             head,
             classes: support.classes.clone(),
             refinement: options.refinement,
             familiarity,
+            ratios,
             choice,
         })
     }
@@ -201,6 +214,9 @@ impl Predictor {
         }
         let mut probabilities = blend.finish();
         probabilities.softmax(self.choice.temperature);
+        if let Some(ratios) = &self.ratios {
+            probabilities.reweigh(ratios);
+        }
         Ok((probabilities, working.picture))
     }
 
@@ -277,6 +293,10 @@ fn scale_of(support: &Support) -> f32 {
     let mut longest = 0;
     for picture in &support.pictures {
         longest = longest.max(picture.mask.width).max(picture.mask.height);
+        // Strokes are no objects: they do not tell how large these are.
+        if picture.mask.pixels.contains(&UNLABELLED) {
+            continue;
+        }
         sides.extend(
             crate::data::components::areas(&picture.mask).iter().map(|a| (*a as f32).sqrt()),
         );
@@ -285,6 +305,10 @@ fn scale_of(support: &Support) -> f32 {
     sides.sort_by(f32::total_cmp);
     let total: f32 = sides.iter().map(|side| side * side).sum();
     let mut sum = 0.0;
+    if sides.is_empty() {
+        return (STROKE_LONG_SIDE / longest.max(1) as f32).clamp(SCALES[0], 1.0);
+    }
+    let by_picture = LONG_SIDE / longest.max(1) as f32;
     let typical = sides
         .iter()
         .find(|side| {
@@ -294,7 +318,6 @@ fn scale_of(support: &Support) -> f32 {
         .copied()
         .unwrap_or(OBJECT_SIDE);
     let by_object = OBJECT_SIDE / typical;
-    let by_picture = LONG_SIDE / longest.max(1) as f32;
     by_object.max(by_picture.min(1.0)).clamp(SCALES[0], SCALES[1])
 }
 
