@@ -89,7 +89,7 @@ mod tests {
     fn a_class_marked_too_often_becomes_rarer() {
         let (height, width) = (10, 10);
         // One cell in ten is of class 1, but as many strokes as of background mark it.
-        let class = |cell: usize| u8::from(cell % 10 == 0);
+        let class = |cell: usize| u8::from(usize::is_multiple_of(cell, 10));
         let logits: Vec<f32> = (0..100).map(|c| if class(c) == 1 { 3.0 } else { -3.0 }).collect();
         let labels = (0..100)
             .map(|cell| (class(cell) == 1 || cell % 10 == 5).then(|| class(cell)))
