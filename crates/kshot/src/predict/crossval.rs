@@ -4,12 +4,13 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
+use crate::data::mask::MAX_CLASSES;
 use crate::error::Result;
 use crate::method::few_shot::{CellLabels, Method, Shot};
 
 /// Folds at most: from this many pictures on, several are left out at a time.
 const FOLDS: usize = 5;
-/// Side of the blocks that a lone picture is split into, in cells.
+/// Side of the blocks that pictures are split into, in cells.
 const BLOCK: usize = 12;
 /// Cells kept of each held-out picture for calibration.
 const KEPT: usize = 4_000;
@@ -40,7 +41,8 @@ pub struct Outcome {
 pub enum HeldOut {
     /// Each picture in turn (or a fifth of them).
     Pictures,
-    /// Blocks of the only picture: optimistic, since neighbours are alike.
+    /// Blocks of the pictures, where each class is in a single one: optimistic, since neighbours are
+    /// alike.
     Blocks,
 }
 
@@ -54,8 +56,8 @@ pub struct Folds {
 impl Folds {
     /// Splits the support; the same seed splits it the same way.
     pub fn new(shots: &[Shot], seed: u64) -> Self {
-        if let [only] = shots {
-            let part = |odd| vec![masked(only, odd)];
+        if shown_once(shots) {
+            let part = |odd| shots.iter().map(|shot| masked(shot, odd)).collect::<Vec<_>>();
             let folds = vec![(part(false), part(true)), (part(true), part(false))];
             return Self { folds, held_out: HeldOut::Blocks };
         }
@@ -139,6 +141,23 @@ impl Folds {
         let method = method.name().to_owned();
         Ok(Outcome { method, iou, mean_iou, fit_seconds, logits, labels })
     }
+}
+
+/// Whether most classes are in a single picture: leaving that one out would leave nothing to learn
+/// them from.
+fn shown_once(shots: &[Shot]) -> bool {
+    let mut pictures = [0usize; MAX_CLASSES as usize + 1];
+    for shot in shots {
+        let mut seen = [false; MAX_CLASSES as usize + 1];
+        let labels = shot.labels.iter().flat_map(|labels| labels.labels.iter().flatten());
+        labels.for_each(|&class| seen[usize::from(class)] = true);
+        for (pictures, seen) in pictures.iter_mut().zip(seen) {
+            *pictures += usize::from(seen);
+        }
+    }
+    let classes = pictures[1..].iter().filter(|count| **count > 0).count();
+    let once = pictures[1..].iter().filter(|count| **count == 1).count();
+    shots.len() == 1 || 2 * once > classes
 }
 
 /// The picture with every other block's labels taken away.

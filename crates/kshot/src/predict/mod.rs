@@ -326,7 +326,7 @@ fn reason(outcomes: &[Outcome], held_out: HeldOut, pictures: usize) -> String {
     let how = match held_out {
         HeldOut::Pictures => format!("leaving out pictures of the {pictures} labelled ones"),
         HeldOut::Blocks => {
-            "on held-out blocks of the only labelled picture (optimistic)".to_owned()
+            "on held-out blocks of the labelled pictures (optimistic: each class is in one of them only)".to_owned()
         }
     };
     let percent =
