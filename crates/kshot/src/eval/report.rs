@@ -214,11 +214,13 @@ fn report(result: &Evaluation, command: &str, started: &str) -> EvalReport {
         rows_are: "Class".to_owned(),
         rows: classes.collect(),
     }];
+    // A fold has several runs; a seed is one.
+    let of_each = if part == "Fold" { runs } else { 1 };
     for name in ["mean_iou", "binary_iou"] {
         let rows: Vec<Metric> = result
             .per_fold
             .iter()
-            .filter_map(|(fold, of)| Some(plain(fold.clone(), *of.get(name)?, runs)))
+            .filter_map(|(fold, of)| Some(plain(fold.clone(), *of.get(name)?, of_each)))
             .collect();
         if !rows.is_empty() {
             let title = format!("{name} by {}", part.to_lowercase());
