@@ -5,23 +5,30 @@ use super::mask::{BACKGROUND, MAX_CLASSES, Mask};
 /// The area in pixels of every 4-connected piece of one class (background, void and unlabelled
 /// left out).
 pub fn areas(mask: &Mask) -> Vec<usize> {
-    let mut areas = Vec::new();
-    let mut seen = vec![false; mask.pixels.len()];
+    let (pieces, count) = pieces(mask, |value| value != BACKGROUND && value <= MAX_CLASSES);
+    let mut areas = vec![0; count];
+    pieces.iter().filter(|piece| **piece != usize::MAX).for_each(|&piece| areas[piece] += 1);
+    areas
+}
+
+/// The number of each pixel's 4-connected piece of one value, in reading order of their first pixels,
+/// and how many there are; `usize::MAX` where the value is not `wanted`.
+pub fn pieces(mask: &Mask, wanted: impl Fn(u8) -> bool) -> (Vec<usize>, usize) {
+    let mut pieces = vec![usize::MAX; mask.pixels.len()];
+    let mut count = 0;
     let mut stack = Vec::new();
     for start in 0..mask.pixels.len() {
-        let class = mask.pixels[start];
-        if seen[start] || class == BACKGROUND || class > MAX_CLASSES {
+        let value = mask.pixels[start];
+        if pieces[start] != usize::MAX || !wanted(value) {
             continue;
         }
-        seen[start] = true;
+        pieces[start] = count;
         stack.push(start);
-        let mut area = 0;
         while let Some(at) = stack.pop() {
-            area += 1;
             let x = at % mask.width;
             let mut visit = |next: usize| {
-                if !seen[next] && mask.pixels[next] == class {
-                    seen[next] = true;
+                if mask.pixels[next] == value && pieces[next] == usize::MAX {
+                    pieces[next] = count;
                     stack.push(next);
                 }
             };
@@ -38,9 +45,9 @@ pub fn areas(mask: &Mask) -> Vec<usize> {
                 visit(at + mask.width);
             }
         }
-        areas.push(area);
+        count += 1;
     }
-    areas
+    (pieces, count)
 }
 
 #[cfg(test)]

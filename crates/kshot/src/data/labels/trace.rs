@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use crate::data::annotation::Point;
+use crate::data::components;
 use crate::data::mask::Mask;
 
 /// Right, down, left, up.
@@ -15,7 +16,7 @@ const AHEAD_LEFT: [(isize, isize); 4] = [(0, -1), (0, 0), (-1, 0), (-1, -1)];
 /// One outline for each 4-connected piece of the value `value`, in reading order of the pieces.
 /// Holes are reached by an edge that is walked there and back.
 pub fn pieces(mask: &Mask, value: u8) -> Vec<Vec<Point>> {
-    let (labels, count) = components(mask, value);
+    let (labels, count) = components::pieces(mask, |pixel| pixel == value);
     let mut outlines: Vec<Vec<Point>> = vec![Vec::new(); count];
     let mut holes: BTreeMap<usize, Vec<Vec<Point>>> = BTreeMap::new();
     for (piece, ring) in rings(&labels, mask.width, mask.height) {
@@ -54,43 +55,6 @@ pub fn joined(first: Vec<Point>, rest: impl IntoIterator<Item = Vec<Point>>) -> 
         outline.splice(near + 1..near + 1, ring.into_iter().chain(back));
     }
     outline
-}
-
-/// The number of each pixel's piece (`usize::MAX` outside), and how many there are.
-fn components(mask: &Mask, value: u8) -> (Vec<usize>, usize) {
-    let mut labels = vec![usize::MAX; mask.pixels.len()];
-    let mut count = 0;
-    let mut stack = Vec::new();
-    for start in 0..mask.pixels.len() {
-        if mask.pixels[start] != value || labels[start] != usize::MAX {
-            continue;
-        }
-        labels[start] = count;
-        stack.push(start);
-        while let Some(at) = stack.pop() {
-            let x = at % mask.width;
-            let mut visit = |next: usize| {
-                if mask.pixels[next] == value && labels[next] == usize::MAX {
-                    labels[next] = count;
-                    stack.push(next);
-                }
-            };
-            if x > 0 {
-                visit(at - 1);
-            }
-            if x + 1 < mask.width {
-                visit(at + 1);
-            }
-            if at >= mask.width {
-                visit(at - mask.width);
-            }
-            if at + mask.width < mask.pixels.len() {
-                visit(at + mask.width);
-            }
-        }
-        count += 1;
-    }
-    (labels, count)
 }
 
 /// Every closed border with the piece on its right, in reading order of its first top edge.
