@@ -20,7 +20,7 @@ use crate::registry;
 use crate::train::recipe::MethodChoice;
 
 /// Bytes of pictures and features that are kept between episodes.
-const KEPT: usize = 2 << 30;
+const KEPT: usize = 3 << 30;
 
 /// A picture of the data set, prepared.
 pub(super) struct Prepared {

@@ -1,8 +1,9 @@
 //! Few-shot segmentation by PANet's protocol (Wang et al., ICCV 2019, arXiv 1908.06391), by its own
 //! counting rule or the data set's.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
@@ -95,6 +96,7 @@ pub fn run(recipe: &Recipe, context: &mut Context) -> Result<Evaluation> {
         let classes = fold_classes(setting.split, set.classes.len(), fold, setting.folds);
         let shape = (setting.ways, setting.shots);
         let source = Episodes::new(&pixel_counts, &classes, &set.classes, shape, setting.seed)?;
+        let played = Played::default();
         let mut of_runs = Vec::with_capacity(setting.runs);
         for run in 0..setting.runs {
             let name = format!("fold {fold}, run {run}");
@@ -106,7 +108,7 @@ pub fn run(recipe: &Recipe, context: &mut Context) -> Result<Evaluation> {
                         let done = steps.fetch_add(1, Ordering::Relaxed) + 1;
                         (context.on_progress)(Progress { done, total });
                     };
-                    let part = play(&engine, &source, &setting, (fold, run), &on_step)?;
+                    let part = play(&engine, &source, &setting, (fold, run), &played, &on_step)?;
                     context.finished.put(&name, &part)?;
                     part
                 }
@@ -136,11 +138,42 @@ fn least(ranked: &mut Vec<Ranked>) {
     ranked.truncate(WORST);
 }
 
+/// What an episode added to the counts.
+#[derive(Clone)]
+struct Counted {
+    counts: Vec<Counts>,
+    present: [usize; 256],
+    calibration: Calibration,
+}
+
+/// The episodes of a fold that were played: where pictures are few the same one is drawn again and
+/// again, and its result is the same.
+#[derive(Default)]
+struct Played(Mutex<HashMap<(Vec<u8>, Vec<usize>, usize), Arc<Counted>>>);
+
+impl Played {
+    fn get(
+        &self,
+        episode: &Episode,
+        play: impl FnOnce() -> Result<Counted>,
+    ) -> Result<Arc<Counted>> {
+        let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let key = (episode.classes.clone(), episode.support.clone(), episode.query);
+        if let Some(counted) = known().get(&key) {
+            return Ok(Arc::clone(counted));
+        }
+        let counted = Arc::new(play()?);
+        known().insert(key, Arc::clone(&counted));
+        Ok(counted)
+    }
+}
+
 fn play(
     engine: &Engine,
     source: &Episodes,
     setting: &Setting,
     (fold, run): (usize, usize),
+    known: &Played,
     on_step: &(dyn Fn() + Sync),
 ) -> Result<Part> {
     let planes = setting.ways + 1;
@@ -148,21 +181,25 @@ fn play(
         .into_par_iter()
         .map(|index| {
             let episode = source.get(run, index);
-            let played = engine.play(&episode, setting.seed)?;
-            let mut calibration = Calibration::default();
-            let predicted = &played.predicted;
-            calibration.add(&played.truth, &predicted.mask, &predicted.confidence);
-            let counts = count(&played.truth, &predicted.mask, planes);
+            let counted = known.get(&episode, || {
+                let played = engine.play(&episode, setting.seed)?;
+                let mut calibration = Calibration::default();
+                let predicted = &played.predicted;
+                calibration.add(&played.truth, &predicted.mask, &predicted.confidence);
+                let counts = count(&played.truth, &predicted.mask, planes);
+                Ok(Counted { counts, present: played.truth.counts(), calibration })
+            })?;
             on_step();
-            Ok((episode, counts, played.truth.counts(), calibration))
+            Ok((episode, counted))
         })
         .collect::<Result<Vec<_>>>()?;
     let mut tally = Tally::new(engine.classes());
     let mut worst = Vec::with_capacity(counted.len());
-    for (index, (episode, counts, present, calibration)) in counted.into_iter().enumerate() {
-        tally.add(&episode, &counts, &present, setting.counting);
-        tally.calibration.merge(&calibration);
-        let iou = episode_iou(&counts, &present);
+    for (index, (episode, counted)) in counted.into_iter().enumerate() {
+        let Counted { counts, present, calibration } = counted.as_ref();
+        tally.add(&episode, counts, present, setting.counting);
+        tally.calibration.merge(calibration);
+        let iou = episode_iou(counts, present);
         worst.push(Ranked { fold, run, index, episode, iou });
     }
     least(&mut worst);

@@ -9,8 +9,10 @@
 //! scores are diffused over the query's own feature likeness (a random walk with restart).
 //! Not transductive: a query is judged alone.
 
+use std::sync::OnceLock;
+
 use burn::prelude::*;
-use burn::tensor::{TensorData, activation};
+use burn::tensor::TensorData;
 use image::RgbImage;
 
 use crate::data::mask::{BACKGROUND, MAX_CLASSES, Mask};
@@ -64,19 +66,49 @@ const DIFFUSION_STEPS: usize = 16;
 const LEAST_AREA: f32 = 0.3;
 /// The logit of a cosine difference of 1, as PANet's.
 const SCALE: f32 = 20.0;
+/// A vector shorter than this has no direction.
+const TINY: f32 = 1e-6;
 
 /// A picture on the grid: `[channels, cells]`, each cell of unit length.
 #[derive(Debug, Clone)]
 pub struct Bank {
     values: Tensor<2>,
+    /// How like the picture's own cells are, made when it is first a query.
+    likeness: OnceLock<Likeness>,
+}
+
+/// How like the cells of a picture are to each other.
+#[derive(Debug, Clone)]
+struct Likeness {
+    /// Cosines, `[cells, cells]`.
+    cosines: Vec<f32>,
+    /// Their exponentials over the temperature, at most 1 (a cell and itself).
+    weights: Vec<f32>,
 }
 
 impl Bank {
-    /// Bytes held.
+    fn new(values: Tensor<2>) -> Self {
+        Self { values, likeness: OnceLock::new() }
+    }
+
+    /// Bytes held, once it has been a query.
     pub fn bytes(&self) -> usize {
         let [channels, cells] = self.values.dims();
-        channels * cells * 4
+        (channels + 2 * cells) * cells * 4
     }
+
+    fn likeness(&self, temperature: f32) -> &Likeness {
+        self.likeness.get_or_init(|| {
+            let cosines = cpu_values(self.values.clone().transpose().matmul(self.values.clone()));
+            let weights = cosines.iter().map(|&cosine| weight(cosine, temperature)).collect();
+            Likeness { cosines, weights }
+        })
+    }
+}
+
+/// The attention that a cosine gets before it is divided by the sum: 1 at the most.
+fn weight(cosine: f32, temperature: f32) -> f32 {
+    ((cosine - 1.0) / temperature).exp()
 }
 
 /// A support picture: its features and, per plane (background first), the share of each cell.
@@ -121,7 +153,7 @@ impl SelfSupport {
         normalise(&mut values, cells);
         let channels = values.len() / cells;
         let data = TensorData::new(values, [channels, cells]);
-        Ok(Bank { values: Tensor::from_data(data, &Device::flex()) })
+        Ok(Bank::new(Tensor::from_data(data, &Device::flex())))
     }
 
     /// What share of each cell each plane has in a mask of any size.
@@ -150,12 +182,19 @@ impl SelfSupport {
     pub fn scores(&self, examples: &[Example<'_>], query: &Bank, size: [usize; 2]) -> ScoreMap {
         let planes = examples.first().map_or(1, |example| example.shares.len());
         let cells = self.grid * self.grid;
-        let query = query.values.clone();
         let background = prototype(examples, usize::from(BACKGROUND));
+        let background = cosines(background, query);
+        let attended = self.adapt.then(|| self.attend_support(examples, query)).flatten();
         let mut data = vec![0.0f32; planes * cells];
         for plane in 1..planes {
             let foreground = prototype(examples, plane);
-            let score = self.one_class(examples, &query, foreground, background.clone());
+            let known = square_norm(&foreground);
+            let foreground = cosines(foreground, query);
+            let score = if self.adapt {
+                self.adapted(query, (&foreground, known), &background, attended.as_ref())
+            } else {
+                foreground.iter().zip(&background).map(|(f, b)| f - b).collect()
+            };
             for (out, score) in data[plane * cells..][..cells].iter_mut().zip(score) {
                 *out = score * SCALE;
             }
@@ -169,58 +208,82 @@ impl SelfSupport {
         }
     }
 
-    /// One class against background: the difference of cosines per cell.
-    fn one_class(
+    /// One class against background, with what the query shows itself: the difference of cosines per
+    /// cell. Every vector that is compared is a sum of cells of the query and of the support, so that
+    /// all cosines come from those between cells; those within the query are kept with it.
+    /// `foreground` and `background` are the cosines of each cell with the support's prototypes, and
+    /// `known` is the squared length of the foreground's: 1, or 0 where the support holds none.
+    fn adapted(
         &self,
-        examples: &[Example<'_>],
-        query: &Tensor<2>,
-        foreground: Tensor<2>,
-        background: Tensor<2>,
+        query: &Bank,
+        (foreground, known): (&[f32], f32),
+        background: &[f32],
+        attended: Option<&Attended>,
     ) -> Vec<f32> {
-        let first =
-            cpu_values(((foreground.clone() - background.clone()) * query.clone()).sum_dim(0));
-        if !self.adapt {
-            return first;
-        }
-        let probability: Vec<f32> =
-            first.iter().map(|score| 1.0 / (1.0 + (-self.slope * score).exp())).collect();
+        let own = query.likeness(self.temperature);
+        let cells = foreground.len();
+        let probability: Vec<f32> = foreground
+            .iter()
+            .zip(background)
+            .map(|(f, b)| 1.0 / (1.0 + (-self.slope * (f - b)).exp()))
+            .collect();
         let sure_foreground = self.sure_cells(&probability, |p| p);
         let sure_background = self.sure_cells(&probability, |p| 1.0 - p);
-        let own = |cells: &[i64]| {
-            let chosen = Tensor::<1, Int>::from_data(
-                TensorData::new(cells.to_vec(), [cells.len()]),
-                &query.device(),
-            );
-            query.clone().select(1, chosen)
-        };
-        let foreground = unit(foreground + unit(own(&sure_foreground).mean_dim(1)));
-        let support_background = self.attended_background(examples, query).unwrap_or(background);
-        let query_background = self.attend(query, own(&sure_background), None);
-        let background = unit(support_background + query_background);
-        let score = ((foreground - background) * query.clone()).sum_dim(0);
-        cpu_values(self.diffuse(score, query))
+
+        // The mean of the sure cells, made of unit length, joins the support's prototype.
+        let mut mean = vec![0.0f32; cells];
+        for &cell in &sure_foreground {
+            add_scaled(&mut mean, &own.cosines[cell * cells..][..cells], 1.0);
+        }
+        let count = sure_foreground.len() as f32;
+        mean.iter_mut().for_each(|value| *value /= count);
+        let over_sure = |of: &[f32]| sure_foreground.iter().map(|&c| of[c]).sum::<f32>() / count;
+        let length = over_sure(&mean).max(0.0).sqrt().max(TINY);
+        let both = (known + 1.0 + 2.0 * over_sure(foreground) / length).max(0.0).sqrt().max(TINY);
+
+        let query_side = self.attend_query(own, &sure_background);
+        let sure = sure_background.len();
+        // How like the two backgrounds of each cell are, before their lengths are taken out.
+        let shared = attended.map(|attended| attended.with(&sure_background));
+        let score: Vec<f32> = (0..cells)
+            .map(|cell| {
+                let front = (foreground[cell] + mean[cell] / length) / both;
+                let weights = &query_side.weights[cell * sure..][..sure];
+                let (support_like, support_length, shared) = match (attended, &shared) {
+                    (Some(attended), Some(shared)) => {
+                        let shared = dot(weights, &shared[cell * sure..][..sure]);
+                        (attended.like[cell], attended.length[cell], shared)
+                    }
+                    _ => {
+                        let of_sure = weights.iter().zip(&sure_background);
+                        let shared = of_sure.map(|(w, &cell)| w * background[cell]).sum();
+                        (background[cell], 1.0, shared)
+                    }
+                };
+                let query_length = query_side.length[cell];
+                let sum = 2.0 + 2.0 * shared / (support_length * query_length);
+                let back = support_like / support_length + query_side.like[cell] / query_length;
+                front - back / sum.max(0.0).sqrt().max(TINY)
+            })
+            .collect();
+        self.diffuse(score, own)
     }
 
     /// The cells whose probability passes, or the best few.
-    fn sure_cells(&self, probability: &[f32], of: impl Fn(f32) -> f32) -> Vec<i64> {
+    fn sure_cells(&self, probability: &[f32], of: impl Fn(f32) -> f32) -> Vec<usize> {
         let passing = probability.iter().filter(|&&p| of(p) > self.sure).count();
         let mut order: Vec<usize> = (0..probability.len()).collect();
         order.sort_by(|&a, &b| of(probability[b]).total_cmp(&of(probability[a])));
-        let mut cells: Vec<i64> =
-            order[..passing.max(self.least).min(order.len())].iter().map(|&c| c as i64).collect();
-        cells.sort_unstable();
-        cells
+        order.truncate(passing.max(self.least));
+        order.sort_unstable();
+        order
     }
 
     /// For each query cell, the support's background cells weighted by likeness (every other row
-    /// and column of cells: neighbours say the same).
-    fn attended_background(
-        &self,
-        examples: &[Example<'_>],
-        query: &Tensor<2>,
-    ) -> Option<Tensor<2>> {
+    /// and column of cells: neighbours say the same). `None` where there is none.
+    fn attend_support(&self, examples: &[Example<'_>], query: &Bank) -> Option<Attended> {
         let mut parts = Vec::new();
-        let mut weights = Vec::new();
+        let mut areas = Vec::new();
         for example in examples {
             let shares = &example.shares[usize::from(BACKGROUND)];
             let cells: Vec<i64> = (0..shares.len())
@@ -233,41 +296,133 @@ impl SelfSupport {
             if cells.is_empty() {
                 continue;
             }
-            weights.extend(cells.iter().map(|&cell| shares[cell as usize].ln()));
-            let count = cells.len();
-            let chosen =
-                Tensor::<1, Int>::from_data(TensorData::new(cells, [count]), &query.device());
-            parts.push(example.bank.values.clone().select(1, chosen));
+            areas.extend(cells.iter().map(|&cell| shares[cell as usize]));
+            let values = &example.bank.values;
+            let data = TensorData::new(cells.clone(), [cells.len()]);
+            let chosen = Tensor::<1, Int>::from_data(data, &values.device());
+            parts.push(values.clone().select(1, chosen));
         }
-        (!parts.is_empty()).then(|| self.attend(query, Tensor::cat(parts, 1), Some(weights)))
+        if parts.is_empty() {
+            return None;
+        }
+        let keys = Tensor::cat(parts, 1);
+        let query = query.values.clone();
+        let cosines = query.clone().transpose().matmul(keys.clone());
+        let mut weights = cpu_values(cosines.clone());
+        for row in weights.chunks_exact_mut(areas.len()) {
+            for (value, area) in row.iter_mut().zip(&areas) {
+                *value = weight(*value, self.temperature) * area;
+            }
+            let sum: f32 = row.iter().sum();
+            row.iter_mut().for_each(|value| *value /= sum);
+        }
+        let data = TensorData::new(weights, cosines.dims());
+        let weights = Tensor::<2>::from_data(data, &query.device());
+        let mean = keys.matmul(weights.clone().transpose());
+        let like = cpu_values((mean.clone() * query).sum_dim(0));
+        let length = cpu_values(mean.square().sum_dim(0).sqrt().clamp_min(TINY));
+        Some(Attended { cosines, weights, like, length })
     }
 
-    /// For each query cell the mean of `keys` (`[channels, n]`) weighted by likeness.
-    fn attend(&self, query: &Tensor<2>, keys: Tensor<2>, weights: Option<Vec<f32>>) -> Tensor<2> {
-        let mut likeness = query.clone().transpose().matmul(keys.clone()) / self.temperature;
-        if let Some(weights) = weights {
-            let count = weights.len();
-            likeness = likeness
-                + Tensor::<2>::from_data(TensorData::new(weights, [1, count]), &query.device());
+    /// The same over the query's own cells that are surely background.
+    fn attend_query(&self, own: &Likeness, sure: &[usize]) -> OwnBackground {
+        let count = sure.len();
+        let cells = own.weights.len().isqrt();
+        let mut weights = Vec::with_capacity(cells * count);
+        let mut like = Vec::with_capacity(cells);
+        for (row, cosines) in own.weights.chunks_exact(cells).zip(own.cosines.chunks_exact(cells)) {
+            let start = weights.len();
+            weights.extend(sure.iter().map(|&cell| row[cell]));
+            let sum: f32 = weights[start..].iter().sum::<f32>().max(f32::MIN_POSITIVE);
+            weights[start..].iter_mut().for_each(|weight| *weight /= sum);
+            let own = sure.iter().zip(&weights[start..]);
+            like.push(own.map(|(&cell, weight)| cosines[cell] * weight).sum());
         }
-        let attention = activation::softmax(likeness, 1);
-        unit(keys.matmul(attention.transpose()))
+        let gathered: Vec<f32> = sure
+            .iter()
+            .flat_map(|&row| sure.iter().map(move |&cell| own.cosines[row * cells + cell]))
+            .collect();
+        let device = Device::flex();
+        let shape = [cells, count];
+        let rows = Tensor::<2>::from_data(TensorData::new(weights.clone(), shape), &device);
+        let among = Tensor::<2>::from_data(TensorData::new(gathered, [count, count]), &device);
+        let square = (rows.clone().matmul(among) * rows).sum_dim(1);
+        let length = cpu_values(square.clamp_min(0.0).sqrt().clamp_min(TINY));
+        OwnBackground { weights, like, length }
     }
 
     /// A random walk with restart over the query's own likeness.
-    fn diffuse(&self, score: Tensor<2>, query: &Tensor<2>) -> Tensor<2> {
+    fn diffuse(&self, start: Vec<f32>, own: &Likeness) -> Vec<f32> {
         if self.diffusion == 0.0 {
-            return score;
+            return start;
         }
-        let likeness = query.clone().transpose().matmul(query.clone()) / self.temperature;
-        let weights = activation::softmax(likeness, 1);
-        let start = score.transpose();
+        let cells = start.len();
+        // The weights are symmetric: rows are added where columns would be summed.
+        let mut sums = vec![0.0f32; cells];
+        own.weights.chunks_exact(cells).for_each(|row| add_scaled(&mut sums, row, 1.0));
         let mut current = start.clone();
         for _ in 0..DIFFUSION_STEPS {
-            current = weights.clone().matmul(current) * self.diffusion
-                + start.clone() * (1.0 - self.diffusion);
+            let mut next = vec![0.0f32; cells];
+            for (row, &value) in own.weights.chunks_exact(cells).zip(&current) {
+                add_scaled(&mut next, row, value);
+            }
+            for ((next, sum), start) in next.iter_mut().zip(&sums).zip(&start) {
+                *next = *next / sum * self.diffusion + start * (1.0 - self.diffusion);
+            }
+            current = next;
         }
-        current.transpose()
+        current
+    }
+}
+
+/// For each cell of the query the mean of the support's background, weighted by likeness.
+struct Attended {
+    /// Of the query's cells with the support's, `[cells, keys]`.
+    cosines: Tensor<2>,
+    /// The attention, `[cells, keys]`; rows sum to 1.
+    weights: Tensor<2>,
+    /// Each cell's product with its mean.
+    like: Vec<f32>,
+    /// Each mean's length.
+    length: Vec<f32>,
+}
+
+impl Attended {
+    /// The products of each cell's mean with some cells of the query, `[cells, some.len()]`.
+    fn with(&self, some: &[usize]) -> Vec<f32> {
+        let data = TensorData::new(some.iter().map(|&c| c as i64).collect(), [some.len()]);
+        let chosen = Tensor::<1, Int>::from_data(data, &self.cosines.device());
+        let cosines = self.cosines.clone().select(0, chosen);
+        cpu_values(self.weights.clone().matmul(cosines.transpose()))
+    }
+}
+
+/// For each cell of the query the mean of the query's sure background, weighted by likeness.
+struct OwnBackground {
+    /// The attention, `[cells, sure cells]`; rows sum to 1.
+    weights: Vec<f32>,
+    /// Each cell's product with its mean.
+    like: Vec<f32>,
+    /// Each mean's length.
+    length: Vec<f32>,
+}
+
+/// The product of a prototype (`[channels, 1]`) with each cell.
+fn cosines(prototype: Tensor<2>, bank: &Bank) -> Vec<f32> {
+    cpu_values(prototype.transpose().matmul(bank.values.clone()))
+}
+
+fn square_norm(prototype: &Tensor<2>) -> f32 {
+    cpu_values(prototype.clone()).iter().map(|value| value * value).sum()
+}
+
+fn dot(a: &[f32], b: &[f32]) -> f32 {
+    a.iter().zip(b).map(|(a, b)| a * b).sum()
+}
+
+fn add_scaled(sum: &mut [f32], row: &[f32], scale: f32) {
+    for (sum, value) in sum.iter_mut().zip(row) {
+        *sum += scale * value;
     }
 }
 
@@ -304,7 +459,7 @@ fn prototype(examples: &[Example<'_>], plane: usize) -> Tensor<2> {
 
 /// Columns of unit length.
 fn unit(values: Tensor<2>) -> Tensor<2> {
-    let norm = values.clone().square().sum_dim(0).sqrt().clamp_min(1e-6);
+    let norm = values.clone().square().sum_dim(0).sqrt().clamp_min(TINY);
     values / norm
 }
 
@@ -314,7 +469,7 @@ fn normalise(values: &mut [f32], cells: usize) {
     for channel in values.chunks_exact(cells) {
         squares.iter_mut().zip(channel).for_each(|(sum, value)| *sum += value * value);
     }
-    squares.iter_mut().for_each(|sum| *sum = 1.0 / sum.sqrt().max(1e-6));
+    squares.iter_mut().for_each(|sum| *sum = 1.0 / sum.sqrt().max(TINY));
     for channel in values.chunks_exact_mut(cells) {
         channel.iter_mut().zip(&squares).for_each(|(value, scale)| *value *= scale);
     }
@@ -335,7 +490,7 @@ mod tests {
         }
         normalise(&mut values, grid * grid);
         let data = TensorData::new(values, [3, grid * grid]);
-        Bank { values: Tensor::from_data(data, &Device::flex()) }
+        Bank::new(Tensor::from_data(data, &Device::flex()))
     }
 
     #[test]
@@ -371,6 +526,85 @@ mod tests {
         let twice = method.scores(&[example.clone(), example], &query, [8, 8]);
         for (a, b) in once.data.iter().zip(&twice.data) {
             assert!((a - b).abs() < 1e-3, "{a} {b}");
+        }
+    }
+
+    /// The method as it is written down, vector by vector.
+    fn written_out(method: &SelfSupport, examples: &[Example<'_>], query: &Bank) -> Vec<f32> {
+        let columns = |bank: &Bank| -> Vec<Vec<f32>> {
+            let [_, cells] = bank.values.dims();
+            let values = cpu_values(bank.values.clone());
+            let column = |cell| values.iter().skip(cell).step_by(cells).copied().collect();
+            (0..cells).map(column).collect()
+        };
+        let sum = |vectors: &[(&Vec<f32>, f32)]| {
+            let mut sum = vec![0.0; vectors[0].0.len()];
+            vectors.iter().for_each(|(vector, weight)| add_scaled(&mut sum, vector, *weight));
+            sum
+        };
+        let unit = |mut vector: Vec<f32>| {
+            normalise(&mut vector, 1);
+            vector
+        };
+        let cells = columns(query);
+        let prototype = |plane| cpu_values(prototype(examples, plane));
+        let (front, back) = (prototype(1), prototype(0));
+        let first = |cell: &Vec<f32>| dot(cell, &front) - dot(cell, &back);
+        let p: Vec<f32> =
+            cells.iter().map(|c| 1.0 / (1.0 + (-method.slope * first(c)).exp())).collect();
+        let sure = |of: &dyn Fn(f32) -> f32| -> Vec<&Vec<f32>> {
+            method.sure_cells(&p, of).iter().map(|&cell| &cells[cell]).collect()
+        };
+        let equal: Vec<_> = sure(&|p| p).iter().map(|&cell| (cell, 1.0)).collect();
+        let front = unit(sum(&[(&front, 1.0), (&unit(sum(&equal)), 1.0)]));
+        let kept = |cell: usize| (cell / method.grid) % 2 == 0 && (cell % method.grid) % 2 == 0;
+        let banks: Vec<_> = examples.iter().map(|of| (columns(of.bank), &of.shares[0])).collect();
+        let keys: Vec<(&Vec<f32>, f32)> = banks
+            .iter()
+            .flat_map(|(cells, shares)| cells.iter().zip(*shares).enumerate())
+            .filter(|(cell, (_, share))| kept(*cell) && **share > 0.0)
+            .map(|(_, (cell, share))| (cell, *share))
+            .collect();
+        let own: Vec<_> = sure(&|p| 1.0 - p).iter().map(|&cell| (cell, 1.0)).collect();
+        let attend = |cell: &Vec<f32>, keys: &[(&Vec<f32>, f32)]| {
+            let weighted: Vec<_> = keys
+                .iter()
+                .map(|&(key, area)| (key, area * (dot(cell, key) / method.temperature).exp()))
+                .collect();
+            unit(sum(&weighted))
+        };
+        let scores: Vec<f32> = cells
+            .iter()
+            .map(|cell| {
+                let (support, own) = (attend(cell, &keys), attend(cell, &own));
+                dot(&front, cell) - dot(&unit(sum(&[(&support, 1.0), (&own, 1.0)])), cell)
+            })
+            .collect();
+        let mut now = scores.clone();
+        for _ in 0..DIFFUSION_STEPS {
+            let next = cells.iter().zip(&scores).map(|(cell, score)| {
+                let like = |other| (dot(cell, other) / method.temperature).exp();
+                let total: f32 = cells.iter().map(like).sum();
+                let spread: f32 = cells.iter().zip(&now).map(|(c, now)| like(c) * now).sum();
+                spread / total * method.diffusion + score * (1.0 - method.diffusion)
+            });
+            now = next.collect();
+        }
+        now.iter().map(|score| score * SCALE).collect()
+    }
+
+    #[test]
+    fn products_of_cells_give_what_the_vectors_give() {
+        let method = SelfSupport { grid: 6, least: 3, ..SelfSupport::default() };
+        let mut mask = Mask::filled(6, 6, 0);
+        mask.pixels.chunks_exact_mut(6).for_each(|line| line[..2].fill(1));
+        let (first, second, query) = (bank(6, 2, 0.1), bank(6, 3, 0.2), bank(6, 4, 0.4));
+        let example = |bank| Example { bank, shares: method.shares(&mask, 2) };
+        let examples = [example(&first), example(&second)];
+        let fast = method.scores(&examples, &query, [6, 6]);
+        let slow = written_out(&method, &examples, &query);
+        for (fast, slow) in fast.plane(1).iter().zip(&slow) {
+            assert!((fast - slow).abs() < 1e-3, "{fast} {slow}");
         }
     }
 }
