@@ -145,7 +145,7 @@ impl<'a> Engine<'a> {
         let size = [query.mask.height, query.mask.width];
         let mut map = method.scores(&examples, query.bank()?, size);
         map.softmax(1.0);
-        Ok(label(&map, &query.image, self.refinement))
+        label(&map, &query.image, self.refinement)
     }
 
     fn fit(

@@ -8,8 +8,9 @@ use fast_image_resize as fir;
 use image::RgbImage;
 use rayon::prelude::*;
 
+use super::bank::{CHANNELS, Level, halve};
 use super::score::{Resize, taps};
-use super::tile::{CELL, GRAIN, Tile, plan};
+use super::tile::{CELL, FINE_CELL, GRAIN, Tile, plan};
 use crate::encoder::{Encode, Encoder, EncoderConfig, Normalization};
 use crate::error::{Error, Result};
 use crate::weights::source::Source;
@@ -46,6 +47,8 @@ impl StageMap {
 pub struct TileFeatures {
     /// The tile's place in the working picture.
     pub tile: Tile,
+    /// Working pixels per cell of its grid.
+    pub cell: usize,
     /// One map per stage, finest first.
     pub stages: Vec<StageMap>,
 }
@@ -53,7 +56,7 @@ pub struct TileFeatures {
 impl TileFeatures {
     /// Rows and columns of the tile's grid of cells.
     pub fn grid(&self) -> [usize; 2] {
-        [self.tile.height / CELL, self.tile.width / CELL]
+        [self.tile.height / self.cell, self.tile.width / self.cell]
     }
 
     /// The concatenated features at some cells of the grid, bilinearly: `[cells.len(), channels]`.
@@ -153,6 +156,8 @@ pub struct Working {
     pub picture: [usize; 2],
     /// Its tiles.
     pub tiles: Vec<Tile>,
+    /// Working pixels per cell of the grid that scores are made on.
+    pub cell: usize,
 }
 
 impl Working {
@@ -172,18 +177,24 @@ pub struct Extractor {
     side: usize,
     /// How many stages are used, from the finest.
     stages: usize,
+    /// Working pixels per cell of the grid that scores are made on.
+    cell: usize,
+    /// Levels of classical filters that are put before the encoder's stages.
+    levels: usize,
 }
 
 /// Largest tile, in working pixels a side: bounds the memory of one forward pass.
 pub const TILE_SIDE: usize = 768;
 /// Working pixels that neighbouring tiles share.
 pub const TILE_OVERLAP: usize = 128;
+/// Levels of classical filters: Gaussians of 1, 2, 4 and 8 working pixels.
+const LEVELS: usize = 4;
 
 impl Extractor {
     /// Wraps an encoder that is on `device`.
     pub fn new(encoder: Encoder, normalization: Normalization, device: Device) -> Self {
         let stages = encoder.channels().len();
-        Self { encoder, normalization, device, side: TILE_SIDE, stages }
+        Self { encoder, normalization, device, side: TILE_SIDE, stages, cell: CELL, levels: 0 }
     }
 
     /// A frozen encoder with published weights (see [`Source::of`]), and the SHA-256 of their file.
@@ -200,18 +211,13 @@ impl Extractor {
         Ok((extractor, sha256))
     }
 
-    /// The same without the stages coarser than `stride` working pixels.
+    /// The same for strokes: on a finer grid, with classical filters (see [`bank`](super::bank)) and
+    /// without the stages coarser than `stride` working pixels.
     #[must_use]
-    pub fn up_to_stride(mut self, stride: usize) -> Self {
+    pub fn for_strokes(mut self, stride: usize) -> Self {
         self.stages = self.encoder.strides().iter().filter(|of| **of <= stride).count().max(1);
+        (self.cell, self.levels) = (FINE_CELL, LEVELS);
         self
-    }
-
-    /// Channels of each stage, finest first.
-    pub fn channels(&self) -> Vec<usize> {
-        let mut channels = self.encoder.channels();
-        channels.truncate(self.stages);
-        channels
     }
 
     /// Resizes a picture by `scale` (working pixels per pixel) and plans its tiles.
@@ -227,6 +233,7 @@ impl Extractor {
             image,
             picture: [height as usize, width as usize],
             tiles: plan(size, self.side, TILE_OVERLAP),
+            cell: self.cell,
         })
     }
 
@@ -236,17 +243,57 @@ impl Extractor {
         let data = TensorData::new(pixels, [1, 3, tile.height, tile.width]);
         let maps = self.encoder.forward(Tensor::from_data(data, &self.device)).maps;
         let cpu = Device::flex();
-        let stages = maps
-            .into_iter()
-            .take(self.stages)
-            .map(|map| {
-                let [_, channels, height, width] = map.dims();
-                let values = map.reshape([channels, height * width]).to_device(&cpu);
-                StageMap { channels, height, width, values }
-            })
-            .collect();
-        TileFeatures { tile, stages }
+        let mut stages = self.filters(working, tile, &cpu);
+        stages.extend(maps.into_iter().take(self.stages).map(|map| {
+            let [_, channels, height, width] = map.dims();
+            let values = map.reshape([channels, height * width]).to_device(&cpu);
+            StageMap { channels, height, width, values }
+        }));
+        TileFeatures { tile, cell: self.cell, stages }
     }
+
+    /// The levels of classical filters over a tile, none finer than the grid of cells.
+    fn filters(&self, working: &Working, tile: Tile, device: &Device) -> Vec<StageMap> {
+        let mut stages = Vec::with_capacity(self.levels);
+        if self.levels == 0 {
+            return stages;
+        }
+        let pixels = pixels(&working.image, tile);
+        let mut level = Level::new(&pixels, tile.height, tile.width);
+        for index in 0..self.levels {
+            let mut planes = level.filters();
+            let mut channels = CHANNELS;
+            if index == 0 {
+                planes.extend_from_slice(&level.colours);
+                channels += 3;
+            }
+            let (mut height, mut width) = (level.height, level.width);
+            while height > tile.height / self.cell {
+                planes = halve(&planes, [height, width]);
+                (height, width) = (height / 2, width / 2);
+            }
+            let data = TensorData::new(planes, [channels, height * width]);
+            let values = Tensor::from_data(data, device);
+            stages.push(StageMap { channels, height, width, values });
+            level = level.halved();
+        }
+        stages
+    }
+}
+
+/// The pixels of a tile; beyond the picture its border is repeated.
+fn pixels(image: &RgbImage, tile: Tile) -> Vec<u8> {
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    let mut pixels = Vec::with_capacity(3 * tile.height * tile.width);
+    for y in tile.top..tile.top + tile.height {
+        let line = &image.as_raw()[y.min(height - 1) * width * 3..][..width * 3];
+        let inside = (width - tile.left).min(tile.width);
+        pixels.extend_from_slice(&line[tile.left * 3..][..inside * 3]);
+        for _ in inside..tile.width {
+            pixels.extend_from_slice(&line[(width - 1) * 3..]);
+        }
+    }
+    pixels
 }
 
 impl Normalization {

@@ -1,9 +1,11 @@
 //! Methods: from features and a few labels to a label for every pixel.
 
+pub mod bank;
 pub mod features;
 pub mod few_shot;
 pub mod intensity;
 pub mod kmeans;
+pub mod local;
 pub mod refine;
 pub mod score;
 pub mod tile;

@@ -8,8 +8,10 @@
 use image::RgbImage;
 use rayon::prelude::*;
 
+use super::local;
 use super::score::{ScoreMap, box_mean, taps};
 use crate::data::mask::{BACKGROUND, Mask};
+use crate::error::Result;
 
 /// How coarse probabilities become pixels.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -24,7 +26,12 @@ pub enum Refinement {
         /// Variance of colour (0..1 squared) below which a window counts as flat.
         epsilon: f32,
     },
+    /// A classifier of pixels for each picture (see [`local`]).
+    Local,
 }
+
+/// Window and flatness of the guided filter where a finer map than a picture's own is not kept.
+const GUIDED: (usize, f32) = (2, 1e-3);
 
 /// A label and a confidence for every pixel.
 #[derive(Debug, Clone)]
@@ -39,7 +46,25 @@ pub struct Labelling {
 const NEGLIGIBLE: f32 = 0.02;
 
 /// Labels every pixel of `picture` from `probabilities` (softmax already taken).
-pub fn label(probabilities: &ScoreMap, picture: &RgbImage, refinement: Refinement) -> Labelling {
+///
+/// # Errors
+/// If the picture has no pixels.
+pub fn label(
+    probabilities: &ScoreMap,
+    picture: &RgbImage,
+    refinement: Refinement,
+) -> Result<Labelling> {
+    if refinement == Refinement::Local {
+        let sharp = local::sharpen(probabilities, picture)?;
+        let whole = sharp.scale == [1.0; 2];
+        let (radius, epsilon) = GUIDED;
+        let rest = if whole { Refinement::None } else { Refinement::Guided { radius, epsilon } };
+        return Ok(painted(&sharp, picture, rest));
+    }
+    Ok(painted(probabilities, picture, refinement))
+}
+
+fn painted(probabilities: &ScoreMap, picture: &RgbImage, refinement: Refinement) -> Labelling {
     let candidates: Vec<usize> = (0..probabilities.planes)
         .filter(|&plane| {
             plane == usize::from(BACKGROUND)
@@ -47,7 +72,7 @@ pub fn label(probabilities: &ScoreMap, picture: &RgbImage, refinement: Refinemen
         })
         .collect();
     match refinement {
-        Refinement::None => {
+        Refinement::None | Refinement::Local => {
             let planes: Vec<f32> =
                 candidates.iter().flat_map(|&plane| probabilities.plane(plane)).copied().collect();
             paint(probabilities, picture, &candidates, &planes, 1)
@@ -259,7 +284,7 @@ mod tests {
     fn the_guided_filter_moves_the_border_to_the_edge() {
         let (map, picture) = half_and_half();
         let wrong = |refinement| {
-            let labelling = label(&map, &picture, refinement);
+            let labelling = label(&map, &picture, refinement).unwrap();
             (0..32 * 32).filter(|i| labelling.mask.pixels[*i] != u8::from(i % 32 >= 18)).count()
         };
         assert!(wrong(Refinement::None) >= 32);
@@ -271,6 +296,7 @@ mod tests {
         let (map, _) = half_and_half();
         let flat = RgbImage::from_pixel(32, 32, Rgb([90; 3]));
         let labelling = label(&map, &flat, Refinement::Guided { radius: 1, epsilon: 1e-3 });
+        let labelling = labelling.unwrap();
         assert_eq!(labelling.mask.at(0, 0), 0);
         assert_eq!(labelling.mask.at(31, 31), 1);
         assert!(labelling.confidence[0] > 230);

@@ -21,6 +21,8 @@ pub struct Tile {
 pub const GRAIN: usize = 32;
 /// Working pixels per cell of the grid that scores are made on.
 pub const CELL: usize = 4;
+/// The same where strokes teach: they are as narrow as a cell.
+pub const FINE_CELL: usize = 2;
 
 /// The tiles of a working picture of `size` (`[height, width]`): at most `side` pixels a side, each
 /// overlapping the next by at least `overlap`. A picture that fits is one tile.
@@ -56,25 +58,27 @@ fn spans(length: usize, side: usize, overlap: usize) -> Vec<(usize, usize)> {
 pub struct Blend {
     map: ScoreMap,
     weights: Vec<f32>,
+    cell: usize,
 }
 
 impl Blend {
     /// An empty map over a working picture of `work` (`[height, width]`), made from a picture of
-    /// `picture` (`[height, width]`).
-    pub fn new(planes: usize, work: [usize; 2], picture: [usize; 2]) -> Self {
-        let [height, width] = work.map(|length| length.next_multiple_of(GRAIN) / CELL);
-        let scale = [0, 1].map(|axis| work[axis] as f32 / picture[axis] as f32 / CELL as f32);
+    /// `picture` (`[height, width]`), with cells of `cell` working pixels.
+    pub fn new(planes: usize, work: [usize; 2], picture: [usize; 2], cell: usize) -> Self {
+        let [height, width] = work.map(|length| length.next_multiple_of(GRAIN) / cell);
+        let scale = [0, 1].map(|axis| work[axis] as f32 / picture[axis] as f32 / cell as f32);
         let data = vec![0.0; planes * height * width];
         Self {
             map: ScoreMap { planes, height, width, data, scale },
             weights: vec![0.0; height * width],
+            cell,
         }
     }
 
-    /// Adds the scores of one tile, `[planes, tile.height / CELL, tile.width / CELL]`.
+    /// Adds the scores of one tile, `[planes, tile.height / cell, tile.width / cell]`.
     pub fn add(&mut self, tile: Tile, scores: &[f32]) {
         let [top, left, height, width] =
-            [tile.top, tile.left, tile.height, tile.width].map(|length| length / CELL);
+            [tile.top, tile.left, tile.height, tile.width].map(|length| length / self.cell);
         let ramp = |index: usize, length: usize| (index.min(length - 1 - index) + 1) as f32;
         let cells = self.map.height * self.map.width;
         for y in 0..height {
@@ -122,7 +126,7 @@ mod tests {
 
     #[test]
     fn blending_equal_tiles_changes_nothing() {
-        let mut blend = Blend::new(2, [600, 200], [600, 200]);
+        let mut blend = Blend::new(2, [600, 200], [600, 200], CELL);
         for tile in plan([600, 200], 256, 96) {
             let cells = tile.height / CELL * (tile.width / CELL);
             let scores: Vec<f32> =

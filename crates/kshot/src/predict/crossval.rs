@@ -181,7 +181,7 @@ fn masked(shot: &Shot, odd: bool) -> Shot {
             }
         })
         .collect();
-    Shot { tiles: shot.tiles.clone(), labels }
+    Shot::new(shot.tiles.clone(), labels)
 }
 
 impl Outcome {

@@ -6,6 +6,7 @@ pub mod familiarity;
 pub mod folder;
 pub mod pipeline;
 pub mod prior;
+pub mod views;
 
 use image::RgbImage;
 
@@ -20,6 +21,7 @@ use crate::method::score::ScoreMap;
 use crate::method::tile::Blend;
 use crossval::{Folds, HeldOut, Outcome};
 use familiarity::Familiarity;
+use views::View;
 
 /// What a predictor is made of besides the encoder.
 pub struct Options {
@@ -122,13 +124,21 @@ impl Predictor {
             ));
         }
         let partly = support.pictures.iter().any(|p| p.mask.pixels.contains(&UNLABELLED));
-        let extractor = if partly { extractor.up_to_stride(STROKE_STRIDE) } else { extractor };
+        let extractor = if partly { extractor.for_strokes(STROKE_STRIDE) } else { extractor };
+        let views: &[View] = if partly || crate::method::few_shot::probe::dev("VIEWS", 2.0) > 2.0 {
+            &views::MANY
+        } else {
+            &views::FEW
+        };
         let scale = options.scale.unwrap_or_else(|| scale_of(support));
         let intensity = Intensity::of(support);
         let shots = support
             .pictures
             .iter()
-            .map(|picture| shot(&extractor, &intensity.apply(&picture.image), &picture.mask, scale))
+            .map(|picture| {
+                let seen = intensity.apply(&picture.image);
+                shot(&extractor, &seen, &picture.mask, scale, views)
+            })
             .collect::<Result<Vec<_>>>()?;
         let planes = support.classes.len() + 1;
         let folds = Folds::new(&shots, options.seed);
@@ -185,7 +195,7 @@ impl Predictor {
         let mut familiar = self.familiarity.query();
         let (probabilities, size) =
             self.probabilities(picture, |features, scores| familiar.add(features, scores))?;
-        Ok(self.judge(&probabilities, picture, size, &familiar.strange_classes()))
+        self.judge(&probabilities, picture, size, &familiar.strange_classes())
     }
 
     /// Labels one picture that is known to hold one of the classes.
@@ -194,7 +204,7 @@ impl Predictor {
     /// If the picture has no pixels.
     pub fn label(&self, picture: &RgbImage) -> Result<Labelling> {
         let (probabilities, _) = self.probabilities(picture, |_, _| ())?;
-        Ok(label(&probabilities, picture, self.refinement))
+        label(&probabilities, picture, self.refinement)
     }
 
     /// Calibrated probabilities, and the picture's height and width.
@@ -204,8 +214,9 @@ impl Predictor {
         mut on_tile: impl FnMut(&TileFeatures, &[f32]),
     ) -> Result<(ScoreMap, [usize; 2])> {
         let seen = self.choice.intensity.apply(picture);
+        let planes = self.classes.len() + 1;
         let working = self.extractor.prepare(&seen, self.choice.scale)?;
-        let mut blend = Blend::new(self.classes.len() + 1, working.size(), working.picture);
+        let mut blend = Blend::new(planes, working.size(), working.picture, working.cell);
         for &tile in &working.tiles {
             let features = self.extractor.features(&working, tile);
             let scores = self.head.scores(&features);
@@ -226,8 +237,8 @@ impl Predictor {
         picture: &RgbImage,
         size: [usize; 2],
         strange: &[bool],
-    ) -> Prediction {
-        let mut labelling = label(probabilities, picture, self.refinement);
+    ) -> Result<Prediction> {
+        let mut labelling = label(probabilities, picture, self.refinement)?;
         let planes = probabilities.planes;
         let mut areas = vec![0usize; planes];
         let mut sums = vec![0u64; planes];
@@ -258,32 +269,37 @@ impl Predictor {
                 confidence: sums[plane] as f64 / 255.0 / areas[plane] as f64,
             })
             .collect();
-        Prediction {
+        Ok(Prediction {
             labelling,
             classes,
             confidence,
             none_of_these,
             uncertain: confidence < UNCERTAIN,
-        }
+        })
     }
 }
 
-/// A labelled picture's features and labels, and its mirror image's: left and right rarely mean
-/// anything, and twice the views make a better head.
+/// A labelled picture's features and labels, seen in several ways.
 ///
 /// # Errors
 /// If the picture has no pixels.
-pub fn shot(extractor: &Extractor, image: &RgbImage, mask: &Mask, scale: f32) -> Result<Shot> {
-    let mut shot = Shot { tiles: Vec::new(), labels: Vec::new() };
-    let mirror = (image::imageops::flip_horizontal(image), mask.mirrored());
-    for (image, mask) in [(image, mask), (&mirror.0, &mirror.1)] {
-        let working = extractor.prepare(image, scale)?;
+pub fn shot(
+    extractor: &Extractor,
+    image: &RgbImage,
+    mask: &Mask,
+    scale: f32,
+    views: &[View],
+) -> Result<Shot> {
+    let (mut tiles, mut labels) = (Vec::new(), Vec::new());
+    for view in views {
+        let (image, mask) = view.of(image, mask);
+        let working = extractor.prepare(&image, scale)?;
         for &tile in &working.tiles {
-            shot.tiles.push(extractor.features(&working, tile));
-            shot.labels.push(CellLabels::new(mask, &working, tile));
+            tiles.push(extractor.features(&working, tile));
+            labels.push(CellLabels::new(&mask, &working, tile));
         }
     }
-    Ok(shot)
+    Ok(Shot::new(tiles, labels))
 }
 
 /// The working scale that shows the labelled objects large enough: the square root of the median

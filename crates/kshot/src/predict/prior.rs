@@ -98,10 +98,10 @@ mod tests {
         let values = Tensor::from_data(data, &Device::flex());
         let stage = StageMap { channels: 1, height, width, values };
         let tile = Tile { top: 0, left: 0, height: height * 4, width: width * 4 };
-        let shot = Shot {
-            tiles: vec![TileFeatures { tile, stages: vec![stage] }],
-            labels: vec![CellLabels { labels, shares: vec![1.0; 100] }],
-        };
+        let shot = Shot::new(
+            vec![TileFeatures { tile, cell: 4, stages: vec![stage] }],
+            vec![CellLabels { labels, shares: vec![1.0; 100] }],
+        );
         let ratios = ratios(&Straight, &[shot], 2, 1.0);
         assert!(ratios[1] < 0.4 && ratios[0] > 1.4, "{ratios:?}");
     }

@@ -84,7 +84,7 @@ impl Forest {
         let mut classes: Vec<u8> = chosen.iter().map(|&row| samples.labels[row]).collect();
         classes.sort_unstable();
         classes.dedup();
-        let rows = chosen.iter().map(|&row| &samples.rows[row * width..][..width]);
+        let rows = chosen.iter().map(|&row| samples.row(row));
         let inputs = matrix(rows, chosen.len(), &features)?;
         let parameters = DecisionTreeClassifierParameters::default()
             .with_max_depth(self.depth)

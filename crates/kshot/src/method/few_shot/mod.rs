@@ -9,7 +9,7 @@ pub mod self_support;
 use crate::data::mask::{MAX_CLASSES, Mask};
 use crate::error::{Error, Result};
 use crate::method::features::{TileFeatures, Working};
-use crate::method::tile::{CELL, Tile};
+use crate::method::tile::Tile;
 
 /// The label of each cell of a tile's grid, and how far it may be trusted.
 #[derive(Debug, Clone)]
@@ -24,12 +24,13 @@ impl CellLabels {
     /// Reads the labels of a tile's cells off the picture's mask.
     pub fn new(mask: &Mask, working: &Working, tile: Tile) -> Self {
         let size = working.size();
+        let side = working.cell;
         let spans = |start: usize, length: usize, axis: usize, pixels: usize| -> Vec<_> {
             let ratio = pixels as f32 / size[axis] as f32;
-            (0..length / CELL)
+            (0..length / side)
                 .map(|cell| {
-                    let low = ((start + cell * CELL) as f32 * ratio).round() as usize;
-                    let high = ((start + (cell + 1) * CELL) as f32 * ratio).round() as usize;
+                    let low = ((start + cell * side) as f32 * ratio).round() as usize;
+                    let high = ((start + (cell + 1) * side) as f32 * ratio).round() as usize;
                     // A cell smaller than a pixel takes the pixel under it; one beyond the picture is empty.
                     low.min(pixels)..high.max(low + 1).min(pixels)
                 })
@@ -74,6 +75,15 @@ pub struct Shot {
     pub tiles: Vec<TileFeatures>,
     /// Labels of the same tiles.
     pub labels: Vec<CellLabels>,
+    /// The cells that were drawn from it last; clones share them.
+    drawn: samples::Drawn,
+}
+
+impl Shot {
+    /// A labelled picture of one or more tiles.
+    pub fn new(tiles: Vec<TileFeatures>, labels: Vec<CellLabels>) -> Self {
+        Self { tiles, labels, drawn: samples::Drawn::default() }
+    }
 }
 
 /// A method fitted to a support set.

@@ -42,17 +42,22 @@ pub struct Probe {
     pub cells: usize,
 }
 
+/// DEV
+pub fn dev(name: &str, default: f32) -> f32 {
+    std::env::var(format!("DEV_{name}")).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
+}
+
 impl Default for Probe {
     fn default() -> Self {
         Self {
-            hidden: 128,
-            steps: 800,
-            batch: 512,
-            rate: 2e-3,
-            weight_decay: 1e-2,
-            dropout: 0.3,
-            balance: 0.5,
-            cells: 20_000,
+            hidden: dev("HIDDEN", 128.0) as usize,
+            steps: dev("STEPS", 800.0) as usize,
+            batch: dev("BATCH", 512.0) as usize,
+            rate: dev("RATE", 2e-3),
+            weight_decay: dev("DECAY", 1e-2),
+            dropout: dev("DROP", 0.3),
+            balance: dev("BALANCE", 0.5),
+            cells: dev("CELLS", 20_000.0) as usize,
         }
     }
 }
@@ -67,7 +72,10 @@ impl Method for Probe {
     }
 
     fn for_judging(&self) -> Option<Box<dyn Method>> {
-        Some(Box::new(Self { steps: self.steps / 2, ..self.clone() }))
+        Some(Box::new(Self {
+            steps: dev("JSTEPS", (self.steps / 2) as f32) as usize,
+            ..self.clone()
+        }))
     }
 
     fn fit(&self, shots: &[&Shot], planes: usize, seed: u64) -> Result<Box<dyn Head>> {
@@ -76,65 +84,77 @@ impl Method for Probe {
     }
 }
 
-/// One layer, `[outputs, inputs]` and `[outputs, 1]`, with Adam's moments.
-struct Layer {
-    weight: Moments,
-    bias: Moments,
-}
-
+/// Weights with Adam's moments.
 struct Moments {
-    value: Tensor<2>,
-    first: Tensor<2>,
-    second: Tensor<2>,
+    value: Vec<f32>,
+    first: Vec<f32>,
+    second: Vec<f32>,
 }
 
 impl Moments {
-    fn new(value: Tensor<2>) -> Self {
-        let zeros = value.zeros_like();
+    fn new(value: Vec<f32>) -> Self {
+        let zeros = vec![0.0; value.len()];
         Self { value, first: zeros.clone(), second: zeros }
     }
 
-    fn step(&mut self, gradient: Tensor<2>, step: usize, rate: f32, decay: f32) {
+    fn step(&mut self, gradient: &[f32], at: Step, decay: f32) {
         const BETAS: [f32; 2] = [0.9, 0.999];
-        self.first = self.first.clone() * BETAS[0] + gradient.clone() * (1.0 - BETAS[0]);
-        self.second =
-            self.second.clone() * BETAS[1] + gradient.clone() * gradient * (1.0 - BETAS[1]);
-        let [first, second] = BETAS.map(|beta| 1.0 - beta.powi(step as i32 + 1));
-        let update = (self.first.clone() / first) / ((self.second.clone() / second).sqrt() + 1e-8);
-        self.value = self.value.clone() * (1.0 - rate * decay) - update * rate;
+        let [first, second] = BETAS.map(|beta| 1.0 - beta.powi(at.index as i32 + 1));
+        let moments = self.first.iter_mut().zip(&mut self.second);
+        for ((value, (m, v)), gradient) in self.value.iter_mut().zip(moments).zip(gradient) {
+            *m = *m * BETAS[0] + gradient * (1.0 - BETAS[0]);
+            *v = *v * BETAS[1] + gradient * gradient * (1.0 - BETAS[1]);
+            let update = (*m / first) / ((*v / second).sqrt() + 1e-8);
+            *value = *value * (1.0 - at.rate * decay) - update * at.rate;
+        }
     }
 }
 
+/// One layer: a weight of `[outputs, inputs]` and a bias of `[outputs]`.
+struct Layer {
+    weight: Moments,
+    bias: Moments,
+    shape: [usize; 2],
+}
+
 impl Layer {
-    fn new(inputs: usize, outputs: usize, random: &mut ChaCha8Rng, device: &Device) -> Self {
+    fn new(inputs: usize, outputs: usize, random: &mut ChaCha8Rng) -> Self {
         // Kaiming's uniform bound for ReLU.
         let bound = (6.0 / inputs as f32).sqrt();
         let weight = (0..inputs * outputs).map(|_| random.random_range(-bound..bound)).collect();
-        let tensor = |values: Vec<f32>, shape| {
-            Moments::new(Tensor::from_data(TensorData::new(values, shape), device))
-        };
-        Self {
-            weight: tensor(weight, [outputs, inputs]),
-            bias: tensor(vec![0.0; outputs], [outputs, 1]),
+        let bias = Moments::new(vec![0.0; outputs]);
+        Self { weight: Moments::new(weight), bias, shape: [outputs, inputs] }
+    }
+
+    fn weight(&self) -> Tensor<2> {
+        tensor(self.weight.value.clone(), self.shape)
+    }
+
+    /// `[n, inputs]` to `[n, outputs]`.
+    fn forward(&self, inputs: Tensor<2>) -> Vec<f32> {
+        let mut outputs = cpu_values(inputs.matmul(self.weight().transpose()));
+        for row in outputs.chunks_exact_mut(self.shape[0]) {
+            row.iter_mut().zip(&self.bias.value).for_each(|(value, bias)| *value += bias);
         }
+        outputs
     }
 
-    /// `[inputs, n]` to `[outputs, n]`.
-    fn forward(&self, inputs: Tensor<2>) -> Tensor<2> {
-        self.weight.value.clone().matmul(inputs) + self.bias.value.clone()
+    /// Steps on the gradient of the outputs, `[n, outputs]`.
+    fn step(&mut self, inputs: Tensor<2>, outputs: Vec<f32>, at: Step) {
+        let mut bias = vec![0.0f32; self.shape[0]];
+        for row in outputs.chunks_exact(self.shape[0]) {
+            bias.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
+        }
+        let [rows, _] = inputs.dims();
+        let outputs = tensor(outputs, [rows, self.shape[0]]);
+        let gradient = cpu_values(outputs.transpose().matmul(inputs));
+        self.weight.step(&gradient, at, at.decay);
+        self.bias.step(&bias, at, 0.0);
     }
+}
 
-    /// The gradient of the inputs, from that of the outputs.
-    fn below(&self, outputs: Tensor<2>) -> Tensor<2> {
-        self.weight.value.clone().transpose().matmul(outputs)
-    }
-
-    /// Steps on the gradient of the outputs.
-    fn step(&mut self, inputs: Tensor<2>, outputs: Tensor<2>, at: Step) {
-        let gradient = outputs.clone().matmul(inputs.transpose());
-        self.weight.step(gradient, at.index, at.rate, at.decay);
-        self.bias.step(outputs.sum_dim(1), at.index, at.rate, 0.0);
-    }
+fn tensor(values: Vec<f32>, shape: [usize; 2]) -> Tensor<2> {
+    Tensor::from_data(TensorData::new(values, shape), &Device::flex())
 }
 
 #[derive(Clone, Copy)]
@@ -145,20 +165,20 @@ struct Step {
 }
 
 impl Probe {
+    /// Trains by AdamW. The matrix products are the device's; what lies between them are plain loops
+    /// over a batch, which are quicker than a tensor operation each.
     fn train(&self, samples: Samples, planes: usize, seed: u64) -> ProbeHead {
-        let device = Device::flex();
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let width = samples.width;
         let (mean, deviation) = samples.moments();
         let class_weights = samples.class_weights(planes, self.balance);
         let mut layers = if self.hidden == 0 {
-            vec![Layer::new(width, planes, &mut random, &device)]
+            vec![Layer::new(width, planes, &mut random)]
         } else {
-            vec![
-                Layer::new(width, self.hidden, &mut random, &device),
-                Layer::new(self.hidden, planes, &mut random, &device),
-            ]
+            let first = Layer::new(width, self.hidden, &mut random);
+            vec![first, Layer::new(self.hidden, planes, &mut random)]
         };
+        let top = layers.len() - 1;
         let count = samples.labels.len();
         let batch = self.batch.min(count);
         let mut order: Vec<usize> = (0..count).collect();
@@ -171,34 +191,36 @@ impl Probe {
             let chosen = &order[next..next + batch];
             next += batch;
             let inputs = standardised(&samples, chosen, &mean, &deviation);
-            let inputs = Tensor::<2>::from_data(TensorData::new(inputs, [batch, width]), &device)
-                .transpose();
-            let mut targets = vec![0.0f32; planes * batch];
-            let mut weights = vec![0.0f32; batch];
-            for (column, &sample) in chosen.iter().enumerate() {
-                let class = usize::from(samples.labels[sample]);
-                targets[class * batch + column] = 1.0;
-                weights[column] = class_weights[class];
-            }
-            let total: f32 = weights.iter().sum();
-            weights.iter_mut().for_each(|weight| *weight /= total);
-            let targets =
-                Tensor::<2>::from_data(TensorData::new(targets, [planes, batch]), &device);
-            let weights = Tensor::<2>::from_data(TensorData::new(weights, [1, batch]), &device);
+            let inputs = tensor(inputs, [batch, width]);
             let progress = index as f32 / self.steps as f32;
             let rate = self.rate * 0.5 * (1.0 + (std::f32::consts::PI * progress).cos());
             let at = Step { index, rate, decay: self.weight_decay };
-            // Units that are off or dropped pass nothing on, forward or backward.
-            let open = self.open_units(batch, &mut random, &device);
-            let hidden = (layers.len() == 2)
-                .then(|| activation::relu(layers[0].forward(inputs.clone())) * open.clone());
-            let top = layers.len() - 1;
-            let below = hidden.clone().unwrap_or_else(|| inputs.clone());
-            let logits = layers[top].forward(below.clone());
-            let error = (activation::softmax(logits, 0) - targets) * weights;
-            if let Some(hidden) = hidden {
-                let gradient = layers[top].below(error.clone());
-                let gradient = gradient * hidden.greater_elem(0.0).float() * open;
+            let below = if top == 0 {
+                inputs.clone()
+            } else {
+                let mut hidden = layers[0].forward(inputs.clone());
+                self.pass(&mut hidden, &mut random);
+                tensor(hidden, [batch, self.hidden])
+            };
+            let mut error = layers[top].forward(below.clone());
+            let total: f32 =
+                chosen.iter().map(|&s| class_weights[usize::from(samples.labels[s])]).sum();
+            for (row, &sample) in error.chunks_exact_mut(planes).zip(chosen) {
+                let class = usize::from(samples.labels[sample]);
+                softmax(row);
+                row[class] -= 1.0;
+                row.iter_mut().for_each(|value| *value *= class_weights[class] / total);
+            }
+            if top > 0 {
+                // Units that are off or dropped pass nothing on, forward or backward; those that are
+                // on were raised by what the dropped ones leave.
+                let kept = 1.0 / (1.0 - self.dropout);
+                let outputs = tensor(error.clone(), [batch, planes]);
+                let mut gradient = cpu_values(outputs.matmul(layers[top].weight()));
+                let hidden = cpu_values(below.clone());
+                for (gradient, hidden) in gradient.iter_mut().zip(hidden) {
+                    *gradient = if hidden > 0.0 { *gradient * kept } else { 0.0 };
+                }
                 layers[0].step(inputs, gradient, at);
             }
             layers[top].step(below, error, at);
@@ -206,25 +228,41 @@ impl Probe {
         ProbeHead::new(layers, &mean, &deviation, planes)
     }
 
-    /// Dropout's mask, `[hidden, batch]`: 0 or the reciprocal of what is kept.
-    fn open_units(&self, batch: usize, random: &mut ChaCha8Rng, device: &Device) -> Tensor<2> {
-        let threshold = (self.dropout * u32::MAX as f32) as u32;
+    /// ReLU and dropout.
+    fn pass(&self, hidden: &mut [f32], random: &mut ChaCha8Rng) {
+        // Sixteen bits a unit are fine enough for a chance.
+        let threshold = (self.dropout * f32::from(u16::MAX)) as u16;
         let kept = 1.0 / (1.0 - self.dropout);
-        let mask = (0..self.hidden * batch)
-            .map(|_| if random.random::<u32>() < threshold { 0.0 } else { kept })
-            .collect::<Vec<f32>>();
-        Tensor::from_data(TensorData::new(mask, [self.hidden, batch]), device)
+        for four in hidden.chunks_mut(4) {
+            let mut bits = random.random::<u64>();
+            for value in four {
+                let open = bits as u16 >= threshold;
+                *value = if open { value.max(0.0) * kept } else { 0.0 };
+                bits >>= 16;
+            }
+        }
     }
+}
+
+fn softmax(row: &mut [f32]) {
+    let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    let mut sum = 0.0;
+    for value in row.iter_mut() {
+        *value = (*value - largest).exp();
+        sum += *value;
+    }
+    row.iter_mut().for_each(|value| *value /= sum);
 }
 
 /// Standardised rows, `[chosen.len(), width]`.
 fn standardised(samples: &Samples, chosen: &[usize], mean: &[f32], deviation: &[f32]) -> Vec<f32> {
     let width = samples.width;
+    let inverse: Vec<f32> = deviation.iter().map(|deviation| 1.0 / deviation).collect();
     let mut rows = vec![0.0f32; chosen.len() * width];
     rows.par_chunks_exact_mut(width).zip(chosen).for_each(|(out, &sample)| {
-        let row = &samples.rows[sample * width..][..width];
-        for (((out, value), mean), deviation) in out.iter_mut().zip(row).zip(mean).zip(deviation) {
-            *out = (value - mean) / deviation;
+        let row = samples.row(sample);
+        for (((out, value), mean), inverse) in out.iter_mut().zip(row).zip(mean).zip(&inverse) {
+            *out = (value - mean) * inverse;
         }
     });
     rows
@@ -242,14 +280,14 @@ struct ProbeHead {
 
 impl ProbeHead {
     fn new(mut layers: Vec<Layer>, mean: &[f32], deviation: &[f32], planes: usize) -> Self {
-        let second = (layers.len() == 2)
-            .then(|| layers.pop())
-            .flatten()
-            .map(|layer| (layer.weight.value, layer.bias.value));
+        let second = (layers.len() == 2).then(|| layers.pop()).flatten().map(|layer| {
+            let outputs = layer.shape[0];
+            (layer.weight(), tensor(layer.bias.value, [outputs, 1]))
+        });
         let layer = layers.swap_remove(0);
         let inputs = mean.len();
-        let mut first = cpu_values(layer.weight.value);
-        let mut bias = cpu_values(layer.bias.value);
+        let mut first = layer.weight.value;
+        let mut bias = layer.bias.value;
         for (row, bias) in first.chunks_exact_mut(inputs).zip(&mut bias) {
             for ((weight, mean), deviation) in row.iter_mut().zip(mean).zip(deviation) {
                 *weight /= deviation;

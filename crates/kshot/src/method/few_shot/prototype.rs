@@ -45,7 +45,7 @@ impl Prototype {
                 StageMap { values: stage.values.clone() / norm, ..*stage }
             })
             .collect();
-        TileFeatures { tile: tile.tile, stages }
+        TileFeatures { stages, ..*tile }
     }
 }
 
@@ -61,9 +61,9 @@ impl Method for Prototype {
     fn fit(&self, shots: &[&Shot], planes: usize, seed: u64) -> Result<Box<dyn Head>> {
         let shots: Vec<Shot> = shots
             .iter()
-            .map(|shot| Shot {
-                tiles: shot.tiles.iter().map(|tile| self.embed(tile)).collect(),
-                labels: shot.labels.clone(),
+            .map(|shot| {
+                let tiles = shot.tiles.iter().map(|tile| self.embed(tile)).collect();
+                Shot::new(tiles, shot.labels.clone())
             })
             .collect();
         let mut prototypes = if self.per_class == 1 {
@@ -73,12 +73,9 @@ impl Method for Prototype {
             let width = samples.width;
             (0..planes)
                 .map(|plane| {
-                    let rows: Vec<f32> = samples
-                        .rows
-                        .chunks_exact(width)
-                        .zip(&samples.labels)
-                        .filter(|(_, label)| usize::from(**label) == plane)
-                        .flat_map(|(row, _)| row)
+                    let rows: Vec<f32> = (0..samples.labels.len())
+                        .filter(|&index| usize::from(samples.labels[index]) == plane)
+                        .flat_map(|index| samples.row(index))
                         .copied()
                         .collect();
                     kmeans(&rows, width, self.per_class, 20, seed)
