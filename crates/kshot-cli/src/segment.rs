@@ -84,9 +84,6 @@ pub struct Arguments {
     quiet: bool,
 }
 
-/// Window and flatness of the refinement.
-const GUIDED: Refinement = Refinement::Guided { radius: 2, epsilon: 1e-3 };
-
 /// Runs the command; the exit status is returned.
 pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let started = (run::now(), Instant::now());
@@ -256,12 +253,16 @@ impl Network {
     fn fit(self, arguments: &Arguments, support: &Support) -> anyhow::Result<Predictor> {
         let options = Options {
             methods: self.methods,
-            refinement: if arguments.no_refine { Refinement::None } else { GUIDED },
+            refinement: refinement(arguments, support),
             scale: arguments.scale,
             seed: arguments.seed,
         };
         Ok(Predictor::fit(self.extractor, support, options)?)
     }
+}
+
+fn refinement(arguments: &Arguments, support: &Support) -> Refinement {
+    if arguments.no_refine { Refinement::None } else { Refinement::suited_to(support) }
 }
 
 /// What the result depends on.
@@ -310,7 +311,7 @@ impl Settings {
     ) -> anyhow::Result<RunFile> {
         let options = json!({
             "method": arguments.method, "scale": predictor.choice().scale,
-            "refinement": if arguments.no_refine { "none" } else { "guided" },
+            "refinement": refinement(arguments, support).name(),
             "temperature": predictor.choice().temperature,
         });
         Ok(RunFile {

@@ -444,3 +444,40 @@ fn weights_are_described_and_checked() {
     let ran = verify("cut.safetensors", "efficientnet-lite0");
     assert_eq!(ran.faults(WRONG_USE, &["cut.safetensors", "fetch it again"]), [""; 0]);
 }
+
+/// A full disk as a test can have it: no file may grow beyond a few kilobytes.
+#[cfg(unix)]
+#[test]
+fn where_nothing_fits_whole_files_stay_and_a_second_run_goes_on() {
+    let place = Place::new();
+    let limited = "trap '' XFSZ; ulimit -f 2; exec \"$0\" segment --support support --query query \
+                   --out out --method prototype --scale 1";
+    let output = Command::new("sh")
+        .current_dir(place.folder.path())
+        .args(["-c", limited, env!("CARGO_BIN_EXE_kshot")])
+        .output()
+        .unwrap();
+    let ran = Ran::new(&output);
+    assert_ne!(ran.status, DONE, "{}", ran.stderr);
+    assert!(ran.stderr.contains("may not grow that large"), "{}", ran.stderr);
+    for file in walk(&place.at("out")) {
+        assert_ne!(file.extension().unwrap_or_default(), "part", "{}", file.display());
+        if file.extension().is_some_and(|extension| extension == "png" || extension == "jpg") {
+            image::open(&file).unwrap();
+        }
+    }
+    assert_eq!(place.segment(&[]).status, DONE);
+    assert!(place.at("out/report.html").is_file());
+    assert!(place.at("out/overlays/good-b.jpg").is_file());
+}
+
+#[cfg(unix)]
+fn walk(folder: &Path) -> Vec<PathBuf> {
+    let Ok(entries) = fs::read_dir(folder) else { return Vec::new() };
+    entries
+        .flat_map(|entry| {
+            let path = entry.unwrap().path();
+            if path.is_dir() { walk(&path) } else { vec![path] }
+        })
+        .collect()
+}

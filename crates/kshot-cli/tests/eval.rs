@@ -270,3 +270,33 @@ fn wrong_use_says_what_is_wrong_and_exits_with_2() {
         assert!(said.contains(what), "{arguments:?}: {said}");
     }
 }
+
+#[test]
+fn presence_says_how_often_an_absent_class_is_left_empty() {
+    let folder = tempfile::tempdir().unwrap();
+    let recipe = "[protocol]\nname = \"presence\"\nshots = 1\nqueries = 2\nruns = 1\nseed = 0\n[data]\n\
+                  dataset = \"folder\"\nroot = \"data\"\nlist = \"*\"\ntrain = \"*\"\n[method]\n\
+                  name = \"prototype\"\nrefinement = \"none\"\n";
+    let output = command(folder.path(), recipe, &["--json", "r.json"]).output().unwrap();
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let text = std::fs::read_to_string(folder.path().join("r.json")).unwrap();
+    let result: serde_json::Value = serde_json::from_str(&text).unwrap();
+    for name in ["absent_empty", "present_missed", "auroc", "ece"] {
+        let mean = result["metrics"][name]["mean"].as_f64().unwrap();
+        assert!((0.0..=1.0).contains(&mean), "{name}: {mean}");
+    }
+}
+
+#[test]
+fn parts_of_other_data_are_not_gone_on_with() {
+    let folder = tempfile::tempdir().unwrap();
+    let arguments = ["--out", "out", "--set", "data.root=data"];
+    assert!(command(folder.path(), RECIPE, &arguments).status().unwrap().success());
+    let mut again = command(folder.path(), RECIPE, &arguments);
+    let picture = folder.path().join("data/images/3.png");
+    RgbImage::from_pixel(72, 64, Rgb([1, 2, 3])).save(picture).unwrap();
+    let output = again.output().unwrap();
+    assert_eq!(output.status.code(), Some(2));
+    let words = String::from_utf8_lossy(&output.stderr).into_owned();
+    assert!(words.contains("of other data"), "{words}");
+}

@@ -163,6 +163,10 @@ fn every_recipe_finds_its_data() {
                         .unwrap_or_else(|error| panic!("{}: {error}", path.display()));
                 }
             }
+            Protocol::Presence { shots, .. } => {
+                let train = open(recipe.data.train.as_deref().unwrap());
+                assert!(shots <= train.len());
+            }
             Protocol::Segmentation { labelled, .. } => {
                 let train = open(recipe.data.train.as_deref().unwrap());
                 assert!(labelled <= train.len());

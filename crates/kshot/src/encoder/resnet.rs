@@ -19,7 +19,7 @@ use burn::tensor::module::max_pool2d;
 use burn::tensor::ops::MaxPoolOptions;
 
 use super::{About, Encode, Family, Features, Normalization, Preset};
-use crate::nn::{ConvConfig, ConvNorm};
+use crate::nn::{Activation, ConvConfig, ConvNorm};
 use crate::weights::keys::{self, Renamed};
 
 const EPSILON: f64 = 1e-5;
@@ -191,7 +191,7 @@ pub struct ResNet {
 
 impl Encode for ResNet {
     fn forward(&self, images: Tensor<4>) -> Features {
-        let stem = relu(self.stem.forward(images));
+        let stem = self.stem.activated(images, Activation::Relu);
         let pool = MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1]);
         let mut image = max_pool2d(stem.clone(), pool);
         let mut maps = vec![stem];
@@ -270,8 +270,10 @@ impl Block {
 
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         let mut image = input.clone();
+        let last = self.layers.len() - 1;
         for (index, layer) in self.layers.iter().enumerate() {
-            image = layer.forward(if index == 0 { image } else { relu(image) });
+            let activation = if index < last { Activation::Relu } else { Activation::Identity };
+            image = layer.activated(image, activation);
         }
         let shortcut = match &self.shortcut {
             Some(shortcut) => shortcut.forward(input),

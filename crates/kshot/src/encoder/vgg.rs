@@ -13,12 +13,11 @@
 
 use burn::module::Module;
 use burn::prelude::*;
-use burn::tensor::activation::relu;
 use burn::tensor::module::max_pool2d;
 use burn::tensor::ops::MaxPoolOptions;
 
 use super::{About, Encode, Family, Features, Normalization, Preset};
-use crate::nn::{ConvConfig, ConvNorm};
+use crate::nn::{Activation, ConvConfig, ConvNorm};
 use crate::weights::keys::{self, Renamed};
 
 const EPSILON: f64 = 1e-5;
@@ -186,10 +185,9 @@ impl Block {
             None => input,
         };
         for (index, layer) in self.layers.iter().enumerate() {
-            image = layer.forward(image);
-            if !(self.signed && index + 1 == self.layers.len()) {
-                image = relu(image);
-            }
+            let signed = self.signed && index + 1 == self.layers.len();
+            let activation = if signed { Activation::Identity } else { Activation::Relu };
+            image = layer.activated(image, activation);
         }
         image
     }

@@ -3,6 +3,7 @@
 mod cache;
 mod engine;
 pub mod few_shot;
+pub mod presence;
 pub mod report;
 pub mod resume;
 pub mod segmentation;
@@ -12,12 +13,15 @@ use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
+use rayon::prelude::*;
 use resume::Finished;
 use serde::Serialize;
 
+use crate::data::set::SegmentationSet;
 use crate::device::Device;
 use crate::encoder::EncoderConfig;
 use crate::error::Result;
+use crate::hash;
 use crate::method::features::Extractor;
 use crate::metric::interval::Estimate;
 use crate::train::recipe::{EncoderChoice, Protocol, Recipe};
@@ -105,15 +109,20 @@ pub fn run(
                 *labelled = 1;
                 seeds.truncate(1);
             }
+            Protocol::Presence { queries, runs, .. } => {
+                (*queries, *runs) = ((*queries).min(limit), 1);
+            }
         }
     }
-    let extra = format!("{:?}", options.smoke);
+    let content = if options.out.is_some() { content(&recipe, device)? } else { String::new() };
+    let extra = format!("{:?} {content}", options.smoke);
     let finished = Finished::open(options.out, &recipe, &extra, options.force)?;
     let limit = options.smoke.unwrap_or(usize::MAX);
     let mut context = Context { device, finished, limit, draw: options.out.is_some(), on_progress };
     let mut result = match recipe.protocol {
         Protocol::FewShotSegmentation { .. } => few_shot::run(&recipe, &mut context)?,
         Protocol::Segmentation { .. } => segmentation::run(&recipe, &mut context)?,
+        Protocol::Presence { .. } => presence::run(&recipe, &mut context)?,
     };
     result.smoke = options.smoke.is_some();
     result.seconds = started.elapsed().as_secs_f64();
@@ -137,6 +146,27 @@ impl Evaluation {
             worst: Vec::new(),
         }
     }
+}
+
+/// The SHA-256 of the weights and of every picture and mask that a recipe reads, so that finished parts
+/// are not mixed with those of other data or weights.
+fn content(recipe: &Recipe, device: &Device) -> Result<String> {
+    let config: EncoderConfig = recipe.encoder.name.parse()?;
+    let (_, weights) = Extractor::from_weights(&config, recipe.encoder.weights.as_deref(), device)?;
+    let data = &recipe.data;
+    let mut content = weights;
+    for list in std::iter::once(&data.list).chain(&data.train) {
+        let set = SegmentationSet::open(data.dataset, &data.root, list)?;
+        let hashes = (0..set.len())
+            .into_par_iter()
+            .map(|index| {
+                let (image, mask) = set.files(index);
+                Ok(hash::of_file(image)? + &hash::of_file(mask)?)
+            })
+            .collect::<Result<Vec<String>>>()?;
+        content.push_str(&hash::of_bytes(hashes.concat().as_bytes()));
+    }
+    Ok(content)
 }
 
 /// The frozen encoder of a recipe.

@@ -194,10 +194,21 @@ fn report(result: &Evaluation, command: &str, started: &str) -> EvalReport {
             ],
             vec!["One confusion matrix over all pictures of a seed."],
         ),
+        Protocol::Presence { shots, queries, runs, .. } => (
+            format!("Is the class there? From {shots} labelled pictures of one class"),
+            *runs,
+            "Run",
+            vec![("pictures with and without each class".to_owned(), format!("{queries} each"))],
+            vec![
+                "absent_empty: share of the pictures without the class that were left empty; \
+                 present_missed: the same of those with it; auroc: the chance that one with it seems \
+                 surer to hold it than one without.",
+            ],
+        ),
     };
     let worst_are = match recipe.protocol {
         Protocol::FewShotSegmentation { .. } => "episodes",
-        Protocol::Segmentation { .. } => "pictures",
+        Protocol::Segmentation { .. } | Protocol::Presence { .. } => "pictures",
     };
     let mut notes = notes;
     if result.smoke {

@@ -14,7 +14,7 @@ use crate::train::recipe::Recipe;
 /// One finished part.
 #[derive(Serialize, Deserialize)]
 struct Line {
-    /// SHA-256 of the recipe and version.
+    /// SHA-256 of the recipe, version, data and weights.
     recipe: String,
     part: String,
     result: serde_json::Value,
@@ -53,7 +53,7 @@ impl Finished {
             for line in text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok()) {
                 if line.recipe != recipe {
                     return Err(Error::config(
-                        "this folder holds the parts of another recipe (or version); give another \
+                        "this folder holds the parts of another recipe (or of other data, weights or version); give another \
                          --out, or --force to start anew",
                     )
                     .in_file(path));

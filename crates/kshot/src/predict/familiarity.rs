@@ -2,12 +2,14 @@
 //!
 //! Each class of each labelled picture has a prototype: the mean of its cells' deepest features. A
 //! class predicted in a new picture is strange when its own prototype there is less like the
-//! nearest of the support than the support's pictures are like each other, by a margin.
+//! nearest of the support than the support's pictures are like each other, by a margin, or when it is
+//! little like them and nowhere sure.
 
 use rayon::prelude::*;
 
 use crate::method::features::{TileFeatures, cpu_values};
 use crate::method::few_shot::Shot;
+use crate::method::score::ScoreMap;
 
 /// What the classes of the support look like.
 #[derive(Debug, Clone)]
@@ -20,10 +22,13 @@ pub struct Familiarity {
     thresholds: Vec<f32>,
 }
 
-/// Cosine that a class has to reach when the support holds a single picture of it, so that nothing
-/// is known of its variety.
-const LONE: f32 = 0.35;
-/// How far below the support's own least likeness a class may fall.
+/// Presence below which a class is strange. On VOC's training list, from five pictures of a class, it
+/// leaves two thirds of the pictures without the class empty, and 6 % of those with it.
+const PRESENT: f32 = 0.08;
+/// Where the support's pictures of a class are all at least this alike, one that is much less like them
+/// is strange too.
+const ALIKE: f32 = 0.55;
+/// How far below the support's own least likeness such a class may fall.
 const MARGIN: f32 = 0.15;
 
 impl Familiarity {
@@ -76,35 +81,45 @@ impl Query<'_> {
         accumulate(tile, |cell| Some(best[cell]), &mut self.sums);
     }
 
-    /// Each plane's cosine to the nearest prototype of the support; 1 where it was not predicted.
-    pub fn likeness(mut self) -> Vec<f32> {
-        let width = self.of.width;
-        self.sums
-            .iter_mut()
-            .zip(&self.of.prototypes)
-            .map(|(sum, prototypes)| {
-                if !unit(sum) {
-                    return 1.0;
+    /// What each plane looks like here, given its calibrated probabilities. Background is never
+    /// strange.
+    pub fn seen(self, probabilities: &ScoreMap) -> Vec<Seen> {
+        let of = self.of;
+        let planes = self.sums.into_iter().zip(&of.prototypes).zip(&of.thresholds).enumerate();
+        planes
+            .map(|(plane, ((mut sum, prototypes), threshold))| {
+                if !unit(&mut sum) {
+                    return Seen { presence: 0.0, strange: false };
                 }
-                prototypes
-                    .chunks_exact(width.max(1))
-                    .map(|prototype| dot(prototype, sum))
-                    .fold(-1.0, f32::max)
+                let cosines: Vec<f32> = prototypes
+                    .chunks_exact(of.width.max(1))
+                    .map(|prototype| dot(prototype, &sum))
+                    .collect();
+                let nearest = cosines.iter().copied().fold(-1.0, f32::max);
+                let mean = cosines.iter().sum::<f32>() / cosines.len().max(1) as f32;
+                let presence = mean.max(0.0) * surest(probabilities.plane(plane));
+                let strange = plane > 0 && (presence < PRESENT || nearest < *threshold);
+                Seen { presence, strange }
             })
             .collect()
     }
+}
 
-    /// Which planes are predicted but strange. Background never is.
-    pub fn strange_classes(self) -> Vec<bool> {
-        let thresholds = &self.of.thresholds;
-        let likeness = self.likeness();
-        likeness
-            .iter()
-            .zip(thresholds)
-            .enumerate()
-            .map(|(plane, (likeness, threshold))| plane > 0 && likeness < threshold)
-            .collect()
-    }
+/// What a class looks like in a new picture.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Seen {
+    /// How sure it seems that it is there, 0 to 1: the mean likeness of what was taken for it to the
+    /// support's pictures of it, times the probability where it is surest.
+    pub presence: f32,
+    /// Whether it was found, but is probably something else.
+    pub strange: bool,
+}
+
+/// The probability that a thousandth of the cells reach.
+fn surest(probabilities: &[f32]) -> f32 {
+    let mut sorted = probabilities.to_vec();
+    let rank = sorted.len() / 1000;
+    *sorted.select_nth_unstable_by(rank, |a, b| b.total_cmp(a)).1
 }
 
 /// Adds the deepest features of each plane's cells to `sums`; returns their width.
@@ -139,20 +154,16 @@ fn accumulate(
     stage.channels
 }
 
+/// The cosine below which a class is strange; -1 where its pictures are few or unlike each other, so that
+/// little is known of its variety.
 fn threshold(rows: &[f32], width: usize) -> f32 {
     let rows: Vec<&[f32]> = rows.chunks_exact(width.max(1)).collect();
-    if rows.len() < 2 {
-        return LONE;
-    }
-    let least = rows
-        .iter()
-        .enumerate()
-        .map(|(index, row)| {
-            let others = rows.iter().enumerate().filter(|(other, _)| *other != index);
-            others.map(|(_, other)| dot(row, other)).fold(-1.0, f32::max)
-        })
-        .fold(1.0, f32::min);
-    (least - MARGIN).min(LONE.max(least - 2.0 * MARGIN))
+    let nearest = |index: usize, row: &[f32]| {
+        let others = rows.iter().enumerate().filter(|(other, _)| *other != index);
+        others.map(|(_, other)| dot(row, other)).fold(-1.0, f32::max)
+    };
+    let least = rows.iter().enumerate().map(|(index, row)| nearest(index, row)).fold(1.0, f32::min);
+    if rows.len() > 1 && least >= ALIKE { least - 2.0 * MARGIN } else { -1.0 }
 }
 
 fn dot(a: &[f32], b: &[f32]) -> f32 {
@@ -167,4 +178,42 @@ fn unit(row: &mut [f32]) -> bool {
     }
     row.iter_mut().for_each(|value| *value /= norm);
     true
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_alike_pictures_set_a_threshold() {
+        assert_eq!(threshold(&[1.0, 0.0], 2), -1.0);
+        assert_eq!(threshold(&[1.0, 0.0, 0.0, 1.0], 2), -1.0);
+        let alike = threshold(&[1.0, 0.0, 0.8, 0.6], 2);
+        assert!((alike - 0.5).abs() < 1e-6, "{alike}");
+    }
+
+    #[test]
+    fn presence_needs_likeness_and_a_sure_place() {
+        let of = Familiarity {
+            planes: 2,
+            width: 2,
+            prototypes: vec![vec![0.0, 1.0], vec![1.0, 0.0]],
+            thresholds: vec![-1.0; 2],
+        };
+        let map = |front: f32| ScoreMap {
+            planes: 2,
+            height: 1,
+            width: 1,
+            data: vec![1.0 - front, front],
+            scale: [1.0; 2],
+        };
+        let seen = |sum: [f32; 2], front| {
+            let query = Query { of: &of, sums: vec![Vec::new(), sum.to_vec()] };
+            query.seen(&map(front))[1]
+        };
+        assert_eq!(seen([2.0, 0.0], 0.9), Seen { presence: 0.9, strange: false });
+        assert!(seen([0.05, 1.0], 0.9).strange, "unlike the support");
+        assert!(seen([1.0, 0.0], 0.05).strange, "nowhere sure");
+        assert_eq!(seen([0.0; 2], 0.05), Seen { presence: 0.0, strange: false });
+    }
 }

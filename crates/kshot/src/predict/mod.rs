@@ -20,7 +20,7 @@ use crate::method::refine::{Labelling, Refinement, label};
 use crate::method::score::ScoreMap;
 use crate::method::tile::Blend;
 use crossval::{Folds, HeldOut, Outcome};
-use familiarity::Familiarity;
+use familiarity::{Familiarity, Seen};
 use views::View;
 
 /// What a predictor is made of besides the encoder.
@@ -88,6 +88,9 @@ pub struct Prediction {
     pub classes: Vec<ClassShare>,
     /// Expected share of pixels that are right, 0 to 1, lowered where the picture is unlike the support.
     pub confidence: f64,
+    /// How sure it seems that the picture holds one of the classes, 0 to 1; only its order from
+    /// picture to picture means something.
+    pub presence: f64,
     /// Whether the picture seems to hold none of the classes: its mask is then empty.
     pub none_of_these: bool,
     /// Whether it should be looked at by a person.
@@ -123,13 +126,9 @@ impl Predictor {
                  scribble or box)",
             ));
         }
-        let partly = support.pictures.iter().any(|p| p.mask.pixels.contains(&UNLABELLED));
+        let partly = partly_labelled(support);
         let extractor = if partly { extractor.for_strokes(STROKE_STRIDE) } else { extractor };
-        let views: &[View] = if partly || crate::method::few_shot::probe::dev("VIEWS", 2.0) > 2.0 {
-            &views::MANY
-        } else {
-            &views::FEW
-        };
+        let views: &[View] = if partly { &views::MANY } else { &views::FEW };
         let scale = options.scale.unwrap_or_else(|| scale_of(support));
         let intensity = Intensity::of(support);
         let shots = support
@@ -142,8 +141,13 @@ impl Predictor {
             .collect::<Result<Vec<_>>>()?;
         let planes = support.classes.len() + 1;
         let folds = Folds::new(&shots, options.seed);
-        let mut outcomes = Vec::with_capacity(options.methods.len());
-        for (index, method) in options.methods.iter().enumerate() {
+        let suited = |method: Box<dyn Method>| match method.for_strokes() {
+            Some(suited) if partly => suited,
+            _ => method,
+        };
+        let methods: Vec<Box<dyn Method>> = options.methods.into_iter().map(suited).collect();
+        let mut outcomes = Vec::with_capacity(methods.len());
+        for (index, method) in methods.iter().enumerate() {
             outcomes.push((index, folds.judge(method.as_ref(), planes, options.seed)?));
         }
         outcomes.sort_by(|a, b| b.1.mean_iou.total_cmp(&a.1.mean_iou));
@@ -151,8 +155,7 @@ impl Predictor {
             return Err(Error::config("no method was given to choose from"));
         };
         let temperature = first.temperature(planes);
-        let head =
-            options.methods[*best].fit(&shots.iter().collect::<Vec<_>>(), planes, options.seed)?;
+        let head = methods[*best].fit(&shots.iter().collect::<Vec<_>>(), planes, options.seed)?;
         let method = first.method.clone();
         let outcomes: Vec<Outcome> = outcomes.into_iter().map(|(_, outcome)| outcome).collect();
         let choice = Choice {
@@ -195,7 +198,8 @@ impl Predictor {
         let mut familiar = self.familiarity.query();
         let (probabilities, size) =
             self.probabilities(picture, |features, scores| familiar.add(features, scores))?;
-        self.judge(&probabilities, picture, size, &familiar.strange_classes())
+        let seen = familiar.seen(&probabilities);
+        self.judge(&probabilities, picture, size, &seen)
     }
 
     /// Labels one picture that is known to hold one of the classes.
@@ -236,7 +240,7 @@ impl Predictor {
         probabilities: &ScoreMap,
         picture: &RgbImage,
         size: [usize; 2],
-        strange: &[bool],
+        seen: &[Seen],
     ) -> Result<Prediction> {
         let mut labelling = label(probabilities, picture, self.refinement)?;
         let planes = probabilities.planes;
@@ -247,7 +251,10 @@ impl Predictor {
             sums[usize::from(*class)] += u64::from(*confidence);
         }
         let found = areas[1..].iter().any(|&area| area > 0);
-        let trusted = (1..planes).any(|plane| areas[plane] > 0 && !strange[plane]);
+        let trusted = (1..planes).any(|plane| areas[plane] > 0 && !seen[plane].strange);
+        let found_planes = (1..planes).filter(|&plane| areas[plane] > 0);
+        let presence =
+            found_planes.map(|plane| f64::from(seen[plane].presence)).fold(0.0, f64::max);
         let none_of_these = !trusted;
         let pixels = (size[0] * size[1]) as f64;
         let mut confidence = sums.iter().sum::<u64>() as f64 / 255.0 / pixels;
@@ -255,7 +262,7 @@ impl Predictor {
             labelling.mask.pixels.fill(crate::data::mask::BACKGROUND);
             areas[1..].fill(0);
         }
-        if strange.iter().zip(&areas).skip(1).any(|(&strange, &area)| strange && area > 0)
+        if seen.iter().zip(&areas).skip(1).any(|(seen, &area)| seen.strange && area > 0)
             || found && none_of_these
         {
             confidence *= 0.5;
@@ -274,8 +281,35 @@ impl Predictor {
             classes,
             confidence,
             none_of_these,
+            presence,
             uncertain: confidence < UNCERTAIN,
         })
+    }
+}
+
+/// Whether some pixels of the support are not labelled, as strokes leave them.
+fn partly_labelled(support: &Support) -> bool {
+    support.pictures.iter().any(|picture| picture.mask.pixels.contains(&UNLABELLED))
+}
+
+impl Refinement {
+    /// What suits the support (measured; see the README): strokes say little of where objects end,
+    /// which each picture's own pixels tell better.
+    pub fn suited_to(support: &Support) -> Self {
+        if partly_labelled(support) {
+            Self::Local
+        } else {
+            Self::Guided { radius: 2, epsilon: 1e-3 }
+        }
+    }
+
+    /// Its name, as recipes have it.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::None => "none",
+            Self::Guided { .. } => "guided",
+            Self::Local => "local",
+        }
     }
 }
 

@@ -117,6 +117,9 @@ pub fn write_error(path: impl AsRef<Path>, source: io::Error) -> Error {
         io::ErrorKind::QuotaExceeded => Some(
             "your disk quota is used up; free some space and run the command again, finished pictures are kept",
         ),
+        io::ErrorKind::FileTooLarge => Some(
+            "a file may not grow that large here (`ulimit -f`, or the file system); raise the limit and run the command again, finished pictures are kept",
+        ),
         io::ErrorKind::PermissionDenied => {
             Some("permission denied; choose another --out folder or make this one writable")
         }

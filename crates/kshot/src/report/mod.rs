@@ -8,6 +8,7 @@ pub mod atomic;
 pub mod coco;
 pub mod eval_html;
 pub mod html;
+mod html_about;
 pub mod journal;
 pub mod mask_png;
 pub mod overlay;

@@ -62,6 +62,17 @@ pub enum Protocol {
         #[serde(default)]
         labels: Labels,
     },
+    /// From pictures of one class: is it in other pictures at all?
+    Presence {
+        /// Labelled pictures of the class, drawn from `data.train`.
+        shots: usize,
+        /// Pictures with the class, and as many without it, at most.
+        queries: usize,
+        /// Draws: the interval is over them.
+        runs: usize,
+        /// Seed of the draws.
+        seed: u64,
+    },
 }
 
 /// What labelled pictures are labelled with.

@@ -1,6 +1,7 @@
 //! Few-shot segmentation on frozen features: heads fitted to K labelled pictures in seconds.
 
 pub mod forest;
+mod likeness;
 pub mod probe;
 pub mod prototype;
 pub mod samples;
@@ -100,6 +101,10 @@ pub trait Method: Send + Sync {
     fn about(&self) -> &'static str;
     /// A quicker version, nearly as good, for judging on held-out pictures, which takes several fits.
     fn for_judging(&self) -> Option<Box<dyn Method>> {
+        None
+    }
+    /// A version that suits strokes, which show few pixels and none of their shares.
+    fn for_strokes(&self) -> Option<Box<dyn Method>> {
         None
     }
     /// Fits a head to labelled pictures of `planes - 1` classes.

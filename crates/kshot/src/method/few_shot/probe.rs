@@ -42,22 +42,17 @@ pub struct Probe {
     pub cells: usize,
 }
 
-/// DEV
-pub fn dev(name: &str, default: f32) -> f32 {
-    std::env::var(format!("DEV_{name}")).ok().and_then(|v| v.parse().ok()).unwrap_or(default)
-}
-
 impl Default for Probe {
     fn default() -> Self {
         Self {
-            hidden: dev("HIDDEN", 128.0) as usize,
-            steps: dev("STEPS", 800.0) as usize,
-            batch: dev("BATCH", 512.0) as usize,
-            rate: dev("RATE", 2e-3),
-            weight_decay: dev("DECAY", 1e-2),
-            dropout: dev("DROP", 0.3),
-            balance: dev("BALANCE", 0.5),
-            cells: dev("CELLS", 20_000.0) as usize,
+            hidden: 128,
+            steps: 300,
+            batch: 512,
+            rate: 4e-3,
+            weight_decay: 1e-2,
+            dropout: 0.3,
+            balance: 0.5,
+            cells: 10_000,
         }
     }
 }
@@ -72,10 +67,11 @@ impl Method for Probe {
     }
 
     fn for_judging(&self) -> Option<Box<dyn Method>> {
-        Some(Box::new(Self {
-            steps: dev("JSTEPS", (self.steps / 2) as f32) as usize,
-            ..self.clone()
-        }))
+        Some(Box::new(Self { steps: self.steps / 2, ..self.clone() }))
+    }
+
+    fn for_strokes(&self) -> Option<Box<dyn Method>> {
+        Some(Box::new(Self { hidden: self.hidden.div_ceil(2), balance: 0.0, ..self.clone() }))
     }
 
     fn fit(&self, shots: &[&Shot], planes: usize, seed: u64) -> Result<Box<dyn Head>> {

@@ -9,12 +9,12 @@
 //! scores are diffused over the query's own feature likeness (a random walk with restart).
 //! Not transductive: a query is judged alone.
 
-use std::sync::OnceLock;
-
 use burn::prelude::*;
 use burn::tensor::TensorData;
 use image::RgbImage;
 
+pub use super::likeness::Bank;
+use super::likeness::{Attended, Likeness, TINY, add_scaled, dot, weight};
 use crate::data::mask::{BACKGROUND, MAX_CLASSES, Mask};
 use crate::error::Result;
 use crate::method::features::{Extractor, TileFeatures, cpu_values, resize};
@@ -66,50 +66,6 @@ const DIFFUSION_STEPS: usize = 16;
 const LEAST_AREA: f32 = 0.3;
 /// The logit of a cosine difference of 1, as PANet's.
 const SCALE: f32 = 20.0;
-/// A vector shorter than this has no direction.
-const TINY: f32 = 1e-6;
-
-/// A picture on the grid: `[channels, cells]`, each cell of unit length.
-#[derive(Debug, Clone)]
-pub struct Bank {
-    values: Tensor<2>,
-    /// How like the picture's own cells are, made when it is first a query.
-    likeness: OnceLock<Likeness>,
-}
-
-/// How like the cells of a picture are to each other.
-#[derive(Debug, Clone)]
-struct Likeness {
-    /// Cosines, `[cells, cells]`.
-    cosines: Vec<f32>,
-    /// Their exponentials over the temperature, at most 1 (a cell and itself).
-    weights: Vec<f32>,
-}
-
-impl Bank {
-    fn new(values: Tensor<2>) -> Self {
-        Self { values, likeness: OnceLock::new() }
-    }
-
-    /// Bytes held, once it has been a query.
-    pub fn bytes(&self) -> usize {
-        let [channels, cells] = self.values.dims();
-        (channels + 2 * cells) * cells * 4
-    }
-
-    fn likeness(&self, temperature: f32) -> &Likeness {
-        self.likeness.get_or_init(|| {
-            let cosines = cpu_values(self.values.clone().transpose().matmul(self.values.clone()));
-            let weights = cosines.iter().map(|&cosine| weight(cosine, temperature)).collect();
-            Likeness { cosines, weights }
-        })
-    }
-}
-
-/// The attention that a cosine gets before it is divided by the sum: 1 at the most.
-fn weight(cosine: f32, temperature: f32) -> f32 {
-    ((cosine - 1.0) / temperature).exp()
-}
 
 /// A support picture: its features and, per plane (background first), the share of each cell.
 #[derive(Debug, Clone)]
@@ -241,7 +197,7 @@ impl SelfSupport {
         let length = over_sure(&mean).max(0.0).sqrt().max(TINY);
         let both = (known + 1.0 + 2.0 * over_sure(foreground) / length).max(0.0).sqrt().max(TINY);
 
-        let query_side = self.attend_query(own, &sure_background);
+        let query_side = own.attend(&sure_background);
         let sure = sure_background.len();
         // How like the two backgrounds of each cell are, before their lengths are taken out.
         let shared = attended.map(|attended| attended.with(&sure_background));
@@ -324,33 +280,6 @@ impl SelfSupport {
         Some(Attended { cosines, weights, like, length })
     }
 
-    /// The same over the query's own cells that are surely background.
-    fn attend_query(&self, own: &Likeness, sure: &[usize]) -> OwnBackground {
-        let count = sure.len();
-        let cells = own.weights.len().isqrt();
-        let mut weights = Vec::with_capacity(cells * count);
-        let mut like = Vec::with_capacity(cells);
-        for (row, cosines) in own.weights.chunks_exact(cells).zip(own.cosines.chunks_exact(cells)) {
-            let start = weights.len();
-            weights.extend(sure.iter().map(|&cell| row[cell]));
-            let sum: f32 = weights[start..].iter().sum::<f32>().max(f32::MIN_POSITIVE);
-            weights[start..].iter_mut().for_each(|weight| *weight /= sum);
-            let own = sure.iter().zip(&weights[start..]);
-            like.push(own.map(|(&cell, weight)| cosines[cell] * weight).sum());
-        }
-        let gathered: Vec<f32> = sure
-            .iter()
-            .flat_map(|&row| sure.iter().map(move |&cell| own.cosines[row * cells + cell]))
-            .collect();
-        let device = Device::flex();
-        let shape = [cells, count];
-        let rows = Tensor::<2>::from_data(TensorData::new(weights.clone(), shape), &device);
-        let among = Tensor::<2>::from_data(TensorData::new(gathered, [count, count]), &device);
-        let square = (rows.clone().matmul(among) * rows).sum_dim(1);
-        let length = cpu_values(square.clamp_min(0.0).sqrt().clamp_min(TINY));
-        OwnBackground { weights, like, length }
-    }
-
     /// A random walk with restart over the query's own likeness.
     fn diffuse(&self, start: Vec<f32>, own: &Likeness) -> Vec<f32> {
         if self.diffusion == 0.0 {
@@ -375,38 +304,6 @@ impl SelfSupport {
     }
 }
 
-/// For each cell of the query the mean of the support's background, weighted by likeness.
-struct Attended {
-    /// Of the query's cells with the support's, `[cells, keys]`.
-    cosines: Tensor<2>,
-    /// The attention, `[cells, keys]`; rows sum to 1.
-    weights: Tensor<2>,
-    /// Each cell's product with its mean.
-    like: Vec<f32>,
-    /// Each mean's length.
-    length: Vec<f32>,
-}
-
-impl Attended {
-    /// The products of each cell's mean with some cells of the query, `[cells, some.len()]`.
-    fn with(&self, some: &[usize]) -> Vec<f32> {
-        let data = TensorData::new(some.iter().map(|&c| c as i64).collect(), [some.len()]);
-        let chosen = Tensor::<1, Int>::from_data(data, &self.cosines.device());
-        let cosines = self.cosines.clone().select(0, chosen);
-        cpu_values(self.weights.clone().matmul(cosines.transpose()))
-    }
-}
-
-/// For each cell of the query the mean of the query's sure background, weighted by likeness.
-struct OwnBackground {
-    /// The attention, `[cells, sure cells]`; rows sum to 1.
-    weights: Vec<f32>,
-    /// Each cell's product with its mean.
-    like: Vec<f32>,
-    /// Each mean's length.
-    length: Vec<f32>,
-}
-
 /// The product of a prototype (`[channels, 1]`) with each cell.
 fn cosines(prototype: Tensor<2>, bank: &Bank) -> Vec<f32> {
     cpu_values(prototype.transpose().matmul(bank.values.clone()))
@@ -414,16 +311,6 @@ fn cosines(prototype: Tensor<2>, bank: &Bank) -> Vec<f32> {
 
 fn square_norm(prototype: &Tensor<2>) -> f32 {
     cpu_values(prototype.clone()).iter().map(|value| value * value).sum()
-}
-
-fn dot(a: &[f32], b: &[f32]) -> f32 {
-    a.iter().zip(b).map(|(a, b)| a * b).sum()
-}
-
-fn add_scaled(sum: &mut [f32], row: &[f32], scale: f32) {
-    for (sum, value) in sum.iter_mut().zip(row) {
-        *sum += scale * value;
-    }
 }
 
 /// PANet's prototype of a plane: the mean over the shots that hold it of its masked average,

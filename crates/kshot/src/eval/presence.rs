@@ -1,0 +1,232 @@
+//! Does a picture hold the class at all? From a few pictures of one class, pictures with it and
+//! pictures without it are segmented; the latter should be left empty.
+
+use std::collections::BTreeMap;
+
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use super::{Context, Evaluation, Progress, extractor};
+use crate::data::episode::{class_counts, relabel};
+use crate::data::set::SegmentationSet;
+use crate::data::support::{LabelKind, LabelledPicture, Support};
+use crate::error::{Error, Result};
+use crate::method::features::Extractor;
+use crate::method::few_shot::by_name;
+use crate::metric::calibration::Calibration;
+use crate::metric::interval::Estimate;
+use crate::predict::{Options, Predictor};
+use crate::train::recipe::{Protocol, Recipe};
+
+/// What was said of one picture.
+#[derive(Debug, Clone, Copy, Serialize, Deserialize)]
+struct Judged {
+    present: bool,
+    /// Whether the picture was left empty.
+    empty: bool,
+    /// How sure it seemed that the class is there.
+    presence: f64,
+}
+
+/// One run, class by class.
+#[derive(Serialize, Deserialize)]
+struct Part {
+    judged: Vec<(u8, Vec<Judged>)>,
+    calibration: Calibration,
+}
+
+struct Setting<'a> {
+    recipe: &'a Recipe,
+    train: SegmentationSet,
+    test: SegmentationSet,
+    /// Per picture of each, the pixels of each class.
+    counts: [Vec<[usize; 256]>; 2],
+    extractor: Extractor,
+    shots: usize,
+    queries: usize,
+    seed: u64,
+}
+
+/// Runs the protocol: of every class, `shots` pictures are drawn from `data.train`, and at most
+/// `queries` pictures with the class and as many without it from `data.list`.
+///
+/// # Errors
+/// If the data cannot be read, or no class has enough pictures.
+pub fn run(recipe: &Recipe, context: &mut Context) -> Result<Evaluation> {
+    let Protocol::Presence { shots, queries, runs, seed } = recipe.protocol else {
+        return Err(Error::config("not a presence recipe").at_key("protocol.name"));
+    };
+    if shots == 0 || queries == 0 || runs == 0 {
+        let message = "shots, queries and runs must be at least 1";
+        return Err(Error::config(message).at_key("protocol"));
+    }
+    let data = &recipe.data;
+    let Some(train) = &data.train else {
+        return Err(Error::config("the list that labelled pictures are drawn from is missing")
+            .at_key("data.train"));
+    };
+    let train = SegmentationSet::open(data.dataset, &data.root, train)?;
+    let test = SegmentationSet::open(data.dataset, &data.root, &data.list)?;
+    let counts = [class_counts(&train)?, class_counts(&test)?];
+    let extractor = extractor(&recipe.encoder, context.device)?;
+    let setting = Setting { recipe, train, test, counts, extractor, shots, queries, seed };
+    let classes = setting.train.classes.len();
+    let mut parts = Vec::with_capacity(runs);
+    for run in 0..runs {
+        let name = format!("run {run}");
+        let part = match context.finished.get::<Part>(&name) {
+            Some(part) => part,
+            None => {
+                let mut part = Part { judged: Vec::new(), calibration: Calibration::default() };
+                for class in (1..=classes).take(context.limit) {
+                    setting.judge(run, class as u8, &mut part)?;
+                    let (done, total) = (run * classes + class, runs * classes);
+                    (context.on_progress)(Progress { done, total });
+                }
+                context.finished.put(&name, &part)?;
+                part
+            }
+        };
+        parts.push(part);
+    }
+    if parts.iter().any(|part| part.judged.is_empty()) {
+        let message = format!("no class has {shots} pictures to learn from and others to judge");
+        return Err(Error::data(message).at_key("protocol.shots"));
+    }
+    Ok(summary(&setting, &parts))
+}
+
+impl Setting<'_> {
+    /// The pictures of a list with (or without) a class, in an order drawn by `seed`.
+    fn draw(&self, list: usize, class: u8, with: bool, seed: u64) -> Vec<usize> {
+        let holds = |index: &usize| (self.counts[list][*index][usize::from(class)] > 0) == with;
+        let mut drawn: Vec<usize> = (0..self.counts[list].len()).filter(holds).collect();
+        drawn.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
+        drawn
+    }
+
+    /// Fits to one class and judges pictures with and without it. A class with too few is passed over.
+    fn judge(&self, run: usize, class: u8, part: &mut Part) -> Result<()> {
+        let seed = self.seed.wrapping_add((run * 1_000 + usize::from(class)) as u64);
+        let mut support = self.draw(0, class, true, seed);
+        if support.len() < self.shots {
+            return Ok(());
+        }
+        support.truncate(self.shots);
+        let used: Vec<_> = support.iter().map(|&index| self.train.files(index).0).collect();
+        let mut queries = Vec::new();
+        for present in [true, false] {
+            let mut drawn = self.draw(1, class, present, seed);
+            drawn.retain(|&index| !used.contains(&self.test.files(index).0));
+            drawn.truncate(self.queries);
+            queries.extend(drawn.into_iter().map(|index| (present, index)));
+        }
+        if queries.iter().all(|(present, _)| *present == queries[0].0) {
+            return Ok(());
+        }
+        let predictor = self.fit(&support, class, seed)?;
+        let mut judged = Vec::with_capacity(queries.len());
+        for (present, index) in queries {
+            let predicted = predictor.predict(&self.test.image(index)?)?;
+            let truth = relabel(&self.test.mask(index)?, &[class]);
+            let labelling = &predicted.labelling;
+            part.calibration.add(&truth, &labelling.mask, &labelling.confidence);
+            let empty = predicted.classes.is_empty();
+            judged.push(Judged { present, empty, presence: predicted.presence });
+        }
+        part.judged.push((class, judged));
+        Ok(())
+    }
+
+    fn fit(&self, support: &[usize], class: u8, seed: u64) -> Result<Predictor> {
+        let pictures = support
+            .iter()
+            .map(|&index| {
+                let (path, labels) = self.train.files(index);
+                Ok(LabelledPicture {
+                    path: path.to_owned(),
+                    labels: labels.to_owned(),
+                    image: self.train.image(index)?,
+                    mask: relabel(&self.train.mask(index)?, &[class]),
+                    kind: LabelKind::Mask,
+                })
+            })
+            .collect::<Result<_>>()?;
+        let classes = vec![self.train.classes[usize::from(class) - 1].clone()];
+        let method = &self.recipe.method;
+        let options = Options {
+            methods: by_name(&method.name)?,
+            refinement: method.refinement,
+            scale: method.scale,
+            seed,
+        };
+        let support = Support { classes, pictures, warnings: Vec::new() };
+        Predictor::fit(self.extractor.clone(), &support, options)
+    }
+}
+
+/// The chance that a picture with the class seems surer to hold it than one without; ties count half.
+fn auroc(judged: &[Judged]) -> Option<f64> {
+    let of = |present| judged.iter().filter(move |judged| judged.present == present);
+    let pairs = of(true).count() * of(false).count();
+    let won: f64 = of(true)
+        .flat_map(|with| of(false).map(move |without| (with.presence, without.presence)))
+        .map(|(with, without)| match with.total_cmp(&without) {
+            std::cmp::Ordering::Greater => 1.0,
+            std::cmp::Ordering::Equal => 0.5,
+            std::cmp::Ordering::Less => 0.0,
+        })
+        .sum();
+    (pairs > 0).then(|| won / pairs as f64)
+}
+
+fn empty(judged: &[Judged], present: bool) -> f64 {
+    let of = || judged.iter().filter(|judged| judged.present == present);
+    of().filter(|judged| judged.empty).count() as f64 / of().count().max(1) as f64
+}
+
+fn summary(setting: &Setting, parts: &[Part]) -> Evaluation {
+    let mut result = Evaluation::new("presence", setting.seed, setting.recipe);
+    let over = |of: &dyn Fn(&[Judged]) -> f64| {
+        let values: Vec<f64> = parts
+            .iter()
+            .map(|part| {
+                let all: Vec<Judged> = part.judged.iter().flat_map(|(_, of)| of).copied().collect();
+                of(&all)
+            })
+            .collect();
+        Estimate::of(&values)
+    };
+    let within = |part: &Part| {
+        let known: Vec<f64> = part.judged.iter().filter_map(|(_, of)| auroc(of)).collect();
+        known.iter().sum::<f64>() / known.len().max(1) as f64
+    };
+    let ece: Vec<f64> = parts.iter().map(|part| part.calibration.ece()).collect();
+    result.metrics = BTreeMap::from([
+        ("absent_empty".to_owned(), over(&|judged| empty(judged, false))),
+        ("present_missed".to_owned(), over(&|judged| empty(judged, true))),
+        ("auroc".to_owned(), over(&|judged| auroc(judged).unwrap_or(0.5))),
+        ("auroc_by_class".to_owned(), Estimate::of(&parts.iter().map(within).collect::<Vec<_>>())),
+        ("ece".to_owned(), Estimate::of(&ece)),
+    ]);
+    result
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn judged(present: bool, presence: f64, empty: bool) -> Judged {
+        Judged { present, empty, presence }
+    }
+
+    #[test]
+    fn auroc_counts_pairs_and_halves_ties() {
+        let some = [judged(true, 0.9, false), judged(true, 0.2, true), judged(false, 0.2, true)];
+        assert_eq!(auroc(&some), Some(0.75));
+        assert_eq!(auroc(&some[..2]), None);
+        assert_eq!((empty(&some, true), empty(&some, false)), (0.5, 1.0));
+    }
+}
