@@ -149,7 +149,10 @@ struct Counted {
 /// The episodes of a fold that were played: where pictures are few the same one is drawn again and
 /// again, and its result is the same.
 #[derive(Default)]
-struct Played(Mutex<HashMap<(Vec<u8>, Vec<usize>, usize), Arc<Counted>>>);
+struct Played(Mutex<HashMap<Key, Arc<Counted>>>);
+
+/// An episode's classes, support and query.
+type Key = (Vec<u8>, Vec<usize>, usize);
 
 impl Played {
     fn get(

@@ -33,10 +33,13 @@ struct Rows {
 /// The rows that were drawn from a picture, with the limit and seed they were drawn by: several fits
 /// on the same pictures (all folds of a cross-validation, for instance) draw them once.
 #[derive(Debug, Clone, Default)]
-pub struct Drawn(Arc<Mutex<Option<((usize, u64), Arc<Rows>)>>>);
+pub struct Drawn(Arc<Mutex<Option<(Key, Arc<Rows>)>>>);
+
+/// A limit and a seed.
+type Key = (usize, u64);
 
 impl Drawn {
-    fn get(&self, key: (usize, u64), draw: impl FnOnce() -> Rows) -> Arc<Rows> {
+    fn get(&self, key: Key, draw: impl FnOnce() -> Rows) -> Arc<Rows> {
         let mut drawn = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, rows)) = drawn.as_ref()
             && *of == key

@@ -470,7 +470,7 @@ mod tests {
         let mut now = scores.clone();
         for _ in 0..DIFFUSION_STEPS {
             let next = cells.iter().zip(&scores).map(|(cell, score)| {
-                let like = |other| (dot(cell, other) / method.temperature).exp();
+                let like = |other: &Vec<f32>| (dot(cell, other) / method.temperature).exp();
                 let total: f32 = cells.iter().map(like).sum();
                 let spread: f32 = cells.iter().zip(&now).map(|(c, now)| like(c) * now).sum();
                 spread / total * method.diffusion + score * (1.0 - method.diffusion)
