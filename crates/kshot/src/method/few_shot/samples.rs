@@ -33,10 +33,11 @@ struct Rows {
 /// The rows that were drawn from a picture, with the limit and seed they were drawn by: several fits
 /// on the same pictures (all folds of a cross-validation, for instance) draw them once.
 #[derive(Debug, Clone, Default)]
-pub struct Drawn(Arc<Mutex<Option<(Key, Arc<Rows>)>>>);
+pub struct Drawn(Arc<Mutex<Option<Kept>>>);
 
 /// A limit and a seed.
 type Key = (usize, u64);
+type Kept = (Key, Arc<Rows>);
 
 impl Drawn {
     fn get(&self, key: Key, draw: impl FnOnce() -> Rows) -> Arc<Rows> {

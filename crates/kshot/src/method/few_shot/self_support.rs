@@ -444,7 +444,9 @@ mod tests {
         };
         let equal: Vec<_> = sure(&|p| p).iter().map(|&cell| (cell, 1.0)).collect();
         let front = unit(sum(&[(&front, 1.0), (&unit(sum(&equal)), 1.0)]));
-        let kept = |cell: usize| (cell / method.grid) % 2 == 0 && (cell % method.grid) % 2 == 0;
+        let kept = |cell: usize| {
+            (cell / method.grid).is_multiple_of(2) && (cell % method.grid).is_multiple_of(2)
+        };
         let banks: Vec<_> = examples.iter().map(|of| (columns(of.bank), &of.shares[0])).collect();
         let keys: Vec<(&Vec<f32>, f32)> = banks
             .iter()
