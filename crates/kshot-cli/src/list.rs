@@ -32,6 +32,8 @@ enum Table {
     Encoders,
     /// Ways to learn from the labelled pictures.
     Methods,
+    /// Ways to learn from episodes (`kshot train`).
+    Learners,
     /// Where this build can compute.
     Devices,
     /// Files read and written.
@@ -43,6 +45,7 @@ impl Table {
         match self {
             Self::Encoders => "encoders",
             Self::Methods => "methods",
+            Self::Learners => "learners",
             Self::Devices => "devices",
             Self::Formats => "formats",
         }
@@ -66,6 +69,7 @@ impl Table {
                 })
                 .collect(),
             Self::Methods => rows(registry::methods()),
+            Self::Learners => rows(registry::learners()),
             Self::Devices => rows(registry::devices()),
             Self::Formats => rows(registry::formats()),
         }

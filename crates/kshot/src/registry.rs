@@ -43,6 +43,11 @@ pub fn methods() -> Vec<Row> {
     std::iter::once(auto).chain(all).collect()
 }
 
+/// The methods that learn from episodes as rows.
+pub fn learners() -> Vec<Row> {
+    crate::method::learner::Learning::rows()
+}
+
 /// The devices compiled into this binary as rows.
 pub fn devices() -> Vec<Row> {
     crate::device::KINDS

@@ -16,8 +16,11 @@ use burn::prelude::*;
 use crate::error::{Error, Result};
 use crate::weights::keys::Renamed;
 
+pub mod conv4;
 pub mod efficientnet_lite;
+pub mod network;
 pub mod resnet;
+pub mod resnet12;
 pub mod vgg;
 
 /// Feature maps of several scales, finest first: `maps[i]` is `[batch, channels, height, width]`.

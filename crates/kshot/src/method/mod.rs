@@ -1,9 +1,12 @@
 //! Methods: from features and a few labels to a label for every pixel.
 
+pub mod episodic;
 pub mod features;
 pub mod few_shot;
 pub mod intensity;
 pub mod kmeans;
+pub mod learner;
+pub mod meta;
 pub mod refine;
 pub mod score;
 pub mod tile;
