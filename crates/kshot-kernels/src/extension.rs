@@ -1,0 +1,274 @@
+//! The kernels as operations of Burn, with gradients.
+
+use burn::backend::autodiff::NodeId;
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
+use burn::backend::flex::FlexTensor;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Dispatch, Flex, backend_extension};
+use burn::tensor::ops::ConvOptions;
+use burn::tensor::{DType, Device, Tensor, TensorData};
+
+use crate::{Activation, Geometry};
+
+/// A backend that can run this crate's kernels. Users call [`conv2d`].
+///
+/// Shapes are as in [`crate::forward`]; all tensors are 32-bit floats.
+#[backend_extension(Flex, Autodiff)]
+pub trait KernelBackend: Backend {
+    /// The convolution.
+    fn convolve(
+        images: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        geometry: Geometry,
+    ) -> FloatTensor<Self>;
+
+    /// The convolution plus a bias for each channel.
+    fn convolve_biased(
+        images: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        geometry: Geometry,
+    ) -> FloatTensor<Self>;
+
+    /// Its gradient with respect to the images.
+    fn convolve_input_gradient(
+        gradient: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        geometry: Geometry,
+    ) -> FloatTensor<Self>;
+
+    /// Its gradient with respect to the weight.
+    fn convolve_weight_gradient(
+        images: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        geometry: Geometry,
+    ) -> FloatTensor<Self>;
+
+    /// Its gradient with respect to the bias.
+    fn convolve_bias_gradient(gradient: FloatTensor<Self>, geometry: Geometry)
+    -> FloatTensor<Self>;
+}
+
+/// Two-dimensional convolution: this crate's kernels for 32-bit floats on the CPU, Burn's own operation
+/// elsewhere. Differentiable as any other.
+///
+/// # Shapes
+/// - `images`: `[batch, channels, height, width]`
+/// - `weight`: `[channels_out, channels / groups, kernel_height, kernel_width]`
+/// - `bias`: `[channels_out]`
+/// - returns `[batch, channels_out, height', width']`
+///
+/// # Panics
+/// If the shapes do not fit each other (see [`Geometry::new`]).
+pub fn conv2d(
+    images: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    options: ConvOptions<2>,
+) -> Tensor<4> {
+    let cpu = Device::flex();
+    let ours = |device: Device, dtype: DType| device == cpu && dtype == DType::F32;
+    if !ours(images.device(), images.dtype())
+        || !ours(weight.device(), weight.dtype())
+        || !bias.as_ref().is_none_or(|bias| ours(bias.device(), bias.dtype()))
+    {
+        return burn::tensor::module::conv2d(images, weight, bias, options);
+    }
+    let geometry = Geometry::new(
+        images.dims(),
+        weight.dims(),
+        options.stride,
+        options.padding,
+        options.dilation,
+        options.groups,
+    );
+    let geometry = geometry.unwrap_or_else(|refused| panic!("conv2d: {refused}"));
+    let [channels] = bias.as_ref().map_or([geometry.channels()[1]], Tensor::dims);
+    assert_eq!(channels, geometry.channels()[1], "conv2d: one bias for each channel");
+    let (images, weight) = (images.into_dispatch(), weight.into_dispatch());
+    Tensor::from_dispatch(match bias {
+        Some(bias) => Dispatch::convolve_biased(images, weight, bias.into_dispatch(), geometry),
+        None => Dispatch::convolve(images, weight, geometry),
+    })
+}
+
+/// A tensor's floats in order.
+fn contiguous(tensor: FlexTensor) -> FlexTensor {
+    tensor.to_contiguous()
+}
+
+fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(values, shape))
+}
+
+/// The convolution with or without a bias.
+fn forward(
+    images: FlexTensor,
+    weight: FlexTensor,
+    bias: Option<FlexTensor>,
+    geometry: Geometry,
+) -> FlexTensor {
+    let (images, weight, bias) = (contiguous(images), contiguous(weight), bias.map(contiguous));
+    let result = crate::forward(
+        &geometry,
+        images.storage(),
+        weight.storage(),
+        bias.as_ref().map(FlexTensor::storage),
+        Activation::Identity,
+    );
+    let [height, width] = geometry.out();
+    tensor(result, [geometry.batch(), geometry.channels()[1], height, width])
+}
+
+impl KernelBackend for Flex {
+    fn convolve(images: FlexTensor, weight: FlexTensor, geometry: Geometry) -> FlexTensor {
+        forward(images, weight, None, geometry)
+    }
+
+    fn convolve_biased(
+        images: FlexTensor,
+        weight: FlexTensor,
+        bias: FlexTensor,
+        geometry: Geometry,
+    ) -> FlexTensor {
+        forward(images, weight, Some(bias), geometry)
+    }
+
+    fn convolve_input_gradient(
+        gradient: FlexTensor,
+        weight: FlexTensor,
+        geometry: Geometry,
+    ) -> FlexTensor {
+        let (gradient, weight) = (contiguous(gradient), contiguous(weight));
+        let result = crate::input_gradient(&geometry, gradient.storage(), weight.storage());
+        let [height, width] = geometry.size();
+        tensor(result, [geometry.batch(), geometry.channels()[0], height, width])
+    }
+
+    fn convolve_weight_gradient(
+        images: FlexTensor,
+        gradient: FlexTensor,
+        geometry: Geometry,
+    ) -> FlexTensor {
+        let (images, gradient) = (contiguous(images), contiguous(gradient));
+        let result = crate::weight_gradient(&geometry, images.storage(), gradient.storage());
+        let [height, width] = geometry.kernel();
+        tensor(result, [geometry.channels()[1], geometry.group_channels()[0], height, width])
+    }
+
+    fn convolve_bias_gradient(gradient: FlexTensor, geometry: Geometry) -> FlexTensor {
+        let gradient = contiguous(gradient);
+        let result = crate::bias_gradient(&geometry, gradient.storage());
+        tensor(result, [geometry.channels()[1]])
+    }
+}
+
+/// The step back through a convolution with or without a bias: `N` is 3 or 2.
+#[derive(Debug)]
+struct Convolve<const N: usize>;
+
+/// A tensor of a backend with gradients.
+type AutodiffTensor<B> = FloatTensor<Autodiff<B>>;
+
+/// What it needs: the images where the weight is trained, the weight where the images are.
+type Kept = (Option<NodeId>, Option<NodeId>, Geometry);
+
+impl<B: KernelBackend, const N: usize> Backward<B, N> for Convolve<N> {
+    type State = Kept;
+
+    fn backward(self, ops: Ops<Kept, N>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let gradient = grads.consume::<B>(&ops.node);
+        let (images, weight, geometry) = ops.state;
+        let mut parents = ops.parents.into_iter();
+        let mut next = || parents.next().flatten();
+        if let (Some(node), Some(weight)) = (next(), weight) {
+            let weight = checkpointer.retrieve_node_output::<FloatTensor<B>>(weight);
+            let result = B::convolve_input_gradient(gradient.clone(), weight, geometry);
+            grads.register::<B>(node.id, result);
+        }
+        if let (Some(node), Some(images)) = (next(), images) {
+            let images = checkpointer.retrieve_node_output::<FloatTensor<B>>(images);
+            let result = B::convolve_weight_gradient(images, gradient.clone(), geometry);
+            grads.register::<B>(node.id, result);
+        }
+        if let Some(node) = next() {
+            grads.register::<B>(node.id, B::convolve_bias_gradient(gradient, geometry));
+        }
+    }
+}
+
+/// Records a convolution with `N` parents: images, weight and perhaps a bias.
+fn record<B: KernelBackend, C: CheckpointStrategy, const N: usize>(
+    images: AutodiffTensor<B>,
+    weight: AutodiffTensor<B>,
+    nodes: [NodeGuard; N],
+    geometry: Geometry,
+    run: impl FnOnce(FloatTensor<B>, FloatTensor<B>) -> FloatTensor<B>,
+) -> AutodiffTensor<B> {
+    match Convolve::<N>.prepare::<C>(nodes).compute_bound().stateful() {
+        OpsKind::Tracked(mut prep) => {
+            let kept_images = weight.is_tracked().then(|| prep.checkpoint(&images));
+            let kept_weight = images.is_tracked().then(|| prep.checkpoint(&weight));
+            let result = run(images.into_primitive(), weight.into_primitive());
+            prep.finish((kept_images, kept_weight, geometry), result)
+        }
+        OpsKind::UnTracked(prep) => {
+            prep.finish(run(images.into_primitive(), weight.into_primitive()))
+        }
+    }
+}
+
+impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
+    fn convolve(
+        images: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        geometry: Geometry,
+    ) -> FloatTensor<Self> {
+        let nodes = [images.node(), weight.node()];
+        record::<B, C, 2>(images, weight, nodes, geometry, |images, weight| {
+            B::convolve(images, weight, geometry)
+        })
+    }
+
+    fn convolve_biased(
+        images: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        geometry: Geometry,
+    ) -> FloatTensor<Self> {
+        let nodes = [images.node(), weight.node(), bias.node()];
+        let bias = bias.into_primitive();
+        record::<B, C, 3>(images, weight, nodes, geometry, |images, weight| {
+            B::convolve_biased(images, weight, bias, geometry)
+        })
+    }
+
+    fn convolve_input_gradient(
+        gradient: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        geometry: Geometry,
+    ) -> FloatTensor<Self> {
+        let (gradient, weight) = (gradient.into_primitive(), weight.into_primitive());
+        AutodiffTensor::new(B::convolve_input_gradient(gradient, weight, geometry))
+    }
+
+    fn convolve_weight_gradient(
+        images: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        geometry: Geometry,
+    ) -> FloatTensor<Self> {
+        let (images, gradient) = (images.into_primitive(), gradient.into_primitive());
+        AutodiffTensor::new(B::convolve_weight_gradient(images, gradient, geometry))
+    }
+
+    fn convolve_bias_gradient(
+        gradient: FloatTensor<Self>,
+        geometry: Geometry,
+    ) -> FloatTensor<Self> {
+        let result = B::convolve_bias_gradient(gradient.into_primitive(), geometry);
+        AutodiffTensor::new(result)
+    }
+}
