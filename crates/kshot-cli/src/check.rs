@@ -78,6 +78,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         println!("{}, {ways}-way {shots}-shot, {} directions", recipe.method.name(), check.directions.len());
         println!("relative error of the gradient              {:.2e}", check.error);
         println!("relative error of the first-order gradient  {:.2e}", check.first_order_error);
+        println!("relative error of the gradient in 32 bits   {:.2e}", check.single_precision_error);
     }
     Ok(if check.error <= arguments.most { DONE } else { crate::SOME_FAILED })
 }

@@ -83,6 +83,7 @@ impl Table {
         match self {
             Self::Encoders => encoders(),
             Self::Methods => plain(registry::methods()),
+            Self::Learners => plain(registry::learners()),
             Self::Devices => plain(registry::devices()),
             Self::Formats => plain(registry::formats()),
         }

@@ -184,7 +184,7 @@ impl Maml {
     }
 
     /// The outer loss of one episode at given starting parameters.
-    pub fn outer_loss(&self, episode: &Episode<1>, start: Vec<Tensor<1>>) -> f32 {
+    pub fn outer_loss(&self, episode: &Episode<1>, start: Vec<Tensor<1>>) -> f64 {
         let support = episode.support.clone().autodiff();
         let (path, _) = self.adapt(&support, start, self.inner.config.steps);
         let batch = Batch {
@@ -196,8 +196,8 @@ impl Maml {
             .filter(|(step, _)| *step > 0 && self.share(*step) > 0.0)
             .map(|(step, weights)| {
                 let weights: Vec<Dual<1>> = weights.iter().cloned().map(Dual::from).collect();
-                let loss: f32 = self.classifier.loss(&batch, &weights).value.into_scalar();
-                loss * self.share(step) as f32
+                let loss: f64 = self.classifier.loss(&batch, &weights).value.into_scalar();
+                loss * self.share(step)
             })
             .sum()
     }
@@ -212,7 +212,8 @@ impl Maml {
         match self.rates.get(index) {
             None => vector * self.inner.config.rate,
             Some(rate) => {
-                let rate = plain(rate.val());
+                // The check of gradients runs in 64 bits.
+                let rate = plain(rate.val()).cast(vector.dtype());
                 let [rows, columns] = rate.dims();
                 vector * rate.narrow(0, step.min(rows - 1), 1).reshape([columns])
             }
@@ -293,7 +294,8 @@ impl Maml {
                     let [rows, columns] = rate.dims();
                     let product = if columns == 1 { product.sum() } else { product };
                     let row = before.min(rows - 1);
-                    let added = rate.clone().narrow(0, row, 1) + product.reshape([1, columns]);
+                    let product = product.reshape([1, columns]).cast(rate.dtype());
+                    let added = rate.clone().narrow(0, row, 1) + product;
                     *rate = rate.clone().slice_assign([row..row + 1, 0..columns], added);
                 }
             }

@@ -26,7 +26,7 @@ pub fn gradient(objective: &dyn Objective, weights: &[Tensor<1>]) -> (f32, Vec<T
     let leaves = leaves(weights);
     let duals: Vec<Dual<1>> = leaves.iter().cloned().map(Dual::from).collect();
     let loss = objective.loss(&duals).value;
-    let value = loss.clone().into_scalar();
+    let value: f32 = loss.clone().into_scalar();
     (value, backward(&loss, &leaves, weights))
 }
 
