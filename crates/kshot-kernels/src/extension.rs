@@ -1,5 +1,7 @@
 //! The kernels as operations of Burn, with gradients.
 
+use std::sync::atomic::{AtomicBool, Ordering};
+
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -52,6 +54,17 @@ pub trait KernelBackend: Backend {
     -> FloatTensor<Self>;
 }
 
+/// Whether convolutions made from now on sum product by product.
+static PRECISE: AtomicBool = AtomicBool::new(false);
+
+/// Chooses, for every [`conv2d`] of this process from now on, between fast and plain sums; gradients
+/// follow the choice of their forward pass. See [`Geometry::with_precise`].
+///
+/// Meant for a program's start: a network has no place to carry the choice to each of its layers.
+pub fn set_precise(precise: bool) {
+    PRECISE.store(precise, Ordering::Relaxed);
+}
+
 /// Two-dimensional convolution: this crate's kernels for 32-bit floats on the CPU, Burn's own operation
 /// elsewhere. Differentiable as any other.
 ///
@@ -86,6 +99,7 @@ pub fn conv2d(
         options.groups,
     );
     let geometry = geometry.unwrap_or_else(|refused| panic!("conv2d: {refused}"));
+    let geometry = geometry.with_precise(PRECISE.load(Ordering::Relaxed));
     let [channels] = bias.as_ref().map_or([geometry.channels()[1]], Tensor::dims);
     assert_eq!(channels, geometry.channels()[1], "conv2d: one bias for each channel");
     let (images, weight) = (images.into_dispatch(), weight.into_dispatch());
