@@ -12,6 +12,12 @@ const LARGEST: usize = 1 << 40;
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Refused(String);
 
+impl Refused {
+    pub(crate) fn new(message: String) -> Self {
+        Self(message)
+    }
+}
+
 impl fmt::Display for Refused {
     fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
         formatter.write_str(&self.0)

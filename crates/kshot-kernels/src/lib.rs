@@ -24,16 +24,27 @@ mod depthwise;
 mod extension;
 mod geometry;
 mod inference;
+mod norm;
 mod patches;
+mod pool;
 mod scratch;
 mod shared;
 mod simd;
 mod winograd;
 
-pub use conv2d::{bias_gradient, forward, input_gradient, weight_gradient};
-pub use extension::{KernelBackend, conv2d, set_precise};
+pub use extension::{
+    KernelBackend, NormOptions, batch_norm, batch_norm_layer, conv2d, max_pool2d, set_precise,
+};
 pub use geometry::{Geometry, Pads, Refused};
 pub use inference::Conv2d;
+pub use norm::{Affine, Gradients, Planes, Statistics};
+
+/// The same on slices, without Burn.
+pub mod slices {
+    pub use crate::conv2d::{bias_gradient, forward, input_gradient, weight_gradient};
+    pub use crate::norm::{batch_norm, batch_norm_gradients};
+    pub use crate::pool::{max_pool, max_pool_gradient};
+}
 
 /// What follows the convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

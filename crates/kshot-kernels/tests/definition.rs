@@ -1,8 +1,9 @@
 //! Every path against the definition in 64 bits, for shapes drawn at random.
 
-use kshot_kernels::{
-    Activation, Geometry, bias_gradient, forward, input_gradient, weight_gradient,
-};
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use kshot_kernels::slices::{bias_gradient, forward, input_gradient, weight_gradient};
+use kshot_kernels::{Activation, Geometry};
 use proptest::prelude::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;

@@ -8,6 +8,10 @@
 //! it. Where it is large or tiles are few, the tiles' points are shared, and tasks are blocks of outputs
 //! which transform their own kernels. Both sum in the same order: the bits are the same.
 
+#![expect(clippy::too_many_arguments, reason = "kernels take pointers and extents one by one")]
+#![expect(clippy::needless_range_loop, reason = "transposed: the loop's index is the second")]
+
+mod gradient;
 mod points;
 mod product;
 mod tiles;
@@ -16,23 +20,22 @@ mod weights;
 
 use rayon::prelude::*;
 
+pub(crate) use gradient::weight_gradient;
+
 use crate::Activation;
 use crate::geometry::Geometry;
 use crate::scratch::Scratch;
 use crate::shared::Shared;
 use crate::simd::{Kernel, Simd, dispatch, lanes};
-use points::{BUFFER, Layout, Source, Target, apart};
-use product::GRADIENT_VECTORS;
+use points::{BUFFER, Layout, Source, Target};
 use tiles::Tiles;
 use transform::POINTS;
-use weights::{Direction, Sums, VECTORS, Weight};
+use weights::{Direction, VECTORS, Weight};
 
 /// Fewer channels than this are not worth the transforms.
 const CHANNELS: usize = 16;
-/// Floats of the points of a task's tiles: they should stay in a core's second-level cache.
-const TASK: usize = 80_000;
-/// Tiles of a task, at least and at most.
-const TILES: [usize; 2] = [24, 48];
+/// Tiles of a task, at least and at most: more of them make up for a larger weight, which each reads.
+const TILES: [usize; 2] = [24, 60];
 /// Floats of a transformed weight that tasks share.
 const SHARED_WEIGHT: usize = 36 * 256 * 256;
 /// Floats of points that tasks share.
@@ -121,7 +124,8 @@ impl Convolution<'_> {
     }
 
     fn run(&self) {
-        let each = (TASK / (POINTS * self.weight.inputs)).clamp(TILES[0], TILES[1]);
+        let each =
+            (self.weight.inputs / 4).clamp(TILES[0], TILES[1]).next_multiple_of(product::TILES);
         let total = self.tiles.len();
         let outputs = self.blocks()[1];
         let weight = POINTS * self.weight.inputs * self.weight.outputs;
@@ -142,8 +146,6 @@ impl Convolution<'_> {
             dispatch(ReadWeight { weight: self.weight, block, points, point });
         });
         let tasks = self.tiles.len().div_ceil(each);
-        // Tasks of equal size: none is left over at the end.
-        let each = self.tiles.len().div_ceil(tasks.max(1));
         (0..tasks).into_par_iter().for_each(|task| {
             let range = [task * each, self.tiles.len().min((task + 1) * each)];
             dispatch(TilesTask { convolution: self, weights: &all, range });
@@ -412,212 +414,5 @@ impl Kernel for ReadPoints<'_> {
                 );
             }
         }
-    }
-}
-
-/// The gradient with respect to the weight.
-pub(crate) fn weight_gradient(
-    geometry: &Geometry,
-    images: &[f32],
-    gradient: &[f32],
-    result: &mut [f32],
-) {
-    geometry.check(images.len(), result.len(), gradient.len());
-    assert!(fits(geometry));
-    let [inputs, outputs] = geometry.channels();
-    let origin = geometry.pads().map(|(before, _)| -(before as isize));
-    let tiles = places(geometry, geometry.size(), geometry.out(), origin);
-    if tiles.len() == 0 {
-        result.fill(0.0);
-        return;
-    }
-    let sources = [
-        Source { values: images, channels: inputs },
-        Source { values: gradient, channels: outputs },
-    ];
-    let blocks = [inputs.div_ceil(lanes()), outputs.div_ceil(lanes())];
-    let most = (SHARED_POINTS / (POINTS * (blocks[0] + blocks[1]) * lanes())).max(TILES[0]);
-    let parts = tiles.len().div_ceil(most);
-    let most = tiles.len().div_ceil(parts);
-    let target = Shared::new(result);
-    let tasks = blocks[1].div_ceil(GRADIENT_VECTORS);
-    let line = blocks[1] * lanes();
-    // One part: each task sums and transforms its own outputs. Several: the sums of all are kept.
-    let sums = Sums { point: apart(inputs * line), line };
-    let mut kept = Scratch::take(if parts > 1 { sums.point * POINTS } else { 0 });
-    for part in 0..parts {
-        let range = [part * most, tiles.len().min((part + 1) * most)];
-        let count = range[1] - range[0];
-        let layouts = blocks.map(|blocks| Layout::new(blocks, count, lanes()));
-        let mut points = layouts.map(|layout| Scratch::take(layout.len()));
-        for (which, points) in points.iter_mut().enumerate() {
-            read_points(sources[which], &tiles, range, points, layouts[which], which == 1);
-        }
-        let [points, gradients] = &points;
-        let correlate = Correlate { points, gradients, layouts, inputs, outputs, count };
-        if parts == 1 {
-            (0..tasks).into_par_iter().for_each(|task| {
-                dispatch(OutputsGradient { correlate, task, target: &target });
-            });
-            break;
-        }
-        let shared = Shared::new(&mut kept);
-        (0..tasks * POINTS).into_par_iter().for_each(|task| {
-            let (point, task) = (task / tasks, task % tasks);
-            // SAFETY: each task has outputs of its own at its point.
-            let at = shared.pointer(point * sums.point, inputs * line);
-            dispatch(PointGradient { correlate, task, point, sums: at, line, keep: part > 0 });
-        });
-    }
-    if parts > 1 {
-        let kept = &kept;
-        (0..blocks[1] * blocks[0]).into_par_iter().for_each(|task| {
-            let (vector, block) = (task / blocks[0], task % blocks[0]);
-            let range = [block * lanes(), inputs.min((block + 1) * lanes())];
-            let extents = [inputs, outputs];
-            dispatch(WriteGradient {
-                sums: kept,
-                layout: sums,
-                extents,
-                vector,
-                range,
-                target: &target,
-            });
-        });
-    }
-}
-
-/// The points of images and gradients, for the same tiles.
-#[derive(Clone, Copy)]
-struct Correlate<'a> {
-    points: &'a [f32],
-    gradients: &'a [f32],
-    layouts: [Layout; 2],
-    inputs: usize,
-    outputs: usize,
-    count: usize,
-}
-
-impl Correlate<'_> {
-    /// The sums at one point, for one task's vectors of outputs.
-    ///
-    /// # Safety
-    /// Of `sums`, all inputs' rows, `line` floats apart, may be written for the task's vectors.
-    #[inline(always)]
-    unsafe fn run<S: Simd>(
-        &self,
-        simd: S,
-        task: usize,
-        point: usize,
-        sums: *mut f32,
-        line: usize,
-        keep: bool,
-    ) {
-        let [points, gradients] = self.layouts;
-        assert!(self.points.len() >= points.len() && self.gradients.len() >= gradients.len());
-        let all = self.outputs.div_ceil(S::LANES);
-        let vectors = (all - task * GRADIENT_VECTORS).min(GRADIENT_VECTORS);
-        let lines = [self.count * S::LANES, line];
-        // SAFETY: points and gradients hold their layouts; the sums by the caller's promise.
-        unsafe {
-            let first = task * GRADIENT_VECTORS * lines[0];
-            let gradients = self.gradients.as_ptr().add(point * gradients.point + first);
-            for block in 0..self.inputs.div_ceil(S::LANES) {
-                let inputs = S::LANES.min(self.inputs - block * S::LANES);
-                let points = self.points.as_ptr().add(point * points.point + block * lines[0]);
-                let sums = sums.add(block * S::LANES * line);
-                let count = self.count;
-                match vectors {
-                    1 => product::correlate::<S, 1>(
-                        simd, points, gradients, sums, inputs, count, lines, keep,
-                    ),
-                    2 => product::correlate::<S, 2>(
-                        simd, points, gradients, sums, inputs, count, lines, keep,
-                    ),
-                    _ => product::correlate::<S, 3>(
-                        simd, points, gradients, sums, inputs, count, lines, keep,
-                    ),
-                }
-            }
-        }
-    }
-}
-
-/// The gradient of the kernels of one task's outputs.
-struct OutputsGradient<'a> {
-    correlate: Correlate<'a>,
-    task: usize,
-    target: &'a Shared<'a>,
-}
-
-impl Kernel for OutputsGradient<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Correlate { inputs, outputs, .. } = self.correlate;
-        let line = GRADIENT_VECTORS * S::LANES;
-        let layout = Sums { point: apart(inputs * line), line };
-        let mut sums = Scratch::take(layout.point * POINTS);
-        for point in 0..POINTS {
-            let sums = sums[point * layout.point..].as_mut_ptr();
-            // SAFETY: all inputs' rows of this task's vectors.
-            unsafe { self.correlate.run(simd, self.task, point, sums, line, false) };
-        }
-        for vector in 0..GRADIENT_VECTORS {
-            let first = (self.task * GRADIENT_VECTORS + vector) * S::LANES;
-            if first >= outputs {
-                break;
-            }
-            let (extents, range) = ([inputs, outputs], [0, inputs]);
-            let sums = sums[vector * S::LANES..].as_ptr();
-            // SAFETY: the sums have been written; each task has outputs of its own.
-            unsafe { weights::write(simd, sums, layout, extents, first, range, self.target) };
-        }
-    }
-}
-
-/// The sums of one task's outputs at one point.
-struct PointGradient<'a> {
-    correlate: Correlate<'a>,
-    task: usize,
-    point: usize,
-    sums: *mut f32,
-    line: usize,
-    keep: bool,
-}
-
-impl Kernel for PointGradient<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let sums = self.sums.wrapping_add(self.task * GRADIENT_VECTORS * S::LANES);
-        // SAFETY: `weight_gradient`, which alone makes this, gives the start of a point's rows.
-        unsafe { self.correlate.run(simd, self.task, self.point, sums, self.line, self.keep) };
-    }
-}
-
-/// Transforms kept sums of one vector of outputs.
-struct WriteGradient<'a> {
-    sums: &'a [f32],
-    layout: Sums,
-    extents: [usize; 2],
-    vector: usize,
-    range: [usize; 2],
-    target: &'a Shared<'a>,
-}
-
-impl Kernel for WriteGradient<'_> {
-    type Output = ();
-
-    #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        assert!(self.sums.len() >= self.layout.point * POINTS);
-        let first = self.vector * S::LANES;
-        let sums = self.sums[first..].as_ptr();
-        let (layout, extents, range) = (self.layout, self.extents, self.range);
-        // SAFETY: the sums hold the layout; each task has outputs and inputs of its own.
-        unsafe { weights::write(simd, sums, layout, extents, first, range, self.target) };
     }
 }

@@ -4,10 +4,9 @@ use crate::simd::Simd;
 
 /// Tiles that a product computes together: with two vectors of outputs, twelve sums and three operands
 /// fit into sixteen registers.
-const TILES: usize = 6;
-/// Inputs, and vectors of outputs, of a weight gradient's product.
-const INPUTS: usize = 4;
-pub(super) const GRADIENT_VECTORS: usize = 3;
+pub(super) const TILES: usize = 6;
+/// Inputs of a weight gradient's product, with as many sums. They lie in two blocks of lanes.
+const INPUTS: usize = 6;
 
 /// Sums over the inputs, at one point: `[tile, input]` times `[input, R vectors]`.
 ///
@@ -90,10 +89,10 @@ unsafe fn some<S: Simd, const R: usize, const T: usize>(
     T
 }
 
-/// Sums over the tiles, at one point: `[input, R vectors of outputs]`, for the inputs of one block.
+/// Sums over the tiles, at one point: `[input, R vectors of outputs]`.
 ///
 /// # Safety
-/// - `points` is `[tile, lane]`, one block of inputs;
+/// - `points` is `[block of inputs, points_line floats]` with a tile's lanes together;
 /// - `gradients` is `[R, gradients_line floats]` with a tile's lanes together;
 /// - `sums` may be written, for `inputs` rows of `R` vectors, `sums_line` floats apart.
 #[inline(always)]
@@ -104,36 +103,79 @@ pub(super) unsafe fn correlate<S: Simd, const R: usize>(
     sums: *mut f32,
     inputs: usize,
     tiles: usize,
-    [gradients_line, sums_line]: [usize; 2],
+    lines: Lines,
     keep: bool,
 ) {
     let lanes = S::LANES;
     for first in (0..inputs).step_by(INPUTS) {
-        let count = INPUTS.min(inputs - first);
-        let mut registers = [[simd.zero(); R]; INPUTS];
-        // SAFETY: by the caller's promise; lanes past the last input are read, but not written.
+        let (block, count) = (first / lanes, INPUTS.min(inputs - first));
+        // SAFETY: by the caller's promise; a second block of inputs is there where the first is not the
+        // last, and is not needed otherwise.
         unsafe {
-            for tile in 0..tiles {
-                let gradients: [S::Vector; R] = std::array::from_fn(|vector| {
-                    simd.load(gradients.add(vector * gradients_line + tile * lanes))
-                });
-                for (input, sums) in registers.iter_mut().enumerate() {
-                    let point = simd.splat(*points.add(tile * lanes + first + input));
-                    for (sum, gradient) in sums.iter_mut().zip(gradients) {
-                        *sum = simd.fma(point, gradient, *sum);
-                    }
+            let points = points.add(block * lines.points);
+            let next = if (block + 1) * lanes < inputs { points.add(lines.points) } else { points };
+            let sums = sums.add(first * lines.sums);
+            let points = [points, next];
+            // Six inputs start at an even lane. Wider vectors need more of these.
+            const { assert!(S::LANES == 8) };
+            match first % lanes {
+                0 => few::<S, R, 0>(simd, points, gradients, sums, count, tiles, lines, keep),
+                2 => few::<S, R, 2>(simd, points, gradients, sums, count, tiles, lines, keep),
+                4 => few::<S, R, 4>(simd, points, gradients, sums, count, tiles, lines, keep),
+                _ => few::<S, R, 6>(simd, points, gradients, sums, count, tiles, lines, keep),
+            }
+        }
+    }
+}
+
+/// Floats from row to row of a weight gradient's product.
+#[derive(Clone, Copy)]
+pub(super) struct Lines {
+    pub(super) points: usize,
+    pub(super) gradients: usize,
+    pub(super) sums: usize,
+}
+
+/// `INPUTS` inputs, of which `count` are real, from lane `FIRST` of the first block on.
+///
+/// # Safety
+/// As [`correlate`].
+#[inline(always)]
+unsafe fn few<S: Simd, const R: usize, const FIRST: usize>(
+    simd: S,
+    points: [*const f32; 2],
+    gradients: *const f32,
+    sums: *mut f32,
+    count: usize,
+    tiles: usize,
+    lines: Lines,
+    keep: bool,
+) {
+    let lanes = S::LANES;
+    let mut registers = [[simd.zero(); R]; INPUTS];
+    // SAFETY: by the caller's promise; lanes past the last input are read, but not written.
+    unsafe {
+        for tile in 0..tiles {
+            let gradients: [S::Vector; R] = std::array::from_fn(|vector| {
+                simd.load(gradients.add(vector * lines.gradients + tile * lanes))
+            });
+            for (input, sums) in registers.iter_mut().enumerate() {
+                let lane = FIRST + input;
+                let point = simd.splat(*points[lane / lanes].add(tile * lanes + lane % lanes));
+                for (sum, gradient) in sums.iter_mut().zip(gradients) {
+                    *sum = simd.fma(point, gradient, *sum);
                 }
             }
-            // Counted to the constant: otherwise the sums would not stay in registers.
-            for (input, registers) in registers.into_iter().enumerate() {
-                for (vector, sum) in registers.into_iter().enumerate() {
-                    if input >= count {
-                        break;
-                    }
-                    let to = sums.add((first + input) * sums_line + vector * lanes);
-                    let sum = if keep { simd.add(simd.load(to), sum) } else { sum };
-                    simd.store(to, sum);
+        }
+        // Counted to the constant: otherwise the sums would not stay in registers.
+        for (input, registers) in registers.into_iter().enumerate() {
+            for (vector, sum) in registers.into_iter().enumerate() {
+                if input >= count {
+                    break;
                 }
+                let to = sums.add(input * lines.sums + vector * lanes);
+                let sum = if keep { simd.add(simd.load(to), sum) } else { sum };
+                simd.store(to, sum);
             }
         }
     }
