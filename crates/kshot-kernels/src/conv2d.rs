@@ -2,7 +2,26 @@
 
 use crate::geometry::Geometry;
 use crate::scratch::fresh;
-use crate::{Activation, dense, depthwise};
+use crate::{Activation, dense, depthwise, winograd};
+
+/// Who computes a convolution.
+enum Path {
+    Winograd,
+    Depthwise,
+    Dense,
+}
+
+impl Path {
+    fn of(geometry: &Geometry) -> Self {
+        if winograd::fits(geometry) {
+            Self::Winograd
+        } else if geometry.is_depthwise() {
+            Self::Depthwise
+        } else {
+            Self::Dense
+        }
+    }
+}
 
 /// The convolution of `images`, plus `bias` for each channel, through the activation.
 ///
@@ -24,7 +43,11 @@ pub fn forward(
     if let Some(bias) = bias {
         assert_eq!(bias.len(), geometry.channels()[1], "floats of the bias of {geometry:?}");
     }
-    let path = if geometry.is_depthwise() { depthwise::forward } else { dense::forward };
+    let path = match Path::of(geometry) {
+        Path::Winograd => winograd::forward,
+        Path::Depthwise => depthwise::forward,
+        Path::Dense => dense::forward,
+    };
     fresh(geometry.result_len(), |result| {
         path(geometry, images, weight, bias, activation, result);
     })
@@ -35,8 +58,11 @@ pub fn forward(
 /// # Panics
 /// If an operand's length is not what the geometry says.
 pub fn input_gradient(geometry: &Geometry, gradient: &[f32], weight: &[f32]) -> Vec<f32> {
-    let path =
-        if geometry.is_depthwise() { depthwise::input_gradient } else { dense::input_gradient };
+    let path = match Path::of(geometry) {
+        Path::Winograd => winograd::input_gradient,
+        Path::Depthwise => depthwise::input_gradient,
+        Path::Dense => dense::input_gradient,
+    };
     fresh(geometry.images_len(), |result| path(geometry, gradient, weight, result))
 }
 
@@ -45,8 +71,11 @@ pub fn input_gradient(geometry: &Geometry, gradient: &[f32], weight: &[f32]) -> 
 /// # Panics
 /// If an operand's length is not what the geometry says.
 pub fn weight_gradient(geometry: &Geometry, images: &[f32], gradient: &[f32]) -> Vec<f32> {
-    let path =
-        if geometry.is_depthwise() { depthwise::weight_gradient } else { dense::weight_gradient };
+    let path = match Path::of(geometry) {
+        Path::Winograd => winograd::weight_gradient,
+        Path::Depthwise => depthwise::weight_gradient,
+        Path::Dense => dense::weight_gradient,
+    };
     fresh(geometry.weight_len(), |result| path(geometry, images, gradient, result))
 }
 

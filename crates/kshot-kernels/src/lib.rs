@@ -4,16 +4,19 @@
 //!
 //! | convolution | path |
 //! |---|---|
-//! | one kernel per channel, any size, stride and dilation | rows of padded planes (`depthwise`) |
-//! | any other | matrix products over blocks of pixels (`dense`) |
+//! | 3x3, stride 1, any dilation and padding, at least 16 channels in and out | Winograd's F(4x4, 3x3) |
+//! | one kernel per channel, any size, stride and dilation | rows of padded planes |
+//! | any other, and the first where plain sums are asked for | matrix products over blocks of pixels |
 //!
 //! Pictures are `[batch, channels, height, width]` in and out. What a processor can do is asked at run
 //! time, so that one binary serves all; `KSHOT_KERNELS=portable` or `avx2` forces a level. Threads are
 //! rayon's. How work is cut depends on shapes alone: results are the same bits for any thread count.
 //!
 //! # Error
-//! Against 64 bits, as largest difference over largest value, for sums of up to 1200 products of numbers
-//! in -1..1: below 1e-5 for every path.
+//! Largest difference from 64 bits over the largest value, for numbers in -1..1 and up to 130 channels,
+//! forward and gradients (tested): below 1e-5 for Winograd, below 3e-6 for the others. A deep network of
+//! 16 layers with batch normalisation and ReLU was measured to be off by 2e-5 with Winograd; plain sums
+//! gave 6e-6. [`set_precise`] chooses plain sums everywhere.
 
 mod conv2d;
 mod dense;
@@ -21,15 +24,27 @@ mod depthwise;
 mod extension;
 mod geometry;
 mod inference;
+mod norm;
 mod patches;
+mod pool;
 mod scratch;
 mod shared;
 mod simd;
+mod winograd;
 
-pub use conv2d::{bias_gradient, forward, input_gradient, weight_gradient};
-pub use extension::{KernelBackend, conv2d};
+pub use extension::{
+    KernelBackend, NormOptions, batch_norm, batch_norm_layer, conv2d, max_pool2d, set_precise,
+};
 pub use geometry::{Geometry, Pads, Refused};
 pub use inference::Conv2d;
+pub use norm::{Affine, Gradients, Planes, Statistics};
+
+/// The same on slices, without Burn.
+pub mod slices {
+    pub use crate::conv2d::{bias_gradient, forward, input_gradient, weight_gradient};
+    pub use crate::norm::{batch_norm, batch_norm_gradients};
+    pub use crate::pool::{max_pool, max_pool_gradient};
+}
 
 /// What follows the convolution.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

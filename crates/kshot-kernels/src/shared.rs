@@ -26,10 +26,18 @@ impl<'a> Shared<'a> {
     ///
     /// # Safety
     /// No other part that is alive at the same time overlaps this one.
-    #[expect(clippy::mut_from_ref, reason = "that is the purpose; see the safety section")]
     pub(crate) unsafe fn part(&self, from: usize, count: usize) -> &'a mut [f32] {
         assert!(from <= self.count && count <= self.count - from, "outside of the result");
         // SAFETY: inside by the assertion, unique by the caller's promise.
         unsafe { std::slice::from_raw_parts_mut(self.start.add(from), count) }
+    }
+
+    /// Where floats `from..from + count` start. Who writes there promises what [`Shared::part`] asks.
+    ///
+    /// # Panics
+    /// If they are not inside.
+    pub(crate) fn pointer(&self, from: usize, count: usize) -> *mut f32 {
+        assert!(from <= self.count && count <= self.count - from, "outside of the result");
+        self.start.wrapping_add(from)
     }
 }

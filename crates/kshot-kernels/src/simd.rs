@@ -29,6 +29,13 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn fnma(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
     fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn min(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
+    /// `value` where `low < x < high` or `x` is no number, zero elsewhere.
+    fn inside(
+        self,
+        x: Self::Vector,
+        bounds: [Self::Vector; 2],
+        value: Self::Vector,
+    ) -> Self::Vector;
     /// The sum of a vector's floats, in a fixed order.
     fn sum(self, vector: Self::Vector) -> f32;
     /// Row `i` of a square of `LANES` rows, `from_line` floats apart, becomes column `i` of rows which
@@ -171,6 +178,12 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn inside(self, x: [f32; 8], bounds: [[f32; 8]; 2], value: [f32; 8]) -> [f32; 8] {
+        let [low, high] = bounds;
+        std::array::from_fn(|i| if x[i] <= low[i] || x[i] >= high[i] { 0.0 } else { value[i] })
+    }
+
+    #[inline(always)]
     fn sum(self, v: [f32; 8]) -> f32 {
         ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]))
     }
@@ -268,6 +281,16 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn inside(self, x: __m256, [low, high]: [__m256; 2], value: __m256) -> __m256 {
+            // SAFETY: `self` proves the feature.
+            unsafe {
+                let above = _mm256_cmp_ps::<_CMP_NLE_UQ>(x, low);
+                let below = _mm256_cmp_ps::<_CMP_NGE_UQ>(x, high);
+                _mm256_and_ps(value, _mm256_and_ps(above, below))
+            }
+        }
+
+        #[inline(always)]
         fn sum(self, v: __m256) -> f32 {
             // SAFETY: `self` proves the feature.
             unsafe {
@@ -337,6 +360,7 @@ mod tests {
                     simd.max(a, simd.splat(5.0)),
                     simd.min(a, simd.splat(5.0)),
                     simd.splat(simd.sum(a)),
+                    simd.inside(a, [simd.splat(4.0), simd.splat(6.0)], b),
                 ] {
                     simd.store(rest.as_mut_ptr(), vector);
                     out.extend_from_slice(&rest);

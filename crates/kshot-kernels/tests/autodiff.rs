@@ -1,8 +1,12 @@
 //! The operations as Burn sees them: values and gradients against Burn's own and finite differences.
 
-use burn::tensor::ops::ConvOptions;
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use burn::nn::{BatchNorm, BatchNormConfig};
+use burn::tensor::activation::relu;
+use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
-use kshot_kernels::conv2d;
+use kshot_kernels::{Activation, batch_norm_layer, conv2d, max_pool2d};
 
 fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
     Tensor::random(shape, Distribution::Uniform(-1.0, 1.0), device)
@@ -140,6 +144,69 @@ fn views_and_plain_images_with_trained_weights_work() {
     let result = conv2d(view, weight.clone(), None, options);
     same(result.clone().inner(), expected, "a view");
     assert!(weight.grad(&result.sum().backward()).is_some());
+}
+
+#[test]
+fn batch_norm_is_burns() {
+    let device = Device::flex().autodiff();
+    device.seed(4);
+    let run = |norm: &dyn Fn(&BatchNorm, Tensor<4>) -> Tensor<4>, images: &Tensor<4>| {
+        let mut layer = BatchNormConfig::new(5).with_epsilon(1e-3).init(&device);
+        let gamma = Tensor::<1>::from_floats([0.5, -1.0, 2.0, 1.0, 0.1], &device).require_grad();
+        let beta = Tensor::<1>::from_floats([0.1, 0.2, -0.3, 0.0, 4.0], &device).require_grad();
+        layer.gamma = burn::module::Param::from_tensor(gamma);
+        layer.beta = burn::module::Param::from_tensor(beta);
+        let leaf = images.clone().require_grad();
+        let result = norm(&layer, leaf.clone());
+        let gradients = (result.clone() * result.clone().sin()).sum().backward();
+        (
+            result.inner(),
+            leaf.grad(&gradients).unwrap(),
+            layer.gamma.val().grad(&gradients).unwrap(),
+            layer.beta.val().grad(&gradients).unwrap(),
+            layer.running_mean.value_sync().inner(),
+            layer.running_var.value_sync().inner(),
+        )
+    };
+    for shape in [[3, 5, 9, 7], [4, 5, 3, 3], [6, 5, 1, 1]] {
+        let images: Tensor<4> = random(shape, &device) * 2.0 + 1.0;
+        let images = Tensor::from_inner(images.inner());
+        type Burns = fn(Tensor<4>) -> Tensor<4>;
+        let cases: [(Activation, Burns); 3] = [
+            (Activation::Identity, |images| images),
+            (Activation::Relu, relu),
+            (Activation::Relu6, |images| images.clamp(0.0, 6.0)),
+        ];
+        for (activation, burns) in cases {
+            let ours = run(&|layer, images| batch_norm_layer(layer, images, activation), &images);
+            let theirs = run(&|layer, images| burns(layer.forward(images)), &images);
+            same(ours.0, theirs.0, "result");
+            same(ours.1, theirs.1, "images' gradient");
+            same(ours.2, theirs.2, "gamma's gradient");
+            same(ours.3, theirs.3, "beta's gradient");
+            same(ours.4, theirs.4, "running mean");
+            same(ours.5, theirs.5, "running variance");
+        }
+    }
+}
+
+#[test]
+fn pooling_is_burns() {
+    let device = Device::flex().autodiff();
+    device.seed(5);
+    for shape in [[2, 3, 8, 8], [2, 3, 7, 5], [1, 2, 3, 2]] {
+        let images: Tensor<4> = random(shape, &device);
+        let run = |pool: fn(Tensor<4>, MaxPoolOptions<2>) -> Tensor<4>| {
+            let leaf = images.clone().require_grad();
+            let options = MaxPoolOptions::new([2, 2]);
+            let result = pool(leaf.clone(), options);
+            let gradients = (result.clone() * result.clone()).sum().backward();
+            (result.inner(), leaf.grad(&gradients).unwrap())
+        };
+        let (ours, theirs) = (run(max_pool2d), run(burn::tensor::module::max_pool2d));
+        same(ours.0, theirs.0, "result");
+        same(ours.1, theirs.1, "gradient");
+    }
 }
 
 #[test]
