@@ -75,10 +75,17 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     if arguments.json {
         println!("{}", serde_json::to_string(&check)?);
     } else {
-        println!("{}, {ways}-way {shots}-shot, {} directions", recipe.method.name(), check.directions.len());
+        println!(
+            "{}, {ways}-way {shots}-shot, {} directions",
+            recipe.method.name(),
+            check.directions.len()
+        );
         println!("relative error of the gradient              {:.2e}", check.error);
         println!("relative error of the first-order gradient  {:.2e}", check.first_order_error);
-        println!("relative error of the gradient in 32 bits   {:.2e}", check.single_precision_error);
+        println!(
+            "relative error of the gradient in 32 bits   {:.2e}",
+            check.single_precision_error
+        );
     }
     Ok(if check.error <= arguments.most { DONE } else { crate::SOME_FAILED })
 }

@@ -31,6 +31,9 @@ pub struct Arguments {
     /// Starts anew in --out.
     #[arg(long)]
     force: bool,
+    /// At most so many validations now; the same command goes on another time.
+    #[arg(long, value_name = "N")]
+    epochs: Option<usize>,
     /// Says how many parameters, how much memory and time a step takes, and ends.
     #[arg(long)]
     dry_run: bool,
@@ -117,7 +120,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             out.display()
         );
     }
-    let result = run::train(experiment, &out, arguments.force, view)?;
+    let how = run::How { anew: arguments.force, view, at_most: arguments.epochs };
+    let result = run::train(experiment, &out, how)?;
     match view {
         View::Json => println!("{}", serde_json::to_string(&result)?),
         View::Quiet => {}

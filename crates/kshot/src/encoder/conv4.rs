@@ -10,8 +10,10 @@
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
 use burn::prelude::*;
+use burn::tensor::TensorData;
 use burn::tensor::ops::ConvOptions;
 
+use crate::error::Result;
 use crate::nn::dual::Dual;
 use crate::nn::norm::{Norm, Pass};
 use crate::nn::weights::{Cursor, Weights};
@@ -66,6 +68,11 @@ pub struct ConvBlock {
 }
 
 impl Conv4 {
+    /// Its blocks, to load weights into.
+    pub fn blocks_mut(&mut self) -> &mut [ConvBlock] {
+        &mut self.blocks
+    }
+
     /// Random weights for pictures of `channels`: Xavier's uniform law.
     pub fn new(config: &Conv4Config, channels: usize, device: &Device) -> Self {
         let blocks = (0..config.blocks)
@@ -154,6 +161,34 @@ impl ConvBlock {
         Self { weight, bias, norm: Norm::new(outside, device) }
     }
 
+    /// Takes the weights that `take` finds by PyTorch's names: `0.weight` and `0.bias` of the
+    /// convolution, `1.weight` and `1.bias` of the normalisation.
+    ///
+    /// # Errors
+    /// Those of `take`.
+    pub fn fill(
+        &mut self,
+        mut take: impl FnMut(&str, &[usize]) -> Result<TensorData>,
+    ) -> Result<()> {
+        let device = self.weight.val().device();
+        let shape = self.weight.dims();
+        let channels = shape[0];
+        let mut vector = |name: &str| -> Result<Tensor<1>> {
+            Ok(Tensor::from_data(take(name, &[channels])?, &device))
+        };
+        let bias = match &self.bias {
+            Some(_) => Some(vector("0.bias")?),
+            None => None,
+        };
+        self.norm.set(vector("1.weight")?, vector("1.bias")?);
+        if let (Some(parameter), Some(bias)) = (&mut self.bias, bias) {
+            *parameter = Param::initialized(parameter.id, bias);
+        }
+        let weight = Tensor::from_data(take("0.weight", &shape)?, &device);
+        self.weight = Param::initialized(self.weight.id, weight);
+        Ok(())
+    }
+
     /// Appends its parameters in the order of their use.
     pub fn list(&self, weights: &mut Weights) {
         weights.push(&self.weight);
@@ -177,6 +212,6 @@ impl ConvBlock {
         let bias = self.bias.as_ref().map(|_| weights.take([shape[0]]));
         let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1);
         let images = images.conv2d(weight, bias, options);
-        self.norm.forward(images, weights, pass).relu(0.0)
+        self.norm.forward(images, weights, pass, true)
     }
 }

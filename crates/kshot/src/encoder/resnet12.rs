@@ -78,13 +78,11 @@ impl ResNet12 {
     pub fn maps(&self, images: Dual<4>, weights: &mut Cursor, pass: &mut Pass) -> Dual<4> {
         self.blocks.iter().fold(images, |images, block| {
             let last = block.layers.len() - 1;
-            let inner = block.layers.iter().enumerate().fold(
-                images.clone(),
-                |images, (index, layer)| {
+            let inner =
+                block.layers.iter().enumerate().fold(images.clone(), |images, (index, layer)| {
                     let result = layer.forward(images, weights, pass);
                     if index == last { result } else { result.relu(SLOPE) }
-                },
-            );
+                });
             let outer = block.shortcut.forward(images, weights, pass);
             inner.plus(outer).relu(SLOPE).max_pool(2)
         })
@@ -120,6 +118,6 @@ impl Layer {
         let shape = self.weight.dims();
         let options = ConvOptions::new([1; 2], [shape[2] / 2; 2], [1; 2], 1);
         let images = images.conv2d(weights.take(shape), None, options);
-        self.norm.forward(images, weights, pass)
+        self.norm.forward(images, weights, pass, false)
     }
 }

@@ -63,11 +63,8 @@ pub fn run(
         .flat_map(|&ways| protocol.shots.all().iter().map(move |&shots| (ways, shots)))
         .map(|(ways, shots)| Shape { ways, shots, queries: protocol.queries })
         .collect();
-    let mut result = Evaluation::new(
-        PROTOCOL,
-        protocol.seed,
-        AnyRecipe::Learning(Box::new(recipe.clone())),
-    );
+    let mut result =
+        Evaluation::new(PROTOCOL, protocol.seed, AnyRecipe::Learning(Box::new(recipe.clone())));
     result.transductive = learner.is_transductive();
     let done = AtomicUsize::new(0);
     let total = episodes * shapes.len();
@@ -101,10 +98,7 @@ pub fn run(
         }
         result.per_fold.insert(
             format!("{ways}-way {shots}-shot"),
-            BTreeMap::from([
-                ("accuracy".to_owned(), accuracy.mean),
-                ("ece".to_owned(), ece.mean),
-            ]),
+            BTreeMap::from([("accuracy".to_owned(), accuracy.mean), ("ece".to_owned(), ece.mean)]),
         );
     }
     result.smoke = options.smoke.is_some();

@@ -6,9 +6,9 @@ use burn::prelude::*;
 
 use super::episodic::{FewShot, Step};
 use super::few_shot::{
-    baseline, matching_networks, prototypical_networks, relation_networks, ridge_head,
+    baseline, generative, matching_networks, prototypical_networks, relation_networks, ridge_head,
 };
-use super::meta::{anil, maml, meta_sgd, reptile};
+use super::meta::{abml, anil, maml, meta_sgd, reptile};
 use crate::data::batch::Episode;
 use crate::encoder::network::Network;
 use crate::error::Result;
@@ -129,6 +129,8 @@ learners! {
     Anil(anil::Anil, AnilConfig);
     MetaSgd(meta_sgd::MetaSgd, MetaSgdConfig);
     Reptile(reptile::Reptile, ReptileConfig);
+    Abml(abml::Abml, AbmlConfig);
+    Generative(generative::Generative, GenerativeConfig);
     RidgeHead(ridge_head::RidgeHead, RidgeHeadConfig);
     Baseline(baseline::Baseline, BaselineConfig);
 }

@@ -7,6 +7,7 @@ pub mod intensity;
 pub mod kmeans;
 pub mod learner;
 pub mod meta;
+pub mod noise;
 pub mod refine;
 pub mod score;
 pub mod tile;

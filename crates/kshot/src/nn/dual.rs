@@ -10,8 +10,9 @@
 
 use burn::prelude::*;
 use burn::tensor::activation;
-use burn::tensor::module::{batch_norm, batch_norm_train, max_pool2d, max_pool2d_with_indices};
+use burn::tensor::module::{batch_norm, max_pool2d_with_indices};
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
+use kshot_kernels::{Activation, NormOptions, max_pool2d};
 
 use super::conv::conv2d;
 
@@ -97,6 +98,12 @@ impl<const D: usize> Dual<D> {
         Self { value, tangent }
     }
 
+    /// Adds a number to each element.
+    #[must_use]
+    pub fn plus_constant(self, constant: f64) -> Self {
+        Self { value: self.value + constant, tangent: self.tangent }
+    }
+
     /// The sum over everything.
     pub fn total(self) -> Dual<1> {
         self.linear(|tensor| tensor.sum())
@@ -120,9 +127,9 @@ impl Dual<4> {
     #[must_use]
     pub fn conv2d(self, weight: Dual<4>, bias: Option<Dual<1>>, options: ConvOptions<2>) -> Self {
         let (bias, shift) = bias.map_or((None, None), |bias| (Some(bias.value), bias.tangent));
-        let left = self.tangent.map(|tangent| {
-            conv2d(tangent, weight.value.clone(), shift.clone(), options.clone())
-        });
+        let left = self
+            .tangent
+            .map(|tangent| conv2d(tangent, weight.value.clone(), shift.clone(), options.clone()));
         let right = weight.tangent.map(|tangent| {
             let shift = if left.is_none() { shift.clone() } else { None };
             conv2d(self.value.clone(), tangent, shift, options.clone())
@@ -136,15 +143,24 @@ impl Dual<4> {
         Self { value, tangent }
     }
 
-    /// Batch normalisation by the batch's own statistics, which are given back detached.
+    /// Batch normalisation by the batch's own statistics, which are given back detached, then nothing
+    /// or ReLU.
     #[must_use]
-    pub fn batch_norm(self, gamma: Dual<1>, beta: Dual<1>, epsilon: f64) -> (Self, Moments) {
+    pub fn batch_norm(
+        self,
+        gamma: Dual<1>,
+        beta: Dual<1>,
+        epsilon: f64,
+        relu: bool,
+    ) -> (Self, Moments) {
         let [_, channels, ..] = self.value.dims();
         let shape = [1, channels, 1, 1];
         if self.tangent.is_none() && gamma.tangent.is_none() && beta.tangent.is_none() {
-            let result = batch_norm_train(self.value, gamma.value, beta.value, epsilon);
-            let moments = Moments { mean: result.mean, variance: result.variance };
-            return (Self::from(result.output), moments);
+            let activation = if relu { Activation::Relu } else { Activation::Identity };
+            let options = NormOptions { epsilon, activation };
+            let (result, mean, variance) =
+                kshot_kernels::batch_norm(self.value, gamma.value, beta.value, options);
+            return (Self::from(result), Moments { mean, variance });
         }
         let axes = [0, 2, 3];
         let mean = self.value.clone().mean_dims(&axes);
@@ -165,7 +181,8 @@ impl Dual<4> {
         let scaled = gamma.tangent.map(|tangent| normal.clone() * tangent.reshape(shape));
         let value = normal * gamma.value.reshape(shape) + beta.value.reshape(shape);
         let shifted = beta.tangent.map(|tangent| value.zeros_like() + tangent.reshape(shape));
-        (Self { value, tangent: sum(sum(through, scaled), shifted) }, moments)
+        let result = Self { value, tangent: sum(sum(through, scaled), shifted) };
+        (if relu { result.relu(0.0) } else { result }, moments)
     }
 
     /// Batch normalisation by given statistics, which have no tangent.

@@ -90,20 +90,32 @@ impl Norm {
         }
     }
 
+    /// Takes scale and shift.
+    pub fn set(&mut self, gamma: Tensor<1>, beta: Tensor<1>) {
+        self.gamma = Param::initialized(self.gamma.id, gamma);
+        self.beta = Param::initialized(self.beta.id, beta);
+    }
+
     /// Appends scale and shift.
     pub fn list(&self, weights: &mut Weights) {
         weights.push(&self.gamma);
         weights.push(&self.beta);
     }
 
-    /// Normalises `[batch, channels, height, width]`.
-    pub fn forward(&self, images: Dual<4>, weights: &mut Cursor, pass: &mut Pass) -> Dual<4> {
+    /// Normalises `[batch, channels, height, width]`, then applies ReLU where asked.
+    pub fn forward(
+        &self,
+        images: Dual<4>,
+        weights: &mut Cursor,
+        pass: &mut Pass,
+        relu: bool,
+    ) -> Dual<4> {
         let [_, channels, ..] = images.value.dims();
         let (gamma, beta) = (weights.take([channels]), weights.take([channels]));
         let moments = match &mut pass.source {
             Source::Batch => {
                 let [batch, _, height, width] = images.value.dims();
-                let (result, moments) = images.batch_norm(gamma, beta, EPSILON);
+                let (result, moments) = images.batch_norm(gamma, beta, EPSILON, relu);
                 if let Some(momentum) = pass.momentum {
                     self.average(&moments, momentum, batch * height * width);
                 }
@@ -124,9 +136,9 @@ impl Norm {
             let tensor = plain(tensor);
             if images.value.is_autodiff() { Tensor::from_inner(tensor) } else { tensor }
         };
-        let moments =
-            Moments { mean: beside(moments.mean), variance: beside(moments.variance) };
-        images.batch_norm_by(gamma, beta, &moments, EPSILON)
+        let moments = Moments { mean: beside(moments.mean), variance: beside(moments.variance) };
+        let result = images.batch_norm_by(gamma, beta, &moments, EPSILON);
+        if relu { result.relu(0.0) } else { result }
     }
 
     /// Moves the running averages towards a batch of `count` values a channel; the variance is made

@@ -76,11 +76,22 @@ pub fn learner(recipe: &LearningRecipe, classes: usize, device: &Device) -> Resu
     recipe.method.init(Setting { network, channels, size, ways, classes, device })
 }
 
-/// Loads weights: of a run's folder, finished or not, or of a file.
+/// Loads weights: of a run's folder, finished or not, or of a file; of Relation Networks also the two
+/// published files, `ENCODER,RELATION`.
 ///
 /// # Errors
 /// If there are none, or they are of another network or method.
 pub fn load(learner: Learner, from: &Path) -> Result<Learner> {
+    // Two files, of Relation Networks as published.
+    if let Some((encoder, relation)) = from.to_str().and_then(|text| text.split_once(',')) {
+        let Learner::RelationNetworks(learner) = learner else {
+            return Err(Error::config(
+                "two files of weights, separated by a comma, are for relation-networks",
+            ));
+        };
+        let learner = learner.with_published(Path::new(encoder), Path::new(relation))?;
+        return Ok(Learner::RelationNetworks(learner));
+    }
     let path = weights_of(from)?;
     learner.try_load_file(&path).map_err(|error| {
         Error::weights(format!(

@@ -10,10 +10,10 @@ use serde::{Deserialize, Serialize};
 
 use super::recipe::{Recipe, read_as, read_table};
 use crate::data::classes::augment::Augment;
+use crate::data::classes::folders;
 use crate::data::classes::omniglot::{self, OmniglotSplit};
 use crate::data::classes::pixels::Scaling;
 use crate::data::classes::split::{Part, Splits};
-use crate::data::classes::folders;
 use crate::encoder::network::NetworkConfig;
 use crate::error::{Error, Result};
 use crate::method::learner::Learning;
@@ -135,6 +135,10 @@ pub struct OmniglotData {
     pub size: usize,
     /// How characters are cut into training, validation and test.
     pub split: OmniglotSplit,
+    /// Mean and deviation of gray values (0 to 1) to normalise by, as published weights expect; by
+    /// default ink is 1 and paper 0.
+    #[serde(default)]
+    pub normalize: Option<[f32; 2]>,
     /// Whether quarter turns count as classes of their own.
     #[serde(default = "yes")]
     pub rotations: bool,
@@ -182,7 +186,11 @@ impl ClassData {
         match self {
             Self::Omniglot(_) => 1,
             Self::MiniImagenet(data) | Self::ClassFolders(data) => {
-                if data.gray { 1 } else { 3 }
+                if data.gray {
+                    1
+                } else {
+                    3
+                }
             }
         }
     }
@@ -211,7 +219,11 @@ impl ClassData {
     pub fn read(&self, scaling: Option<Scaling>) -> Result<Splits> {
         match self {
             Self::Omniglot(data) => {
-                omniglot::read(&data.root, data.size, &data.split, data.rotations)
+                let scaling = data.normalize.map_or(Scaling::INK, |[mean, deviation]| Scaling {
+                    mean: [mean; 3],
+                    deviation: [deviation; 3],
+                });
+                omniglot::read(&data.root, data.size, &data.split, data.rotations, scaling)
             }
             Self::MiniImagenet(data) | Self::ClassFolders(data) => {
                 let (size, seed) = ([data.size; 2], data.split_seed);

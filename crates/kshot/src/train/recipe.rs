@@ -153,8 +153,8 @@ impl Recipe {
 /// # Errors
 /// If the file cannot be read or is not TOML, or a change is none.
 pub(super) fn read_table(path: &Path, changes: &[String]) -> Result<(toml::Table, String)> {
-    let text = std::fs::read_to_string(path)
-        .map_err(|error| Error::io("read the recipe", path, error))?;
+    let text =
+        std::fs::read_to_string(path).map_err(|error| Error::io("read the recipe", path, error))?;
     let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
         let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
         Error::config(format!("not TOML: {}", error.message())).at_line(path, line)

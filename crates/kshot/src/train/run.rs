@@ -161,8 +161,7 @@ impl TrainStep for Learner {
         }
         let step = FewShot::step(self, &episodes);
         let accuracy = f64::from(step.accuracy.unwrap_or(f32::NAN));
-        let item =
-            Outcome { loss: f64::from(step.loss), accuracy, episodes: episodes.len() };
+        let item = Outcome { loss: f64::from(step.loss), accuracy, episodes: episodes.len() };
         TrainOutput { grads: step.gradients, item }
     }
 }
@@ -197,23 +196,37 @@ pub fn training(recipe: &LearningRecipe) -> Result<&Training> {
     })
 }
 
+/// How a training is run.
+#[derive(Debug, Clone, Copy)]
+pub struct How {
+    /// Forgets what is in the folder.
+    pub anew: bool,
+    /// What people see.
+    pub view: View,
+    /// Validations of this call; the rest is for another. All by default.
+    pub at_most: Option<usize>,
+}
+
 /// Trains a recipe in a folder: goes on from its last checkpoint if there is one, else (or with
 /// `anew`) starts. The folder is left with `recipe.toml`, `classes.json`, `metrics.jsonl`,
 /// `checkpoint/` and, at the end, `model.bpk`: the parameters of the best validation.
 ///
 /// # Errors
 /// If the data do not fit the recipe, the folder is of another recipe, or writing fails.
-pub fn train(experiment: Experiment, out: &Path, anew: bool, view: View) -> Result<Trained> {
+pub fn train(experiment: Experiment, out: &Path, how: How) -> Result<Trained> {
+    let How { anew, view, at_most } = how;
     let recipe = experiment.recipe.clone();
     let train = training(&recipe)?;
     let folder = out.join(CHECKPOINTS);
     prepare(&experiment, out, &folder, anew)?;
     let from = checkpoint::newest(&folder);
     let curve = Curve::open(out, from.unwrap_or(0), train.epoch, train.patience)?;
-    let epochs = train.epochs();
+    let start = from.unwrap_or(0);
+    let all = train.epochs();
+    let epochs = at_most.map_or(all, |most| all.min(start + most));
     let device = experiment.device.clone().autodiff();
     let mut interrupted = false;
-    if from.unwrap_or(0) < epochs && !curve.is_stale() {
+    if start < epochs && !curve.is_stale() {
         let shape = Shape { ways: train.ways, shots: train.shots, queries: train.queries };
         let tasks = experiment
             .tasks(Part::Train, shape, train.seed)?
@@ -223,10 +236,11 @@ pub fn train(experiment: Experiment, out: &Path, anew: bool, view: View) -> Resu
             experiment.tasks(Part::Validation, experiment.shape(), !recipe.protocol.seed)?;
         let items = [train.meta_batch, train.epoch];
         let plain = experiment.device.clone();
-        let loader = EpisodeLoader::training(tasks, items, from.unwrap_or(0), &device);
+        let loader = EpisodeLoader::training(tasks, items, start, &device);
         let judge = EpisodeLoader::fixed(chosen_on, train.validation_episodes, &plain);
         let interrupter = Interrupter::new();
-        let [model, optim, scheduler] = checkpoint::PARTS.map(|part| WholeFiles::new(&folder, part));
+        let [model, optim, scheduler] =
+            checkpoint::PARTS.map(|part| WholeFiles::new(&folder, part));
         let mut session =
             SupervisedTraining::<Learner>::new(out, Arc::new(loader), Arc::new(judge))
                 .with_training_strategy(ExecutionStrategy::single(device).into())
@@ -256,6 +270,7 @@ pub fn train(experiment: Experiment, out: &Path, anew: bool, view: View) -> Resu
         }
         interrupted = result.interrupted.is_some();
     }
+    interrupted |= epochs < all && !curve.is_stale();
     if let Some(error) = curve.failure() {
         return Err(error);
     }
@@ -269,9 +284,8 @@ fn prepare(experiment: &Experiment, out: &Path, folder: &Path, anew: bool) -> Re
             .map_err(|error| Error::io("remove the old checkpoints", folder, error))?;
     }
     std::fs::create_dir_all(folder).map_err(|error| Error::io("make the folder", folder, error))?;
-    let written = toml::to_string(&experiment.recipe).map_err(|error| {
-        Error::config(format!("the recipe cannot be written as TOML: {error}"))
-    })?;
+    let written = toml::to_string(&experiment.recipe)
+        .map_err(|error| Error::config(format!("the recipe cannot be written as TOML: {error}")))?;
     let file = out.join("recipe.toml");
     if checkpoint::newest(folder).is_some() {
         let before = std::fs::read_to_string(&file).unwrap_or_default();

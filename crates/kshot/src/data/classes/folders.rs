@@ -61,7 +61,8 @@ pub fn read(
         )
         .in_file(root));
     }
-    let pixels = Arc::new(Pixels::read(files, channels, size, scaling.unwrap_or_else(|| usual(channels)))?);
+    let pixels =
+        Arc::new(Pixels::read(files, channels, size, scaling.unwrap_or_else(|| usual(channels)))?);
     let [train, validation, test] =
         parts.map(|classes| ClassSet { classes, pixels: Arc::clone(&pixels) });
     Ok(if divided { Splits { train, validation, test } } else { at_random(&train, shares, seed) })
@@ -69,11 +70,7 @@ pub fn read(
 
 /// Gray pictures become 0 to 1; colours are scaled as ImageNet's.
 fn usual(channels: usize) -> Scaling {
-    if channels == 1 {
-        Scaling { mean: [0.0; 3], deviation: [1.0; 3] }
-    } else {
-        Scaling::IMAGENET
-    }
+    if channels == 1 { Scaling { mean: [0.0; 3], deviation: [1.0; 3] } } else { Scaling::IMAGENET }
 }
 
 /// Every folder with pictures is a class, by the name of its path.
@@ -133,8 +130,7 @@ mod tests {
         }
         let read = |seed| read(root.path(), 3, [4, 4], [0.2, 0.3], seed, None).unwrap();
         let splits = read(1);
-        let counts =
-            [&splits.train, &splits.validation, &splits.test].map(|set| set.classes.len());
+        let counts = [&splits.train, &splits.validation, &splits.test].map(|set| set.classes.len());
         assert_eq!(counts, [5, 2, 3]);
         assert_eq!(splits.names(), read(1).names());
         let all: std::collections::BTreeSet<&String> =

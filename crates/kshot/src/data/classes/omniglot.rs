@@ -48,7 +48,13 @@ struct Drawing {
 ///
 /// # Errors
 /// If nothing is found, a drawing cannot be read, or the split asks for alphabets that are not there.
-pub fn read(root: &Path, size: usize, split: &OmniglotSplit, rotations: bool) -> Result<Splits> {
+pub fn read(
+    root: &Path,
+    size: usize,
+    split: &OmniglotSplit,
+    rotations: bool,
+    scaling: Scaling,
+) -> Result<Splits> {
     let mut drawings = Vec::new();
     for (half, name) in HALVES.iter().enumerate() {
         let (folder, archive) = (root.join(name), root.join(format!("{name}.zip")));
@@ -78,7 +84,7 @@ pub fn read(root: &Path, size: usize, split: &OmniglotSplit, rotations: bool) ->
         gray_into(&picture.into_luma8(), [size; 2], target)
             .map_err(|error| error.in_file(&drawing.name))
     })?;
-    let pixels = Arc::new(Pixels::kept(bytes, 1, [size; 2], Scaling::INK));
+    let pixels = Arc::new(Pixels::kept(bytes, 1, [size; 2], scaling));
     let mut characters: BTreeMap<(usize, &str, &str), Vec<usize>> = BTreeMap::new();
     for (index, drawing) in drawings.iter().enumerate() {
         let key = (drawing.half, drawing.alphabet.as_str(), drawing.character.as_str());
@@ -109,8 +115,7 @@ fn places<'a>(
     Ok(match split {
         OmniglotSplit::Lake => Box::new(|half, _, _| Some(2 * half)),
         OmniglotSplit::Alphabets(validation) => {
-            let mut known: Vec<&str> =
-                keys.filter(|key| key.0 == 0).map(|key| key.1).collect();
+            let mut known: Vec<&str> = keys.filter(|key| key.0 == 0).map(|key| key.1).collect();
             known.dedup();
             if let Some(unknown) = validation.iter().find(|name| !known.contains(&name.as_str())) {
                 let text = crate::registry::unknown("background alphabet", unknown, &known);
@@ -210,10 +215,12 @@ mod tests {
         let alphabets = |names: &[&str]| {
             OmniglotSplit::Alphabets(names.iter().map(|name| (*name).to_owned()).collect())
         };
-        let splits = read(root.path(), 28, &alphabets(&["Greek"]), true).unwrap();
+        let splits = read(root.path(), 28, &alphabets(&["Greek"]), true, Scaling::INK).unwrap();
         assert_eq!(splits.train.classes.len(), 4);
         assert_eq!(splits.validation.classes[3].name, "Greek/character01/270");
-        let error = read(root.path(), 28, &alphabets(&["Greec"]), true).unwrap_err().to_string();
+        let error = read(root.path(), 28, &alphabets(&["Greec"]), true, Scaling::INK)
+            .unwrap_err()
+            .to_string();
         assert!(error.contains("did you mean `Greek`"), "{error}");
     }
 }

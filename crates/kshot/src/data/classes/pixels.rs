@@ -108,8 +108,10 @@ impl Pixels {
         let [height, width] = self.size;
         assert!(turns == 0 || height == width, "only square pictures are turned");
         let side = height;
-        for (channel, (bytes, target)) in
-            bytes.chunks_exact(height * width).zip(target.chunks_exact_mut(height * width)).enumerate()
+        for (channel, (bytes, target)) in bytes
+            .chunks_exact(height * width)
+            .zip(target.chunks_exact_mut(height * width))
+            .enumerate()
         {
             let scale = 1.0 / (255.0 * self.scaling.deviation[channel]);
             let shift = self.scaling.mean[channel] / self.scaling.deviation[channel];
@@ -177,8 +179,7 @@ fn resize(
         return Ok(bytes);
     }
     let failed = |error: &dyn std::fmt::Display| Error::data(format!("cannot be resized: {error}"));
-    let source =
-        Image::from_vec_u8(width, height, bytes, kind).map_err(|error| failed(&error))?;
+    let source = Image::from_vec_u8(width, height, bytes, kind).map_err(|error| failed(&error))?;
     let mut result = Image::new(size[1] as u32, size[0] as u32, kind);
     let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
     Resizer::new().resize(&source, &mut result, &options).map_err(|error| failed(&error))?;

@@ -85,16 +85,19 @@ pub struct Baseline {
 impl LearnerConfig for BaselineConfig {
     type Learner = Baseline;
     const NAME: &'static str = "baseline";
-    const SUMMARY: &'static str =
-        "an ordinary classifier's embeddings with nearest centroid, SimpleShot, linear probe or \
+    const SUMMARY: &'static str = "an ordinary classifier's embeddings with nearest centroid, SimpleShot, linear probe or \
          Baseline++";
     const SOURCE: &'static str = "https://arxiv.org/abs/1904.04232";
 
     fn init(&self, setting: Setting) -> Result<Baseline> {
         let Setting { network, size, classes, device, .. } = setting;
         let features = network.features(size)?;
-        let weight = Initializer::XavierUniform { gain: 1.0 }
-            .init_with([features, classes], Some(features), Some(classes), &device);
+        let weight = Initializer::XavierUniform { gain: 1.0 }.init_with(
+            [features, classes],
+            Some(features),
+            Some(classes),
+            &device,
+        );
         let bias = Initializer::Zeros.init([classes], &device);
         let mean = RunningState::new(Tensor::zeros([features], &device.clone().inner()));
         Ok(Baseline { network, weight, bias, mean, config: self.clone() })

@@ -3,6 +3,7 @@
 pub mod baseline;
 pub mod distance;
 pub mod forest;
+pub mod generative;
 pub mod matching_networks;
 pub mod probe;
 pub mod prototype;

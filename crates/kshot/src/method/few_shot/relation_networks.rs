@@ -4,7 +4,9 @@
 //! A class's maps are the sum over its shots, as in the paper. Relations are compared with 0 or 1 by
 //! their squared difference.
 
-use burn::module::Module;
+use std::path::Path;
+
+use burn::module::{Module, Param};
 use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 use burn::tensor::activation::{relu, sigmoid};
@@ -19,6 +21,7 @@ use crate::method::learner::{LearnerConfig, Setting};
 use crate::nn::dual::Dual;
 use crate::nn::norm::{BatchNormMode, Pass};
 use crate::nn::weights::{Cursor, Weights};
+use crate::weights::state::State;
 
 /// How Relation Networks are set up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -83,6 +86,41 @@ impl LearnerConfig for RelationNetworksConfig {
 }
 
 impl RelationNetworks {
+    /// Takes the weights that the authors published: LearningToCompare_FSL's feature encoder and
+    /// relation network (their batch normalisations keep no useful averages: evaluate with
+    /// `batch_norm = "query"` or `"support"`).
+    ///
+    /// # Errors
+    /// If the method is not of their form (`conv4` with `reduction = "relation"` and `bias`, relation
+    /// convolutions with `bias`), a file cannot be read, or it holds other tensors.
+    pub fn with_published(mut self, encoder: &Path, relation: &Path) -> Result<Self> {
+        let Network::Conv4(network) = &mut self.network else {
+            return Err(Error::config("the published weights are of conv4").at_key("network.name"));
+        };
+        let mut state = State::read(encoder)?;
+        for (index, block) in network.blocks_mut().iter_mut().enumerate() {
+            fill(block, &mut state, index + 1)?;
+        }
+        state.finish()?;
+        let mut state = State::read(relation)?;
+        for (index, block) in self.blocks.iter_mut().enumerate() {
+            fill(block, &mut state, index + 1)?;
+        }
+        for (layer, name) in [(&mut self.hidden, "fc1"), (&mut self.output, "fc2")] {
+            let device = layer.weight.val().device();
+            let [inside, outside] = layer.weight.dims();
+            let weight = state.take(&format!("{name}.weight"), &[outside, inside])?;
+            let weight = Tensor::<2>::from_data(weight, &device).transpose();
+            layer.weight = Param::initialized(layer.weight.id, weight);
+            let bias = Tensor::from_data(state.take(&format!("{name}.bias"), &[outside])?, &device);
+            if let Some(parameter) = &mut layer.bias {
+                *parameter = Param::initialized(parameter.id, bias);
+            }
+        }
+        state.finish()?;
+        Ok(self)
+    }
+
     /// Maps of pictures.
     fn maps(&self, images: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
         let weights = self.network.weights().duals();
@@ -107,8 +145,12 @@ impl RelationNetworks {
         let query = query
             .reshape([queries, 1, channels, height, width])
             .expand([queries, ways, channels, height, width]);
-        let pairs = Tensor::cat(vec![classes, query], 2)
-            .reshape([queries * ways, 2 * channels, height, width]);
+        let pairs = Tensor::cat(vec![classes, query], 2).reshape([
+            queries * ways,
+            2 * channels,
+            height,
+            width,
+        ]);
         let mut weights = Weights::default();
         for block in &self.blocks {
             block.list(&mut weights);
@@ -127,6 +169,15 @@ impl RelationNetworks {
         let relations = relations.clamp(1e-6, 1.0 - 1e-6);
         relations.clone().log() - (-relations + 1.0).log()
     }
+}
+
+fn fill(block: &mut ConvBlock, state: &mut State, number: usize) -> Result<()> {
+    let layer = format!("layer{number}");
+    block.fill(|name, shape| state.take(&format!("{layer}.{name}"), shape))?;
+    for statistic in ["running_mean", "running_var", "num_batches_tracked"] {
+        state.tensors.remove(&format!("{layer}.1.{statistic}"));
+    }
+    Ok(())
 }
 
 impl FewShot<1> for RelationNetworks {

@@ -49,12 +49,14 @@ pub struct RidgeHead {
 impl LearnerConfig for RidgeHeadConfig {
     type Learner = RidgeHead;
     const NAME: &'static str = "ridge-head";
-    const SUMMARY: &'static str = "ridge regression on the support, solved and learnt through (R2-D2)";
+    const SUMMARY: &'static str =
+        "ridge regression on the support, solved and learnt through (R2-D2)";
     const SOURCE: &'static str = "https://arxiv.org/abs/1805.08136";
 
     fn init(&self, setting: Setting) -> Result<RidgeHead> {
         setting.network.features(setting.size)?;
-        let head = Param::from_data([self.lambda.max(1e-6).ln(), 10.0f32.ln(), 0.0], &setting.device);
+        let head =
+            Param::from_data([self.lambda.max(1e-6).ln(), 10.0f32.ln(), 0.0], &setting.device);
         Ok(RidgeHead { network: setting.network, head, batch_norm: self.batch_norm })
     }
 }
@@ -89,7 +91,8 @@ fn inverse(matrix: Tensor<2>) -> Tensor<2> {
         Some(inverse) => inverse.iter().map(|value| *value as f32).collect(),
         None => vec![f32::NAN; count * count],
     };
-    let inverse = Tensor::<2>::from_data(TensorData::new(inverse, [count, count]), &matrix.device());
+    let inverse =
+        Tensor::<2>::from_data(TensorData::new(inverse, [count, count]), &matrix.device());
     inverse.clone() * 2.0 - inverse.clone().matmul(matrix).matmul(inverse)
 }
 

@@ -52,7 +52,12 @@ impl Maml {
                 self.outer_loss(&episode, moved.collect())
             };
             let difference = (loss_at(STEP) - loss_at(-STEP)) / (2.0 * STEP);
-            found.push([difference, dot(&exact, &along), dot(&first, &along), dot(&single, &along)]);
+            found.push([
+                difference,
+                dot(&exact, &along),
+                dot(&first, &along),
+                dot(&single, &along),
+            ]);
         }
         let error = |column: usize| {
             let apart: f64 = found.iter().map(|row| (row[column] - row[0]).powi(2)).sum();

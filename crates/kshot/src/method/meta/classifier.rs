@@ -30,8 +30,12 @@ impl Classifier {
     pub fn new(setting: Setting) -> Result<Self> {
         let Setting { network, size, ways, device, .. } = setting;
         let features = network.features(size)?;
-        let weight = Initializer::XavierUniform { gain: 1.0 }
-            .init_with([features, ways], Some(features), Some(ways), &device);
+        let weight = Initializer::XavierUniform { gain: 1.0 }.init_with(
+            [features, ways],
+            Some(features),
+            Some(ways),
+            &device,
+        );
         let bias = Initializer::Zeros.init([ways], &device);
         Ok(Self { network, weight, bias })
     }

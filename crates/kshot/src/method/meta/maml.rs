@@ -122,7 +122,7 @@ impl LearnerConfig for FirstOrderMamlConfig {
 /// The outer gradient of one task.
 pub struct Outer {
     /// The loss on the queries after adaptation.
-    pub loss: f32,
+    pub loss: f64,
     /// Share of queries right after adaptation, 0 to 1.
     pub accuracy: f32,
     /// Of each parameter.
@@ -138,7 +138,8 @@ impl Maml {
     /// If an option is out of range or the network has nothing to adapt.
     pub fn new(inner: Loop, setting: Setting) -> Result<Self> {
         let MamlConfig { steps, rate, batch_norm, .. } = inner.config;
-        let wrong = |key: &str, text: &str| Err(Error::config(text).at_key(format!("method.{key}")));
+        let wrong =
+            |key: &str, text: &str| Err(Error::config(text).at_key(format!("method.{key}")));
         if steps == 0 || inner.config.test_steps == Some(0) {
             return wrong("steps", "an inner loop takes at least 1 step");
         }
@@ -281,7 +282,7 @@ impl Maml {
             let share = self.share(step);
             if step > 0 && share > 0.0 {
                 let (value, along) = gradient(&on_query, &path[step]);
-                loss += value * share as f32;
+                loss += value * share;
                 for (outer, along) in outer.iter_mut().zip(along) {
                     *outer = outer.clone() + along * share;
                 }
@@ -355,11 +356,10 @@ impl FewShot<1> for Maml {
         let outers: Vec<Outer> =
             episodes.par_iter().map(|episode| self.outer(episode, start.clone())).collect();
         let share = 1.0 / episodes.len() as f32;
-        let mut result =
-            Step { loss: 0.0, accuracy: Some(0.0), gradients: GradientsParams::new() };
+        let mut result = Step { loss: 0.0, accuracy: Some(0.0), gradients: GradientsParams::new() };
         let mut total: Option<(Vec<Tensor<1>>, Vec<Tensor<2>>)> = None;
         for outer in outers {
-            result.loss += outer.loss * share;
+            result.loss += outer.loss as f32 * share;
             result.accuracy = result.accuracy.map(|sum| sum + outer.accuracy * share);
             total = Some(match total {
                 None => (outer.weights, outer.rates),

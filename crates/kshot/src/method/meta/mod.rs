@@ -1,5 +1,6 @@
 //! Meta-learning by inner loops: parameters that a few gradient steps adapt to a new task.
 
+pub mod abml;
 pub mod anil;
 pub mod check;
 pub mod classifier;

@@ -128,14 +128,13 @@ impl Reptile {
             let batch = if size == count { support.clone() } else { pick(&support, &rows) };
             let objective = |weights: &[Dual<1>]| self.classifier.loss(&batch, weights);
             let (loss, gradients) = gradient(&objective, &weights);
-            losses += loss;
+            losses += loss as f32;
             let beta2 = self.config.beta2;
             let correction = 1.0 - beta2.powi(step as i32 + 1);
-            for ((weight, square), gradient) in
-                weights.iter_mut().zip(&mut squares).zip(gradients)
+            for ((weight, square), gradient) in weights.iter_mut().zip(&mut squares).zip(gradients)
             {
-                *square = square.clone() * beta2
-                    + gradient.clone() * gradient.clone() * (1.0 - beta2);
+                *square =
+                    square.clone() * beta2 + gradient.clone() * gradient.clone() * (1.0 - beta2);
                 let length = (square.clone() / correction).sqrt() + 1e-8;
                 *weight = weight.clone() - gradient / length * self.config.rate;
             }

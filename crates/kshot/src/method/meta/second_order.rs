@@ -22,11 +22,11 @@ impl<F: Fn(&[Dual<1>]) -> Dual<1>> Objective for F {
 }
 
 /// The loss and its gradient (plain tensors, zero where the loss does not depend).
-pub fn gradient(objective: &dyn Objective, weights: &[Tensor<1>]) -> (f32, Vec<Tensor<1>>) {
+pub fn gradient(objective: &dyn Objective, weights: &[Tensor<1>]) -> (f64, Vec<Tensor<1>>) {
     let leaves = leaves(weights);
     let duals: Vec<Dual<1>> = leaves.iter().cloned().map(Dual::from).collect();
     let loss = objective.loss(&duals).value;
-    let value: f32 = loss.clone().into_scalar();
+    let value: f64 = loss.clone().into_scalar();
     (value, backward(&loss, &leaves, weights))
 }
 
@@ -77,7 +77,7 @@ mod tests {
         let at = |value: f32| Tensor::<1>::from_data([value], &device);
         let weights = [at(1.5), at(-0.5)];
         let (value, gradient) = gradient(&loss, &weights);
-        assert!((value - (-1.125 + (-0.5f32).exp())).abs() < 1e-6);
+        assert!((value - (-1.125 + (-0.5f64).exp())).abs() < 1e-6);
         let number = |tensor: &Tensor<1>| -> f32 { tensor.clone().into_scalar() };
         assert!((number(&gradient[0]) - -1.5).abs() < 1e-6);
         // Hessian: [[2y, 2x], [2x, exp(y)]].
