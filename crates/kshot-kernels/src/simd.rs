@@ -45,6 +45,17 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// All of those floats may be read and written; the squares do not overlap.
     unsafe fn transpose(self, from: *const f32, from_line: usize, to: *mut f32, to_line: usize);
 
+    /// The even and the odd of `2 * LANES` floats.
+    ///
+    /// # Safety
+    /// `from` points to that many.
+    unsafe fn split(self, from: *const f32) -> [Self::Vector; 2];
+    /// The reverse of [`Simd::split`].
+    ///
+    /// # Safety
+    /// `to` points to `2 * LANES` floats that may be written.
+    unsafe fn join(self, to: *mut f32, parts: [Self::Vector; 2]);
+
     #[inline(always)]
     fn zero(self) -> Self::Vector {
         self.splat(0.0)
@@ -197,6 +208,20 @@ impl Simd for Portable {
             }
         }
     }
+
+    #[inline(always)]
+    unsafe fn split(self, from: *const f32) -> [[f32; 8]; 2] {
+        // SAFETY: sixteen floats by the caller's promise.
+        let all = unsafe { from.cast::<[f32; 16]>().read_unaligned() };
+        std::array::from_fn(|part| std::array::from_fn(|lane| all[2 * lane + part]))
+    }
+
+    #[inline(always)]
+    unsafe fn join(self, to: *mut f32, parts: [[f32; 8]; 2]) {
+        let all: [f32; 16] = std::array::from_fn(|index| parts[index % 2][index / 2]);
+        // SAFETY: sixteen floats by the caller's promise.
+        unsafe { to.cast::<[f32; 16]>().write_unaligned(all) }
+    }
 }
 
 #[cfg(target_arch = "x86_64")]
@@ -331,6 +356,32 @@ mod x86 {
                 }
             }
         }
+
+        #[inline(always)]
+        unsafe fn split(self, from: *const f32) -> [__m256; 2] {
+            // SAFETY: `self` proves the feature; sixteen floats by the caller's promise.
+            unsafe {
+                let (low, high) = (_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8)));
+                // Pairs of floats as 64 bits: 0 1 of each half, then put in order.
+                let even = _mm256_castps_pd(_mm256_shuffle_ps::<0x88>(low, high));
+                let odd = _mm256_castps_pd(_mm256_shuffle_ps::<0xdd>(low, high));
+                [
+                    _mm256_castpd_ps(_mm256_permute4x64_pd::<0xd8>(even)),
+                    _mm256_castpd_ps(_mm256_permute4x64_pd::<0xd8>(odd)),
+                ]
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn join(self, to: *mut f32, [even, odd]: [__m256; 2]) {
+            // SAFETY: `self` proves the feature; sixteen floats by the caller's promise.
+            unsafe {
+                let low = _mm256_unpacklo_ps(even, odd);
+                let high = _mm256_unpackhi_ps(even, odd);
+                _mm256_storeu_ps(to, _mm256_permute2f128_ps::<0x20>(low, high));
+                _mm256_storeu_ps(to.add(8), _mm256_permute2f128_ps::<0x31>(low, high));
+            }
+        }
     }
 }
 
@@ -353,6 +404,10 @@ mod tests {
                 simd.transpose(from.as_ptr(), 11, out.as_mut_ptr(), 10);
                 let (a, b) = (simd.load(from.as_ptr().add(3)), simd.splat(2.0));
                 let mut rest = vec![0.0; lanes];
+                let [even, odd] = simd.split(from.as_ptr().add(1));
+                let mut joined = vec![0.0; 2 * lanes];
+                simd.join(joined.as_mut_ptr(), [even, odd]);
+                assert_eq!(joined, from[1..1 + 2 * lanes]);
                 for vector in [
                     simd.fma(a, b, b),
                     simd.fnma(a, b, b),
@@ -360,6 +415,8 @@ mod tests {
                     simd.max(a, simd.splat(5.0)),
                     simd.min(a, simd.splat(5.0)),
                     simd.splat(simd.sum(a)),
+                    even,
+                    odd,
                     simd.inside(a, [simd.splat(4.0), simd.splat(6.0)], b),
                 ] {
                     simd.store(rest.as_mut_ptr(), vector);
