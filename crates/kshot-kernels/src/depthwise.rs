@@ -7,6 +7,7 @@ use rayon::prelude::*;
 
 use crate::Activation;
 use crate::geometry::Geometry;
+use crate::patches::copy_row;
 use crate::scratch::Scratch;
 use crate::simd::{Kernel, Simd, dispatch, lanes};
 
@@ -82,23 +83,6 @@ impl Layout {
                 copy[start(index % self.phases) + index / self.phases] = *pixel;
             }
         }
-    }
-}
-
-/// Copies a short row without a call.
-#[inline(always)]
-fn copy_row<S: Simd>(simd: S, from: &[f32], to: &mut [f32]) {
-    let count = to.len();
-    assert!(from.len() == count);
-    if count < S::LANES {
-        to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
-        return;
-    }
-    for vector in 0..count.div_ceil(S::LANES) {
-        // The last vector ends with the row and may repeat some floats.
-        let at = (vector * S::LANES).min(count - S::LANES);
-        // SAFETY: a whole vector from `at` on lies inside both.
-        unsafe { simd.store(to.as_mut_ptr().add(at), simd.load(from.as_ptr().add(at))) };
     }
 }
 

@@ -27,6 +27,7 @@ mod inference;
 mod norm;
 mod patches;
 mod pool;
+mod scatter;
 mod scratch;
 mod shared;
 mod simd;
