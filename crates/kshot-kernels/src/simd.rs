@@ -36,6 +36,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
         bounds: [Self::Vector; 2],
         value: Self::Vector,
     ) -> Self::Vector;
+    /// `value` where `a` equals `b`, and `value` where it does not; zero elsewhere.
+    fn equal(self, a: Self::Vector, b: Self::Vector, value: Self::Vector) -> [Self::Vector; 2];
     /// The sum of a vector's floats, in a fixed order.
     fn sum(self, vector: Self::Vector) -> f32;
     /// Row `i` of a square of `LANES` rows, `from_line` floats apart, becomes column `i` of rows which
@@ -195,6 +197,14 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn equal(self, a: [f32; 8], b: [f32; 8], value: [f32; 8]) -> [[f32; 8]; 2] {
+        let here = |equal: bool| {
+            std::array::from_fn(|i| if (a[i] == b[i]) == equal { value[i] } else { 0.0 })
+        };
+        [here(true), here(false)]
+    }
+
+    #[inline(always)]
     fn sum(self, v: [f32; 8]) -> f32 {
         ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]))
     }
@@ -316,6 +326,15 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn equal(self, a: __m256, b: __m256, value: __m256) -> [__m256; 2] {
+            // SAFETY: `self` proves the feature.
+            unsafe {
+                let equal = _mm256_cmp_ps::<_CMP_EQ_OQ>(a, b);
+                [_mm256_and_ps(equal, value), _mm256_andnot_ps(equal, value)]
+            }
+        }
+
+        #[inline(always)]
         fn sum(self, v: __m256) -> f32 {
             // SAFETY: `self` proves the feature.
             unsafe {
@@ -417,6 +436,8 @@ mod tests {
                     simd.splat(simd.sum(a)),
                     even,
                     odd,
+                    simd.equal(a, simd.splat(5.0), b)[0],
+                    simd.equal(a, simd.splat(5.0), b)[1],
                     simd.inside(a, [simd.splat(4.0), simd.splat(6.0)], b),
                 ] {
                     simd.store(rest.as_mut_ptr(), vector);
