@@ -2,7 +2,7 @@
 
 use crate::geometry::Geometry;
 use crate::scratch::fresh;
-use crate::{Activation, dense, depthwise, winograd};
+use crate::{Activation, dense, depthwise, scatter, winograd};
 
 /// Who computes a convolution.
 enum Path {
@@ -61,6 +61,7 @@ pub fn input_gradient(geometry: &Geometry, gradient: &[f32], weight: &[f32]) -> 
     let path = match Path::of(geometry) {
         Path::Winograd => winograd::input_gradient,
         Path::Depthwise => depthwise::input_gradient,
+        Path::Dense if scatter::fits(geometry) => scatter::input_gradient,
         Path::Dense => dense::input_gradient,
     };
     fresh(geometry.images_len(), |result| path(geometry, gradient, weight, result))

@@ -28,39 +28,56 @@ const PARTIAL: usize = 4 << 20;
 
 /// A matrix in memory: the floats from row to row and from column to column.
 #[derive(Clone, Copy)]
-struct Matrix<'a> {
-    values: &'a [f32],
-    steps: [usize; 2],
+pub(crate) struct Matrix<'a> {
+    pub(crate) values: &'a [f32],
+    pub(crate) steps: [usize; 2],
 }
 
 /// `target = target * keep + left * right`, where `target` is `[rows, columns]` with `line` floats
 /// from row to row, and `keep` is zero or one.
-fn multiply(
-    [rows, depth, columns]: [usize; 3],
+pub(crate) fn multiply(
+    extents: [usize; 3],
     left: Matrix,
     right: Matrix,
     target: &mut [f32],
     line: usize,
     keep: bool,
 ) {
+    let [rows, _, columns] = extents;
     if rows == 0 || columns == 0 {
         return;
     }
+    assert!((rows - 1) * line + columns <= target.len(), "target is too short");
+    // SAFETY: the target's rows lie inside by the assertion, and its borrow is unique.
+    unsafe { multiply_into(extents, left, right, target.as_mut_ptr(), line, keep) }
+}
+
+/// As [`multiply`], with only the start of the target.
+///
+/// # Safety
+/// `columns` floats of each row of the target may be written, and read where they are kept.
+unsafe fn multiply_into(
+    [rows, depth, columns]: [usize; 3],
+    left: Matrix,
+    right: Matrix,
+    target: *mut f32,
+    line: usize,
+    keep: bool,
+) {
     let fits = |matrix: &[f32], extents: [usize; 2], steps: [usize; 2]| {
         (extents[0] - 1) * steps[0] + (extents[1] - 1) * steps[1] < matrix.len()
     };
-    assert!(depth > 0 && (rows == 1 || line >= columns));
+    assert!(rows > 0 && columns > 0 && depth > 0 && (rows == 1 || line >= columns));
     assert!(fits(left.values, [rows, depth], left.steps), "left operand is too short");
     assert!(fits(right.values, [depth, columns], right.steps), "right operand is too short");
-    assert!(fits(target, [rows, columns], [line, 1]), "target is too short");
-    // SAFETY: every element of the three matrices lies inside its slice, by the assertions above; the
-    // target's rows do not overlap and its borrow is unique.
+    // SAFETY: every element of the two operands lies inside its slice, by the assertions above; the
+    // target by the caller's promise, and its rows do not overlap.
     unsafe {
         gemm::gemm(
             rows,
             columns,
             depth,
-            target.as_mut_ptr(),
+            target,
             1,
             line as isize,
             keep,
@@ -260,15 +277,15 @@ impl Product<'_> {
         let channel = group * self.rows + rows[0];
         if target.is_whole() && block.is_one() {
             let first = (block.pictures[0] * target.all + channel) * area + block.places[0];
-            if block.each() == area {
-                // SAFETY: whole planes of this task's channels.
-                let out = unsafe { target.values.part(first, extents[0] * area) };
-                multiply(extents, left, right, out, area, false);
-                for (line, out) in out.chunks_exact_mut(area).enumerate() {
-                    self.finish(channel + line, out);
-                }
-                return;
+            let start = target.values.pointer(first, (extents[0] - 1) * area + count);
+            // SAFETY: these places of these channels are this task's alone, inside as just checked.
+            unsafe { multiply_into(extents, left, right, start, area, false) };
+            for line in 0..extents[0] {
+                // SAFETY: as above, one channel at a time.
+                let out = unsafe { target.values.part(first + line * area, count) };
+                self.finish(channel + line, out);
             }
+            return;
         }
         let mut product = Scratch::take(extents[0] * count);
         multiply(extents, left, right, &mut product, count, false);

@@ -7,11 +7,15 @@ use rayon::prelude::*;
 
 use crate::Activation;
 use crate::geometry::Geometry;
+use crate::patches::copy_row;
 use crate::scratch::Scratch;
 use crate::simd::{Kernel, Simd, dispatch, lanes};
 
-/// Vectors summed at once where a row has as many.
-const REGISTERS: usize = 4;
+/// Rows and vectors of a row that are summed together: enough sums to wait for none.
+const ROWS: usize = 4;
+const VECTORS: usize = 2;
+/// Results that a task computes at least.
+const RESULTS: usize = 16_384;
 
 /// Where a plane's pixels lie in its padded copy.
 struct Layout {
@@ -38,7 +42,7 @@ impl Layout {
     ) -> Self {
         let rows = (before[0] + size[0]).max((grid[0] - 1) * steps[0] + reach[0] + 1);
         let line = (before[1] + size[1]).div_ceil(steps[1]);
-        let line = line.max(padded(grid[1]) + reach[1] / steps[1]);
+        let line = line.max(grid[1].next_multiple_of(lanes()) + reach[1] / steps[1]);
         Self { size, before, rows, phases: steps[1], line }
     }
 
@@ -52,85 +56,131 @@ impl Layout {
     }
 
     /// Copies a plane into the middle; the zeros around it are there already.
-    fn fill(&self, plane: &[f32], copy: &mut [f32]) {
+    #[inline(always)]
+    fn fill<S: Simd>(&self, simd: S, plane: &[f32], copy: &mut [f32]) {
         for (y, source) in plane.chunks_exact(self.size[1]).enumerate() {
-            for phase in 0..self.phases.min(source.len()) {
-                let start = self.at(y + self.before[0], self.before[1] + phase);
-                if self.phases == 1 {
-                    copy[start..start + source.len()].copy_from_slice(source);
-                    continue;
+            let start = |phase: usize| self.at(y + self.before[0], self.before[1] + phase);
+            let mut done = 0;
+            if self.phases == 1 {
+                copy_row(simd, source, &mut copy[start(0)..start(0) + source.len()]);
+                continue;
+            }
+            if self.phases == 2 {
+                let (even, odd) = (start(0), start(1));
+                while done + 2 * S::LANES <= source.len() {
+                    let at = done / 2;
+                    assert!(even.max(odd) + at + S::LANES <= copy.len());
+                    // SAFETY: two vectors of the source and one of each half, by the conditions.
+                    unsafe {
+                        let parts = simd.split(source.as_ptr().add(done));
+                        simd.store(copy.as_mut_ptr().add(even + at), parts[0]);
+                        simd.store(copy.as_mut_ptr().add(odd + at), parts[1]);
+                    }
+                    done += 2 * S::LANES;
                 }
-                let pixels = source[phase..].iter().step_by(self.phases);
-                let target = &mut copy[start..start + pixels.len()];
-                target.iter_mut().zip(pixels).for_each(|(out, pixel)| *out = *pixel);
+            }
+            for (index, pixel) in source.iter().enumerate().skip(done) {
+                copy[start(index % self.phases) + index / self.phases] = *pixel;
             }
         }
     }
 }
 
-/// A row's places rounded up to what is computed.
-fn padded(places: usize) -> usize {
-    let vectors = places.div_ceil(lanes());
-    lanes() * if vectors > 2 { vectors.next_multiple_of(REGISTERS) } else { vectors }
-}
-
-/// A row of weighted sums of rows.
-struct Row<'a> {
+/// A plane of weighted sums of rows.
+struct Sums<'a> {
     copy: &'a [f32],
     /// Offsets of the taps' rows in the copy.
     offsets: &'a [usize],
     weights: &'a [f32],
+    /// Floats from one result's row to the next in the copy.
+    step: usize,
     bias: f32,
     bounds: (f32, f32),
-    /// As many floats as [`padded`] says.
+    /// Rows of `width` floats.
     out: &'a mut [f32],
+    width: usize,
 }
 
-impl Kernel for Row<'_> {
-    type Output = ();
-
+impl Sums<'_> {
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let width = self.out.len();
+    fn run<S: Simd>(mut self, simd: S) {
+        let rows = self.out.len() / self.width;
         let furthest = self.offsets.iter().max().copied().unwrap_or(0);
-        assert!(width.is_multiple_of(S::LANES) && furthest + width <= self.copy.len());
+        let read = (rows - 1) * self.step + furthest + self.width.max(S::LANES);
+        assert!(rows * self.width == self.out.len() && read <= self.copy.len());
         assert!(self.weights.len() == self.offsets.len());
-        let mut x = 0;
-        while x < width {
-            // SAFETY: each step reads and writes whole vectors inside the width, by the assertions.
-            unsafe {
-                match (width - x) / S::LANES {
-                    1 => self.step::<S, 1>(simd, &mut x),
-                    2 | 3 => self.step::<S, 2>(simd, &mut x),
-                    _ => self.step::<S, REGISTERS>(simd, &mut x),
+        if rows < ROWS {
+            (0..rows).for_each(|y| self.rows::<S, 1>(simd, y));
+            return;
+        }
+        for block in 0..rows.div_ceil(ROWS) {
+            // The last rows and vectors may be computed twice.
+            self.rows::<S, ROWS>(simd, (block * ROWS).min(rows - ROWS));
+        }
+    }
+
+    /// `H` rows from `y` on: inside the plane.
+    #[inline(always)]
+    fn rows<S: Simd, const H: usize>(&mut self, simd: S, y: usize) {
+        // SAFETY: rows and vectors lie inside the plane and its copy, by the assertions of `run`.
+        unsafe {
+            if self.width < S::LANES {
+                return self.block::<S, H, 1>(simd, y, [0]);
+            }
+            let vectors = self.width.div_ceil(S::LANES);
+            for vector in (0..vectors).step_by(VECTORS) {
+                let start = |vector: usize| (vector * S::LANES).min(self.width - S::LANES);
+                if vector + 1 < vectors {
+                    self.block::<S, H, VECTORS>(simd, y, [start(vector), start(vector + 1)]);
+                } else {
+                    self.block::<S, H, 1>(simd, y, [start(vector)]);
                 }
             }
         }
     }
-}
 
-impl Row<'_> {
+    /// `R` vectors of `H` rows.
+    ///
     /// # Safety
-    /// `R` vectors from `x` on lie inside the width, and the width behind every offset inside the copy.
+    /// They lie inside the plane, or start it where it is narrower than a vector, and all that they are
+    /// sums of inside the copy.
     #[inline(always)]
-    unsafe fn step<S: Simd, const R: usize>(&self, simd: S, x: &mut usize) {
-        let mut sums = [simd.splat(self.bias); R];
-        for (offset, weight) in self.offsets.iter().zip(self.weights) {
-            let weight = simd.splat(*weight);
-            for (register, sum) in sums.iter_mut().enumerate() {
-                // SAFETY: by the caller's promise.
-                let values =
-                    unsafe { simd.load(self.copy.as_ptr().add(offset + *x + register * S::LANES)) };
-                *sum = simd.fma(values, weight, *sum);
+    unsafe fn block<S: Simd, const H: usize, const R: usize>(
+        &mut self,
+        simd: S,
+        y: usize,
+        starts: [usize; R],
+    ) {
+        let mut sums = [[simd.splat(self.bias); R]; H];
+        // SAFETY: by the caller's promise.
+        unsafe {
+            let copy = self.copy.as_ptr().add(y * self.step);
+            for (offset, weight) in self.offsets.iter().zip(self.weights) {
+                let (weight, copy) = (simd.splat(*weight), copy.add(*offset));
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    for (sum, start) in sums.iter_mut().zip(starts) {
+                        let values = simd.load(copy.add(row * self.step + start));
+                        *sum = simd.fma(values, weight, *sum);
+                    }
+                }
+            }
+            let (low, high) = (simd.splat(self.bounds.0), simd.splat(self.bounds.1));
+            for (row, sums) in sums.into_iter().enumerate() {
+                let out = self.out.as_mut_ptr().add((y + row) * self.width);
+                for (sum, start) in sums.into_iter().zip(starts) {
+                    let sum = simd.min(simd.max(sum, low), high);
+                    if self.width >= S::LANES {
+                        simd.store(out.add(start), sum);
+                        continue;
+                    }
+                    let mut whole = [0.0; 16];
+                    simd.store(whole.as_mut_ptr(), sum);
+                    for (index, value) in whole.iter().enumerate().take(self.width) {
+                        *out.add(index) = *value;
+                    }
+                }
             }
         }
-        let (low, high) = (simd.splat(self.bounds.0), simd.splat(self.bounds.1));
-        for (register, sum) in sums.into_iter().enumerate() {
-            let sum = simd.min(simd.max(sum, low), high);
-            // SAFETY: inside the width, which `out` has; `self.out` is borrowed uniquely by `self`.
-            unsafe { simd.store(self.out.as_ptr().cast_mut().add(*x + register * S::LANES), sum) };
-        }
-        *x += R * S::LANES;
     }
 }
 
@@ -147,11 +197,9 @@ struct Correlate<'a> {
     sums: &'a mut [f32],
 }
 
-impl Kernel for Correlate<'_> {
-    type Output = ();
-
+impl Correlate<'_> {
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
+    fn run<S: Simd>(mut self, simd: S) {
         let rows = self.gradient.len() / self.width;
         let furthest = self.offsets.iter().max().copied().unwrap_or(0);
         assert!(self.width.is_multiple_of(S::LANES) && rows * self.width == self.gradient.len());
@@ -169,20 +217,21 @@ impl Kernel for Correlate<'_> {
             }
         }
     }
-}
 
-impl Correlate<'_> {
     /// # Safety
     /// There are `T` taps from `first` on, and all rows of all taps lie inside the copy.
     #[inline(always)]
-    unsafe fn taps<S: Simd, const T: usize>(&self, simd: S, first: usize) -> usize {
+    unsafe fn taps<S: Simd, const T: usize>(&mut self, simd: S, first: usize) -> usize {
         let mut sums = [simd.zero(); T];
         let offsets = &self.offsets[first..first + T];
         for (y, gradient) in self.gradient.chunks_exact(self.width).enumerate() {
             // SAFETY: by the caller's promise; `x` stays below the width.
             unsafe {
                 let row = self.copy.as_ptr().add(y * self.step);
-                let starts: [*const f32; T] = std::array::from_fn(|tap| row.add(offsets[tap]));
+                let mut starts = [row; T];
+                for (start, offset) in starts.iter_mut().zip(offsets) {
+                    *start = row.add(*offset);
+                }
                 for x in (0..self.width).step_by(S::LANES) {
                     let gradient = simd.load(gradient.as_ptr().add(x));
                     for (start, sum) in starts.iter().zip(&mut sums) {
@@ -191,9 +240,8 @@ impl Correlate<'_> {
                 }
             }
         }
-        for (tap, sum) in sums.into_iter().enumerate() {
-            // SAFETY: as many sums as taps; borrowed uniquely by `self`.
-            unsafe { *self.sums.as_ptr().cast_mut().add(first + tap) += simd.sum(sum) };
+        for (to, sum) in self.sums[first..].iter_mut().zip(sums) {
+            *to += simd.sum(sum);
         }
         T
     }
@@ -225,26 +273,54 @@ pub(crate) fn forward(
     let (layout, offsets) = forward_layout(geometry);
     let (channels, taps, [_, width]) = (geometry.groups(), geometry.taps(), geometry.out());
     let step = geometry.stride()[0] * layout.phases * layout.line;
-    let buffers = || (Scratch::zeros(layout.len()), Scratch::take(padded(width)));
     result
         .par_chunks_exact_mut(geometry.area_out())
         .zip(images.par_chunks_exact(geometry.area_in()))
         .enumerate()
-        .for_each_init(buffers, |(copy, line), (index, (out, image))| {
-            let channel = index % channels;
-            layout.fill(image, copy);
-            for (y, out) in out.chunks_exact_mut(width).enumerate() {
-                dispatch(Row {
-                    copy: &copy[y * step..],
+        .with_min_len(RESULTS.div_ceil(geometry.area_out()))
+        .for_each_init(
+            || Scratch::zeros(layout.len()),
+            |copy, (index, (out, image))| {
+                let channel = index % channels;
+                dispatch(Forward {
+                    layout: &layout,
+                    image,
                     offsets: &offsets,
                     weights: &weight[channel * taps..][..taps],
+                    step,
                     bias: bias.map_or(0.0, |bias| bias[channel]),
                     bounds: activation.bounds(),
-                    out: line,
+                    copy,
+                    out,
+                    width,
                 });
-                out.copy_from_slice(&line[..width]);
-            }
-        });
+            },
+        );
+}
+
+/// One plane of the result.
+struct Forward<'a> {
+    layout: &'a Layout,
+    image: &'a [f32],
+    offsets: &'a [usize],
+    weights: &'a [f32],
+    step: usize,
+    bias: f32,
+    bounds: (f32, f32),
+    copy: &'a mut [f32],
+    out: &'a mut [f32],
+    width: usize,
+}
+
+impl Kernel for Forward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        self.layout.fill(simd, self.image, self.copy);
+        let Self { offsets, weights, step, bias, bounds, copy, out, width, .. } = self;
+        Sums { copy, offsets, weights, step, bias, bounds, out, width }.run(simd);
+    }
 }
 
 /// The pixels that leave the same remainder to the stride, and the taps that reach them.
@@ -300,40 +376,105 @@ pub(crate) fn input_gradient(
         })
         .collect();
     let buffers = || {
-        let most = padded(grid[1]);
+        let most = grid[0] * grid[1] * stride[1];
         (Scratch::zeros(layout.len()), Scratch::take(most), Scratch::take(count))
     };
     result
         .par_chunks_exact_mut(geometry.area_in())
         .zip(gradient.par_chunks_exact(geometry.area_out()))
         .enumerate()
-        .for_each_init(buffers, |(copy, line, weights), (index, (out, gradient))| {
-            let kernel = &weight[index % channels * count..][..count];
-            layout.fill(gradient, copy);
-            for phase in &phases {
-                let weights = &mut weights[..phase.taps.len()];
-                weights.iter_mut().zip(&phase.taps).for_each(|(to, tap)| *to = kernel[*tap]);
-                let line = &mut line[..padded(phase.grid[1])];
-                for y in 0..phase.grid[0] {
-                    dispatch(Row {
-                        copy: &copy[y * layout.line..],
-                        offsets: &phase.offsets,
-                        weights,
-                        bias: 0.0,
-                        bounds: Activation::Identity.bounds(),
-                        out: line,
-                    });
-                    let row = (y * stride[0] + phase.first[0]) * size[1];
-                    let out = &mut out[row..row + size[1]][phase.first[1]..];
-                    if stride[1] == 1 {
-                        out.copy_from_slice(&line[..phase.grid[1]]);
-                    } else {
-                        let pixels = out.iter_mut().step_by(stride[1]);
-                        pixels.zip(&line[..]).for_each(|(pixel, value)| *pixel = *value);
+        .with_min_len(RESULTS.div_ceil(geometry.area_in()))
+        .for_each_init(buffers, |(copy, plane, weights), (index, (out, gradient))| {
+            dispatch(Backward {
+                layout: &layout,
+                gradient,
+                kernel: &weight[index % channels * count..][..count],
+                phases: &phases,
+                stride,
+                copy,
+                plane,
+                weights,
+                out,
+                width: size[1],
+            });
+        });
+}
+
+/// One plane of the images' gradient.
+struct Backward<'a> {
+    layout: &'a Layout,
+    gradient: &'a [f32],
+    kernel: &'a [f32],
+    phases: &'a [Phase],
+    stride: [usize; 2],
+    copy: &'a mut [f32],
+    /// Room for one phase, and for its taps' weights.
+    plane: &'a mut [f32],
+    weights: &'a mut [f32],
+    out: &'a mut [f32],
+    width: usize,
+}
+
+impl Kernel for Backward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        self.layout.fill(simd, self.gradient, self.copy);
+        if let ([1, 1], [phase]) = (self.stride, self.phases) {
+            return sums(simd, self.layout, self.copy, phase, self.kernel, self.weights, self.out);
+        }
+        // The phases of one remainder of rows lie side by side, and are woven into rows.
+        let most = self.plane.len() / self.stride[1];
+        for phases in self.phases.chunk_by(|a, b| a.first[0] == b.first[0]) {
+            for (phase, plane) in phases.iter().zip(self.plane.chunks_exact_mut(most)) {
+                let plane = &mut plane[..phase.grid[0] * phase.grid[1]];
+                sums(simd, self.layout, self.copy, phase, self.kernel, self.weights, plane);
+            }
+            for y in 0..phases[0].grid[0] {
+                let row = (y * self.stride[0] + phases[0].first[0]) * self.width;
+                let out = &mut self.out[row..row + self.width];
+                let mut done = 0;
+                if let [even, odd] = phases {
+                    let even = &self.plane[y * even.grid[1]..][..even.grid[1]];
+                    let odd = &self.plane[most + y * odd.grid[1]..][..odd.grid[1]];
+                    while done + 2 * S::LANES <= out.len() {
+                        // SAFETY: two vectors of the row, and hence one of each half, are left.
+                        unsafe {
+                            let parts = [even, odd].map(|half| half.as_ptr().add(done / 2));
+                            let parts = [simd.load(parts[0]), simd.load(parts[1])];
+                            simd.join(out.as_mut_ptr().add(done), parts);
+                        }
+                        done += 2 * S::LANES;
                     }
                 }
+                for (x, value) in out.iter_mut().enumerate().skip(done) {
+                    let phase = x % self.stride[1];
+                    let columns = phases[phase].grid[1];
+                    *value = self.plane[phase * most + y * columns + x / self.stride[1]];
+                }
             }
-        });
+        }
+    }
+}
+
+/// The pixels of one phase.
+#[inline(always)]
+fn sums<S: Simd>(
+    simd: S,
+    layout: &Layout,
+    copy: &[f32],
+    phase: &Phase,
+    kernel: &[f32],
+    weights: &mut [f32],
+    out: &mut [f32],
+) {
+    let weights = &mut weights[..phase.taps.len()];
+    weights.iter_mut().zip(&phase.taps).for_each(|(to, tap)| *to = kernel[*tap]);
+    let (step, width) = (layout.line, phase.grid[1]);
+    let bounds = Activation::Identity.bounds();
+    let offsets = &phase.offsets;
+    Sums { copy, offsets, weights, step, bias: 0.0, bounds, out, width }.run(simd);
 }
 
 /// The gradient with respect to the weight.
@@ -346,27 +487,64 @@ pub(crate) fn weight_gradient(
     geometry.check(images.len(), result.len(), gradient.len());
     assert!(geometry.is_depthwise());
     let (layout, offsets) = forward_layout(geometry);
-    let (channels, out) = (geometry.groups(), geometry.out());
-    let (area_in, area_out) = (geometry.area_in(), geometry.area_out());
+    let out = geometry.out();
     let lines = Layout::new(out, [0, 0], out, [1, 1], [0, 0]);
+    let (layout, offsets, lines) = (&layout, &offsets[..], &lines);
     let buffers = || (Scratch::zeros(layout.len()), Scratch::zeros(lines.len()));
     result.par_chunks_exact_mut(geometry.taps()).enumerate().for_each_init(
         buffers,
         |(copy, padded), (channel, sums)| {
-            sums.fill(0.0);
-            for picture in 0..geometry.batch() {
-                let plane = picture * channels + channel;
-                layout.fill(&images[plane * area_in..][..area_in], copy);
-                lines.fill(&gradient[plane * area_out..][..area_out], padded);
-                dispatch(Correlate {
-                    copy,
-                    offsets: &offsets,
-                    step: geometry.stride()[0] * layout.phases * layout.line,
-                    gradient: padded,
-                    width: lines.line,
-                    sums,
-                });
-            }
+            dispatch(Weights {
+                geometry,
+                layout,
+                lines,
+                offsets,
+                images,
+                gradient,
+                channel,
+                copy,
+                padded,
+                sums,
+            });
         },
     );
+}
+
+/// One channel's kernel of the weight's gradient.
+struct Weights<'a> {
+    geometry: &'a Geometry,
+    layout: &'a Layout,
+    /// Of the gradient's copy: its rows are filled up with zeros.
+    lines: &'a Layout,
+    offsets: &'a [usize],
+    images: &'a [f32],
+    gradient: &'a [f32],
+    channel: usize,
+    copy: &'a mut [f32],
+    padded: &'a mut [f32],
+    sums: &'a mut [f32],
+}
+
+impl Kernel for Weights<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let (area_in, area_out) = (self.geometry.area_in(), self.geometry.area_out());
+        self.sums.fill(0.0);
+        for picture in 0..self.geometry.batch() {
+            let plane = picture * self.geometry.groups() + self.channel;
+            self.layout.fill(simd, &self.images[plane * area_in..][..area_in], self.copy);
+            self.lines.fill(simd, &self.gradient[plane * area_out..][..area_out], self.padded);
+            let correlate = Correlate {
+                copy: self.copy,
+                offsets: self.offsets,
+                step: self.geometry.stride()[0] * self.layout.phases * self.layout.line,
+                gradient: self.padded,
+                width: self.lines.line,
+                sums: self.sums,
+            };
+            correlate.run(simd);
+        }
+    }
 }

@@ -211,21 +211,18 @@ impl Kernel for Measure<'_> {
 
     #[inline(always)]
     fn run<S: Simd>(self, simd: S) -> (f32, f32) {
-        let total: f64 = self.sum(simd, 0.0, |values| values);
+        let total = self.sum::<S, false>(simd, 0.0);
         let mean = (total / self.0.count()) as f32;
-        let middle = simd.splat(mean);
-        let squares = self.sum(simd, mean, |values| {
-            let centred = simd.sub(values, middle);
-            simd.mul(centred, centred)
-        });
+        let squares = self.sum::<S, true>(simd, mean);
         (mean, (squares / self.0.count()) as f32)
     }
 }
 
 impl Measure<'_> {
-    /// Sums a function which is zero at `rest`.
+    /// Sums the distances from the middle, or their squares.
     #[inline(always)]
-    fn sum<S: Simd>(&self, simd: S, rest: f32, f: impl Fn(S::Vector) -> S::Vector) -> f64 {
+    fn sum<S: Simd, const SQUARED: bool>(&self, simd: S, middle: f32) -> f64 {
+        let centre = simd.splat(middle);
         let area = self.0.planes.area;
         let step = 4 * S::LANES;
         let mut total = 0.0;
@@ -237,19 +234,25 @@ impl Measure<'_> {
                 for (register, sum) in sums.iter_mut().enumerate() {
                     // SAFETY: four vectors from `at` on lie inside the plane.
                     let values = unsafe { simd.load(plane.as_ptr().add(at + register * S::LANES)) };
-                    *sum = simd.add(*sum, f(values));
+                    *sum = add::<S, SQUARED>(simd, *sum, simd.sub(values, centre));
                 }
             }
             for at in (whole..area).step_by(S::LANES) {
                 // SAFETY: the rest of the plane.
-                let values = unsafe { load(simd, plane.as_ptr().add(at), area - at, rest) };
-                sums[0] = simd.add(sums[0], f(values));
+                let values = unsafe { load(simd, plane.as_ptr().add(at), area - at, middle) };
+                sums[0] = add::<S, SQUARED>(simd, sums[0], simd.sub(values, centre));
             }
             let pairs = [simd.add(sums[0], sums[1]), simd.add(sums[2], sums[3])];
             total += f64::from(simd.sum(simd.add(pairs[0], pairs[1])));
         }
         total
     }
+}
+
+/// Adds a number or its square. A function and not a closure: those may be compiled without the vectors.
+#[inline(always)]
+fn add<S: Simd, const SQUARED: bool>(simd: S, sum: S::Vector, value: S::Vector) -> S::Vector {
+    if SQUARED { simd.fma(value, value, sum) } else { simd.add(sum, value) }
 }
 
 struct Normalise<'a> {
@@ -298,6 +301,38 @@ struct Back<'a> {
     result: &'a Shared<'a>,
 }
 
+/// What turns images and gradients into what is summed.
+struct Through<S: Simd> {
+    bounds: [S::Vector; 2],
+    mean: S::Vector,
+    /// The mean again, for lanes past a plane's end.
+    rest: f32,
+    scale: S::Vector,
+    beta: S::Vector,
+}
+
+impl<S: Simd> Through<S> {
+    /// Centred images, and the gradient where the activation lets it through.
+    ///
+    /// # Safety
+    /// Both pointers have `count` floats.
+    #[inline(always)]
+    unsafe fn read(
+        &self,
+        simd: S,
+        image: *const f32,
+        gradient: *const f32,
+        count: usize,
+    ) -> (S::Vector, S::Vector) {
+        // SAFETY: by the caller's promise.
+        let (values, gradient) =
+            unsafe { (load(simd, image, count, self.rest), load(simd, gradient, count, 0.0)) };
+        let centred = simd.sub(values, self.mean);
+        let normal = simd.fma(centred, self.scale, self.beta);
+        (centred, simd.inside(normal, self.bounds, gradient))
+    }
+}
+
 impl Kernel for Back<'_> {
     /// The gradients of gamma and beta.
     type Output = (f32, f32);
@@ -306,37 +341,29 @@ impl Kernel for Back<'_> {
     fn run<S: Simd>(self, simd: S) -> (f32, f32) {
         let Channel { planes, channel, images, affine } = *self.channel;
         let (low, high) = affine.activation.bounds();
-        let bounds = [simd.splat(low), simd.splat(high)];
-        let (mean, scale) = (simd.splat(self.mean), simd.splat(self.scale));
-        let beta = simd.splat(affine.beta[channel]);
-        // Centred images, and the gradient where the activation lets it through.
-        //
-        // SAFETY (for callers): both pointers have `count` floats.
-        let both = |image: *const f32, gradient: *const f32, count: usize| {
-            // SAFETY: by the callers, below.
-            let (values, gradient) =
-                unsafe { (load(simd, image, count, self.mean), load(simd, gradient, count, 0.0)) };
-            let centred = simd.sub(values, mean);
-            let normal = simd.fma(centred, scale, beta);
-            (centred, simd.inside(normal, bounds, gradient))
+        let through = Through {
+            bounds: [simd.splat(low), simd.splat(high)],
+            mean: simd.splat(self.mean),
+            rest: self.mean,
+            scale: simd.splat(self.scale),
+            beta: simd.splat(affine.beta[channel]),
         };
         let (mut total, mut product) = (0.0f64, 0.0f64);
         for start in planes.starts(channel) {
             let (image, gradient) = (&images[start..], &self.gradient[start..]);
             assert!(image.len() >= planes.area && gradient.len() >= planes.area);
-            let mut sums = [simd.zero(); 4];
+            let mut sums = [simd.zero(); 2];
             for at in (0..planes.area).step_by(S::LANES) {
                 // SAFETY: as many floats are left of the plane.
-                let (image, gradient) =
-                    unsafe { (image.as_ptr().add(at), gradient.as_ptr().add(at)) };
-                let (centred, gradient) = both(image, gradient, planes.area - at);
-                // Two sums each: an addition waits for the one before the last.
-                let turn = at / S::LANES % 2;
-                sums[turn] = simd.add(sums[turn], gradient);
-                sums[2 + turn] = simd.fma(centred, gradient, sums[2 + turn]);
+                let (centred, gradient) = unsafe {
+                    let (image, gradient) = (image.as_ptr().add(at), gradient.as_ptr().add(at));
+                    through.read(simd, image, gradient, planes.area - at)
+                };
+                sums[0] = simd.add(sums[0], gradient);
+                sums[1] = simd.fma(centred, gradient, sums[1]);
             }
-            total += f64::from(simd.sum(simd.add(sums[0], sums[1])));
-            product += f64::from(simd.sum(simd.add(sums[2], sums[3])));
+            total += f64::from(simd.sum(sums[0]));
+            product += f64::from(simd.sum(sums[1]));
         }
         let count = self.channel.count();
         let inverse = f64::from(self.inverse);
@@ -350,10 +377,10 @@ impl Kernel for Back<'_> {
                 let left = planes.area - at;
                 // SAFETY: as many floats are left of the plane, checked above, and of its result.
                 unsafe {
-                    let (centred, gradient) =
-                        both(image.as_ptr().add(at), gradient.as_ptr().add(at), left);
+                    let (image, gradient) = (image.as_ptr().add(at), gradient.as_ptr().add(at));
+                    let (centred, gradient) = through.read(simd, image, gradient, left);
                     let moved = simd.sub(gradient, simd.fma(centred, slope, middle));
-                    store(simd, result.as_mut_ptr().add(at), left, simd.mul(moved, scale));
+                    store(simd, result.as_mut_ptr().add(at), left, simd.mul(moved, through.scale));
                 }
             }
         }

@@ -2,6 +2,8 @@
 
 use std::ops::Range;
 
+use crate::simd::{Kernel, Simd, dispatch};
+
 /// Places on a grid, each of which sees the same taps around it.
 ///
 /// A convolution is one such view of its images. Its input gradient is one of the result's gradient
@@ -52,6 +54,17 @@ impl View {
 
     /// Writes `[channels * taps, places]` for those places of a batch, picture after picture.
     pub(crate) fn gather(&self, planes: &Planes, places: Range<usize>, patches: &mut [f32]) {
+        dispatch(Gather { view: self, planes, places, patches });
+    }
+
+    #[inline(always)]
+    fn gather_with<S: Simd>(
+        &self,
+        simd: S,
+        planes: &Planes,
+        places: Range<usize>,
+        patches: &mut [f32],
+    ) {
         let count = places.len();
         let area = self.size[0] * self.size[1];
         assert_eq!(patches.len(), planes.count * self.taps.len() * count);
@@ -69,11 +82,16 @@ impl View {
                     out[left + inside..].fill(0.0);
                     let out = &mut out[left..left + inside];
                     if inside == 0 {
-                    } else if self.step[1] == 1 {
-                        out.copy_from_slice(&plane[run.pixel..run.pixel + inside]);
-                    } else {
-                        let pixels = plane[run.pixel..].iter().step_by(self.step[1]);
-                        out.iter_mut().zip(pixels).for_each(|(out, pixel)| *out = *pixel);
+                        continue;
+                    }
+                    let pixels = &plane[run.pixel..];
+                    match self.step[1] {
+                        1 => copy_row(simd, &pixels[..inside], out),
+                        2 => copy_every_second(simd, pixels, out),
+                        step => {
+                            let pixels = pixels.iter().step_by(step);
+                            out.iter_mut().zip(pixels).for_each(|(out, pixel)| *out = *pixel);
+                        }
                     }
                 }
             }
@@ -108,6 +126,56 @@ impl View {
             runs.push(run);
             place += length;
         }
+    }
+}
+
+struct Gather<'a> {
+    view: &'a View,
+    planes: &'a Planes<'a>,
+    places: Range<usize>,
+    patches: &'a mut [f32],
+}
+
+impl Kernel for Gather<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        self.view.gather_with(simd, self.planes, self.places, self.patches);
+    }
+}
+
+/// Copies a row, short ones without a call.
+#[inline(always)]
+pub(crate) fn copy_row<S: Simd>(simd: S, from: &[f32], to: &mut [f32]) {
+    let count = to.len();
+    assert!(from.len() == count);
+    if count < S::LANES {
+        to.iter_mut().zip(from).for_each(|(to, from)| *to = *from);
+        return;
+    }
+    for vector in 0..count.div_ceil(S::LANES) {
+        // The last vector ends with the row and may repeat some floats.
+        let at = (vector * S::LANES).min(count - S::LANES);
+        // SAFETY: a whole vector from `at` on lies inside both.
+        unsafe { simd.store(to.as_mut_ptr().add(at), simd.load(from.as_ptr().add(at))) };
+    }
+}
+
+/// Copies pixels 0, 2, 4 and so on.
+#[inline(always)]
+fn copy_every_second<S: Simd>(simd: S, from: &[f32], to: &mut [f32]) {
+    let mut done = 0;
+    while done + S::LANES <= to.len() && 2 * (done + S::LANES) <= from.len() {
+        // SAFETY: two vectors of the one and one of the other are left, by the conditions.
+        unsafe {
+            let [even, _] = simd.split(from.as_ptr().add(2 * done));
+            simd.store(to.as_mut_ptr().add(done), even);
+        }
+        done += S::LANES;
+    }
+    for (index, to) in to.iter_mut().enumerate().skip(done) {
+        *to = from[2 * index];
     }
 }
 

@@ -24,7 +24,8 @@ pub fn max_pool(images: &[f32], size: [usize; 2]) -> Vec<f32> {
     })
 }
 
-/// The gradient of [`max_pool`]: all of a window's goes to its first largest pixel.
+/// The gradient of [`max_pool`]: all of a window's goes to its first largest pixel, or to one of them
+/// where a pixel is no number.
 ///
 /// # Panics
 /// If the lengths do not fit each other.
@@ -93,7 +94,7 @@ impl Kernel for Spread<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, _: S) {
+    fn run<S: Simd>(self, simd: S) {
         let width = self.width;
         let pooled = width / 2;
         let rows = self.image.chunks_exact(2 * width).zip(self.gradient.chunks_exact(pooled));
@@ -101,12 +102,27 @@ impl Kernel for Spread<'_> {
         for ((image, gradient), result) in rows.zip(&mut results) {
             let (top, bottom) = image.split_at(width);
             let (out_top, out_bottom) = result.split_at_mut(width);
+            let whole = pooled / S::LANES * S::LANES;
+            for at in (0..whole).step_by(S::LANES) {
+                // SAFETY: a vector of windows is left in every row.
+                unsafe {
+                    let [first, second] = simd.split(top.as_ptr().add(2 * at));
+                    let [third, fourth] = simd.split(bottom.as_ptr().add(2 * at));
+                    let most = simd.max(simd.max(first, second), simd.max(third, fourth));
+                    let gradient = simd.load(gradient.as_ptr().add(at));
+                    // Each takes what those before it have left.
+                    let [first, left] = simd.equal(first, most, gradient);
+                    let [second, left] = simd.equal(second, most, left);
+                    let [third, fourth] = simd.equal(third, most, left);
+                    simd.join(out_top.as_mut_ptr().add(2 * at), [first, second]);
+                    simd.join(out_bottom.as_mut_ptr().add(2 * at), [third, fourth]);
+                }
+            }
             let windows = top.chunks_exact(2).zip(bottom.chunks_exact(2));
             let outs = out_top.chunks_exact_mut(2).zip(out_bottom.chunks_exact_mut(2));
             for ((gradient, (top, bottom)), (out_top, out_bottom)) in
-                gradient.iter().zip(windows).zip(outs)
+                gradient.iter().zip(windows).zip(outs).skip(whole)
             {
-                // From the last to the first: who is beaten by none after it, and beats all before.
                 let second = beats(top[1], top[0]);
                 let best = larger(top[0], top[1]);
                 let third = beats(bottom[0], best);
@@ -157,6 +173,21 @@ mod tests {
                 (0..20 * size[0] * size[1]).map(|i| ((i * 7919) % 1013) as f32).collect();
             let pooled = max_pool(&images, size);
             let spread = max_pool_gradient(&images, &pooled, size);
+            // With many equal ones, and one window after the other for comparison.
+            let few: Vec<f32> = images.iter().map(|value| value % 3.0).collect();
+            let factors: Vec<f32> = (0..pooled.len()).map(|i| i as f32 + 1.0).collect();
+            let spread_few = max_pool_gradient(&few, &factors, size);
+            for (index, factor) in factors.iter().enumerate() {
+                let [height, width] = size.map(|side| side / 2);
+                let (plane, y, x) =
+                    (index / (height * width), index / width % height, index % width);
+                let at = |i: usize| (plane * size[0] + 2 * y + i / 2) * size[1] + 2 * x + i % 2;
+                let best = (0..4).rev().max_by(|a, b| few[at(*a)].total_cmp(&few[at(*b)]));
+                for i in 0..4 {
+                    let expected = if Some(i) == best { *factor } else { 0.0 };
+                    assert_eq!(spread_few[at(i)], expected);
+                }
+            }
             let largest: f64 = pooled.iter().map(|value| f64::from(*value)).sum();
             let kept: f64 = spread.iter().map(|value| f64::from(*value)).sum();
             assert_eq!(largest, kept);

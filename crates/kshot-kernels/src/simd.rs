@@ -36,6 +36,8 @@ pub(crate) trait Simd: Copy + Send + Sync {
         bounds: [Self::Vector; 2],
         value: Self::Vector,
     ) -> Self::Vector;
+    /// `value` where `a` equals `b`, and `value` where it does not; zero elsewhere.
+    fn equal(self, a: Self::Vector, b: Self::Vector, value: Self::Vector) -> [Self::Vector; 2];
     /// The sum of a vector's floats, in a fixed order.
     fn sum(self, vector: Self::Vector) -> f32;
     /// Row `i` of a square of `LANES` rows, `from_line` floats apart, becomes column `i` of rows which
@@ -44,6 +46,17 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// # Safety
     /// All of those floats may be read and written; the squares do not overlap.
     unsafe fn transpose(self, from: *const f32, from_line: usize, to: *mut f32, to_line: usize);
+
+    /// The even and the odd of `2 * LANES` floats.
+    ///
+    /// # Safety
+    /// `from` points to that many.
+    unsafe fn split(self, from: *const f32) -> [Self::Vector; 2];
+    /// The reverse of [`Simd::split`].
+    ///
+    /// # Safety
+    /// `to` points to `2 * LANES` floats that may be written.
+    unsafe fn join(self, to: *mut f32, parts: [Self::Vector; 2]);
 
     #[inline(always)]
     fn zero(self) -> Self::Vector {
@@ -184,6 +197,14 @@ impl Simd for Portable {
     }
 
     #[inline(always)]
+    fn equal(self, a: [f32; 8], b: [f32; 8], value: [f32; 8]) -> [[f32; 8]; 2] {
+        let here = |equal: bool| {
+            std::array::from_fn(|i| if (a[i] == b[i]) == equal { value[i] } else { 0.0 })
+        };
+        [here(true), here(false)]
+    }
+
+    #[inline(always)]
     fn sum(self, v: [f32; 8]) -> f32 {
         ((v[0] + v[4]) + (v[2] + v[6])) + ((v[1] + v[5]) + (v[3] + v[7]))
     }
@@ -196,6 +217,20 @@ impl Simd for Portable {
                 unsafe { *to.add(column * to_line + row) = *from.add(row * from_line + column) };
             }
         }
+    }
+
+    #[inline(always)]
+    unsafe fn split(self, from: *const f32) -> [[f32; 8]; 2] {
+        // SAFETY: sixteen floats by the caller's promise.
+        let all = unsafe { from.cast::<[f32; 16]>().read_unaligned() };
+        std::array::from_fn(|part| std::array::from_fn(|lane| all[2 * lane + part]))
+    }
+
+    #[inline(always)]
+    unsafe fn join(self, to: *mut f32, parts: [[f32; 8]; 2]) {
+        let all: [f32; 16] = std::array::from_fn(|index| parts[index % 2][index / 2]);
+        // SAFETY: sixteen floats by the caller's promise.
+        unsafe { to.cast::<[f32; 16]>().write_unaligned(all) }
     }
 }
 
@@ -291,6 +326,15 @@ mod x86 {
         }
 
         #[inline(always)]
+        fn equal(self, a: __m256, b: __m256, value: __m256) -> [__m256; 2] {
+            // SAFETY: `self` proves the feature.
+            unsafe {
+                let equal = _mm256_cmp_ps::<_CMP_EQ_OQ>(a, b);
+                [_mm256_and_ps(equal, value), _mm256_andnot_ps(equal, value)]
+            }
+        }
+
+        #[inline(always)]
         fn sum(self, v: __m256) -> f32 {
             // SAFETY: `self` proves the feature.
             unsafe {
@@ -331,6 +375,32 @@ mod x86 {
                 }
             }
         }
+
+        #[inline(always)]
+        unsafe fn split(self, from: *const f32) -> [__m256; 2] {
+            // SAFETY: `self` proves the feature; sixteen floats by the caller's promise.
+            unsafe {
+                let (low, high) = (_mm256_loadu_ps(from), _mm256_loadu_ps(from.add(8)));
+                // Pairs of floats as 64 bits: 0 1 of each half, then put in order.
+                let even = _mm256_castps_pd(_mm256_shuffle_ps::<0x88>(low, high));
+                let odd = _mm256_castps_pd(_mm256_shuffle_ps::<0xdd>(low, high));
+                [
+                    _mm256_castpd_ps(_mm256_permute4x64_pd::<0xd8>(even)),
+                    _mm256_castpd_ps(_mm256_permute4x64_pd::<0xd8>(odd)),
+                ]
+            }
+        }
+
+        #[inline(always)]
+        unsafe fn join(self, to: *mut f32, [even, odd]: [__m256; 2]) {
+            // SAFETY: `self` proves the feature; sixteen floats by the caller's promise.
+            unsafe {
+                let low = _mm256_unpacklo_ps(even, odd);
+                let high = _mm256_unpackhi_ps(even, odd);
+                _mm256_storeu_ps(to, _mm256_permute2f128_ps::<0x20>(low, high));
+                _mm256_storeu_ps(to.add(8), _mm256_permute2f128_ps::<0x31>(low, high));
+            }
+        }
     }
 }
 
@@ -353,6 +423,10 @@ mod tests {
                 simd.transpose(from.as_ptr(), 11, out.as_mut_ptr(), 10);
                 let (a, b) = (simd.load(from.as_ptr().add(3)), simd.splat(2.0));
                 let mut rest = vec![0.0; lanes];
+                let [even, odd] = simd.split(from.as_ptr().add(1));
+                let mut joined = vec![0.0; 2 * lanes];
+                simd.join(joined.as_mut_ptr(), [even, odd]);
+                assert_eq!(joined, from[1..1 + 2 * lanes]);
                 for vector in [
                     simd.fma(a, b, b),
                     simd.fnma(a, b, b),
@@ -360,6 +434,10 @@ mod tests {
                     simd.max(a, simd.splat(5.0)),
                     simd.min(a, simd.splat(5.0)),
                     simd.splat(simd.sum(a)),
+                    even,
+                    odd,
+                    simd.equal(a, simd.splat(5.0), b)[0],
+                    simd.equal(a, simd.splat(5.0), b)[1],
                     simd.inside(a, [simd.splat(4.0), simd.splat(6.0)], b),
                 ] {
                     simd.store(rest.as_mut_ptr(), vector);

@@ -36,6 +36,8 @@ use weights::{Direction, VECTORS, Weight};
 const CHANNELS: usize = 16;
 /// Tiles of a task, at least and at most: more of them make up for a larger weight, which each reads.
 const TILES: [usize; 2] = [24, 60];
+/// With more channels a task has the fewest tiles: its points would not be near any more.
+const WIDE: usize = 512;
 /// Floats of a transformed weight that tasks share.
 const SHARED_WEIGHT: usize = 36 * 256 * 256;
 /// Floats of points that tasks share.
@@ -124,8 +126,8 @@ impl Convolution<'_> {
     }
 
     fn run(&self) {
-        let each =
-            (self.weight.inputs / 4).clamp(TILES[0], TILES[1]).next_multiple_of(product::TILES);
+        let wanted = if self.weight.inputs > WIDE { 0 } else { self.weight.inputs / 4 };
+        let each = wanted.clamp(TILES[0], TILES[1]).next_multiple_of(product::TILES);
         let total = self.tiles.len();
         let outputs = self.blocks()[1];
         let weight = POINTS * self.weight.inputs * self.weight.outputs;

@@ -59,26 +59,15 @@ unsafe fn some<S: Simd, const R: usize, const T: usize>(
     let mut registers = [[simd.zero(); R]; T];
     // SAFETY: by the caller's promise.
     unsafe {
-        let step =
-            |registers: &mut [[S::Vector; R]; T], points: *const f32, weights: *const f32| {
-                let weights: [S::Vector; R] =
-                    std::array::from_fn(|r| simd.load(weights.add(r * lanes)));
-                for (tile, sums) in registers.iter_mut().enumerate() {
-                    let point = simd.splat(*points.add(tile * lanes));
-                    for (sum, weight) in sums.iter_mut().zip(weights) {
-                        *sum = simd.fma(point, weight, *sum);
-                    }
-                }
-            };
         for _ in 0..inputs / lanes {
             for lane in 0..lanes {
-                step(&mut registers, points.add(lane), weights.add(lane * R * lanes));
+                step(simd, &mut registers, points.add(lane), weights.add(lane * R * lanes));
             }
             points = points.add(points_line);
             weights = weights.add(lanes * R * lanes);
         }
         for lane in 0..inputs % lanes {
-            step(&mut registers, points.add(lane), weights.add(lane * R * lanes));
+            step(simd, &mut registers, points.add(lane), weights.add(lane * R * lanes));
         }
         for (tile, registers) in registers.into_iter().enumerate() {
             for (vector, sum) in registers.into_iter().enumerate() {
@@ -87,6 +76,31 @@ unsafe fn some<S: Simd, const R: usize, const T: usize>(
         }
     }
     T
+}
+
+/// One input of `T` tiles, times its weights.
+///
+/// # Safety
+/// As [`multiply`], for this input.
+#[inline(always)]
+unsafe fn step<S: Simd, const R: usize, const T: usize>(
+    simd: S,
+    registers: &mut [[S::Vector; R]; T],
+    points: *const f32,
+    weights: *const f32,
+) {
+    let mut vectors = [simd.zero(); R];
+    for (vector, to) in vectors.iter_mut().enumerate() {
+        // SAFETY: by the caller's promise.
+        *to = unsafe { simd.load(weights.add(vector * S::LANES)) };
+    }
+    for (tile, sums) in registers.iter_mut().enumerate() {
+        // SAFETY: by the caller's promise.
+        let point = simd.splat(unsafe { *points.add(tile * S::LANES) });
+        for (sum, vector) in sums.iter_mut().zip(vectors) {
+            *sum = simd.fma(point, vector, *sum);
+        }
+    }
 }
 
 /// Sums over the tiles, at one point: `[input, R vectors of outputs]`.
