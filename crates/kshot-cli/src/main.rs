@@ -4,9 +4,11 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod classify;
 mod data;
 mod eval;
 mod list;
+mod model;
 mod segment;
 mod table;
 mod weights;
@@ -26,6 +28,8 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Segment(segment::Arguments),
+    Classify(classify::Arguments),
+    Model(model::Arguments),
     Eval(eval::Arguments),
     Data(data::Arguments),
     List(list::Arguments),
@@ -43,6 +47,8 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Segment(arguments) => segment::run(&arguments),
+        Command::Classify(arguments) => classify::run(&arguments),
+        Command::Model(arguments) => model::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Data(arguments) => data::run(&arguments),
         Command::List(arguments) => list::run(&arguments),

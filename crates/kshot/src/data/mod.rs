@@ -2,6 +2,7 @@
 
 pub mod annotation;
 pub mod check;
+pub mod class_folder;
 pub mod components;
 pub mod convert;
 pub mod episode;
