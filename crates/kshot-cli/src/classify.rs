@@ -133,6 +133,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     }
     let talk = Talk { json: arguments.json, quiet: arguments.quiet };
     let place = Place::new(&arguments.out);
+    place.check(arguments)?;
     let methods = heads::by_name(&arguments.method)?;
     let (model, embedder) = model(arguments, &talk)?;
     let (mut items, listed) = folder::items(&arguments.query)?;
@@ -251,6 +252,23 @@ impl Place {
             _ => PathBuf::from("."),
         };
         Self { folder, table: out.to_owned() }
+    }
+
+    /// Refuses to write labels over what they are made from.
+    fn check(&self, arguments: &Arguments) -> anyhow::Result<()> {
+        let Ok(table) = self.table.canonicalize() else { return Ok(()) };
+        let given = [
+            arguments.support.as_deref(),
+            arguments.model.as_deref(),
+            Some(arguments.query.as_path()),
+            arguments.truth.as_deref(),
+        ];
+        if let Some(file) = given.into_iter().flatten().find(|file| {
+            file.canonicalize().is_ok_and(|file| file == table)
+        }) {
+            bail!("{}: the labels would be written over it; give --out another name", file.display());
+        }
+        Ok(())
     }
 }
 

@@ -257,6 +257,8 @@ impl<R: Record> Journal<R> {
 pub(crate) mod tests {
     use super::*;
 
+    type Journal = super::Journal<PictureRecord>;
+
     /// A record to test with: class 1 on a quarter of a picture of 8 x 4 pixels.
     pub(crate) fn record(name: &str) -> PictureRecord {
         PictureRecord {
