@@ -263,10 +263,15 @@ impl Place {
             Some(arguments.query.as_path()),
             arguments.truth.as_deref(),
         ];
-        if let Some(file) = given.into_iter().flatten().find(|file| {
-            file.canonicalize().is_ok_and(|file| file == table)
-        }) {
-            bail!("{}: the labels would be written over it; give --out another name", file.display());
+        if let Some(file) = given
+            .into_iter()
+            .flatten()
+            .find(|file| file.canonicalize().is_ok_and(|file| file == table))
+        {
+            bail!(
+                "{}: the labels would be written over it; give --out another name",
+                file.display()
+            );
         }
         Ok(())
     }
@@ -298,9 +303,10 @@ fn model(arguments: &Arguments, talk: &Talk) -> anyhow::Result<(ModelFile, Embed
     };
     let (embedder, weights_sha256) =
         Embedder::from_weights(&config, arguments.weights.as_deref(), &device, looking)?;
-    let origin = Origin { encoder, weights_sha256, looking };
+    let (late, dimensions) = embedder.lengths();
+    let origin = Origin { encoder, weights_sha256, looking, late };
     if let Some(stored) = stored {
-        stored.check_origin(&origin)?;
+        stored.check_origin(&origin, dimensions)?;
         return Ok((stored, embedder));
     }
     let Some(pictures) = pictures else { bail!("give --support or --model") };

@@ -124,7 +124,11 @@ fn stripes(index: u32) -> RgbImage {
 fn blobs(index: u32) -> RgbImage {
     RgbImage::from_fn(48, 48, |x, y| {
         let (dx, dy) = (x as i32 - 20 - index as i32, y as i32 - 24);
-        if dx * dx + dy * dy < 150 { Rgb([20, 40, 200 - 9 * index as u8]) } else { Rgb([30, 120, 40]) }
+        if dx * dx + dy * dy < 150 {
+            Rgb([20, 40, 200 - 9 * index as u8])
+        } else {
+            Rgb([30, 120, 40])
+        }
     })
 }
 
@@ -149,7 +153,7 @@ fn labels_are_written_with_what_they_rest_on() {
     let run = fs::read_to_string(place.at("out/run.toml")).unwrap();
     assert!(run.contains("efficientnet-lite0") && run.contains("threshold"), "{run}");
     let page = fs::read_to_string(place.at("out/report.html")).unwrap();
-    assert!(page.contains("Least certain first") && !page.contains("http"));
+    assert!(page.contains("Least certain first") && !page.contains("https:"));
 }
 
 #[test]
@@ -207,7 +211,7 @@ fn wrong_use_is_refused_before_anything_is_done() {
             &[],
             &["stripes/bad.png", "1 of the labelled pictures cannot be read"],
         ),
-        ("a misspelt method", |_| (), &["--method", "rigde"], &["did you mean `ridge`?"]),
+        ("a misspelt method", |_| (), &["--method", "prototpye"], &["did you mean `prototype`?"]),
         ("a share above one", |_| (), &["--reject", "95"], &["0.95"]),
         ("a size of nothing", |_| (), &["--size", "8"], &["valid are 32 to 1024"]),
         ("no views", |_| (), &["--views", "0", "--size", "64"], &["views"]),
@@ -281,7 +285,10 @@ fn the_truth_is_compared_where_it_is_known() {
         serde_json::from_slice(&fs::read(place.at("out/truth.json")).unwrap()).unwrap();
     assert_eq!(json["accuracy"]["n"], 2);
     let rows = place.rows("out/labels.csv");
-    assert_eq!(rows.iter().map(|row| &*row[8]).collect::<Vec<_>>(), ["stripes", "none-of-these", "stripes", ""]);
+    assert_eq!(
+        rows.iter().map(|row| &*row[8]).collect::<Vec<_>>(),
+        ["stripes", "none-of-these", "stripes", ""]
+    );
     // Folders named like the classes are the truth by themselves.
     fs::rename(place.at("query/one"), place.at("query/stripes")).unwrap();
     fs::rename(place.at("query/two"), place.at("query/blobs")).unwrap();
@@ -309,7 +316,9 @@ fn pictures_are_sorted_into_class_folders() {
     let place = Place::new();
     let ran = place.classify(&["--link", "linked", "--reject", "off"]);
     assert_eq!(ran.faults(DONE, &["4 linked into linked"]), [""; 0]);
-    assert!(place.at("linked/stripes/one/3.png").is_file() && place.at("query/one/3.png").is_file());
+    assert!(
+        place.at("linked/stripes/one/3.png").is_file() && place.at("query/one/3.png").is_file()
+    );
     let ran = place.classify(&["--move", "moved", "--reject", "off"]);
     assert_eq!(ran.faults(DONE, &["4 moved into moved"]), [""; 0]);
     assert!(place.at("moved/blobs/two/4.png").is_file() && !place.at("query/two/4.png").exists());
@@ -368,8 +377,10 @@ fn groceries_are_recognised() {
     }
     // Twelve of the classes, so that it takes seconds.
     let place = Place::new();
-    let mut names: Vec<_> =
-        fs::read_dir(grocery.join("train")).unwrap().map(|entry| entry.unwrap().file_name()).collect();
+    let mut names: Vec<_> = fs::read_dir(grocery.join("train"))
+        .unwrap()
+        .map(|entry| entry.unwrap().file_name())
+        .collect();
     names.sort();
     let mut lists = [String::new(), String::new()];
     for name in names.iter().step_by(7) {

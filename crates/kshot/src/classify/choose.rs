@@ -13,6 +13,8 @@ use crate::metric::recognition::wilson;
 pub struct Trial {
     /// The method's name.
     pub method: String,
+    /// The share of vectors' middle part.
+    pub middle: f32,
     /// Share of held-out examples whose class was found, 0 to 1; `None` where none could be held out.
     pub accuracy: Option<f64>,
     /// Its 95 % interval (Wilson's).
@@ -24,6 +26,18 @@ pub struct Trial {
     /// Seconds to fit and judge.
     pub seconds: f64,
 }
+
+impl Trial {
+    /// Its name for people.
+    pub fn name(&self) -> String {
+        let with = if self.middle > 0.0 { " with middle layers" } else { "" };
+        format!("{}{with}", self.method)
+    }
+}
+
+/// Shares of the middle part that are tried. On groceries 0.35 gains a point or two, on ImageNet's own
+/// kind of photographs it loses as much.
+const MIDDLE: [f32; 2] = [0.0, 0.35];
 
 /// What was chosen.
 #[derive(Debug)]
@@ -44,10 +58,18 @@ pub struct Chosen {
 pub fn best(examples: &Examples, methods: &[Box<dyn Method>]) -> Result<(Fitted, Chosen)> {
     let measurable = examples.counts().iter().any(|count| *count > 1) && examples.classes.len() > 1;
     let tried = if measurable { methods } else { &methods[..methods.len().min(1)] };
-    let mut all = Vec::with_capacity(tried.len());
-    for method in tried {
+    let shares = if measurable && examples.dimensions() > examples.late {
+        &MIDDLE[..]
+    } else {
+        &MIDDLE[..1]
+    };
+    let mixed: Vec<Examples> = shares.iter().map(|share| examples.mixed(*share)).collect();
+    let mut all = Vec::with_capacity(tried.len() * shares.len());
+    for (method, (&middle, mixed)) in
+        tried.iter().flat_map(|method| shares.iter().zip(&mixed).map(move |pair| (method, pair)))
+    {
         let started = Instant::now();
-        let fitted = method.fit(examples)?;
+        let fitted = method.fit(mixed)?;
         let held_out = &fitted.held_out;
         let labels: Vec<usize> =
             held_out.examples.iter().map(|&index| examples.labels[index]).collect();
@@ -57,6 +79,7 @@ pub fn best(examples: &Examples, methods: &[Box<dyn Method>]) -> Result<(Fitted,
         let right = right.count();
         let trial = Trial {
             method: method.name().to_owned(),
+            middle,
             accuracy: measurable.then(|| right as f64 / labels.len() as f64),
             interval: measurable.then(|| wilson(right, labels.len())),
             log_loss: measurable.then_some(log_loss),
@@ -89,8 +112,8 @@ pub(crate) fn top(scores: &[f32]) -> usize {
 fn reason(trials: &[Trial], methods: usize) -> String {
     let best = &trials[0];
     let percent = |trial: &Trial| match trial.accuracy {
-        Some(accuracy) => format!("{} {:.1} %", trial.method, 100.0 * accuracy),
-        None => trial.method.clone(),
+        Some(accuracy) => format!("{} {:.1} %", trial.name(), 100.0 * accuracy),
+        None => trial.name(),
     };
     let (Some(accuracy), Some([low, high])) = (best.accuracy, best.interval) else {
         return match methods {
@@ -113,14 +136,21 @@ fn reason(trials: &[Trial], methods: usize) -> String {
         100.0 * high,
         best.held_out
     );
-    match &trials[1..] {
-        [] => format!("{} was asked for: {expected}", best.method),
-        others => format!(
-            "{} fits held-out pictures best: {expected} (others: {})",
-            best.method,
-            others.iter().map(percent).collect::<Vec<_>>().join(", ")
-        ),
+    // Of each other method, the better of its two forms.
+    let mut others: Vec<&Trial> = Vec::new();
+    for trial in &trials[1..] {
+        if trial.method != best.method && others.iter().all(|other| other.method != trial.method) {
+            others.push(trial);
+        }
     }
+    if methods == 1 {
+        return format!("{} was asked for: {expected}", best.name());
+    }
+    format!(
+        "{} fits held-out pictures best: {expected} (others: {})",
+        best.name(),
+        others.into_iter().map(percent).collect::<Vec<_>>().join(", ")
+    )
 }
 
 #[cfg(test)]
@@ -144,7 +174,7 @@ mod tests {
 
     #[test]
     fn a_misspelt_method_is_answered_with_the_nearest() {
-        let error = heads::by_name("rigde").err().unwrap().to_string();
-        assert!(error.contains("`ridge`"), "{error}");
+        let error = heads::by_name("prototpye").err().unwrap().to_string();
+        assert!(error.contains("`prototype`"), "{error}");
     }
 }

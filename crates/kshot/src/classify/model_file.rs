@@ -34,6 +34,8 @@ pub struct Origin {
     pub weights_sha256: String,
     /// How pictures are looked at.
     pub looking: Looking,
+    /// How many numbers of a vector, from the first, are of the last layer (see [`super::embed`]).
+    pub late: usize,
 }
 
 /// A labelled picture as a recogniser keeps it.
@@ -99,7 +101,7 @@ impl ModelFile {
 
     /// The vectors, to fit a head to.
     pub fn examples(&self) -> Examples {
-        let mut all = Examples::default();
+        let mut all = Examples { late: self.origin.late, ..Examples::default() };
         for (label, class) in self.classes.iter().enumerate() {
             all.classes.push(class.name.clone());
             for example in &class.examples {
@@ -158,27 +160,35 @@ impl ModelFile {
         Ok(self.classes.remove(at))
     }
 
-    /// Whether vectors of `other` can be compared with those of the file.
+    /// Whether vectors of `other`, of that many numbers, can be compared with those of the file.
     ///
     /// # Errors
-    /// If encoder, weights or looking differ.
-    pub fn check_origin(&self, other: &Origin) -> Result<()> {
-        let Origin { encoder, weights_sha256, looking } = &self.origin;
-        if *encoder == other.encoder && *looking == other.looking {
-            if *weights_sha256 == other.weights_sha256 {
-                return Ok(());
-            }
-            return Err(Error::weights(format!(
-                "the model was made with other weights of {encoder} (SHA-256 {}..., these are \
-                 {}...); give those with --weights, or make the model anew",
-                &weights_sha256[..weights_sha256.len().min(12)],
-                &other.weights_sha256[..other.weights_sha256.len().min(12)],
+    /// If encoder, weights, looking or lengths differ.
+    pub fn check_origin(&self, other: &Origin, dimensions: usize) -> Result<()> {
+        let Origin { encoder, weights_sha256, looking, late } = &self.origin;
+        if *encoder != other.encoder || *looking != other.looking {
+            return Err(Error::config(format!(
+                "the model was made with {encoder} at {} pixels and {} views, not {} at {} and {}",
+                looking.size, looking.views, other.encoder, other.looking.size, other.looking.views
             )));
         }
-        Err(Error::config(format!(
-            "the model was made with {encoder} at {} pixels and {} views, not {} at {} and {}",
-            looking.size, looking.views, other.encoder, other.looking.size, other.looking.views
-        )))
+        if *weights_sha256 != other.weights_sha256 {
+            let short = |sha256: &str| sha256.chars().take(12).collect::<String>();
+            return Err(Error::weights(format!(
+                "the model was made with other weights of {encoder} (SHA-256 {}..., these are {}...); \
+                 give those with --weights, or make the model anew",
+                short(weights_sha256),
+                short(&other.weights_sha256),
+            )));
+        }
+        let stored = self.examples().dimensions();
+        if *late != other.late || stored != dimensions {
+            return Err(Error::data(format!(
+                "the model's vectors have {stored} numbers, those of {encoder} {dimensions}; it is \
+                 damaged, or of another version of kshot: make it anew"
+            )));
+        }
+        Ok(())
     }
 
     /// Reads a file.
@@ -224,8 +234,8 @@ impl ModelFile {
             }
             classes.push(read);
         }
-        if classes.is_empty() {
-            return Err("it has no class".to_owned());
+        if dimensions.is_none_or(|dimensions| !(1..=dimensions).contains(&metadata.origin.late)) {
+            return Err("it has no class, or vectors without a last layer".to_owned());
         }
         Ok(Self::new(metadata.origin, classes))
     }
@@ -344,6 +354,7 @@ mod tests {
             encoder: "efficientnet-lite0".into(),
             weights_sha256: "ab".repeat(32),
             looking: Looking::default(),
+            late: 5,
         };
         ModelFile::new(
             origin,
@@ -402,11 +413,12 @@ mod tests {
         says(model.add_class(class("new", 0.0, 0)).unwrap_err(), "no picture");
         says(model.drop_class("aple").unwrap_err(), "did you mean `apple`?");
         let mut other = model.origin.clone();
-        model.check_origin(&other).unwrap();
+        model.check_origin(&other, 6).unwrap();
+        says(model.check_origin(&other, 7).unwrap_err(), "make it anew");
         other.weights_sha256 = "cd".repeat(32);
-        says(model.check_origin(&other).unwrap_err(), "other weights");
+        says(model.check_origin(&other, 6).unwrap_err(), "other weights");
         other.looking.size = 64;
-        says(model.check_origin(&other).unwrap_err(), "not efficientnet-lite0 at 64");
+        says(model.check_origin(&other, 6).unwrap_err(), "not efficientnet-lite0 at 64");
         model.drop_class("apple").unwrap();
         model.drop_class("pear").unwrap();
         says(model.drop_class("fig/é").unwrap_err(), "only class");

@@ -75,7 +75,9 @@ pub fn wilson(successes: usize, trials: usize) -> [f64; 2] {
     let centre = share + Z * Z / (2.0 * n);
     let half = Z * (share * (1.0 - share) / n + Z * Z / (4.0 * n * n)).sqrt();
     let scale = 1.0 + Z * Z / n;
-    [((centre - half) / scale).max(0.0), ((centre + half) / scale).min(1.0)]
+    let low = if successes == 0 { 0.0 } else { (centre - half) / scale };
+    let high = if successes == trials { 1.0 } else { (centre + half) / scale };
+    [low, high]
 }
 
 #[cfg(test)]

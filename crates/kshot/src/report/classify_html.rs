@@ -137,6 +137,7 @@ fn style(data: &PageData<'_>, used: &BTreeSet<usize>) -> Markup {
          .pair small{position:absolute;left:6px;bottom:5px;padding:0 6px;border-radius:5px;font-size:11px;\
          background:rgb(0 0 0/.55);color:#fff;z-index:1}\
          .wrong{background:var(--bad-soft);color:var(--bad);border-radius:5px;padding:0 7px}\
+         .two>.panel{margin-top:0}\
          .wide{grid-template-columns:repeat(auto-fill,minmax(260px,1fr))}",
     );
     for &index in used {
@@ -431,10 +432,10 @@ fn method(data: &PageData<'_>) -> Markup {
                         th.number { "Log loss" } th.number { "Trial" }
                     } }
                     tbody {
-                        @for trial in &choice.trials {
-                            tr.chosen[trial.method == choice.method] {
-                                td { (trial.method) }
-                                td { @if trial.method == choice.method { span.good { "chosen" } } }
+                        @for (rank, trial) in choice.trials.iter().enumerate() {
+                            tr.chosen[rank == 0] {
+                                td { (trial.name()) }
+                                td { @if rank == 0 { span.good { "chosen" } } }
                                 td.number { (rate(trial.accuracy)) }
                                 td.bar { (meter(trial.accuracy.unwrap_or(0.0) as f32, None)) }
                                 td.number { (trial.log_loss.map_or_else(|| "–".into(), |loss| format!("{loss:.3}"))) }
@@ -536,6 +537,7 @@ mod tests {
             encoder: "efficientnet-lite0".into(),
             weights_sha256: String::new(),
             looking: Looking::default(),
+            late: 4,
         };
         let model = ModelFile::new(origin, vec![class("plum", 0), class(hostile, 1)]);
         let recogniser =
