@@ -32,6 +32,8 @@ enum Table {
     Encoders,
     /// Ways to learn from the labelled pictures.
     Methods,
+    /// Ways to label whole pictures (`kshot classify`).
+    Heads,
     /// Where this build can compute.
     Devices,
     /// Files read and written.
@@ -43,6 +45,7 @@ impl Table {
         match self {
             Self::Encoders => "encoders",
             Self::Methods => "methods",
+            Self::Heads => "heads",
             Self::Devices => "devices",
             Self::Formats => "formats",
         }
@@ -66,6 +69,7 @@ impl Table {
                 })
                 .collect(),
             Self::Methods => rows(registry::methods()),
+            Self::Heads => rows(registry::heads()),
             Self::Devices => rows(registry::devices()),
             Self::Formats => rows(registry::formats()),
         }
@@ -79,6 +83,7 @@ impl Table {
         match self {
             Self::Encoders => encoders(),
             Self::Methods => plain(registry::methods()),
+            Self::Heads => plain(registry::heads()),
             Self::Devices => plain(registry::devices()),
             Self::Formats => plain(registry::formats()),
         }

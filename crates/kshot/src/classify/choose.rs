@@ -94,7 +94,7 @@ pub fn best(examples: &Examples, methods: &[Box<dyn Method>]) -> Result<(Fitted,
     let Some((fitted, temperature, _)) = all.into_iter().next() else {
         return Err(Error::config("no method was given to choose from"));
     };
-    let reason = reason(&trials, methods.len());
+    let reason = reason(&trials, methods.len(), examples.classes.len());
     Ok((fitted, Chosen { trials, temperature, reason }))
 }
 
@@ -109,25 +109,25 @@ pub(crate) fn top(scores: &[f32]) -> usize {
     best
 }
 
-fn reason(trials: &[Trial], methods: usize) -> String {
+fn reason(trials: &[Trial], methods: usize, classes: usize) -> String {
     let best = &trials[0];
     let percent = |trial: &Trial| match trial.accuracy {
         Some(accuracy) => format!("{} {:.1} %", trial.name(), 100.0 * accuracy),
         None => trial.name(),
     };
     let (Some(accuracy), Some([low, high])) = (best.accuracy, best.interval) else {
-        return match methods {
-            1 => format!(
-                "{} was asked for; with one picture a class there is none to hold out, so what to \
-                 expect is not known",
-                best.method
-            ),
-            _ => format!(
-                "{} is the usual choice; with one picture a class there is none to hold out, so the \
-                 methods were not compared and what to expect is not known: a second picture tells",
-                best.method
-            ),
+        let taken = match methods {
+            1 => "was asked for",
+            _ => "is the usual choice",
         };
+        let why = match classes {
+            1 => "with a single class there is nothing to choose between",
+            _ => {
+                "with one picture a class there is none to hold out, so methods were not compared and \
+                 what to expect is not known: a second picture tells"
+            }
+        };
+        return format!("{} {taken}; {why}", best.method);
     };
     let expected = format!(
         "{:.1} % ({:.1} to {:.1}) of {} held-out pictures right",

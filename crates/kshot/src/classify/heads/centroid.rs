@@ -77,7 +77,7 @@ impl Method for Prototype {
     }
 
     fn usual_temperature(&self) -> f32 {
-        0.05
+        0.04
     }
 
     fn fit(&self, examples: &Examples) -> Result<Fitted> {
@@ -95,7 +95,7 @@ impl Method for SimpleShot {
     }
 
     fn usual_temperature(&self) -> f32 {
-        0.1
+        0.06
     }
 
     fn fit(&self, examples: &Examples) -> Result<Fitted> {

@@ -138,7 +138,7 @@ impl Method for Ridge {
     }
 
     fn usual_temperature(&self) -> f32 {
-        0.1
+        0.03
     }
 
     fn fit(&self, examples: &Examples) -> Result<Fitted> {
@@ -160,7 +160,8 @@ impl Method for Ridge {
                 .iter()
                 .map(|&index| left_out.row(index).iter().map(|value| *value as f32).collect())
                 .collect();
-            let (_, loss) = temperature(&Rows { scores: &scores, labels: &truth }, 0.1);
+            let (_, loss) =
+                temperature(&Rows { scores: &scores, labels: &truth }, self.usual_temperature());
             if best.as_ref().is_none_or(|(least, _, _)| loss < *least) {
                 best = Some((loss, factor, HeldOut { examples: judged.clone(), scores }));
             }
