@@ -34,6 +34,8 @@ enum Table {
     Methods,
     /// Ways to learn from episodes (`kshot train`).
     Learners,
+    /// Ways to label whole pictures (`kshot classify`).
+    Heads,
     /// Where this build can compute.
     Devices,
     /// Files read and written.
@@ -46,6 +48,7 @@ impl Table {
             Self::Encoders => "encoders",
             Self::Methods => "methods",
             Self::Learners => "learners",
+            Self::Heads => "heads",
             Self::Devices => "devices",
             Self::Formats => "formats",
         }
@@ -70,6 +73,7 @@ impl Table {
                 .collect(),
             Self::Methods => rows(registry::methods()),
             Self::Learners => rows(registry::learners()),
+            Self::Heads => rows(registry::heads()),
             Self::Devices => rows(registry::devices()),
             Self::Formats => rows(registry::formats()),
         }
@@ -84,6 +88,7 @@ impl Table {
             Self::Encoders => encoders(),
             Self::Methods => plain(registry::methods()),
             Self::Learners => plain(registry::learners()),
+            Self::Heads => plain(registry::heads()),
             Self::Devices => plain(registry::devices()),
             Self::Formats => plain(registry::formats()),
         }

@@ -5,9 +5,11 @@ use std::process::ExitCode;
 use clap::{Parser, Subcommand};
 
 mod check;
+mod classify;
 mod data;
 mod eval;
 mod list;
+mod model;
 mod segment;
 mod table;
 mod train;
@@ -29,6 +31,8 @@ struct Cli {
 enum Command {
     Segment(segment::Arguments),
     Train(train::Arguments),
+    Classify(classify::Arguments),
+    Model(model::Arguments),
     Eval(eval::Arguments),
     Check(check::Arguments),
     Data(data::Arguments),
@@ -48,6 +52,8 @@ fn main() -> ExitCode {
     let result = match cli.command {
         Command::Segment(arguments) => segment::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
+        Command::Classify(arguments) => classify::run(&arguments),
+        Command::Model(arguments) => model::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Data(arguments) => data::run(&arguments),

@@ -3,6 +3,7 @@
 pub mod annotation;
 pub mod batch;
 pub mod check;
+pub mod class_folder;
 pub mod classes;
 pub mod components;
 pub mod convert;
