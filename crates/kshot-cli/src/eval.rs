@@ -5,9 +5,9 @@ use std::path::PathBuf;
 use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use kshot::device;
-use kshot::eval::{self, Evaluation, Options};
+use kshot::eval::{self, Evaluation, Options, recognition};
 use kshot::report::{atomic, run};
-use kshot::train::recipe::Recipe;
+use kshot::train::learning::AnyRecipe;
 
 use crate::DONE;
 
@@ -18,6 +18,7 @@ const SMOKE: usize = 4;
 #[derive(Args)]
 #[command(after_help = "Examples:
   kshot eval recipes/panet/voc-5i-1shot.toml --set data.root=/data/VOCdevkit/VOC2012 --json result.json --out run/
+  kshot eval recipes/omniglot/prototypical-networks.toml --model runs/prototypical-networks
   kshot eval recipes/camvid/five-frames.toml --set protocol.seeds=[0]")]
 pub struct Arguments {
     /// The recipe.
@@ -25,6 +26,9 @@ pub struct Arguments {
     /// Changes a key of the recipe, such as protocol.runs=1 (may be given several times).
     #[arg(long = "set", value_name = "KEY=VALUE")]
     changes: Vec<String>,
+    /// The folder of a training, or a file of weights (recipes with a [train] section).
+    #[arg(long, value_name = "RUN_OR_FILE")]
+    model: Option<PathBuf>,
     /// Writes the result to this file as JSON.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
@@ -55,7 +59,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         crate::set_threads(threads)?;
     }
     let started = run::now();
-    let recipe = Recipe::read(&arguments.recipe, &arguments.changes)?;
+    let recipe = AnyRecipe::read(&arguments.recipe, &arguments.changes)?;
     let device = device::parse(&arguments.device)?;
     let bar = if arguments.quiet { ProgressBar::hidden() } else { ProgressBar::new(0) };
     bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len}, {per_sec}, {eta} left")?);
@@ -64,13 +68,27 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         force: arguments.force,
         smoke: arguments.smoke.then_some(SMOKE),
     };
-    let result = eval::run(&recipe, &device, &options, &|progress| {
+    let on_progress = |progress: eval::Progress| {
         bar.set_length(progress.total as u64);
         bar.set_position(progress.done as u64);
         if bar.is_hidden() && !arguments.quiet && progress.done % 100 == 0 {
             eprintln!("{}/{}", progress.done, progress.total);
         }
-    })?;
+    };
+    let result = match &recipe {
+        AnyRecipe::Segmentation(recipe) => {
+            anyhow::ensure!(
+                arguments.model.is_none(),
+                "--model is for recipes with a [train] section; this one trains nothing"
+            );
+            eval::run(recipe, &device, &options, &on_progress)?
+        }
+        AnyRecipe::Learning(recipe) => {
+            let model = arguments.model.as_deref();
+            let options = recognition::Options { model, smoke: options.smoke };
+            recognition::run(recipe, &device, options, &on_progress)?
+        }
+    };
     bar.finish_and_clear();
     print(&result);
     if let Some(file) = &arguments.json {

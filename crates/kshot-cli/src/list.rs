@@ -32,6 +32,10 @@ enum Table {
     Encoders,
     /// Ways to learn from the labelled pictures.
     Methods,
+    /// Ways to learn from episodes (`kshot train`).
+    Learners,
+    /// Ways to label whole pictures (`kshot classify`).
+    Heads,
     /// Where this build can compute.
     Devices,
     /// Files read and written.
@@ -43,6 +47,8 @@ impl Table {
         match self {
             Self::Encoders => "encoders",
             Self::Methods => "methods",
+            Self::Learners => "learners",
+            Self::Heads => "heads",
             Self::Devices => "devices",
             Self::Formats => "formats",
         }
@@ -66,6 +72,8 @@ impl Table {
                 })
                 .collect(),
             Self::Methods => rows(registry::methods()),
+            Self::Learners => rows(registry::learners()),
+            Self::Heads => rows(registry::heads()),
             Self::Devices => rows(registry::devices()),
             Self::Formats => rows(registry::formats()),
         }
@@ -79,6 +87,8 @@ impl Table {
         match self {
             Self::Encoders => encoders(),
             Self::Methods => plain(registry::methods()),
+            Self::Learners => plain(registry::learners()),
+            Self::Heads => plain(registry::heads()),
             Self::Devices => plain(registry::devices()),
             Self::Formats => plain(registry::formats()),
         }

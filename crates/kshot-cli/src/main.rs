@@ -4,11 +4,15 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 
+mod check;
+mod classify;
 mod data;
 mod eval;
 mod list;
+mod model;
 mod segment;
 mod table;
+mod train;
 mod weights;
 
 /// Keeps freed pages: large activations are allocated and freed for every picture.
@@ -26,7 +30,11 @@ struct Cli {
 #[derive(Subcommand)]
 enum Command {
     Segment(segment::Arguments),
+    Train(train::Arguments),
+    Classify(classify::Arguments),
+    Model(model::Arguments),
     Eval(eval::Arguments),
+    Check(check::Arguments),
     Data(data::Arguments),
     List(list::Arguments),
     Weights(weights::Arguments),
@@ -43,7 +51,11 @@ fn main() -> ExitCode {
     let cli = Cli::parse();
     let result = match cli.command {
         Command::Segment(arguments) => segment::run(&arguments),
+        Command::Train(arguments) => train::run(&arguments),
+        Command::Classify(arguments) => classify::run(&arguments),
+        Command::Model(arguments) => model::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
+        Command::Check(arguments) => check::run(&arguments),
         Command::Data(arguments) => data::run(&arguments),
         Command::List(arguments) => list::run(&arguments),
         Command::Weights(arguments) => weights::run(&arguments),

@@ -1,203 +1,550 @@
-//! Depthwise convolutions along the rows of padded planes.
-
-use std::cell::RefCell;
+//! Depthwise convolutions along the rows of padded planes, for any kernel, stride and dilation.
+//!
+//! A plane is copied with its zeros, its columns sorted by their remainder to the stride: then every tap
+//! is a row of neighbouring floats at a fixed offset, and a result is a weighted sum of such rows.
 
 use rayon::prelude::*;
 
-use crate::{Activation, Conv2d, Pads};
+use crate::Activation;
+use crate::geometry::Geometry;
+use crate::patches::copy_row;
+use crate::scratch::Scratch;
+use crate::simd::{Kernel, Simd, dispatch, lanes};
 
-/// Results computed at once.
-const LANES: usize = 32;
+/// Rows and vectors of a row that are summed together: enough sums to wait for none.
+const ROWS: usize = 4;
+const VECTORS: usize = 2;
+/// Results that a task computes at least.
+const RESULTS: usize = 16_384;
 
-thread_local! {
-    /// A padded plane, kept from call to call.
-    static PLANE: RefCell<Vec<f32>> = const { RefCell::new(Vec::new()) };
+/// Where a plane's pixels lie in its padded copy.
+struct Layout {
+    /// Height and width of the plane.
+    size: [usize; 2],
+    /// Zeros above and to the left.
+    before: [usize; 2],
+    /// Rows of the copy.
+    rows: usize,
+    /// Remainders that columns are sorted by.
+    phases: usize,
+    /// Floats of one remainder's part of a row, room for the last vector included.
+    line: usize,
 }
 
-/// One channel's work.
-struct Plane<'a> {
-    image: &'a [f32],
-    size: [usize; 2],
-    pads: Pads,
-    weight: &'a [f32],
+impl Layout {
+    /// A copy of which places on a `grid`, `steps` pixels apart, are read up to `reach` pixels away.
+    fn new(
+        size: [usize; 2],
+        before: [usize; 2],
+        grid: [usize; 2],
+        steps: [usize; 2],
+        reach: [usize; 2],
+    ) -> Self {
+        let rows = (before[0] + size[0]).max((grid[0] - 1) * steps[0] + reach[0] + 1);
+        let line = (before[1] + size[1]).div_ceil(steps[1]);
+        let line = line.max(grid[1].next_multiple_of(lanes()) + reach[1] / steps[1]);
+        Self { size, before, rows, phases: steps[1], line }
+    }
+
+    fn len(&self) -> usize {
+        self.rows * self.phases * self.line
+    }
+
+    /// Offset of a pixel of the padded plane.
+    fn at(&self, row: usize, column: usize) -> usize {
+        (row * self.phases + column % self.phases) * self.line + column / self.phases
+    }
+
+    /// Copies a plane into the middle; the zeros around it are there already.
+    #[inline(always)]
+    fn fill<S: Simd>(&self, simd: S, plane: &[f32], copy: &mut [f32]) {
+        for (y, source) in plane.chunks_exact(self.size[1]).enumerate() {
+            let start = |phase: usize| self.at(y + self.before[0], self.before[1] + phase);
+            let mut done = 0;
+            if self.phases == 1 {
+                copy_row(simd, source, &mut copy[start(0)..start(0) + source.len()]);
+                continue;
+            }
+            if self.phases == 2 {
+                let (even, odd) = (start(0), start(1));
+                while done + 2 * S::LANES <= source.len() {
+                    let at = done / 2;
+                    assert!(even.max(odd) + at + S::LANES <= copy.len());
+                    // SAFETY: two vectors of the source and one of each half, by the conditions.
+                    unsafe {
+                        let parts = simd.split(source.as_ptr().add(done));
+                        simd.store(copy.as_mut_ptr().add(even + at), parts[0]);
+                        simd.store(copy.as_mut_ptr().add(odd + at), parts[1]);
+                    }
+                    done += 2 * S::LANES;
+                }
+            }
+            for (index, pixel) in source.iter().enumerate().skip(done) {
+                copy[start(index % self.phases) + index / self.phases] = *pixel;
+            }
+        }
+    }
+}
+
+/// A plane of weighted sums of rows.
+struct Sums<'a> {
+    copy: &'a [f32],
+    /// Offsets of the taps' rows in the copy.
+    offsets: &'a [usize],
+    weights: &'a [f32],
+    /// Floats from one result's row to the next in the copy.
+    step: usize,
     bias: f32,
     bounds: (f32, f32),
-    /// Columns of the result.
+    /// Rows of `width` floats.
+    out: &'a mut [f32],
     width: usize,
 }
 
-/// `[channels, ...]` to `[channels, ...]` of one picture.
+impl Sums<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(mut self, simd: S) {
+        let rows = self.out.len() / self.width;
+        let furthest = self.offsets.iter().max().copied().unwrap_or(0);
+        let read = (rows - 1) * self.step + furthest + self.width.max(S::LANES);
+        assert!(rows * self.width == self.out.len() && read <= self.copy.len());
+        assert!(self.weights.len() == self.offsets.len());
+        if rows < ROWS {
+            (0..rows).for_each(|y| self.rows::<S, 1>(simd, y));
+            return;
+        }
+        for block in 0..rows.div_ceil(ROWS) {
+            // The last rows and vectors may be computed twice.
+            self.rows::<S, ROWS>(simd, (block * ROWS).min(rows - ROWS));
+        }
+    }
+
+    /// `H` rows from `y` on: inside the plane.
+    #[inline(always)]
+    fn rows<S: Simd, const H: usize>(&mut self, simd: S, y: usize) {
+        // SAFETY: rows and vectors lie inside the plane and its copy, by the assertions of `run`.
+        unsafe {
+            if self.width < S::LANES {
+                return self.block::<S, H, 1>(simd, y, [0]);
+            }
+            let vectors = self.width.div_ceil(S::LANES);
+            for vector in (0..vectors).step_by(VECTORS) {
+                let start = |vector: usize| (vector * S::LANES).min(self.width - S::LANES);
+                if vector + 1 < vectors {
+                    self.block::<S, H, VECTORS>(simd, y, [start(vector), start(vector + 1)]);
+                } else {
+                    self.block::<S, H, 1>(simd, y, [start(vector)]);
+                }
+            }
+        }
+    }
+
+    /// `R` vectors of `H` rows.
+    ///
+    /// # Safety
+    /// They lie inside the plane, or start it where it is narrower than a vector, and all that they are
+    /// sums of inside the copy.
+    #[inline(always)]
+    unsafe fn block<S: Simd, const H: usize, const R: usize>(
+        &mut self,
+        simd: S,
+        y: usize,
+        starts: [usize; R],
+    ) {
+        let mut sums = [[simd.splat(self.bias); R]; H];
+        // SAFETY: by the caller's promise.
+        unsafe {
+            let copy = self.copy.as_ptr().add(y * self.step);
+            for (offset, weight) in self.offsets.iter().zip(self.weights) {
+                let (weight, copy) = (simd.splat(*weight), copy.add(*offset));
+                for (row, sums) in sums.iter_mut().enumerate() {
+                    for (sum, start) in sums.iter_mut().zip(starts) {
+                        let values = simd.load(copy.add(row * self.step + start));
+                        *sum = simd.fma(values, weight, *sum);
+                    }
+                }
+            }
+            let (low, high) = (simd.splat(self.bounds.0), simd.splat(self.bounds.1));
+            for (row, sums) in sums.into_iter().enumerate() {
+                let out = self.out.as_mut_ptr().add((y + row) * self.width);
+                for (sum, start) in sums.into_iter().zip(starts) {
+                    let sum = simd.min(simd.max(sum, low), high);
+                    if self.width >= S::LANES {
+                        simd.store(out.add(start), sum);
+                        continue;
+                    }
+                    let mut whole = [0.0; 16];
+                    simd.store(whole.as_mut_ptr(), sum);
+                    for (index, value) in whole.iter().enumerate().take(self.width) {
+                        *out.add(index) = *value;
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// Products of a gradient's rows with the rows under each tap, summed.
+struct Correlate<'a> {
+    copy: &'a [f32],
+    offsets: &'a [usize],
+    /// Floats from one place's row to the next in the copy.
+    step: usize,
+    /// Rows of `width` floats, zero where there is no place.
+    gradient: &'a [f32],
+    width: usize,
+    /// One sum for each tap, which is added to.
+    sums: &'a mut [f32],
+}
+
+impl Correlate<'_> {
+    #[inline(always)]
+    fn run<S: Simd>(mut self, simd: S) {
+        let rows = self.gradient.len() / self.width;
+        let furthest = self.offsets.iter().max().copied().unwrap_or(0);
+        assert!(self.width.is_multiple_of(S::LANES) && rows * self.width == self.gradient.len());
+        assert!(rows > 0 && (rows - 1) * self.step + furthest + self.width <= self.copy.len());
+        assert!(self.sums.len() == self.offsets.len());
+        let mut tap = 0;
+        while tap < self.offsets.len() {
+            // SAFETY: as many taps are left; all rows lie inside, by the assertions.
+            unsafe {
+                match self.offsets.len() - tap {
+                    9 => tap += self.taps::<S, 9>(simd, tap),
+                    1..=4 => tap += self.taps::<S, 1>(simd, tap),
+                    _ => tap += self.taps::<S, 5>(simd, tap),
+                }
+            }
+        }
+    }
+
+    /// # Safety
+    /// There are `T` taps from `first` on, and all rows of all taps lie inside the copy.
+    #[inline(always)]
+    unsafe fn taps<S: Simd, const T: usize>(&mut self, simd: S, first: usize) -> usize {
+        let mut sums = [simd.zero(); T];
+        let offsets = &self.offsets[first..first + T];
+        for (y, gradient) in self.gradient.chunks_exact(self.width).enumerate() {
+            // SAFETY: by the caller's promise; `x` stays below the width.
+            unsafe {
+                let row = self.copy.as_ptr().add(y * self.step);
+                let mut starts = [row; T];
+                for (start, offset) in starts.iter_mut().zip(offsets) {
+                    *start = row.add(*offset);
+                }
+                for x in (0..self.width).step_by(S::LANES) {
+                    let gradient = simd.load(gradient.as_ptr().add(x));
+                    for (start, sum) in starts.iter().zip(&mut sums) {
+                        *sum = simd.fma(gradient, simd.load(start.add(x)), *sum);
+                    }
+                }
+            }
+        }
+        for (to, sum) in self.sums[first..].iter_mut().zip(sums) {
+            *to += simd.sum(sum);
+        }
+        T
+    }
+}
+
+/// The layout of an image's plane, and the taps' offsets in it.
+fn forward_layout(geometry: &Geometry) -> (Layout, Vec<usize>) {
+    let (kernel, dilation, pads) = (geometry.kernel(), geometry.dilation(), geometry.pads());
+    let reach = std::array::from_fn(|axis| (kernel[axis] - 1) * dilation[axis]);
+    let before = pads.map(|(before, _)| before);
+    let layout = Layout::new(geometry.size(), before, geometry.out(), geometry.stride(), reach);
+    let offsets = (0..geometry.taps())
+        .map(|tap| layout.at(tap / kernel[1] * dilation[0], tap % kernel[1] * dilation[1]));
+    let offsets = offsets.collect();
+    (layout, offsets)
+}
+
+/// The convolution, then bias and activation.
 pub(crate) fn forward(
-    conv: &Conv2d,
-    image: &[f32],
-    size: [usize; 2],
-    pads: Pads,
+    geometry: &Geometry,
+    images: &[f32],
+    weight: &[f32],
+    bias: Option<&[f32]>,
     activation: Activation,
     result: &mut [f32],
 ) {
-    let [height, width] = conv.size(size, pads);
-    let taps = conv.kernel * conv.kernel;
-    let run = runner(conv.kernel, conv.stride);
+    geometry.check(images.len(), weight.len(), result.len());
+    assert!(geometry.is_depthwise());
+    let (layout, offsets) = forward_layout(geometry);
+    let (channels, taps, [_, width]) = (geometry.groups(), geometry.taps(), geometry.out());
+    let step = geometry.stride()[0] * layout.phases * layout.line;
     result
-        .par_chunks_exact_mut(height * width)
-        .zip(image.par_chunks_exact(size[0] * size[1]))
+        .par_chunks_exact_mut(geometry.area_out())
+        .zip(images.par_chunks_exact(geometry.area_in()))
         .enumerate()
-        .for_each(|(channel, (out, image))| {
-            let plane = Plane {
-                image,
-                size,
-                pads,
-                weight: &conv.weight[channel * taps..][..taps],
-                bias: conv.bias[channel],
-                bounds: activation.bounds(),
-                width,
-            };
-            PLANE.with_borrow_mut(|padded| run(&plane, padded, out));
+        .with_min_len(RESULTS.div_ceil(geometry.area_out()))
+        .for_each_init(
+            || Scratch::zeros(layout.len()),
+            |copy, (index, (out, image))| {
+                let channel = index % channels;
+                dispatch(Forward {
+                    layout: &layout,
+                    image,
+                    offsets: &offsets,
+                    weights: &weight[channel * taps..][..taps],
+                    step,
+                    bias: bias.map_or(0.0, |bias| bias[channel]),
+                    bounds: activation.bounds(),
+                    copy,
+                    out,
+                    width,
+                });
+            },
+        );
+}
+
+/// One plane of the result.
+struct Forward<'a> {
+    layout: &'a Layout,
+    image: &'a [f32],
+    offsets: &'a [usize],
+    weights: &'a [f32],
+    step: usize,
+    bias: f32,
+    bounds: (f32, f32),
+    copy: &'a mut [f32],
+    out: &'a mut [f32],
+    width: usize,
+}
+
+impl Kernel for Forward<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        self.layout.fill(simd, self.image, self.copy);
+        let Self { offsets, weights, step, bias, bounds, copy, out, width, .. } = self;
+        Sums { copy, offsets, weights, step, bias, bounds, out, width }.run(simd);
+    }
+}
+
+/// The pixels that leave the same remainder to the stride, and the taps that reach them.
+struct Phase {
+    first: [usize; 2],
+    grid: [usize; 2],
+    /// Offsets in the gradient's copy, and which element of the kernel weighs them.
+    offsets: Vec<usize>,
+    taps: Vec<usize>,
+}
+
+/// The gradient with respect to the images.
+pub(crate) fn input_gradient(
+    geometry: &Geometry,
+    gradient: &[f32],
+    weight: &[f32],
+    result: &mut [f32],
+) {
+    geometry.check(result.len(), weight.len(), gradient.len());
+    assert!(geometry.is_depthwise());
+    let (size, stride, kernel) = (geometry.size(), geometry.stride(), geometry.kernel());
+    let (channels, count) = (geometry.groups(), geometry.taps());
+    // How far the place is which a tap of that pixel belongs to, where there is one.
+    let away = |axis: usize, pixel: usize, tap: usize| {
+        let distance =
+            (pixel + geometry.pads()[axis].0) as isize - (tap * geometry.dilation()[axis]) as isize;
+        let stride = stride[axis] as isize;
+        (distance % stride == 0).then_some(distance / stride)
+    };
+    let all = |axis: usize| {
+        (0..stride[axis].min(size[axis]))
+            .flat_map(move |pixel| (0..kernel[axis]).filter_map(move |tap| away(axis, pixel, tap)))
+    };
+    let before: [usize; 2] =
+        std::array::from_fn(|axis| (-all(axis).min().unwrap_or(0)).max(0) as usize);
+    let reach = std::array::from_fn(|axis| {
+        (all(axis).max().unwrap_or(0) + before[axis] as isize).max(0) as usize
+    });
+    let grid = std::array::from_fn(|axis| size[axis].div_ceil(stride[axis]));
+    let layout = Layout::new(geometry.out(), before, grid, [1, 1], reach);
+    let phases: Vec<Phase> = (0..stride[0] * stride[1])
+        .map(|phase| [phase / stride[1], phase % stride[1]])
+        .filter(|first| first[0] < size[0] && first[1] < size[1])
+        .map(|first| {
+            let reaching = (0..count).filter_map(|tap| {
+                let dy = away(0, first[0], tap / kernel[1])? + before[0] as isize;
+                let dx = away(1, first[1], tap % kernel[1])? + before[1] as isize;
+                Some((layout.at(dy as usize, dx as usize), tap))
+            });
+            let (offsets, taps) = reaching.unzip();
+            let grid = std::array::from_fn(|a| (size[a] - first[a]).div_ceil(stride[a]));
+            Phase { first, grid, offsets, taps }
+        })
+        .collect();
+    let buffers = || {
+        let most = grid[0] * grid[1] * stride[1];
+        (Scratch::zeros(layout.len()), Scratch::take(most), Scratch::take(count))
+    };
+    result
+        .par_chunks_exact_mut(geometry.area_in())
+        .zip(gradient.par_chunks_exact(geometry.area_out()))
+        .enumerate()
+        .with_min_len(RESULTS.div_ceil(geometry.area_in()))
+        .for_each_init(buffers, |(copy, plane, weights), (index, (out, gradient))| {
+            dispatch(Backward {
+                layout: &layout,
+                gradient,
+                kernel: &weight[index % channels * count..][..count],
+                phases: &phases,
+                stride,
+                copy,
+                plane,
+                weights,
+                out,
+                width: size[1],
+            });
         });
 }
 
-type Runner = fn(&Plane, &mut Vec<f32>, &mut [f32]);
-
-/// The fastest version for this processor. `Conv2d::new` lets only these kernels and strides pass.
-fn runner(kernel: usize, stride: usize) -> Runner {
-    #[cfg(target_arch = "x86_64")]
-    if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
-        return match (kernel, stride) {
-            (3, 1) => x86::run::<3, 1>,
-            (3, _) => x86::run::<3, 2>,
-            (_, 1) => x86::run::<5, 1>,
-            _ => x86::run::<5, 2>,
-        };
-    }
-    match (kernel, stride) {
-        (3, 1) => run::<3, 1>,
-        (3, _) => run::<3, 2>,
-        (_, 1) => run::<5, 1>,
-        _ => run::<5, 2>,
-    }
+/// One plane of the images' gradient.
+struct Backward<'a> {
+    layout: &'a Layout,
+    gradient: &'a [f32],
+    kernel: &'a [f32],
+    phases: &'a [Phase],
+    stride: [usize; 2],
+    copy: &'a mut [f32],
+    /// Room for one phase, and for its taps' weights.
+    plane: &'a mut [f32],
+    weights: &'a mut [f32],
+    out: &'a mut [f32],
+    width: usize,
 }
 
-/// Floats of a padded row: the last run may read beyond the result's width, there is room for it.
-fn line_length(plane: &Plane, kernel: usize) -> usize {
-    plane.width.next_multiple_of(LANES) + kernel
-}
+impl Kernel for Backward<'_> {
+    type Output = ();
 
-/// The plane with its zeros: `rows * S` lines. With stride 2, even and odd columns of a row lie apart,
-/// so that neighbours in the result are neighbours in memory.
-#[inline(always)]
-fn pad<const K: usize, const S: usize>(plane: &Plane, padded: &mut Vec<f32>) {
-    let line = line_length(plane, K);
-    let [(top, bottom), (left, _)] = plane.pads;
-    padded.clear();
-    padded.resize((plane.size[0] + top + bottom) * S * line, 0.0);
-    for (y, source) in plane.image.chunks_exact(plane.size[1]).enumerate() {
-        let target = &mut padded[(y + top) * S * line..][..S * line];
-        if S == 1 {
-            let count = source.len().min(line - left);
-            target[left..left + count].copy_from_slice(&source[..count]);
-            continue;
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        self.layout.fill(simd, self.gradient, self.copy);
+        if let ([1, 1], [phase]) = (self.stride, self.phases) {
+            return sums(simd, self.layout, self.copy, phase, self.kernel, self.weights, self.out);
         }
-        let (even, odd) = target.split_at_mut(line);
-        // The first column lands on the even or the odd half.
-        let (first, second) = if left % 2 == 0 { (even, odd) } else { (odd, even) };
-        let second = &mut second[left.div_ceil(2)..];
-        for (target, value) in first[left / 2..].iter_mut().zip(source.iter().step_by(2)) {
-            *target = *value;
-        }
-        for (target, value) in second.iter_mut().zip(source.iter().skip(1).step_by(2)) {
-            *target = *value;
-        }
-    }
-}
-
-/// Where a tap of the kernel's row starts in a padded row.
-#[inline(always)]
-fn tap<const S: usize>(kx: usize, line: usize) -> usize {
-    kx % S * line + kx / S
-}
-
-/// The version for any processor.
-fn run<const K: usize, const S: usize>(plane: &Plane, padded: &mut Vec<f32>, out: &mut [f32]) {
-    pad::<K, S>(plane, padded);
-    let line = line_length(plane, K);
-    let (low, high) = plane.bounds;
-    for (y, out) in out.chunks_exact_mut(plane.width).enumerate() {
-        for (index, out) in out.chunks_mut(LANES).enumerate() {
-            let mut sums = [plane.bias; LANES];
-            for ky in 0..K {
-                let row = &padded[(y * S + ky) * S * line..][..S * line];
-                for kx in 0..K {
-                    let weight = plane.weight[ky * K + kx];
-                    let values = &row[tap::<S>(kx, line) + index * LANES..][..LANES];
-                    for (sum, value) in sums.iter_mut().zip(values) {
-                        *sum += value * weight;
-                    }
-                }
+        // The phases of one remainder of rows lie side by side, and are woven into rows.
+        let most = self.plane.len() / self.stride[1];
+        for phases in self.phases.chunk_by(|a, b| a.first[0] == b.first[0]) {
+            for (phase, plane) in phases.iter().zip(self.plane.chunks_exact_mut(most)) {
+                let plane = &mut plane[..phase.grid[0] * phase.grid[1]];
+                sums(simd, self.layout, self.copy, phase, self.kernel, self.weights, plane);
             }
-            for (out, sum) in out.iter_mut().zip(sums) {
-                *out = sum.max(low).min(high);
-            }
-        }
-    }
-}
-
-#[cfg(target_arch = "x86_64")]
-mod x86 {
-    use std::arch::x86_64::{
-        _mm256_fmadd_ps, _mm256_loadu_ps, _mm256_max_ps, _mm256_min_ps, _mm256_set1_ps,
-        _mm256_storeu_ps,
-    };
-
-    use super::{LANES, Plane, line_length, pad, tap};
-
-    /// Registers of eight floats summed at once.
-    const REGISTERS: usize = LANES / 8;
-
-    pub(super) fn run<const K: usize, const S: usize>(
-        plane: &Plane,
-        padded: &mut Vec<f32>,
-        out: &mut [f32],
-    ) {
-        // SAFETY: `runner` has asked the processor for both features.
-        unsafe { with_avx2::<K, S>(plane, padded, out) }
-    }
-
-    #[target_feature(enable = "avx2,fma")]
-    fn with_avx2<const K: usize, const S: usize>(
-        plane: &Plane,
-        padded: &mut Vec<f32>,
-        out: &mut [f32],
-    ) {
-        pad::<K, S>(plane, padded);
-        let line = line_length(plane, K);
-        let weight = &plane.weight[..K * K];
-        let (low, high) = (_mm256_set1_ps(plane.bounds.0), _mm256_set1_ps(plane.bounds.1));
-        for (y, out) in out.chunks_exact_mut(plane.width).enumerate() {
-            let rows = &padded[y * S * S * line..][..((K - 1) * S + S) * line];
-            for (index, out) in out.chunks_mut(LANES).enumerate() {
-                let mut sums = [_mm256_set1_ps(plane.bias); REGISTERS];
-                for ky in 0..K {
-                    for kx in 0..K {
-                        let factor = _mm256_set1_ps(weight[ky * K + kx]);
-                        let from = ky * S * line + tap::<S>(kx, line) + index * LANES;
-                        let values = &rows[from..from + LANES];
-                        for (register, sum) in sums.iter_mut().enumerate() {
-                            // SAFETY: `values` holds LANES = 8 * REGISTERS floats.
-                            let values =
-                                unsafe { _mm256_loadu_ps(values.as_ptr().add(register * 8)) };
-                            *sum = _mm256_fmadd_ps(values, factor, *sum);
+            for y in 0..phases[0].grid[0] {
+                let row = (y * self.stride[0] + phases[0].first[0]) * self.width;
+                let out = &mut self.out[row..row + self.width];
+                let mut done = 0;
+                if let [even, odd] = phases {
+                    let even = &self.plane[y * even.grid[1]..][..even.grid[1]];
+                    let odd = &self.plane[most + y * odd.grid[1]..][..odd.grid[1]];
+                    while done + 2 * S::LANES <= out.len() {
+                        // SAFETY: two vectors of the row, and hence one of each half, are left.
+                        unsafe {
+                            let parts = [even, odd].map(|half| half.as_ptr().add(done / 2));
+                            let parts = [simd.load(parts[0]), simd.load(parts[1])];
+                            simd.join(out.as_mut_ptr().add(done), parts);
                         }
+                        done += 2 * S::LANES;
                     }
                 }
-                let mut done = [0.0f32; LANES];
-                for (register, sum) in sums.into_iter().enumerate() {
-                    let sum = _mm256_min_ps(_mm256_max_ps(sum, low), high);
-                    // SAFETY: `done` holds 8 * REGISTERS floats.
-                    unsafe { _mm256_storeu_ps(done.as_mut_ptr().add(register * 8), sum) };
+                for (x, value) in out.iter_mut().enumerate().skip(done) {
+                    let phase = x % self.stride[1];
+                    let columns = phases[phase].grid[1];
+                    *value = self.plane[phase * most + y * columns + x / self.stride[1]];
                 }
-                let count = out.len();
-                out.copy_from_slice(&done[..count]);
             }
+        }
+    }
+}
+
+/// The pixels of one phase.
+#[inline(always)]
+fn sums<S: Simd>(
+    simd: S,
+    layout: &Layout,
+    copy: &[f32],
+    phase: &Phase,
+    kernel: &[f32],
+    weights: &mut [f32],
+    out: &mut [f32],
+) {
+    let weights = &mut weights[..phase.taps.len()];
+    weights.iter_mut().zip(&phase.taps).for_each(|(to, tap)| *to = kernel[*tap]);
+    let (step, width) = (layout.line, phase.grid[1]);
+    let bounds = Activation::Identity.bounds();
+    let offsets = &phase.offsets;
+    Sums { copy, offsets, weights, step, bias: 0.0, bounds, out, width }.run(simd);
+}
+
+/// The gradient with respect to the weight.
+pub(crate) fn weight_gradient(
+    geometry: &Geometry,
+    images: &[f32],
+    gradient: &[f32],
+    result: &mut [f32],
+) {
+    geometry.check(images.len(), result.len(), gradient.len());
+    assert!(geometry.is_depthwise());
+    let (layout, offsets) = forward_layout(geometry);
+    let out = geometry.out();
+    let lines = Layout::new(out, [0, 0], out, [1, 1], [0, 0]);
+    let (layout, offsets, lines) = (&layout, &offsets[..], &lines);
+    let buffers = || (Scratch::zeros(layout.len()), Scratch::zeros(lines.len()));
+    result.par_chunks_exact_mut(geometry.taps()).enumerate().for_each_init(
+        buffers,
+        |(copy, padded), (channel, sums)| {
+            dispatch(Weights {
+                geometry,
+                layout,
+                lines,
+                offsets,
+                images,
+                gradient,
+                channel,
+                copy,
+                padded,
+                sums,
+            });
+        },
+    );
+}
+
+/// One channel's kernel of the weight's gradient.
+struct Weights<'a> {
+    geometry: &'a Geometry,
+    layout: &'a Layout,
+    /// Of the gradient's copy: its rows are filled up with zeros.
+    lines: &'a Layout,
+    offsets: &'a [usize],
+    images: &'a [f32],
+    gradient: &'a [f32],
+    channel: usize,
+    copy: &'a mut [f32],
+    padded: &'a mut [f32],
+    sums: &'a mut [f32],
+}
+
+impl Kernel for Weights<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let (area_in, area_out) = (self.geometry.area_in(), self.geometry.area_out());
+        self.sums.fill(0.0);
+        for picture in 0..self.geometry.batch() {
+            let plane = picture * self.geometry.groups() + self.channel;
+            self.layout.fill(simd, &self.images[plane * area_in..][..area_in], self.copy);
+            self.lines.fill(simd, &self.gradient[plane * area_out..][..area_out], self.padded);
+            let correlate = Correlate {
+                copy: self.copy,
+                offsets: self.offsets,
+                step: self.geometry.stride()[0] * self.layout.phases * self.layout.line,
+                gradient: self.padded,
+                width: self.lines.line,
+                sums: self.sums,
+            };
+            correlate.run(simd);
         }
     }
 }

@@ -43,6 +43,27 @@ pub fn methods() -> Vec<Row> {
     std::iter::once(auto).chain(all).collect()
 }
 
+/// The methods that learn from episodes as rows.
+pub fn learners() -> Vec<Row> {
+    crate::method::learner::Learning::rows()
+}
+
+/// The heads of `kshot classify` as rows, the choice among them first.
+pub fn heads() -> Vec<Row> {
+    use crate::classify::heads;
+    let auto = Row {
+        name: heads::AUTO.to_owned(),
+        summary: "tries all of the below on held-out pictures and takes the best".to_owned(),
+        source: None,
+    };
+    let all = heads::methods().into_iter().map(|method| Row {
+        name: method.name().to_owned(),
+        summary: method.about().to_owned(),
+        source: None,
+    });
+    std::iter::once(auto).chain(all).collect()
+}
+
 /// The devices compiled into this binary as rows.
 pub fn devices() -> Vec<Row> {
     crate::device::KINDS

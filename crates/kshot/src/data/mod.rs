@@ -1,7 +1,10 @@
 //! Pictures, labels and data sets.
 
 pub mod annotation;
+pub mod batch;
 pub mod check;
+pub mod class_folder;
+pub mod classes;
 pub mod components;
 pub mod convert;
 pub mod episode;

@@ -74,12 +74,16 @@ impl EfficientNetLiteConfig {
 
     /// The network with a classifier of that many classes, as published networks have.
     pub fn init_classifier(&self, classes: usize, device: &Device) -> EfficientNetLite {
+        let classify = ConvConfig::new([self.head, classes], 1).init(true, device);
+        self.init_with(Some(classify), device)
+    }
+}
+
+impl EfficientNetLiteConfig {
+    fn init_with(&self, classify: Option<Conv>, device: &Device) -> EfficientNetLite {
         let last = self.scaled(STAGES[6].4);
-        let head = Head {
-            expand: ConvNorm::new(&ConvConfig::new([last, self.head], 1), EPSILON, device),
-            classify: ConvConfig::new([self.head, classes], 1).init(true, device),
-        };
-        EfficientNetLite { head: Some(head), ..self.init(device) }
+        let expand = ConvNorm::new(&ConvConfig::new([last, self.head], 1), EPSILON, device);
+        EfficientNetLite { head: Some(Head { expand, classify }), ..self.init(device) }
     }
 }
 
@@ -139,6 +143,10 @@ impl Family for EfficientNetLiteConfig {
         EfficientNetLite { stem, blocks, head: None, stage_ends, channels, strides }
     }
 
+    fn init_embedding(&self, device: &Device) -> EfficientNetLite {
+        self.init_with(None, device)
+    }
+
     /// 127 and 128, as the weights were trained; not ImageNet's mean and deviation.
     fn normalization(&self) -> Normalization {
         Normalization { mean: [127.0; 3], std: [128.0; 3] }
@@ -174,11 +182,12 @@ pub struct EfficientNetLite {
     strides: Vec<usize>,
 }
 
-/// What turns the last map into class scores; a linear layer is a convolution of size 1.
+/// What turns the last map into an embedding and, where there is a classifier, that into class
+/// scores; a linear layer is a convolution of size 1.
 #[derive(Module, Debug)]
 struct Head {
     expand: ConvNorm,
-    classify: Conv,
+    classify: Option<Conv>,
 }
 
 impl EfficientNetLite {
@@ -188,11 +197,9 @@ impl EfficientNetLite {
     /// # Shapes
     /// `[batch, 3, height, width]`, normalised, to `[batch, classes]`
     pub fn classify(&self, images: Tensor<4>) -> Option<Tensor<2>> {
-        let head = self.head.as_ref()?;
-        let last = self.forward(images).maps.pop()?;
-        let wide = head.expand.activated(last, Activation::Relu6);
-        let pooled = wide.mean_dim(3).mean_dim(2); // [batch, head, 1, 1]
-        Some(head.classify.forward(pooled).flatten::<2>(1, 3))
+        let classify = self.head.as_ref()?.classify.as_ref()?;
+        let pooled = self.embedding(images).last().mean_dim(3).mean_dim(2); // [batch, head, 1, 1]
+        Some(classify.forward(pooled).flatten::<2>(1, 3))
     }
 }
 
@@ -207,6 +214,15 @@ impl Encode for EfficientNetLite {
             }
         }
         Features { maps }
+    }
+
+    fn embedding(&self, images: Tensor<4>) -> Features {
+        let mut features = self.forward(images);
+        if let (Some(head), Some(last)) = (&self.head, features.maps.last()) {
+            let wide = head.expand.activated(last.clone(), Activation::Relu6);
+            features.maps.push(wide);
+        }
+        features
     }
 
     fn channels(&self) -> Vec<usize> {

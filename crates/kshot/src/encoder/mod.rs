@@ -16,8 +16,11 @@ use burn::prelude::*;
 use crate::error::{Error, Result};
 use crate::weights::keys::Renamed;
 
+pub mod conv4;
 pub mod efficientnet_lite;
+pub mod network;
 pub mod resnet;
+pub mod resnet12;
 pub mod vgg;
 
 /// Feature maps of several scales, finest first: `maps[i]` is `[batch, channels, height, width]`.
@@ -25,6 +28,19 @@ pub mod vgg;
 pub struct Features {
     /// The maps.
     pub maps: Vec<Tensor<4>>,
+}
+
+impl Features {
+    /// The coarsest map.
+    ///
+    /// # Panics
+    /// If there is no map, which no encoder's features lack.
+    pub fn last(mut self) -> Tensor<4> {
+        match self.maps.pop() {
+            Some(map) => map,
+            None => panic!("every encoder has a stage"),
+        }
+    }
 }
 
 /// A network that turns pictures into [`Features`].
@@ -35,6 +51,16 @@ pub trait Encode {
     /// - `images`: `[batch, 3, height, width]`, normalised
     /// - result: the map of stage `i` is `[batch, channels()[i], height / strides()[i], ...]`
     fn forward(&self, images: Tensor<4>) -> Features;
+
+    /// The features of the pictures, and behind them the map whose mean over the picture stands for
+    /// the picture, where that is another than the coarsest one: what a classifier was trained on,
+    /// the wider layer of networks made with one by [`EncoderConfig::init_embedding`].
+    ///
+    /// # Shapes
+    /// As [`Self::forward`]; the last map is `[batch, channels, h, w]`.
+    fn embedding(&self, images: Tensor<4>) -> Features {
+        self.forward(images)
+    }
 
     /// Channels of each map.
     fn channels(&self) -> Vec<usize>;
@@ -97,6 +123,12 @@ pub trait Family: Copy + PartialEq + 'static {
     /// The network with random weights.
     fn init(&self, device: &Device) -> Self::Network;
 
+    /// The network with random weights and with the layer between its last stage and the classifier,
+    /// where the family has one.
+    fn init_embedding(&self, device: &Device) -> Self::Network {
+        self.init(device)
+    }
+
     /// What its published weights expect of pixels.
     fn normalization(&self) -> Normalization;
 
@@ -154,6 +186,10 @@ macro_rules! encoders {
                 match self { $(Self::$variant(network) => network.forward(images),)+ }
             }
 
+            fn embedding(&self, images: Tensor<4>) -> Features {
+                match self { $(Self::$variant(network) => network.embedding(images),)+ }
+            }
+
             fn channels(&self) -> Vec<usize> {
                 match self { $(Self::$variant(network) => network.channels(),)+ }
             }
@@ -196,6 +232,14 @@ macro_rules! encoders {
             /// The network with random weights (from the device's seed).
             pub fn init(&self, device: &Device) -> Encoder {
                 match self { $(Self::$variant(config) => Encoder::$variant(config.init(device)),)+ }
+            }
+
+            /// As [`Self::init`], with the layer between the last stage and the classifier where the
+            /// family has one: for [`Encode::embedding`].
+            pub fn init_embedding(&self, device: &Device) -> Encoder {
+                match self {
+                    $(Self::$variant(config) => Encoder::$variant(config.init_embedding(device)),)+
+                }
             }
 
             /// What the published weights expect of pixels.

@@ -17,6 +17,7 @@ use crate::data::set::SegmentationSet;
 use crate::error::{Error, Result};
 use crate::metric::calibration::Calibration;
 use crate::metric::interval::Estimate;
+use crate::train::learning::AnyRecipe;
 use crate::train::recipe::{Counting, Protocol, Recipe};
 
 /// The protocol's keys.
@@ -248,7 +249,11 @@ fn summary(
             .collect();
         Estimate::of(&values)
     };
-    let mut result = Evaluation::new("few-shot-segmentation", setting.seed, recipe);
+    let mut result = Evaluation::new(
+        "few-shot-segmentation",
+        setting.seed,
+        AnyRecipe::Segmentation(Box::new(recipe.clone())),
+    );
     result.metrics = BTreeMap::from([
         ("mean_iou".to_owned(), over_runs(&Tally::mean_iou)),
         ("binary_iou".to_owned(), over_runs(&Tally::binary_iou)),

@@ -4,6 +4,7 @@ mod cache;
 mod engine;
 pub mod few_shot;
 pub mod presence;
+pub mod recognition;
 pub mod report;
 pub mod resume;
 pub mod segmentation;
@@ -24,6 +25,7 @@ use crate::error::Result;
 use crate::hash;
 use crate::method::features::Extractor;
 use crate::metric::interval::Estimate;
+use crate::train::learning::AnyRecipe;
 use crate::train::recipe::{EncoderChoice, Protocol, Recipe};
 
 /// The result of a recipe, as `--json` writes it. Rates are 0 to 1.
@@ -38,7 +40,7 @@ pub struct Evaluation {
     /// The version of kshot.
     pub version: &'static str,
     /// The recipe as it was run.
-    pub recipe: Recipe,
+    pub recipe: AnyRecipe,
     /// By name, with 95 % interval over runs or seeds.
     pub metrics: BTreeMap<String, Estimate>,
     /// IoU of each class, over all runs.
@@ -50,6 +52,9 @@ pub struct Evaluation {
     /// Whether only a few episodes or pictures were done: the figures then mean nothing.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub smoke: bool,
+    /// Mean confidence, share right and number of the answers, by confidence; not part of the JSON.
+    #[serde(skip)]
+    pub reliability: Vec<(f64, f64, u64)>,
     /// The worst episodes, worst first, if there is a folder to leave them in; not part of the JSON.
     #[serde(skip)]
     pub worst: Vec<report::Worst>,
@@ -131,18 +136,19 @@ pub fn run(
 
 impl Evaluation {
     /// An empty result.
-    fn new(protocol: &str, seed: u64, recipe: &Recipe) -> Self {
+    fn new(protocol: &str, seed: u64, recipe: AnyRecipe) -> Self {
         Self {
             protocol: protocol.to_owned(),
             transductive: false,
             seed,
             version: env!("CARGO_PKG_VERSION"),
-            recipe: recipe.clone(),
+            recipe,
             metrics: BTreeMap::new(),
             per_class: BTreeMap::new(),
             per_fold: BTreeMap::new(),
             seconds: 0.0,
             smoke: false,
+            reliability: Vec::new(),
             worst: Vec::new(),
         }
     }

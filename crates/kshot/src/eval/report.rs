@@ -1,6 +1,7 @@
 //! What an evaluation leaves in a folder: a page, the result, the recipe as it was run, and the worst
 //! episodes as pictures.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use image::{Rgb, RgbImage};
@@ -13,6 +14,7 @@ use crate::report::atomic;
 use crate::report::eval_html::{self, EvalReport, Metric, MetricTable, WorstEpisode};
 use crate::report::overlay::{self, OverlayStyle};
 use crate::report::palette::Palette;
+use crate::train::learning::{AnyRecipe, LearningRecipe};
 use crate::train::recipe::{Counting, Labels, Protocol};
 
 /// Episodes or pictures shown.
@@ -135,7 +137,10 @@ pub fn write(out: &Path, result: &Evaluation, command: &str, started: &str) -> R
 }
 
 fn report(result: &Evaluation, command: &str, started: &str) -> EvalReport {
-    let recipe = &result.recipe;
+    let recipe = match &result.recipe {
+        AnyRecipe::Segmentation(recipe) => recipe,
+        AnyRecipe::Learning(recipe) => return learning(recipe, result, command, started),
+    };
     let metric = |(name, of): (&String, &Estimate)| Metric {
         name: name.clone(),
         mean: of.mean as f32,
@@ -249,6 +254,81 @@ fn report(result: &Evaluation, command: &str, started: &str) -> EvalReport {
         tables,
         notes: notes.into_iter().map(str::to_owned).collect(),
         worst_are: worst_are.to_owned(),
+        worst: Vec::new(),
+    }
+}
+
+/// The page of a method that learns from episodes.
+fn learning(
+    recipe: &LearningRecipe,
+    result: &Evaluation,
+    command: &str,
+    started: &str,
+) -> EvalReport {
+    let row = |name: &str, of: &Estimate| Metric {
+        name: name.to_owned(),
+        mean: of.mean as f32,
+        ci95: of.ci95.map(|ci95| ci95 as f32),
+        count: of.n,
+    };
+    let metrics = result.metrics.iter().map(|(name, of)| row(name, of)).collect();
+    let rows = |rows_of: &BTreeMap<String, BTreeMap<String, f64>>, key: &str| -> Vec<Metric> {
+        let one = |(name, of): (&String, &BTreeMap<String, f64>)| {
+            let (name, mean) = (name.clone(), *of.get(key)? as f32);
+            Some(Metric { name, mean, ci95: None, count: recipe.protocol.episodes })
+        };
+        rows_of.iter().filter_map(one).collect()
+    };
+    let table = |title: &str, rows_are: &str, rows| MetricTable {
+        title: title.to_owned(),
+        rows_are: rows_are.to_owned(),
+        rows,
+    };
+    let calibration = result
+        .reliability
+        .iter()
+        .map(|&(confidence, right, count)| Metric {
+            name: format!("said {:.0} %", 100.0 * confidence),
+            mean: right as f32,
+            ci95: None,
+            count: count as usize,
+        })
+        .collect();
+    let mut notes = vec![
+        "The interval is over episodes. Calibration: of the answers given with that confidence, the \
+         share that was right."
+            .to_owned(),
+    ];
+    if result.smoke {
+        notes.push("A smoke run of a few episodes: the figures mean nothing.".to_owned());
+    }
+    let protocol = &recipe.protocol;
+    let setting = |name: &str, value: String| (name.to_owned(), value);
+    EvalReport {
+        title: format!("few-shot recognition, {}", recipe.data.title()),
+        subtitle: format!(
+            "{}, {}transductive",
+            recipe.method.name(),
+            if result.transductive { "" } else { "not " }
+        ),
+        command: command.to_owned(),
+        started: started.to_owned(),
+        seconds: result.seconds,
+        settings: vec![
+            setting("episodes", protocol.episodes.to_string()),
+            setting("queries a class", protocol.queries.to_string()),
+            setting("classes", protocol.part.name().to_owned()),
+            setting("seed", result.seed.to_string()),
+            setting("transductive", result.transductive.to_string()),
+        ],
+        metrics,
+        tables: vec![
+            table("Accuracy by ways and shots", "Episodes", rows(&result.per_fold, "accuracy")),
+            table("Calibration error by ways and shots", "Episodes", rows(&result.per_fold, "ece")),
+            table("Calibration", "Confidence", calibration),
+        ],
+        notes,
+        worst_are: "episodes".to_owned(),
         worst: Vec::new(),
     }
 }

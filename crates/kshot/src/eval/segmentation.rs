@@ -19,6 +19,7 @@ use crate::metric::calibration::Calibration;
 use crate::metric::confusion::Confusion;
 use crate::metric::interval::Estimate;
 use crate::predict::{Options, Predictor};
+use crate::train::learning::AnyRecipe;
 use crate::train::recipe::{Labels, Protocol, Recipe};
 
 /// What one seed gave.
@@ -224,7 +225,11 @@ fn summary(setting: &Setting, parts: &[Part]) -> Evaluation {
         known.iter().sum::<f64>() / known.len().max(1) as f64
     };
     let ece: Vec<f64> = parts.iter().map(|part| part.calibration.ece()).collect();
-    let mut result = Evaluation::new("segmentation", setting.seeds[0], setting.recipe);
+    let mut result = Evaluation::new(
+        "segmentation",
+        setting.seeds[0],
+        AnyRecipe::Segmentation(Box::new(setting.recipe.clone())),
+    );
     result.metrics = BTreeMap::from([
         ("mean_iou".to_owned(), over(&|c| c.mean_iou(1..classes))),
         ("pixel_accuracy".to_owned(), over(&|c| c.pixel_accuracy())),

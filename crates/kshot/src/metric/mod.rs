@@ -3,3 +3,4 @@
 pub mod calibration;
 pub mod confusion;
 pub mod interval;
+pub mod recognition;

@@ -42,7 +42,7 @@ impl Padding {
     }
 }
 
-/// Two-dimensional convolution: the only call of Burn's in this library.
+/// Two-dimensional convolution: the only one in this library. On the CPU it is our own.
 ///
 /// # Shapes
 /// - `images`: `[batch, channels, height, width]`
@@ -54,7 +54,7 @@ pub fn conv2d(
     bias: Option<Tensor<1>>,
     options: ConvOptions<2>,
 ) -> Tensor<4> {
-    burn::tensor::module::conv2d(images, weight, bias, options)
+    kshot_kernels::conv2d(images, weight, bias, options)
 }
 
 /// What a [`Conv`] is made from.

@@ -11,7 +11,7 @@ use super::{Prediction, Predictor};
 use crate::data;
 use crate::error::{Error, Result};
 use crate::report::html::FailedPicture;
-use crate::report::journal::{Journal, PictureRecord};
+use crate::report::journal::{Journal, PictureRecord, Record};
 use crate::report::overlay::{self, OverlayStyle};
 use crate::report::palette::Palette;
 use crate::report::run::Counts;
@@ -85,13 +85,13 @@ pub fn items(query: &Path) -> Result<Vec<Item>> {
     Ok(items)
 }
 
-fn slashed(path: &Path) -> String {
+pub(crate) fn slashed(path: &Path) -> String {
     let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
     parts.join("/")
 }
 
 /// Size and time of a file: enough to see that it was changed, without reading it.
-fn fingerprint(file: &Path) -> Result<String> {
+pub(crate) fn fingerprint(file: &Path) -> Result<String> {
     let metadata =
         std::fs::metadata(file).map_err(|error| Error::io("look at the picture", file, error))?;
     let modified = metadata
@@ -106,7 +106,11 @@ fn fingerprint(file: &Path) -> Result<String> {
 ///
 /// # Errors
 /// If a picture cannot be looked at.
-pub fn split_finished(items: Vec<Item>, journal: &Journal, run: &str) -> (Vec<Item>, usize) {
+pub fn split_finished<R: Record>(
+    items: Vec<Item>,
+    journal: &Journal<R>,
+    run: &str,
+) -> (Vec<Item>, usize) {
     let all = items.len();
     let left: Vec<Item> = items
         .into_iter()
@@ -179,7 +183,7 @@ pub fn segment(
 }
 
 /// Whether an error means that the output folder takes nothing more.
-fn unwritable(error: &Error) -> bool {
+pub(crate) fn unwritable(error: &Error) -> bool {
     let Some(source) = std::error::Error::source(error) else { return false };
     source.downcast_ref::<std::io::Error>().is_some_and(|error| {
         use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};

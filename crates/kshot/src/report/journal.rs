@@ -1,14 +1,16 @@
 //! One line per finished picture: what a second run skips and what the final files are made from.
 //!
-//! `OUT/.kshot/records.jsonl` is appended to as pictures finish. A run that is killed leaves at most
+//! `OUT/.kshot/records.jsonl` (or what else the [`Record`] names) is appended to as pictures finish. A run that is killed leaves at most
 //! one half line at its end, which the next run drops; that picture is simply made again. A picture
 //! made twice has two lines, of which the later counts.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{BufRead, BufReader, Read, Seek, SeekFrom, Write};
+use std::marker::PhantomData;
 use std::path::{Path, PathBuf};
 
+use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use super::atomic::write_error;
@@ -46,6 +48,40 @@ pub struct PictureRecord {
     pub thumbnail: String,
 }
 
+/// What a journal keeps of a picture, with the fields `name`, `fingerprint` and `run`.
+pub trait Record: Serialize + DeserializeOwned {
+    /// The journal's file in `OUT/.kshot`.
+    const FILE: &'static str;
+    /// The picture's name, unique in the run.
+    fn name(&self) -> &str;
+    /// What tells whether the picture has changed.
+    fn fingerprint(&self) -> &str;
+    /// What tells whether the run would give the same result.
+    fn run(&self) -> &str;
+    /// Files relative to OUT that the picture is not finished without.
+    fn files(&self) -> Vec<&str>;
+}
+
+impl Record for PictureRecord {
+    const FILE: &'static str = "records.jsonl";
+
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn fingerprint(&self) -> &str {
+        &self.fingerprint
+    }
+
+    fn run(&self) -> &str {
+        &self.run
+    }
+
+    fn files(&self) -> Vec<&str> {
+        [&*self.mask, &*self.overlay].into_iter().filter(|file| !file.is_empty()).collect()
+    }
+}
+
 /// The little that is kept in memory of a finished picture.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
 pub struct Finished {
@@ -68,16 +104,17 @@ struct Head {
 
 /// The journal of an output folder, open for appending.
 #[derive(Debug)]
-pub struct Journal {
+pub struct Journal<R = PictureRecord> {
     out: PathBuf,
     path: PathBuf,
     file: File,
     end: u64,
     finished: BTreeMap<String, Finished>,
     damaged: usize,
+    records: PhantomData<fn() -> R>,
 }
 
-impl Journal {
+impl<R: Record> Journal<R> {
     /// Opens the journal of the output folder `out`, or begins one.
     ///
     /// # Errors
@@ -85,7 +122,7 @@ impl Journal {
     /// are no error: their pictures count as not finished (see [`Self::damaged`]).
     pub fn open(out: impl AsRef<Path>) -> Result<Self> {
         let out = out.as_ref().to_owned();
-        let path = out.join(".kshot").join("records.jsonl");
+        let path = out.join(".kshot").join(R::FILE);
         let folder = out.join(".kshot");
         fs::create_dir_all(&folder).map_err(|source| write_error(&folder, source))?;
         let file = OpenOptions::new()
@@ -95,7 +132,8 @@ impl Journal {
             .truncate(false)
             .open(&path)
             .map_err(|source| write_error(&path, source))?;
-        let mut journal = Self { out, path, file, end: 0, finished: BTreeMap::new(), damaged: 0 };
+        let (finished, records) = (BTreeMap::new(), PhantomData);
+        let mut journal = Self { out, path, file, end: 0, finished, damaged: 0, records };
         journal.scan()?;
         // A half line at the end goes, so that the next record begins a line of its own.
         journal.file.set_len(journal.end).map_err(|source| write_error(&journal.path, source))?;
@@ -129,9 +167,9 @@ impl Journal {
     ///
     /// # Errors
     /// If the line cannot be written whole; the journal is then as it was before.
-    pub fn append(&mut self, record: &PictureRecord) -> Result<()> {
+    pub fn append(&mut self, record: &R) -> Result<()> {
         let mut line = serde_json::to_vec(record).map_err(|error| {
-            Error::data(format!("could not record the picture {}", record.name)).caused_by(error)
+            Error::data(format!("could not record the picture {}", record.name())).caused_by(error)
         })?;
         line.push(b'\n');
         let written =
@@ -142,11 +180,11 @@ impl Journal {
             return Err(write_error(&self.path, source));
         }
         let finished = Finished {
-            fingerprint: record.fingerprint.clone(),
-            run: record.run.clone(),
+            fingerprint: record.fingerprint().to_owned(),
+            run: record.run().to_owned(),
             offset: self.end,
         };
-        self.finished.insert(record.name.clone(), finished);
+        self.finished.insert(record.name().to_owned(), finished);
         self.end += line.len() as u64;
         Ok(())
     }
@@ -162,8 +200,8 @@ impl Journal {
         if self.finished.get(name).filter(same).is_none() {
             return false;
         }
-        let there = |file: &str| file.is_empty() || self.out.join(file).is_file();
-        self.read(name).is_ok_and(|record| there(&record.mask) && there(&record.overlay))
+        let there = |file: &&str| self.out.join(file).is_file();
+        self.read(name).is_ok_and(|record| record.files().iter().all(there))
     }
 
     /// Keeps the pictures that `keep` accepts for what follows: those that left the query folder
@@ -186,7 +224,7 @@ impl Journal {
     ///
     /// # Errors
     /// If there is none of this name, or the journal cannot be read.
-    pub fn read(&self, name: &str) -> Result<PictureRecord> {
+    pub fn read(&self, name: &str) -> Result<R> {
         let Some(finished) = self.finished.get(name) else {
             return Err(
                 Error::data(format!("the journal has no picture `{name}`")).in_file(&self.path)
@@ -210,7 +248,7 @@ impl Journal {
     }
 
     /// All records in the order of their names, one in memory at a time.
-    pub fn records(&self) -> impl Iterator<Item = Result<PictureRecord>> + '_ {
+    pub fn records(&self) -> impl Iterator<Item = Result<R>> + '_ {
         self.finished.keys().map(|name| self.read(name))
     }
 }
@@ -218,6 +256,8 @@ impl Journal {
 #[cfg(test)]
 pub(crate) mod tests {
     use super::*;
+
+    type Journal = super::Journal<PictureRecord>;
 
     /// A record to test with: class 1 on a quarter of a picture of 8 x 4 pixels.
     pub(crate) fn record(name: &str) -> PictureRecord {

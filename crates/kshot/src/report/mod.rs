@@ -5,6 +5,8 @@
 //! not grow with the pictures and a second run can go on where the first was stopped.
 
 pub mod atomic;
+pub mod classify_csv;
+pub mod classify_html;
 pub mod coco;
 pub mod eval_html;
 pub mod html;

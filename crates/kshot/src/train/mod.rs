@@ -1,3 +1,10 @@
-//! Recipes: what a run is made of, written down.
+//! Recipes, and training by them.
 
+pub mod checkpoint;
+pub mod curve;
+pub mod experiment;
+pub mod learning;
+pub mod lines;
+pub mod loader;
 pub mod recipe;
+pub mod run;

@@ -154,20 +154,39 @@ impl Recipe {
     /// # Errors
     /// If the file cannot be read, is not TOML, or has a key or value that is none.
     pub fn read(path: &Path, changes: &[String]) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Error::io("read the recipe", path, error))?;
-        let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
-            let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
-            Error::config(format!("not TOML: {}", error.message())).at_line(path, line)
-        })?;
-        for change in changes {
-            set(&mut table, change)?;
-        }
-        let recipe: Self = toml::Value::Table(table)
-            .try_into()
-            .map_err(|error| unfit(&error, path, &text, changes))?;
-        Ok(recipe)
+        let (table, text) = read_table(path, changes)?;
+        read_as(table, path, &text, changes)
     }
+}
+
+/// A recipe as TOML with the changes made, and its text.
+///
+/// # Errors
+/// If the file cannot be read or is not TOML, or a change is none.
+pub(super) fn read_table(path: &Path, changes: &[String]) -> Result<(toml::Table, String)> {
+    let text =
+        std::fs::read_to_string(path).map_err(|error| Error::io("read the recipe", path, error))?;
+    let mut table: toml::Table = text.parse().map_err(|error: toml::de::Error| {
+        let line = error.span().map_or(1, |span| text[..span.start].lines().count().max(1));
+        Error::config(format!("not TOML: {}", error.message())).at_line(path, line)
+    })?;
+    for change in changes {
+        set(&mut table, change)?;
+    }
+    Ok((table, text))
+}
+
+/// A recipe's TOML, typed.
+///
+/// # Errors
+/// If it has a key or value that is none.
+pub(super) fn read_as<T: serde::de::DeserializeOwned>(
+    table: toml::Table,
+    path: &Path,
+    text: &str,
+    changes: &[String],
+) -> Result<T> {
+    toml::Value::Table(table).try_into().map_err(|error| unfit(&error, path, text, changes))
 }
 
 /// What is wrong with a recipe that is TOML: an unknown key or value with the nearest valid one, and

@@ -27,6 +27,26 @@ pub fn into_encoder(config: &EncoderConfig, state: &State, device: &Device) -> R
     Ok(encoder)
 }
 
+/// As [`into_encoder`], with the layer between the last stage and the classifier where the family has
+/// one and the file holds it.
+///
+/// # Errors
+/// As [`into_encoder`].
+pub fn into_embedding(config: &EncoderConfig, state: &State, device: &Device) -> Result<Encoder> {
+    let holds_head = |name: &String| match config.rename(name) {
+        Renamed::Ours(ours) => ours.starts_with("head.expand."),
+        _ => false,
+    };
+    if !state.tensors.keys().any(holds_head) {
+        return into_encoder(config, state, device);
+    }
+    let mut filler = Filler::new(state, |name| config.rename(name));
+    let encoder = config.init_embedding(device).map_network(&mut filler);
+    filler.given.retain(|ours, _| !ours.starts_with("head.classify."));
+    filler.finish(config.name(), state)?;
+    Ok(encoder)
+}
+
 /// Fills any network by a renaming of the file's tensors.
 ///
 /// # Errors

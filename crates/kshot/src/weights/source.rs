@@ -85,15 +85,33 @@ impl Source {
     /// # Errors
     /// When the file cannot be fetched or read, is damaged, or does not fit the encoder whole.
     pub fn load(&self, config: &EncoderConfig, device: &Device) -> Result<(Encoder, String)> {
-        let (state, sha256) = match self {
-            Self::BuiltIn => built_in()?,
-            Self::File(path) => (State::read(path)?, hash::of_file(path)?),
+        let (state, sha256) = self.state()?;
+        Ok((apply::into_encoder(config, &state, device)?, sha256))
+    }
+
+    /// As [`Self::load`], with the layer before the classifier (see [`apply::into_embedding`]).
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn load_embedding(
+        &self,
+        config: &EncoderConfig,
+        device: &Device,
+    ) -> Result<(Encoder, String)> {
+        let (state, sha256) = self.state()?;
+        Ok((apply::into_embedding(config, &state, device)?, sha256))
+    }
+
+    /// The tensors, and the SHA-256 of their file.
+    fn state(&self) -> Result<(State, String)> {
+        match self {
+            Self::BuiltIn => built_in(),
+            Self::File(path) => Ok((State::read(path)?, hash::of_file(path)?)),
             Self::Repository(file) => {
                 let (path, sha256) = fetch(file)?;
-                (State::read(&path)?, sha256)
+                Ok((State::read(&path)?, sha256))
             }
-        };
-        Ok((apply::into_encoder(config, &state, device)?, sha256))
+        }
     }
 }
 

@@ -19,6 +19,42 @@ pub struct State {
 }
 
 impl State {
+    /// Takes a tensor out as 32-bit floats.
+    ///
+    /// # Errors
+    /// If it is missing, or has another shape than the network's.
+    pub fn take(&mut self, name: &str, shape: &[usize]) -> Result<TensorData> {
+        let Some(data) = self.tensors.remove(name) else {
+            return Err(Error::weights(format!(
+                "the file has no tensor `{name}`; it has {}",
+                self.tensors.keys().take(8).cloned().collect::<Vec<_>>().join(", ")
+            ))
+            .in_file(&self.path));
+        };
+        let found: Vec<usize> = data.shape().iter().copied().collect();
+        if found != shape {
+            return Err(Error::weights(format!(
+                "`{name}` is {found:?} in the file and {shape:?} in the network"
+            ))
+            .in_file(&self.path));
+        }
+        Ok(data.convert::<f32>())
+    }
+
+    /// # Errors
+    /// If tensors are left that nobody took.
+    pub fn finish(self) -> Result<()> {
+        if self.tensors.is_empty() {
+            return Ok(());
+        }
+        let names: Vec<String> = self.tensors.into_keys().collect();
+        Err(Error::weights(format!(
+            "the file holds tensors that the network has not: {}",
+            names.join(", ")
+        ))
+        .in_file(self.path))
+    }
+
     /// Reads a `.safetensors` file, or any file that PyTorch saved.
     ///
     /// # Errors

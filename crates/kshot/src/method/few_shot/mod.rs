@@ -1,9 +1,16 @@
 //! Few-shot segmentation on frozen features: heads fitted to K labelled pictures in seconds.
 
+pub mod baseline;
+pub mod distance;
 pub mod forest;
+pub mod generative;
 mod likeness;
+pub mod matching_networks;
 pub mod probe;
 pub mod prototype;
+pub mod prototypical_networks;
+pub mod relation_networks;
+pub mod ridge_head;
 pub mod samples;
 pub mod self_support;
 

@@ -1,0 +1,91 @@
+//! `kshot check`.
+
+use std::path::PathBuf;
+
+use clap::{Args, Subcommand};
+use kshot::data::classes::split::Part;
+use kshot::data::classes::tasks::Shape;
+use kshot::device;
+use kshot::method::learner::Learner;
+use kshot::train::experiment::Experiment;
+
+use crate::DONE;
+
+/// Proves that a method does what it says.
+#[derive(Args)]
+pub struct Arguments {
+    #[command(subcommand)]
+    what: What,
+}
+
+#[derive(Subcommand)]
+enum What {
+    Gradients(Gradients),
+}
+
+/// Compares MAML's outer gradient with central differences on a real episode.
+#[derive(Args)]
+#[command(after_help = "Examples:
+  kshot check gradients recipes/omniglot/maml.toml
+  kshot check gradients recipes/omniglot/maml.toml --set method.steps=5 --json
+
+Exit status: 0 the error is at most --most, 2 wrong use, 3 it is larger.")]
+struct Gradients {
+    /// The recipe, of maml, anil or meta-sgd.
+    recipe: PathBuf,
+    /// Changes a key of the recipe (may be given several times).
+    #[arg(long = "set", value_name = "KEY=VALUE")]
+    changes: Vec<String>,
+    /// Random directions.
+    #[arg(long, default_value_t = 8)]
+    directions: usize,
+    /// The largest relative error that passes.
+    #[arg(long, default_value_t = 1e-3)]
+    most: f64,
+    /// Seed of episode and directions.
+    #[arg(long, default_value_t = 0)]
+    seed: u64,
+    /// One JSON object on standard output.
+    #[arg(long)]
+    json: bool,
+}
+
+/// Runs the command; the exit status is returned.
+pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
+    let What::Gradients(arguments) = &arguments.what;
+    anyhow::ensure!(arguments.directions > 0, "--directions must be at least 1");
+    let recipe = crate::train::learning_recipe(&arguments.recipe, &arguments.changes)?;
+    let experiment = Experiment::new(&recipe, &device::parse("flex")?)?;
+    let (Learner::Maml(learner)
+    | Learner::FirstOrderMaml(learner)
+    | Learner::Anil(learner)
+    | Learner::MetaSgd(learner)) = &experiment.learner
+    else {
+        anyhow::bail!(
+            "{} has no inner loop whose gradient could be checked; give a recipe of maml, anil or \
+             meta-sgd",
+            recipe.method.name()
+        );
+    };
+    let Shape { ways, shots, .. } = experiment.shape();
+    let shape = Shape { ways, shots, queries: recipe.protocol.queries };
+    let tasks = experiment.tasks(Part::Train, shape, arguments.seed)?;
+    let episode = tasks.get(0, &experiment.device)?;
+    let check = learner.check_gradient(&episode, arguments.directions, arguments.seed);
+    if arguments.json {
+        println!("{}", serde_json::to_string(&check)?);
+    } else {
+        println!(
+            "{}, {ways}-way {shots}-shot, {} directions",
+            recipe.method.name(),
+            check.directions.len()
+        );
+        println!("relative error of the gradient              {:.2e}", check.error);
+        println!("relative error of the first-order gradient  {:.2e}", check.first_order_error);
+        println!(
+            "relative error of the gradient in 32 bits   {:.2e}",
+            check.single_precision_error
+        );
+    }
+    Ok(if check.error <= arguments.most { DONE } else { crate::SOME_FAILED })
+}

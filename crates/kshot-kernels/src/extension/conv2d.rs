@@ -1,0 +1,118 @@
+//! The convolution as an operation of Burn.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use burn::backend::Dispatch;
+use burn::backend::autodiff::NodeId;
+use burn::backend::autodiff::checkpoint::base::Checkpointer;
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::autodiff::grads::Gradients;
+use burn::backend::autodiff::ops::{Backward, NodeGuard, Ops, OpsKind};
+use burn::backend::tensor::FloatTensor;
+use burn::tensor::Tensor;
+use burn::tensor::ops::ConvOptions;
+
+use super::{AutodiffTensor, KernelBackend, ours};
+use crate::Geometry;
+
+/// Whether convolutions made from now on sum product by product.
+static PRECISE: AtomicBool = AtomicBool::new(false);
+
+/// Chooses, for every [`conv2d`] of this process from now on, between fast and plain sums; gradients
+/// follow the choice of their forward pass. See [`Geometry::with_precise`].
+///
+/// Meant for a program's start: a network has no place to carry the choice to each of its layers.
+pub fn set_precise(precise: bool) {
+    PRECISE.store(precise, Ordering::Relaxed);
+}
+
+/// Two-dimensional convolution: this crate's kernels for 32-bit floats on the CPU, Burn's own operation
+/// elsewhere. Differentiable as any other.
+///
+/// # Shapes
+/// - `images`: `[batch, channels, height, width]`
+/// - `weight`: `[channels_out, channels / groups, kernel_height, kernel_width]`
+/// - `bias`: `[channels_out]`
+/// - returns `[batch, channels_out, height', width']`
+///
+/// # Panics
+/// If the shapes do not fit each other (see [`Geometry::new`]).
+pub fn conv2d(
+    images: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    options: ConvOptions<2>,
+) -> Tensor<4> {
+    if !ours(&images) || !ours(&weight) || !bias.as_ref().is_none_or(ours) {
+        return burn::tensor::module::conv2d(images, weight, bias, options);
+    }
+    let geometry = Geometry::new(
+        images.dims(),
+        weight.dims(),
+        options.stride,
+        options.padding,
+        options.dilation,
+        options.groups,
+    );
+    let geometry = geometry.unwrap_or_else(|refused| panic!("conv2d: {refused}"));
+    let geometry = geometry.with_precise(PRECISE.load(Ordering::Relaxed));
+    let [channels] = bias.as_ref().map_or([geometry.channels()[1]], Tensor::dims);
+    assert_eq!(channels, geometry.channels()[1], "conv2d: one bias for each channel");
+    let (images, weight) = (images.into_dispatch(), weight.into_dispatch());
+    Tensor::from_dispatch(match bias {
+        Some(bias) => Dispatch::convolve_biased(images, weight, bias.into_dispatch(), geometry),
+        None => Dispatch::convolve(images, weight, geometry),
+    })
+}
+
+/// The step back through a convolution with or without a bias: `N` is 3 or 2.
+#[derive(Debug)]
+struct Convolve<const N: usize>;
+
+/// What it needs: the images where the weight is trained, the weight where the images are.
+type Kept = (Option<NodeId>, Option<NodeId>, Geometry);
+
+impl<B: KernelBackend, const N: usize> Backward<B, N> for Convolve<N> {
+    type State = Kept;
+
+    fn backward(self, ops: Ops<Kept, N>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
+        let gradient = grads.consume::<B>(&ops.node);
+        let (images, weight, geometry) = ops.state;
+        let mut parents = ops.parents.into_iter();
+        let mut next = || parents.next().flatten();
+        if let (Some(node), Some(weight)) = (next(), weight) {
+            let weight = checkpointer.retrieve_node_output::<FloatTensor<B>>(weight);
+            let result = B::convolve_input_gradient(gradient.clone(), weight, geometry);
+            grads.register::<B>(node.id, result);
+        }
+        if let (Some(node), Some(images)) = (next(), images) {
+            let images = checkpointer.retrieve_node_output::<FloatTensor<B>>(images);
+            let result = B::convolve_weight_gradient(images, gradient.clone(), geometry);
+            grads.register::<B>(node.id, result);
+        }
+        if let Some(node) = next() {
+            grads.register::<B>(node.id, B::convolve_bias_gradient(gradient, geometry));
+        }
+    }
+}
+
+/// Records a convolution with `N` parents: images, weight and perhaps a bias.
+pub(super) fn record<B: KernelBackend, C: CheckpointStrategy, const N: usize>(
+    images: AutodiffTensor<B>,
+    weight: AutodiffTensor<B>,
+    nodes: [NodeGuard; N],
+    geometry: Geometry,
+    run: impl FnOnce(FloatTensor<B>, FloatTensor<B>) -> FloatTensor<B>,
+) -> AutodiffTensor<B> {
+    match Convolve::<N>.prepare::<C>(nodes).compute_bound().stateful() {
+        OpsKind::Tracked(mut prep) => {
+            let kept_images = weight.is_tracked().then(|| prep.checkpoint(&images));
+            let kept_weight = images.is_tracked().then(|| prep.checkpoint(&weight));
+            let result = run(images.into_primitive(), weight.into_primitive());
+            prep.finish((kept_images, kept_weight, geometry), result)
+        }
+        OpsKind::UnTracked(prep) => {
+            prep.finish(run(images.into_primitive(), weight.into_primitive()))
+        }
+    }
+}

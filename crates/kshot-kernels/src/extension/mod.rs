@@ -1,0 +1,316 @@
+//! The kernels as operations of Burn, with gradients.
+
+mod conv2d;
+mod norm;
+mod pool;
+
+use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
+use burn::backend::flex::FlexTensor;
+use burn::backend::tensor::FloatTensor;
+use burn::backend::{Autodiff, Backend, Flex, backend_extension};
+use burn::tensor::{DType, Device, Tensor, TensorData};
+
+pub use conv2d::{conv2d, set_precise};
+pub use norm::{NormOptions, batch_norm, batch_norm_layer};
+pub use pool::max_pool2d;
+
+use crate::{Activation, Geometry, Planes, slices};
+
+/// Whether this crate's kernels take a tensor.
+fn ours<const D: usize>(tensor: &Tensor<D>) -> bool {
+    tensor.dtype() == DType::F32 && tensor.device() == Device::flex()
+}
+
+/// A tensor of a backend with gradients.
+type AutodiffTensor<B> = FloatTensor<Autodiff<B>>;
+
+/// A backend that can run this crate's kernels. Users call [`conv2d`].
+///
+/// Shapes are as in [`conv2d`]; all tensors are 32-bit floats.
+#[backend_extension(Flex, Autodiff)]
+pub trait KernelBackend: Backend {
+    /// The convolution.
+    fn convolve(
+        images: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        geometry: Geometry,
+    ) -> FloatTensor<Self>;
+
+    /// The convolution plus a bias for each channel.
+    fn convolve_biased(
+        images: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        geometry: Geometry,
+    ) -> FloatTensor<Self>;
+
+    /// Its gradient with respect to the images.
+    fn convolve_input_gradient(
+        gradient: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        geometry: Geometry,
+    ) -> FloatTensor<Self>;
+
+    /// Its gradient with respect to the weight.
+    fn convolve_weight_gradient(
+        images: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        geometry: Geometry,
+    ) -> FloatTensor<Self>;
+
+    /// Its gradient with respect to the bias.
+    fn convolve_bias_gradient(gradient: FloatTensor<Self>, geometry: Geometry)
+    -> FloatTensor<Self>;
+
+    /// Batch normalisation and activation: the result, each channel's mean, and its variance.
+    fn normalise(
+        images: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        options: NormOptions,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// Its gradients with respect to images, gamma and beta.
+    fn normalise_gradients(
+        images: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        options: NormOptions,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// The largest pixel of windows of 2x2.
+    fn pool(images: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// Its gradient with respect to the images.
+    fn pool_gradient(images: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self>;
+}
+
+/// A tensor's floats in order.
+fn contiguous(tensor: FlexTensor) -> FlexTensor {
+    tensor.to_contiguous()
+}
+
+fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FlexTensor {
+    FlexTensor::from_data(TensorData::new(values, shape))
+}
+
+fn extents(tensor: &FlexTensor) -> [usize; 4] {
+    tensor.layout().shape().dims()
+}
+
+fn planes(images: &FlexTensor) -> ([usize; 4], Planes) {
+    let shape = extents(images);
+    (shape, Planes::new(shape).unwrap_or_else(|refused| panic!("batch norm: {refused}")))
+}
+
+/// The convolution with or without a bias.
+fn forward(
+    images: FlexTensor,
+    weight: FlexTensor,
+    bias: Option<FlexTensor>,
+    geometry: Geometry,
+) -> FlexTensor {
+    let (images, weight, bias) = (contiguous(images), contiguous(weight), bias.map(contiguous));
+    let result = slices::forward(
+        &geometry,
+        images.storage(),
+        weight.storage(),
+        bias.as_ref().map(FlexTensor::storage),
+        Activation::Identity,
+    );
+    let [height, width] = geometry.out();
+    tensor(result, [geometry.batch(), geometry.channels()[1], height, width])
+}
+
+impl KernelBackend for Flex {
+    fn convolve(images: FlexTensor, weight: FlexTensor, geometry: Geometry) -> FlexTensor {
+        forward(images, weight, None, geometry)
+    }
+
+    fn convolve_biased(
+        images: FlexTensor,
+        weight: FlexTensor,
+        bias: FlexTensor,
+        geometry: Geometry,
+    ) -> FlexTensor {
+        forward(images, weight, Some(bias), geometry)
+    }
+
+    fn convolve_input_gradient(
+        gradient: FlexTensor,
+        weight: FlexTensor,
+        geometry: Geometry,
+    ) -> FlexTensor {
+        let (gradient, weight) = (contiguous(gradient), contiguous(weight));
+        let result = slices::input_gradient(&geometry, gradient.storage(), weight.storage());
+        let [height, width] = geometry.size();
+        tensor(result, [geometry.batch(), geometry.channels()[0], height, width])
+    }
+
+    fn convolve_weight_gradient(
+        images: FlexTensor,
+        gradient: FlexTensor,
+        geometry: Geometry,
+    ) -> FlexTensor {
+        let (images, gradient) = (contiguous(images), contiguous(gradient));
+        let result = slices::weight_gradient(&geometry, images.storage(), gradient.storage());
+        let [height, width] = geometry.kernel();
+        tensor(result, [geometry.channels()[1], geometry.group_channels()[0], height, width])
+    }
+
+    fn convolve_bias_gradient(gradient: FlexTensor, geometry: Geometry) -> FlexTensor {
+        let gradient = contiguous(gradient);
+        let result = slices::bias_gradient(&geometry, gradient.storage());
+        tensor(result, [geometry.channels()[1]])
+    }
+
+    fn normalise(
+        images: FlexTensor,
+        gamma: FlexTensor,
+        beta: FlexTensor,
+        options: NormOptions,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        let (images, gamma, beta) = (contiguous(images), contiguous(gamma), contiguous(beta));
+        let (shape, planes) = planes(&images);
+        let affine = options.affine(gamma.storage(), beta.storage());
+        let (result, statistics) = slices::batch_norm(&planes, images.storage(), affine);
+        let channels = [planes.channels()];
+        let (mean, variance) = (statistics.mean, statistics.variance);
+        (tensor(result, shape), tensor(mean, channels), tensor(variance, channels))
+    }
+
+    fn normalise_gradients(
+        images: FlexTensor,
+        gradient: FlexTensor,
+        gamma: FlexTensor,
+        beta: FlexTensor,
+        mean: FlexTensor,
+        variance: FlexTensor,
+        options: NormOptions,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        let [images, gradient, gamma, beta, mean, variance] =
+            [images, gradient, gamma, beta, mean, variance].map(contiguous);
+        let (shape, planes) = planes(&images);
+        let gradients = slices::batch_norm_gradients(
+            &planes,
+            images.storage(),
+            gradient.storage(),
+            [mean.storage(), variance.storage()],
+            options.affine(gamma.storage(), beta.storage()),
+        );
+        let channels = [planes.channels()];
+        (
+            tensor(gradients.images, shape),
+            tensor(gradients.gamma, channels),
+            tensor(gradients.beta, channels),
+        )
+    }
+
+    fn pool(images: FlexTensor) -> FlexTensor {
+        let images = contiguous(images);
+        let [batch, channels, height, width] = extents(&images);
+        let result = slices::max_pool(images.storage(), [height, width]);
+        tensor(result, [batch, channels, height / 2, width / 2])
+    }
+
+    fn pool_gradient(images: FlexTensor, gradient: FlexTensor) -> FlexTensor {
+        let (images, gradient) = (contiguous(images), contiguous(gradient));
+        let shape = extents(&images);
+        let size = [shape[2], shape[3]];
+        let result = slices::max_pool_gradient(images.storage(), gradient.storage(), size);
+        tensor(result, shape)
+    }
+}
+
+impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
+    fn convolve(
+        images: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        geometry: Geometry,
+    ) -> FloatTensor<Self> {
+        let nodes = [images.node(), weight.node()];
+        conv2d::record::<B, C, 2>(images, weight, nodes, geometry, |images, weight| {
+            B::convolve(images, weight, geometry)
+        })
+    }
+
+    fn convolve_biased(
+        images: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        bias: FloatTensor<Self>,
+        geometry: Geometry,
+    ) -> FloatTensor<Self> {
+        let nodes = [images.node(), weight.node(), bias.node()];
+        let bias = bias.into_primitive();
+        conv2d::record::<B, C, 3>(images, weight, nodes, geometry, |images, weight| {
+            B::convolve_biased(images, weight, bias, geometry)
+        })
+    }
+
+    fn convolve_input_gradient(
+        gradient: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        geometry: Geometry,
+    ) -> FloatTensor<Self> {
+        let (gradient, weight) = (gradient.into_primitive(), weight.into_primitive());
+        AutodiffTensor::new(B::convolve_input_gradient(gradient, weight, geometry))
+    }
+
+    fn convolve_weight_gradient(
+        images: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        geometry: Geometry,
+    ) -> FloatTensor<Self> {
+        let (images, gradient) = (images.into_primitive(), gradient.into_primitive());
+        AutodiffTensor::new(B::convolve_weight_gradient(images, gradient, geometry))
+    }
+
+    fn convolve_bias_gradient(
+        gradient: FloatTensor<Self>,
+        geometry: Geometry,
+    ) -> FloatTensor<Self> {
+        let result = B::convolve_bias_gradient(gradient.into_primitive(), geometry);
+        AutodiffTensor::new(result)
+    }
+
+    fn normalise(
+        images: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        options: NormOptions,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        norm::record::<B, C>(images, gamma, beta, options)
+    }
+
+    fn normalise_gradients(
+        images: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        mean: FloatTensor<Self>,
+        variance: FloatTensor<Self>,
+        options: NormOptions,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let (images, gamma, beta) = B::normalise_gradients(
+            images.into_primitive(),
+            gradient.into_primitive(),
+            gamma.into_primitive(),
+            beta.into_primitive(),
+            mean.into_primitive(),
+            variance.into_primitive(),
+            options,
+        );
+        (AutodiffTensor::new(images), AutodiffTensor::new(gamma), AutodiffTensor::new(beta))
+    }
+
+    fn pool(images: FloatTensor<Self>) -> FloatTensor<Self> {
+        pool::record::<B, C>(images)
+    }
+
+    fn pool_gradient(images: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
+        AutodiffTensor::new(B::pool_gradient(images.into_primitive(), gradient.into_primitive()))
+    }
+}

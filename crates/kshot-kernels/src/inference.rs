@@ -1,0 +1,202 @@
+//! A convolution with its weights, for inference: bias and activation in the same pass.
+
+use crate::{Activation, Geometry, Pads, conv2d};
+
+/// A two-dimensional convolution with square kernels, ready to run.
+#[derive(Debug, Clone)]
+pub struct Conv2d {
+    /// `[channels_out, channels_in / groups, kernel, kernel]`
+    weight: Vec<f32>,
+    /// `[channels_out]`
+    bias: Vec<f32>,
+    channels: [usize; 2],
+    kernel: usize,
+    stride: usize,
+    dilation: usize,
+    groups: usize,
+}
+
+impl Conv2d {
+    /// A convolution from `channels[0]` to `channels[1]` channels. `weight` is
+    /// `[channels[1], channels[0] / groups, kernel, kernel]`, `bias` is `[channels[1]]`.
+    ///
+    /// `None` where stride, dilation, groups or the kernel are zero or the channels do not divide into
+    /// the groups.
+    ///
+    /// # Panics
+    /// If `weight` or `bias` is of another length.
+    pub fn new(
+        weight: Vec<f32>,
+        bias: Vec<f32>,
+        channels: [usize; 2],
+        [kernel, stride, dilation, groups]: [usize; 4],
+    ) -> Option<Self> {
+        let [channels_in, channels_out] = channels;
+        if [kernel, stride, dilation, groups].contains(&0)
+            || channels.iter().any(|channels| *channels == 0 || !channels.is_multiple_of(groups))
+        {
+            return None;
+        }
+        assert_eq!(weight.len(), channels_out * (channels_in / groups) * kernel * kernel);
+        assert_eq!(bias.len(), channels_out);
+        Some(Self { weight, bias, channels, kernel, stride, dilation, groups })
+    }
+
+    /// Channels of the result.
+    pub fn channels_out(&self) -> usize {
+        self.channels[1]
+    }
+
+    /// Height and width of the result for an input of `size`.
+    ///
+    /// # Panics
+    /// If the padded input is smaller than the kernel.
+    pub fn size(&self, size: [usize; 2], pads: Pads) -> [usize; 2] {
+        let covered = (self.kernel - 1) * self.dilation + 1;
+        std::array::from_fn(|axis| {
+            let (before, after) = pads[axis];
+            let padded = size[axis] + before + after;
+            assert!(padded >= covered, "{padded} pixels are fewer than the kernel's {covered}");
+            (padded - covered) / self.stride + 1
+        })
+    }
+
+    /// Convolves a batch: `[batch, channels_in, height, width]` to
+    /// `[batch, channels_out, height', width']`, then applies bias and activation.
+    ///
+    /// # Panics
+    /// If `images` is not a whole number of pictures of `size`.
+    pub fn forward(
+        &self,
+        images: &[f32],
+        size: [usize; 2],
+        pads: Pads,
+        activation: Activation,
+    ) -> Vec<f32> {
+        let each = self.channels[0] * size[0] * size[1];
+        assert!(each > 0 && images.len().is_multiple_of(each), "images of another size");
+        let [channels_in, channels_out] = self.channels;
+        let geometry = Geometry::new(
+            [images.len() / each, channels_in, size[0], size[1]],
+            [channels_out, channels_in / self.groups, self.kernel, self.kernel],
+            [self.stride; 2],
+            pads,
+            [self.dilation; 2],
+            self.groups,
+        );
+        let geometry = geometry.unwrap_or_else(|refused| panic!("{refused}"));
+        conv2d::forward(&geometry, images, &self.weight, Some(&self.bias), activation)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use rand::{Rng, SeedableRng};
+    use rand_chacha::ChaCha8Rng;
+
+    use super::*;
+
+    /// By the definition, in 64 bits.
+    fn reference(
+        conv: &Conv2d,
+        images: &[f32],
+        size: [usize; 2],
+        pads: Pads,
+        activation: Activation,
+    ) -> Vec<f64> {
+        let [channels_in, channels_out] = conv.channels;
+        let [height, width] = conv.size(size, pads);
+        let (inside, k) = (channels_in / conv.groups, conv.kernel);
+        let batch = images.len() / (channels_in * size[0] * size[1]);
+        let (low, high) = activation.bounds();
+        let mut out = Vec::new();
+        for image in 0..batch {
+            for o in 0..channels_out {
+                let group = o / (channels_out / conv.groups);
+                for y in 0..height {
+                    for x in 0..width {
+                        let mut sum = f64::from(conv.bias[o]);
+                        for i in 0..inside {
+                            for ky in 0..k {
+                                for kx in 0..k {
+                                    let at = |place: usize, tap: usize, before: usize| {
+                                        (place * conv.stride + tap * conv.dilation)
+                                            .checked_sub(before)
+                                    };
+                                    let (Some(sy), Some(sx)) =
+                                        (at(y, ky, pads[0].0), at(x, kx, pads[1].0))
+                                    else {
+                                        continue;
+                                    };
+                                    if sy >= size[0] || sx >= size[1] {
+                                        continue;
+                                    }
+                                    let plane = image * channels_in + group * inside + i;
+                                    let value = images[(plane * size[0] + sy) * size[1] + sx];
+                                    let weight = conv.weight[((o * inside + i) * k + ky) * k + kx];
+                                    sum += f64::from(value) * f64::from(weight);
+                                }
+                            }
+                        }
+                        out.push(sum.clamp(f64::from(low), f64::from(high)));
+                    }
+                }
+            }
+        }
+        out
+    }
+
+    #[test]
+    fn every_kind_agrees_with_the_definition() {
+        let mut random = ChaCha8Rng::seed_from_u64(1);
+        let mut numbers = |count: usize| -> Vec<f32> {
+            (0..count).map(|_| random.random_range(-1.0..1.0)).collect()
+        };
+        // channels in, out, kernel, stride, dilation, groups, height, width, padding, batch
+        for [i, o, k, s, d, g, h, w, p, n] in [
+            [3, 32, 3, 2, 1, 1, 17, 23, 1, 1],
+            [16, 24, 1, 1, 1, 1, 31, 33, 0, 2],
+            [40, 7, 1, 2, 1, 1, 9, 8, 0, 1],
+            [5, 6, 3, 1, 2, 1, 12, 40, 2, 1],
+            [3, 4, 7, 2, 1, 1, 20, 19, 3, 1],
+            [300, 70, 1, 1, 1, 1, 3, 5, 0, 1],
+            [8, 8, 3, 1, 1, 8, 20, 37, 1, 2],
+            [8, 8, 3, 2, 1, 8, 21, 38, 1, 1],
+            [6, 6, 5, 1, 1, 6, 9, 7, 2, 1],
+            [6, 6, 5, 2, 1, 6, 30, 35, 2, 1],
+            [2, 2, 5, 2, 1, 2, 1, 1, 2, 1],
+        ] {
+            let conv = Conv2d::new(numbers(o * i / g * k * k), numbers(o), [i, o], [k, s, d, g]);
+            let conv = conv.unwrap();
+            let images = numbers(n * i * h * w);
+            for (pads, activation) in [
+                ([(p, p), (p, p)], Activation::Identity),
+                ([(p, p + 1), (p, p + s - 1)], Activation::Relu),
+                ([(0, 2 * p), (p, p)], Activation::Relu6),
+            ] {
+                let ours = conv.forward(&images, [h, w], pads, activation);
+                let expected = reference(&conv, &images, [h, w], pads, activation);
+                assert_eq!(ours.len(), expected.len());
+                let scale = expected.iter().fold(1e-3, |a: f64, b| a.max(b.abs()));
+                for (ours, expected) in ours.iter().zip(&expected) {
+                    let far = (f64::from(*ours) - expected).abs() / scale;
+                    assert!(far < 1e-5, "{far:e} in {i} {o} {k} {s} {d} {g} {h} {w}");
+                }
+            }
+        }
+    }
+
+    #[test]
+    fn what_makes_no_convolution_is_refused() {
+        let new = |channels: [usize; 2], shape: [usize; 4]| {
+            let count = channels[1] * channels[0] / shape[3].max(1) * shape[0] * shape[0];
+            Conv2d::new(vec![0.0; count], vec![0.0; channels[1]], channels, shape).is_some()
+        };
+        assert!(
+            new([4, 4], [3, 1, 1, 1]) && new([4, 4], [3, 1, 2, 4]) && new([4, 8], [7, 3, 1, 2])
+        );
+        assert!(
+            !new([4, 4], [3, 0, 1, 1]) && !new([4, 4], [3, 1, 1, 3]) && !new([4, 4], [3, 1, 1, 0])
+        );
+    }
+}

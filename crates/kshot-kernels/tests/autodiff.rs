@@ -1,0 +1,218 @@
+//! The operations as Burn sees them: values and gradients against Burn's own and finite differences.
+
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
+
+use burn::nn::{BatchNorm, BatchNormConfig};
+use burn::tensor::activation::relu;
+use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
+use burn::tensor::{Device, Distribution, Tensor, TensorData};
+use kshot_kernels::{Activation, batch_norm_layer, conv2d, max_pool2d};
+
+fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
+    Tensor::random(shape, Distribution::Uniform(-1.0, 1.0), device)
+}
+
+fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
+    tensor.into_data().try_into_vec().unwrap()
+}
+
+fn same<const D: usize>(ours: Tensor<D>, theirs: Tensor<D>, what: &str) {
+    assert_eq!(ours.dims(), theirs.dims(), "{what}");
+    let scale: f32 = theirs.clone().abs().max().into_scalar();
+    let difference: f32 = (ours - theirs).abs().max().into_scalar();
+    assert!(difference <= 1e-5 * scale.max(1.0), "{what} differs by {difference} of {scale}");
+}
+
+type Conv = fn(Tensor<4>, Tensor<4>, Option<Tensor<1>>, ConvOptions<2>) -> Tensor<4>;
+
+fn burns(
+    images: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    options: ConvOptions<2>,
+) -> Tensor<4> {
+    burn::tensor::module::conv2d(images, weight, bias, options)
+}
+
+/// Result and the gradients of a weighted sum of it.
+fn run(
+    conv: Conv,
+    [images, weight]: [&Tensor<4>; 2],
+    bias: Option<&Tensor<1>>,
+    options: &ConvOptions<2>,
+) -> (Tensor<4>, Tensor<4>, Tensor<4>, Option<Tensor<1>>) {
+    let leaf = |tensor: &Tensor<4>| tensor.clone().require_grad();
+    let (images, weight) = (leaf(images), leaf(weight));
+    let bias = bias.map(|bias| bias.clone().require_grad());
+    let result = conv(images.clone(), weight.clone(), bias.clone(), options.clone());
+    let factors = Tensor::arange(0..result.shape().num_elements() as i64, &result.device())
+        .float()
+        .sin()
+        .reshape(result.shape());
+    let gradients = (result.clone() * factors).sum().backward();
+    (
+        result.inner(),
+        images.grad(&gradients).unwrap(),
+        weight.grad(&gradients).unwrap(),
+        bias.map(|bias| bias.grad(&gradients).unwrap()),
+    )
+}
+
+#[test]
+fn values_and_gradients_are_burns() {
+    let device = Device::flex().autodiff();
+    device.seed(1);
+    for (images, weight, stride, pad, dilation, groups, biased) in [
+        ([2, 5, 9, 8], [6, 5, 3, 3], 1, 1, 1, 1, true),
+        ([2, 5, 9, 8], [6, 5, 3, 3], 2, 1, 1, 1, false),
+        ([3, 4, 7, 7], [8, 4, 1, 1], 1, 0, 1, 1, true),
+        ([2, 6, 12, 9], [6, 1, 5, 5], 2, 2, 1, 6, true),
+        ([2, 6, 12, 9], [6, 1, 3, 3], 1, 2, 2, 6, false),
+        ([2, 6, 12, 9], [4, 3, 3, 3], 1, 2, 2, 2, true),
+    ] {
+        let (images, weight) = (random(images, &device), random(weight, &device));
+        let bias = biased.then(|| random([weight.dims()[0]], &device));
+        let options = ConvOptions::new([stride; 2], [pad; 2], [dilation; 2], groups);
+        let ours = run(conv2d, [&images, &weight], bias.as_ref(), &options);
+        let theirs = run(burns, [&images, &weight], bias.as_ref(), &options);
+        same(ours.0, theirs.0, "result");
+        same(ours.1, theirs.1, "images' gradient");
+        same(ours.2, theirs.2, "weight's gradient");
+        if let (Some(ours), Some(theirs)) = (ours.3, theirs.3) {
+            same(ours, theirs, "bias's gradient");
+        }
+    }
+}
+
+#[test]
+fn gradients_are_finite_differences() {
+    let device = Device::flex().autodiff();
+    device.seed(2);
+    let (images, weight) = (random([2, 3, 7, 6], &device), random([4, 3, 3, 3], &device));
+    let options = ConvOptions::new_with_padding([2, 1], [(1, 0), (2, 1)], [1, 2], 1);
+    // Quadratic in the result, hence in each operand: central differences are exact but for rounding.
+    let loss = |images: Tensor<4>, weight: Tensor<4>| {
+        conv2d(images, weight, None, options.clone()).powi_scalar(2).sum()
+    };
+    let leaves = (images.clone().require_grad(), weight.clone().require_grad());
+    let gradients = loss(leaves.0.clone(), leaves.1.clone()).backward();
+    let gradients = [leaves.0.grad(&gradients), leaves.1.grad(&gradients)].map(Option::unwrap);
+    for (which, gradient) in gradients.into_iter().enumerate() {
+        let shape = gradient.dims();
+        let gradient = values(gradient);
+        for index in (0..gradient.len()).step_by(7) {
+            let moved = |by: f32| {
+                let mut step = vec![0.0f32; gradient.len()];
+                step[index] = by;
+                let step = Tensor::<4>::from_data(TensorData::new(step, shape), &device);
+                let loss: f32 = match which {
+                    0 => loss(images.clone() + step, weight.clone()).into_scalar(),
+                    _ => loss(images.clone(), weight.clone() + step).into_scalar(),
+                };
+                f64::from(loss)
+            };
+            let expected = (moved(0.25) - moved(-0.25)) / 0.5;
+            let far = (f64::from(gradient[index]) - expected).abs();
+            assert!(far < 2e-3 * expected.abs().max(1.0), "{far} of {expected} at {index}");
+        }
+    }
+}
+
+#[test]
+fn only_what_is_trained_gets_a_gradient() {
+    let device = Device::flex().autodiff();
+    let (images, weight) = (random([1, 3, 8, 8], &device), random([4, 3, 3, 3], &device));
+    let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
+    let leaf = weight.clone().require_grad();
+    let result = conv2d(images.clone(), leaf.clone(), None, options.clone());
+    let gradients = result.sum().backward();
+    assert!(images.grad(&gradients).is_none() && leaf.grad(&gradients).is_some());
+    let leaf = images.clone().require_grad();
+    let gradients = conv2d(leaf.clone(), weight.clone(), None, options).sum().backward();
+    assert!(weight.grad(&gradients).is_none() && leaf.grad(&gradients).is_some());
+}
+
+#[test]
+fn views_and_plain_images_with_trained_weights_work() {
+    let plain = Device::flex();
+    let training = plain.clone().autodiff();
+    let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 1);
+    let images: Tensor<4> = random([2, 8, 7, 5], &plain);
+    let view = images.clone().slice([1..2, 2..5]).swap_dims(2, 3);
+    let weight: Tensor<4> = random([6, 3, 3, 3], &training).require_grad();
+    let expected = conv2d(view.clone() * 1.0, weight.clone().inner(), None, options.clone());
+    let result = conv2d(view, weight.clone(), None, options);
+    same(result.clone().inner(), expected, "a view");
+    assert!(weight.grad(&result.sum().backward()).is_some());
+}
+
+#[test]
+fn batch_norm_is_burns() {
+    let device = Device::flex().autodiff();
+    device.seed(4);
+    let run = |norm: &dyn Fn(&BatchNorm, Tensor<4>) -> Tensor<4>, images: &Tensor<4>| {
+        let mut layer = BatchNormConfig::new(5).with_epsilon(1e-3).init(&device);
+        let gamma = Tensor::<1>::from_floats([0.5, -1.0, 2.0, 1.0, 0.1], &device).require_grad();
+        let beta = Tensor::<1>::from_floats([0.1, 0.2, -0.3, 0.0, 4.0], &device).require_grad();
+        layer.gamma = burn::module::Param::from_tensor(gamma);
+        layer.beta = burn::module::Param::from_tensor(beta);
+        let leaf = images.clone().require_grad();
+        let result = norm(&layer, leaf.clone());
+        let gradients = (result.clone() * result.clone().sin()).sum().backward();
+        (
+            result.inner(),
+            leaf.grad(&gradients).unwrap(),
+            layer.gamma.val().grad(&gradients).unwrap(),
+            layer.beta.val().grad(&gradients).unwrap(),
+            layer.running_mean.value_sync().inner(),
+            layer.running_var.value_sync().inner(),
+        )
+    };
+    for shape in [[3, 5, 9, 7], [4, 5, 3, 3], [6, 5, 1, 1]] {
+        let images: Tensor<4> = random(shape, &device) * 2.0 + 1.0;
+        let images = Tensor::from_inner(images.inner());
+        type Burns = fn(Tensor<4>) -> Tensor<4>;
+        let cases: [(Activation, Burns); 3] = [
+            (Activation::Identity, |images| images),
+            (Activation::Relu, relu),
+            (Activation::Relu6, |images| images.clamp(0.0, 6.0)),
+        ];
+        for (activation, burns) in cases {
+            let ours = run(&|layer, images| batch_norm_layer(layer, images, activation), &images);
+            let theirs = run(&|layer, images| burns(layer.forward(images)), &images);
+            same(ours.0, theirs.0, "result");
+            same(ours.1, theirs.1, "images' gradient");
+            same(ours.2, theirs.2, "gamma's gradient");
+            same(ours.3, theirs.3, "beta's gradient");
+            same(ours.4, theirs.4, "running mean");
+            same(ours.5, theirs.5, "running variance");
+        }
+    }
+}
+
+#[test]
+fn pooling_is_burns() {
+    let device = Device::flex().autodiff();
+    device.seed(5);
+    for shape in [[2, 3, 8, 8], [2, 3, 7, 5], [1, 2, 3, 2]] {
+        let images: Tensor<4> = random(shape, &device);
+        let run = |pool: fn(Tensor<4>, MaxPoolOptions<2>) -> Tensor<4>| {
+            let leaf = images.clone().require_grad();
+            let options = MaxPoolOptions::new([2, 2]);
+            let result = pool(leaf.clone(), options);
+            let gradients = (result.clone() * result.clone()).sum().backward();
+            (result.inner(), leaf.grad(&gradients).unwrap())
+        };
+        let (ours, theirs) = (run(max_pool2d), run(burn::tensor::module::max_pool2d));
+        same(ours.0, theirs.0, "result");
+        same(ours.1, theirs.1, "gradient");
+    }
+}
+
+#[test]
+#[should_panic(expected = "conv2d: 3 channels to 6 in 2 groups do not fit")]
+fn shapes_that_do_not_fit_are_refused() {
+    let device = Device::flex();
+    let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 2);
+    conv2d(random([2, 3, 7, 5], &device), random([6, 3, 3, 3], &device), None, options);
+}

@@ -1,0 +1,443 @@
+//! A recogniser in one file: every example's vector, name and small picture, class by class.
+//!
+//! The file is a safetensors file. Class `i` of its metadata (the key `kshot`, JSON) has the tensors
+//! `class/NAME/vectors`, `[examples, dimensions]` in half precision, and `class/NAME/thumbnails`, its
+//! examples' JPEGs one after the other. Heads are fitted when the file is opened, which takes a moment
+//! and needs no picture: so a class can be added or dropped without touching the others.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::Path;
+
+use half::f16;
+use half::slice::HalfFloatSliceExt;
+use safetensors::tensor::TensorView;
+use safetensors::{Dtype, SafeTensors};
+use serde::{Deserialize, Serialize};
+
+use super::Examples;
+use super::embed::Looking;
+use crate::error::{Error, Result};
+use crate::registry;
+use crate::report::atomic;
+
+/// The version of the format.
+const FORMAT: u32 = 1;
+/// The key of our metadata.
+const KEY: &str = "kshot";
+
+/// What vectors in the file come from: only those of the same origin can be compared.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Origin {
+    /// The encoder's name.
+    pub encoder: String,
+    /// SHA-256 of its weights' file.
+    pub weights_sha256: String,
+    /// How pictures are looked at.
+    pub looking: Looking,
+    /// How many numbers of a vector, from the first, are of the last layer (see [`super::embed`]).
+    pub late: usize,
+}
+
+/// A labelled picture as a recogniser keeps it.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Example {
+    /// Its file.
+    pub file: String,
+    /// SHA-256 of that file.
+    pub sha256: String,
+    /// Its vector, of length 1.
+    pub vector: Vec<f32>,
+    /// A small JPEG of it.
+    pub thumbnail: Vec<u8>,
+}
+
+/// A class with its examples.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Class {
+    /// Its name.
+    pub name: String,
+    /// Its examples.
+    pub examples: Vec<Example>,
+}
+
+/// The content of a file.
+#[derive(Debug, Clone, PartialEq)]
+pub struct ModelFile {
+    /// What the vectors come from.
+    pub origin: Origin,
+    /// The classes in the order of their names.
+    pub classes: Vec<Class>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct Metadata {
+    format: u32,
+    version: String,
+    #[serde(flatten)]
+    origin: Origin,
+    classes: Vec<ClassMetadata>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct ClassMetadata {
+    name: String,
+    pictures: Vec<PictureMetadata>,
+}
+
+#[derive(Serialize, Deserialize)]
+struct PictureMetadata {
+    file: String,
+    sha256: String,
+    thumbnail_bytes: usize,
+}
+
+impl ModelFile {
+    /// Puts examples together by class.
+    pub fn new(origin: Origin, classes: Vec<Class>) -> Self {
+        let mut model = Self { origin, classes };
+        model.classes.sort_by(|a, b| a.name.cmp(&b.name));
+        model
+    }
+
+    /// The vectors, to fit a head to.
+    pub fn examples(&self) -> Examples {
+        let mut all = Examples { late: self.origin.late, ..Examples::default() };
+        for (label, class) in self.classes.iter().enumerate() {
+            all.classes.push(class.name.clone());
+            for example in &class.examples {
+                all.vectors.push(example.vector.clone());
+                all.labels.push(label);
+            }
+        }
+        all
+    }
+
+    /// The `index`-th of [`Self::examples`].
+    pub fn example(&self, index: usize) -> Option<&Example> {
+        self.classes.iter().flat_map(|class| &class.examples).nth(index)
+    }
+
+    /// Adds a class; the others stay as they are.
+    ///
+    /// # Errors
+    /// If there is one of that name, it has no example, or its vectors have another length.
+    pub fn add_class(&mut self, class: Class) -> Result<()> {
+        if self.classes.iter().any(|other| other.name == class.name) {
+            return Err(Error::config(format!(
+                "there is a class {} already; drop it first, or give another name",
+                class.name
+            )));
+        }
+        if class.examples.is_empty() {
+            return Err(Error::data(format!("the class {} has no picture", class.name)));
+        }
+        let dimensions = self.examples().dimensions();
+        if class.examples.iter().any(|e| e.vector.len() != dimensions && dimensions > 0) {
+            return Err(Error::new(
+                crate::ErrorKind::Shape,
+                format!("the vectors of {} do not have {dimensions} numbers", class.name),
+            ));
+        }
+        let at = self.classes.partition_point(|other| other.name < class.name);
+        self.classes.insert(at, class);
+        Ok(())
+    }
+
+    /// Drops a class; the others stay as they are.
+    ///
+    /// # Errors
+    /// If there is none of that name, or it is the last.
+    pub fn drop_class(&mut self, name: &str) -> Result<Class> {
+        let Some(at) = self.classes.iter().position(|class| class.name == name) else {
+            let names: Vec<&str> = self.classes.iter().map(|class| &*class.name).collect();
+            return Err(Error::config(registry::unknown("class", name, &names)));
+        };
+        if self.classes.len() == 1 {
+            return Err(Error::config(format!(
+                "{name} is the only class; remove the file instead, or add another class first"
+            )));
+        }
+        Ok(self.classes.remove(at))
+    }
+
+    /// Whether vectors of `other`, of that many numbers, can be compared with those of the file.
+    ///
+    /// # Errors
+    /// If encoder, weights, looking or lengths differ.
+    pub fn check_origin(&self, other: &Origin, dimensions: usize) -> Result<()> {
+        let Origin { encoder, weights_sha256, looking, late } = &self.origin;
+        if *encoder != other.encoder || *looking != other.looking {
+            return Err(Error::config(format!(
+                "the model was made with {encoder} at {} pixels and {} views, not {} at {} and {}",
+                looking.size, looking.views, other.encoder, other.looking.size, other.looking.views
+            )));
+        }
+        if *weights_sha256 != other.weights_sha256 {
+            let short = |sha256: &str| sha256.chars().take(12).collect::<String>();
+            return Err(Error::weights(format!(
+                "the model was made with other weights of {encoder} (SHA-256 {}..., these are {}...); \
+                 give those with --weights, or make the model anew",
+                short(weights_sha256),
+                short(&other.weights_sha256),
+            )));
+        }
+        let stored = self.examples().dimensions();
+        if *late != other.late || stored != dimensions {
+            return Err(Error::data(format!(
+                "the model's vectors have {stored} numbers, those of {encoder} {dimensions}; it is \
+                 damaged, or of another version of kshot: make it anew"
+            )));
+        }
+        Ok(())
+    }
+
+    /// Reads a file.
+    ///
+    /// # Errors
+    /// If it cannot be read, is damaged, or is no model of kshot.
+    pub fn read(path: &Path) -> Result<Self> {
+        let bytes =
+            std::fs::read(path).map_err(|error| Error::io("read the model", path, error))?;
+        Self::from_bytes(&bytes).map_err(|what| {
+            Error::data(format!(
+                "not a model that `kshot classify --save` wrote, or a damaged one ({what})"
+            ))
+            .in_file(path)
+        })
+    }
+
+    fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
+        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
+        let text = header.metadata().as_ref().and_then(|all| all.get(KEY));
+        let text = text.ok_or("it has no metadata of kshot")?;
+        let metadata: Metadata = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        if metadata.format != FORMAT {
+            return Err(format!(
+                "format {}, while this version of kshot reads {FORMAT}",
+                metadata.format
+            ));
+        }
+        metadata.origin.looking.check().map_err(|error| error.to_string())?;
+        let tensors = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
+        let mut names = BTreeSet::new();
+        let mut dimensions = None;
+        let mut classes = Vec::with_capacity(metadata.classes.len());
+        for class in metadata.classes {
+            let name = class.name.clone();
+            if !names.insert(name.clone()) || class.pictures.is_empty() {
+                return Err(format!("the class {name} is there twice or without a picture"));
+            }
+            let read = read_class(&tensors, class)?;
+            let wide = read.examples[0].vector.len();
+            if *dimensions.get_or_insert(wide) != wide {
+                return Err(format!("vectors of {name} are of another length"));
+            }
+            classes.push(read);
+        }
+        if dimensions.is_none_or(|dimensions| !(1..=dimensions).contains(&metadata.origin.late)) {
+            return Err("it has no class, or vectors without a last layer".to_owned());
+        }
+        Ok(Self::new(metadata.origin, classes))
+    }
+
+    /// Writes a file.
+    ///
+    /// # Errors
+    /// If it cannot be written.
+    pub fn write(&self, path: &Path) -> Result<()> {
+        atomic::write(path, &self.bytes()?)
+    }
+
+    fn bytes(&self) -> Result<Vec<u8>> {
+        let wrong = |error: &dyn std::fmt::Display| {
+            Error::data(format!("the model cannot be written: {error}"))
+        };
+        let mut metadata = Metadata {
+            format: FORMAT,
+            version: env!("CARGO_PKG_VERSION").to_owned(),
+            origin: self.origin.clone(),
+            classes: Vec::new(),
+        };
+        let mut data = Vec::new();
+        for class in &self.classes {
+            let wide = class.examples.first().map_or(0, |example| example.vector.len());
+            let mut vectors = Vec::with_capacity(class.examples.len() * wide * 2);
+            let mut thumbnails = Vec::new();
+            let mut pictures = Vec::new();
+            for example in &class.examples {
+                for value in &example.vector {
+                    vectors.extend(f16::from_f32(*value).to_le_bytes());
+                }
+                thumbnails.extend(&example.thumbnail);
+                pictures.push(PictureMetadata {
+                    file: example.file.clone(),
+                    sha256: example.sha256.clone(),
+                    thumbnail_bytes: example.thumbnail.len(),
+                });
+            }
+            let shape = vec![class.examples.len(), wide];
+            let bytes = vec![thumbnails.len()];
+            data.push((key(&class.name, "vectors"), Dtype::F16, shape, vectors));
+            data.push((key(&class.name, "thumbnails"), Dtype::U8, bytes, thumbnails));
+            metadata.classes.push(ClassMetadata { name: class.name.clone(), pictures });
+        }
+        let text = serde_json::to_string(&metadata).map_err(|error| wrong(&error))?;
+        let mut views = Vec::with_capacity(data.len());
+        for (name, dtype, shape, bytes) in &data {
+            let view = TensorView::new(*dtype, shape.clone(), bytes).map_err(|e| wrong(&e))?;
+            views.push((name.clone(), view));
+        }
+        safetensors::serialize(views, Some(HashMap::from([(KEY.to_owned(), text)])))
+            .map_err(|error| wrong(&error))
+    }
+}
+
+fn key(class: &str, what: &str) -> String {
+    format!("class/{class}/{what}")
+}
+
+fn read_class(tensors: &SafeTensors<'_>, class: ClassMetadata) -> Result<Class, String> {
+    let name = class.name;
+    let tensor = |what: &str| tensors.tensor(&key(&name, what)).map_err(|e| e.to_string());
+    let vectors = tensor("vectors")?;
+    let count = class.pictures.len();
+    let (&[rows, wide], Dtype::F16) = (vectors.shape(), vectors.dtype()) else {
+        return Err(format!("the vectors of {name} are of the wrong kind"));
+    };
+    if rows != count || wide == 0 {
+        return Err(format!("{name} has {count} pictures and {rows} vectors"));
+    }
+    let halves: Vec<f16> =
+        vectors.data().chunks_exact(2).map(|pair| f16::from_le_bytes([pair[0], pair[1]])).collect();
+    let values = halves.to_f32_vec();
+    if values.iter().any(|value| !value.is_finite()) {
+        return Err(format!("a vector of {name} is not finite"));
+    }
+    let thumbnails = tensor("thumbnails")?;
+    let mut rest = thumbnails.data();
+    let mut examples = Vec::with_capacity(count);
+    for (picture, vector) in class.pictures.into_iter().zip(values.chunks_exact(wide)) {
+        let Some((thumbnail, after)) = rest.split_at_checked(picture.thumbnail_bytes) else {
+            return Err(format!("the small pictures of {name} are cut off"));
+        };
+        rest = after;
+        examples.push(Example {
+            file: picture.file,
+            sha256: picture.sha256,
+            vector: vector.to_vec(),
+            thumbnail: thumbnail.to_vec(),
+        });
+    }
+    Ok(Class { name, examples })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn class(name: &str, start: f32, count: usize) -> Class {
+        let examples = (0..count)
+            .map(|index| Example {
+                file: format!("{name}/{index}.png"),
+                sha256: format!("{index:064}"),
+                vector: (0..6)
+                    .map(|i| f16::from_f32(start + (i * index) as f32 / 7.0).to_f32())
+                    .collect(),
+                thumbnail: vec![index as u8; 3 + index],
+            })
+            .collect();
+        Class { name: name.into(), examples }
+    }
+
+    fn model() -> ModelFile {
+        let origin = Origin {
+            encoder: "efficientnet-lite0".into(),
+            weights_sha256: "ab".repeat(32),
+            looking: Looking::default(),
+            late: 5,
+        };
+        ModelFile::new(
+            origin,
+            vec![class("pear", 0.1, 3), class("apple", 0.3, 2), class("fig/é", 0.7, 1)],
+        )
+    }
+
+    /// The bytes of the tensors of a file, by name.
+    fn tensors(path: &Path) -> std::collections::BTreeMap<String, Vec<u8>> {
+        let bytes = std::fs::read(path).unwrap();
+        let all = SafeTensors::deserialize(&bytes).unwrap();
+        all.iter().map(|(name, view)| (name.to_owned(), view.data().to_vec())).collect()
+    }
+
+    #[test]
+    fn a_file_reads_back_and_is_the_same_each_time() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.kshot");
+        let model = model();
+        model.write(&path).unwrap();
+        let bytes = std::fs::read(&path).unwrap();
+        let read = ModelFile::read(&path).unwrap();
+        assert_eq!(read, model);
+        read.write(&path).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), bytes);
+        let names: Vec<_> = read.classes.iter().map(|class| &*class.name).collect();
+        assert_eq!(names, ["apple", "fig/é", "pear"]);
+        assert_eq!(read.example(2).unwrap().file, "fig/é/0.png");
+        assert_eq!(read.examples().labels, [0, 0, 1, 2, 2, 2]);
+    }
+
+    #[test]
+    fn adding_and_dropping_leave_the_others_bit_for_bit() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.kshot");
+        model().write(&path).unwrap();
+        let before = tensors(&path);
+        let whole = std::fs::read(&path).unwrap();
+        let mut model = ModelFile::read(&path).unwrap();
+        model.add_class(class("banana", 0.5, 2)).unwrap();
+        model.write(&path).unwrap();
+        let after = tensors(&path);
+        assert_eq!(after.len(), before.len() + 2);
+        assert!(before.iter().all(|(name, data)| after[name] == *data));
+        let mut model = ModelFile::read(&path).unwrap();
+        model.drop_class("banana").unwrap();
+        model.write(&path).unwrap();
+        assert_eq!(std::fs::read(&path).unwrap(), whole, "the whole file is what it was");
+    }
+
+    #[test]
+    fn what_cannot_be_is_said() {
+        let mut model = model();
+        let says = |error: Error, part: &str| assert!(error.to_string().contains(part), "{error}");
+        says(model.add_class(class("pear", 0.0, 1)).unwrap_err(), "already");
+        says(model.add_class(class("new", 0.0, 0)).unwrap_err(), "no picture");
+        says(model.drop_class("aple").unwrap_err(), "did you mean `apple`?");
+        let mut other = model.origin.clone();
+        model.check_origin(&other, 6).unwrap();
+        says(model.check_origin(&other, 7).unwrap_err(), "make it anew");
+        other.weights_sha256 = "cd".repeat(32);
+        says(model.check_origin(&other, 6).unwrap_err(), "other weights");
+        other.looking.size = 64;
+        says(model.check_origin(&other, 6).unwrap_err(), "not efficientnet-lite0 at 64");
+        model.drop_class("apple").unwrap();
+        model.drop_class("pear").unwrap();
+        says(model.drop_class("fig/é").unwrap_err(), "only class");
+    }
+
+    #[test]
+    fn damage_is_told() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.kshot");
+        model().write(&path).unwrap();
+        let whole = std::fs::read(&path).unwrap();
+        for length in [0, 7, whole.len() / 2, whole.len() - 1] {
+            std::fs::write(&path, &whole[..length]).unwrap();
+            let error = ModelFile::read(&path).unwrap_err().to_string();
+            assert!(error.contains("a.kshot") && error.contains("damaged"), "{error}");
+        }
+        // Another safetensors file.
+        let empty = safetensors::serialize(Vec::<(String, TensorView<'_>)>::new(), None).unwrap();
+        std::fs::write(&path, empty).unwrap();
+        assert!(ModelFile::read(&path).unwrap_err().to_string().contains("no metadata"));
+    }
+}

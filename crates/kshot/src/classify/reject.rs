@@ -1,0 +1,190 @@
+//! "None of these": how familiar a picture must be to be one of the classes.
+//!
+//! Familiarity is the cosine to the most similar example plus the calibrated probability of the
+//! likeliest class. The first tells pictures of quite other things apart, the second those of a class
+//! beside the given ones; see `GUIDE.md` for what was compared.
+
+use serde::{Deserialize, Serialize};
+
+use super::Examples;
+use super::calibrate::probabilities;
+use super::heads::HeldOut;
+use crate::error::{Error, Result};
+
+/// How many true members are to be kept.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Keep {
+    /// 95 % of held-out examples; where none can be held out (one a class), a picture must be more like
+    /// an example than half of the examples are like those of other classes.
+    Auto,
+    /// All: nothing is rejected.
+    All,
+    /// This share of held-out examples; where there are none, the picture must be more like an example
+    /// than the rest of the examples are like those of other classes.
+    Share(f64),
+}
+
+/// The share of members kept by [`Keep::Auto`].
+const USUAL: f64 = 0.95;
+/// The share of strangers of the same kind accepted by [`Keep::Auto`] where there are no held-out
+/// members: on groceries and ImageNet, that of members is then about three quarters.
+const STRANGERS: f64 = 0.5;
+
+impl std::str::FromStr for Keep {
+    type Err = Error;
+
+    fn from_str(words: &str) -> Result<Self> {
+        match words {
+            "auto" => Ok(Self::Auto),
+            "off" => Ok(Self::All),
+            number => match number.parse::<f64>() {
+                Ok(share) if share > 0.0 && share < 1.0 => Ok(Self::Share(share)),
+                _ => Err(Error::config(format!(
+                    "reject `{words}`: valid are auto, off, or the share of true members to keep, such \
+                     as 0.95"
+                ))),
+            },
+        }
+    }
+}
+
+/// What it takes to be accepted.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Rejection {
+    /// Least familiarity; `None` where all are accepted.
+    pub threshold: Option<f32>,
+    /// How it was found, in words.
+    pub how: String,
+    /// Held-out examples' familiarity, ascending.
+    #[serde(skip)]
+    pub members: Vec<f32>,
+}
+
+/// How familiar a picture is, from the cosine to the most similar example and the probability of the
+/// likeliest of `classes` classes.
+pub fn familiarity(nearest: f32, probability: f32, classes: usize) -> f32 {
+    // A single class is always certain, which says nothing.
+    nearest + if classes > 1 { probability } else { 0.0 }
+}
+
+impl Rejection {
+    /// Finds the threshold on held-out examples.
+    pub(super) fn fit(
+        examples: &Examples,
+        held_out: &HeldOut,
+        temperature: f32,
+        keep: Keep,
+    ) -> Self {
+        let classes = examples.classes.len();
+        let mut members: Vec<f32> = held_out
+            .examples
+            .iter()
+            .zip(&held_out.scores)
+            .map(|(&index, scores)| {
+                let others = (0..examples.labels.len()).filter(|&other| other != index);
+                let likeliest =
+                    probabilities(scores, temperature).into_iter().fold(0.0f32, f32::max);
+                familiarity(most_similar(examples, index, others), likeliest, classes)
+            })
+            .collect();
+        members.sort_by(f32::total_cmp);
+        let share = match keep {
+            Keep::All => {
+                return Self { threshold: None, how: "nothing is rejected".into(), members };
+            }
+            Keep::Auto => USUAL,
+            Keep::Share(share) => share,
+        };
+        if members.is_empty() {
+            return Self::without_members(examples, keep);
+        }
+        let left_out = (members.len() as f64 * (1.0 - share)) as usize;
+        Self {
+            threshold: Some(members[left_out.min(members.len() - 1)]),
+            how: format!(
+                "a threshold that keeps {:.0} % of {} held-out pictures",
+                100.0 * share,
+                members.len()
+            ),
+            members,
+        }
+    }
+
+    /// With one example a class: how familiar examples are to the classes that are not theirs.
+    fn without_members(examples: &Examples, keep: Keep) -> Self {
+        let count = examples.labels.len();
+        if count < 2 {
+            // One picture of one class: nothing to measure at all.
+            return Self {
+                threshold: Some(LONE),
+                how: format!("a usual threshold ({LONE}): one picture has nothing to compare with"),
+                members: Vec::new(),
+            };
+        }
+        let mut strangers: Vec<f32> = (0..count)
+            .map(|index| {
+                let others =
+                    (0..count).filter(|&other| examples.labels[other] != examples.labels[index]);
+                most_similar(examples, index, others)
+            })
+            .collect();
+        strangers.sort_by(f32::total_cmp);
+        let accepted = match keep {
+            Keep::Share(share) => share,
+            _ => STRANGERS,
+        };
+        let at = ((count as f64 * (1.0 - accepted)).ceil() as usize).min(count - 1);
+        Self {
+            // The likeliest of several classes has at least an even share.
+            threshold: Some(strangers[at] + 1.0 / examples.classes.len() as f32),
+            how: format!(
+                "a threshold above the likeness of {:.0} % of the {count} pictures to other classes \
+                 (with one picture a class, how much members differ is not known)",
+                100.0 * (1.0 - accepted)
+            ),
+            members: Vec::new(),
+        }
+    }
+
+    /// Whether a picture of that familiarity is one of the classes.
+    pub fn accepts(&self, familiarity: f32) -> bool {
+        self.threshold.is_none_or(|threshold| familiarity >= threshold)
+    }
+}
+
+/// Least cosine to the only example there is.
+const LONE: f32 = 0.6;
+
+fn most_similar(examples: &Examples, index: usize, others: impl Iterator<Item = usize>) -> f32 {
+    let vector = &examples.vectors[index];
+    others.map(|other| examples.likeness(other, vector)).fold(f32::NEG_INFINITY, f32::max)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classify::heads::{Method, ridge::Ridge};
+    use crate::classify::tests::clusters;
+
+    #[test]
+    fn the_share_asked_for_is_kept() {
+        let examples = clusters(4, 25, 32, 0.8, 3);
+        let fitted = Ridge.fit(&examples).unwrap();
+        for (keep, least) in [(Keep::Share(0.8), 80), (Keep::Auto, 95), (Keep::All, 100)] {
+            let rejection = Rejection::fit(&examples, &fitted.held_out, 0.1, keep);
+            let kept = rejection.members.iter().filter(|score| rejection.accepts(**score)).count();
+            assert!((least..=least + 1).contains(&kept), "{keep:?} keeps {kept}");
+        }
+    }
+
+    #[test]
+    fn words() {
+        assert_eq!("auto".parse::<Keep>().unwrap(), Keep::Auto);
+        assert_eq!("off".parse::<Keep>().unwrap(), Keep::All);
+        assert_eq!("0.9".parse::<Keep>().unwrap(), Keep::Share(0.9));
+        for wrong in ["", "1", "0", "95", "nan", "on"] {
+            assert!(wrong.parse::<Keep>().unwrap_err().to_string().contains("0.95"), "{wrong}");
+        }
+    }
+}

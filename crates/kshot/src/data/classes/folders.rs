@@ -1,0 +1,158 @@
+//! Folders of class folders, and miniImageNet in either of its forms.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use super::pixels::{Pixels, Scaling};
+use super::split::{Splits, at_random};
+use super::{Class, ClassSet};
+use crate::error::{Error, Result};
+
+/// Names that the parts go by.
+const PARTS: [&[&str]; 3] = [&["train"], &["val", "validation"], &["test"]];
+
+/// Reads class folders: in `train/`, `val/` and `test/` where one of these exists; by Ravi and
+/// Larochelle's `train.csv`, `val.csv` and `test.csv` (`filename,label`) where one of these exists;
+/// else `root` holds the class folders, and `shares` of its classes, drawn by `seed`, are left for
+/// validation and test.
+///
+/// # Errors
+/// If there is no class, or a picture cannot be read.
+pub fn read(
+    root: &Path,
+    channels: usize,
+    size: [usize; 2],
+    shares: [f64; 2],
+    seed: u64,
+    scaling: Option<Scaling>,
+) -> Result<Splits> {
+    if !root.is_dir() {
+        return Err(Error::data(
+            "there is no such folder; give the folder that holds the class folders, such as \
+             --set data.root=PATH",
+        )
+        .in_file(root));
+    }
+    let mut files = Vec::new();
+    let mut parts: [Vec<Class>; 3] = Default::default();
+    let mut divided = false;
+    for (part, names) in parts.iter_mut().zip(PARTS) {
+        for name in names {
+            let (folder, list) = (root.join(name), root.join(format!("{name}.csv")));
+            if list.is_file() {
+                *part = listed(root, &list, &mut files)?;
+            } else if folder.is_dir() {
+                *part = folders(&folder, &mut files)?;
+            } else {
+                continue;
+            }
+            divided = true;
+            break;
+        }
+    }
+    if !divided {
+        parts[0] = folders(root, &mut files)?;
+    }
+    if files.is_empty() {
+        return Err(Error::data(
+            "no class folder with pictures in it; expected ROOT/CLASS/*.jpg, ROOT/train/CLASS/*.jpg \
+             or ROOT/train.csv with ROOT/images",
+        )
+        .in_file(root));
+    }
+    let pixels =
+        Arc::new(Pixels::read(files, channels, size, scaling.unwrap_or_else(|| usual(channels)))?);
+    let [train, validation, test] =
+        parts.map(|classes| ClassSet { classes, pixels: Arc::clone(&pixels) });
+    Ok(if divided { Splits { train, validation, test } } else { at_random(&train, shares, seed) })
+}
+
+/// Gray pictures become 0 to 1; colours are scaled as ImageNet's.
+fn usual(channels: usize) -> Scaling {
+    if channels == 1 { Scaling { mean: [0.0; 3], deviation: [1.0; 3] } } else { Scaling::IMAGENET }
+}
+
+/// Every folder with pictures is a class, by the name of its path.
+fn folders(root: &Path, files: &mut Vec<PathBuf>) -> Result<Vec<Class>> {
+    let mut classes: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for file in crate::data::image::list(root, true)? {
+        let Some(folder) = file.parent().and_then(|folder| folder.strip_prefix(root).ok()) else {
+            continue;
+        };
+        let name = folder.to_string_lossy().replace('\\', "/");
+        if !name.is_empty() {
+            classes.entry(name).or_default().push(files.len());
+            files.push(file);
+        }
+    }
+    Ok(named(classes))
+}
+
+/// Ravi and Larochelle's lists: `filename,label`, the pictures in `images/` or beside the list.
+fn listed(root: &Path, list: &Path, files: &mut Vec<PathBuf>) -> Result<Vec<Class>> {
+    let wrong = |line: usize, error: &dyn std::fmt::Display| {
+        Error::data(format!("{error}; expected `filename,label`")).at_line(list, line)
+    };
+    let mut reader = csv::Reader::from_path(list).map_err(|error| wrong(1, &error))?;
+    let mut classes: BTreeMap<String, Vec<usize>> = BTreeMap::new();
+    for (index, row) in reader.deserialize::<(String, String)>().enumerate() {
+        let (file, label) = row.map_err(|error| wrong(index + 2, &error))?;
+        let places = [root.join("images").join(&file), root.join(&file)];
+        let Some(path) = places.iter().find(|path| path.is_file()) else {
+            return Err(wrong(index + 2, &format!("there is no picture {}", places[0].display())));
+        };
+        classes.entry(label).or_default().push(files.len());
+        files.push(path.clone());
+    }
+    Ok(named(classes))
+}
+
+fn named(classes: BTreeMap<String, Vec<usize>>) -> Vec<Class> {
+    let class = |(name, images)| Class { name, group: String::new(), images, turns: 0 };
+    classes.into_iter().map(class).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn picture(path: &Path, value: u8) {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        image::RgbImage::from_pixel(4, 4, image::Rgb([value; 3])).save(path).unwrap();
+    }
+
+    #[test]
+    fn plain_class_folders_are_cut_by_seed_without_overlap() {
+        let root = tempfile::tempdir().unwrap();
+        for class in 0..10 {
+            picture(&root.path().join(format!("c{class}/a.png")), class);
+        }
+        let read = |seed| read(root.path(), 3, [4, 4], [0.2, 0.3], seed, None).unwrap();
+        let splits = read(1);
+        let counts = [&splits.train, &splits.validation, &splits.test].map(|set| set.classes.len());
+        assert_eq!(counts, [5, 2, 3]);
+        assert_eq!(splits.names(), read(1).names());
+        let all: std::collections::BTreeSet<&String> =
+            [&splits.train, &splits.validation, &splits.test]
+                .iter()
+                .flat_map(|set| set.classes.iter().map(|class| &class.name))
+                .collect();
+        assert_eq!(all.len(), 10);
+    }
+
+    #[test]
+    fn lists_of_ravi_are_read_and_a_missing_picture_is_told_with_its_line() {
+        let root = tempfile::tempdir().unwrap();
+        picture(&root.path().join("images/a.png"), 1);
+        picture(&root.path().join("images/b.png"), 2);
+        std::fs::write(root.path().join("train.csv"), "filename,label\na.png,n1\nb.png,n2\n")
+            .unwrap();
+        let splits = read(root.path(), 3, [4, 4], [0.0; 2], 0, None).unwrap();
+        assert_eq!(splits.train.classes.len(), 2);
+        assert!(splits.part(super::super::split::Part::Test).is_err());
+        std::fs::write(root.path().join("val.csv"), "filename,label\nc.png,n1\n").unwrap();
+        let error = read(root.path(), 3, [4, 4], [0.0; 2], 0, None).unwrap_err().to_string();
+        assert!(error.contains("val.csv:2"), "{error}");
+    }
+}

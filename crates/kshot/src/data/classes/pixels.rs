@@ -1,0 +1,215 @@
+//! The pictures of a class set at one size: kept decoded where they fit, read when needed otherwise.
+
+use std::path::{Path, PathBuf};
+
+use fast_image_resize::images::Image;
+use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use rayon::prelude::*;
+
+use crate::error::{Error, Result};
+
+/// Bytes of decoded pictures that are kept.
+const KEPT: usize = 3 << 30;
+
+/// How bytes become numbers for a network.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Scaling {
+    /// Subtracted from each channel after division by 255.
+    pub mean: [f32; 3],
+    /// Divides each channel after that.
+    pub deviation: [f32; 3],
+}
+
+impl Scaling {
+    /// Gray drawings, dark ink on white paper, inverted: ink is 1, paper is 0.
+    pub const INK: Self = Self { mean: [1.0; 3], deviation: [-1.0; 3] };
+    /// ImageNet's mean and deviation.
+    pub const IMAGENET: Self =
+        Self { mean: [0.485, 0.456, 0.406], deviation: [0.229, 0.224, 0.225] };
+}
+
+/// Pictures of one size and number of channels (1 or 3).
+#[derive(Debug)]
+pub struct Pixels {
+    /// Channels: 1 is gray, 3 is RGB.
+    pub channels: usize,
+    /// Height and width.
+    pub size: [usize; 2],
+    /// How bytes become numbers.
+    pub scaling: Scaling,
+    store: Store,
+}
+
+#[derive(Debug)]
+enum Store {
+    /// `[pictures, channels, height, width]`
+    Kept(Vec<u8>),
+    /// Read each time.
+    Files(Vec<PathBuf>),
+}
+
+impl Pixels {
+    /// Decoded pictures, `[pictures, channels, height, width]`.
+    ///
+    /// # Panics
+    /// If the length is no whole number of pictures.
+    pub fn kept(bytes: Vec<u8>, channels: usize, size: [usize; 2], scaling: Scaling) -> Self {
+        assert!(bytes.len().is_multiple_of(channels * size[0] * size[1]), "not whole pictures");
+        Self { channels, size, scaling, store: Store::Kept(bytes) }
+    }
+
+    /// Picture files, resized to `size` (the whole picture, antialiased). They are decoded now if all
+    /// of them fit into memory, else each time they are needed.
+    ///
+    /// # Errors
+    /// If a picture cannot be read.
+    pub fn read(
+        files: Vec<PathBuf>,
+        channels: usize,
+        size: [usize; 2],
+        scaling: Scaling,
+    ) -> Result<Self> {
+        let each = channels * size[0] * size[1];
+        if files.len() * each > KEPT {
+            return Ok(Self { channels, size, scaling, store: Store::Files(files) });
+        }
+        let mut bytes = vec![0; files.len() * each];
+        bytes
+            .par_chunks_exact_mut(each)
+            .zip(&files)
+            .try_for_each(|(bytes, file)| file_into(file, channels, size, bytes))?;
+        Ok(Self { channels, size, scaling, store: Store::Kept(bytes) })
+    }
+
+    /// Values of one picture.
+    pub fn each(&self) -> usize {
+        self.channels * self.size[0] * self.size[1]
+    }
+
+    /// Writes picture `index`, turned by `turns` quarters counter-clockwise, as scaled numbers,
+    /// `[channels, height, width]`.
+    ///
+    /// # Errors
+    /// If it must be read and cannot be.
+    pub fn write(&self, index: usize, turns: u8, target: &mut [f32]) -> Result<()> {
+        let each = self.each();
+        match &self.store {
+            Store::Kept(bytes) => self.scale(&bytes[index * each..][..each], turns, target),
+            Store::Files(files) => {
+                let mut bytes = vec![0; each];
+                file_into(&files[index], self.channels, self.size, &mut bytes)?;
+                self.scale(&bytes, turns, target);
+            }
+        }
+        Ok(())
+    }
+
+    fn scale(&self, bytes: &[u8], turns: u8, target: &mut [f32]) {
+        let [height, width] = self.size;
+        assert!(turns == 0 || height == width, "only square pictures are turned");
+        let side = height;
+        for (channel, (bytes, target)) in bytes
+            .chunks_exact(height * width)
+            .zip(target.chunks_exact_mut(height * width))
+            .enumerate()
+        {
+            let scale = 1.0 / (255.0 * self.scaling.deviation[channel]);
+            let shift = self.scaling.mean[channel] / self.scaling.deviation[channel];
+            let value = |byte: u8| f32::from(byte) * scale - shift;
+            if turns == 0 {
+                for (target, byte) in target.iter_mut().zip(bytes) {
+                    *target = value(*byte);
+                }
+                continue;
+            }
+            for row in 0..side {
+                for column in 0..side {
+                    let (y, x) = match turns {
+                        1 => (column, side - 1 - row),
+                        2 => (side - 1 - row, side - 1 - column),
+                        _ => (side - 1 - column, row),
+                    };
+                    target[row * side + column] = value(bytes[y * side + x]);
+                }
+            }
+        }
+    }
+}
+
+/// Reads and resizes a file into planes.
+fn file_into(file: &Path, channels: usize, size: [usize; 2], target: &mut [u8]) -> Result<()> {
+    let picture = crate::data::image::read(file)?;
+    if channels == 1 {
+        let gray = image::DynamicImage::from(picture).into_luma8();
+        return gray_into(&gray, size, target).map_err(|error| error.in_file(file));
+    }
+    let (width, height) = picture.dimensions();
+    let pixels =
+        resize(picture.into_raw(), [height, width], size, PixelType::U8x3, FilterType::Bilinear)
+            .map_err(|error| error.in_file(file))?;
+    let area = size[0] * size[1];
+    for (index, pixel) in pixels.chunks_exact(3).enumerate() {
+        for (channel, value) in pixel.iter().enumerate() {
+            target[channel * area + index] = *value;
+        }
+    }
+    Ok(())
+}
+
+/// Resizes a gray picture into a plane, antialiased (Lanczos, as MAML's code shrinks Omniglot).
+///
+/// # Errors
+/// If it has no pixel.
+pub fn gray_into(gray: &image::GrayImage, size: [usize; 2], target: &mut [u8]) -> Result<()> {
+    let (width, height) = gray.dimensions();
+    let bytes = gray.as_raw().clone();
+    let pixels = resize(bytes, [height, width], size, PixelType::U8, FilterType::Lanczos3)?;
+    target.copy_from_slice(&pixels);
+    Ok(())
+}
+
+fn resize(
+    bytes: Vec<u8>,
+    [height, width]: [u32; 2],
+    size: [usize; 2],
+    kind: PixelType,
+    filter: FilterType,
+) -> Result<Vec<u8>> {
+    if [height as usize, width as usize] == size {
+        return Ok(bytes);
+    }
+    let failed = |error: &dyn std::fmt::Display| Error::data(format!("cannot be resized: {error}"));
+    let source = Image::from_vec_u8(width, height, bytes, kind).map_err(|error| failed(&error))?;
+    let mut result = Image::new(size[1] as u32, size[0] as u32, kind);
+    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
+    Resizer::new().resize(&source, &mut result, &options).map_err(|error| failed(&error))?;
+    Ok(result.into_vec())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn turns_are_counter_clockwise_and_ink_is_one() {
+        // A top-left corner of ink: 0 is ink, 255 paper.
+        let pixels = Pixels::kept(vec![0, 255, 255, 255], 1, [2, 2], Scaling::INK);
+        let turned = |turns| {
+            let mut target = vec![9.0; 4];
+            pixels.write(0, turns, &mut target).unwrap();
+            target.iter().position(|value| (value - 1.0).abs() < 1e-6).unwrap()
+        };
+        // Top left, bottom left, bottom right, top right.
+        assert_eq!([turned(0), turned(1), turned(2), turned(3)], [0, 2, 3, 1]);
+    }
+
+    #[test]
+    fn imagenet_scaling_is_torchvisions() {
+        let pixels = Pixels::kept(vec![0, 128, 255], 3, [1, 1], Scaling::IMAGENET);
+        let mut target = vec![0.0; 3];
+        pixels.write(0, 0, &mut target).unwrap();
+        for (value, expected) in target.iter().zip([-2.117_904, 0.205_182, 2.64]) {
+            assert!((value - expected).abs() < 1e-4, "{value} is not {expected}");
+        }
+    }
+}

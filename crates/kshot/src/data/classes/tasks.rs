@@ -1,0 +1,151 @@
+//! Few-shot recognition tasks: each made from (seed, index) alone.
+
+use std::sync::Arc;
+
+use burn::prelude::*;
+use burn::tensor::TensorData;
+use rand::SeedableRng;
+use rand::seq::index;
+use rand_chacha::ChaCha8Rng;
+
+use super::ClassSet;
+use super::augment::Augment;
+use crate::data::batch::{Batch, Episode, EpisodeId};
+use crate::error::{Error, Result};
+
+/// How many of what.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Shape {
+    /// Classes of an episode.
+    pub ways: usize,
+    /// Support pictures of each class.
+    pub shots: usize,
+    /// Query pictures of each class.
+    pub queries: usize,
+}
+
+/// Which pictures an episode is made of, before any is read.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Draw {
+    /// The classes, in the order of their labels.
+    pub classes: Vec<usize>,
+    /// Class by class, the places in its list of pictures: support, then query.
+    pub pictures: Vec<Vec<usize>>,
+}
+
+/// The episodes of a class set.
+#[derive(Debug, Clone)]
+pub struct Tasks {
+    set: Arc<ClassSet>,
+    shape: Shape,
+    seed: u64,
+    /// Changes to support and to query pictures.
+    augment: [Augment; 2],
+}
+
+impl Tasks {
+    /// Prepares the episodes.
+    ///
+    /// # Errors
+    /// If there are too few classes, or a class has too few pictures.
+    pub fn new(set: Arc<ClassSet>, shape: Shape, seed: u64) -> Result<Self> {
+        let Shape { ways, shots, queries } = shape;
+        if ways < 2 || shots + queries == 0 {
+            return Err(Error::config(format!(
+                "{ways}-way {shots}-shot episodes with {queries} queries a class; ways must be at \
+                 least 2 and a class needs a picture"
+            )));
+        }
+        if ways > set.classes.len() {
+            return Err(Error::config(format!(
+                "{ways}-way episodes of {} classes; ask for at most {} ways",
+                set.classes.len(),
+                set.classes.len()
+            )));
+        }
+        let needed = shots + queries;
+        if let Some(small) = set.classes.iter().find(|class| class.images.len() < needed) {
+            return Err(Error::data(format!(
+                "the class `{}` has {} pictures; {shots} shots and {queries} queries need {needed}: \
+                 ask for fewer, add pictures, or remove the class",
+                small.name,
+                small.images.len()
+            )));
+        }
+        Ok(Self { set, shape, seed, augment: [Augment::default(); 2] })
+    }
+
+    /// The same with changed pictures: `support`, then `query`.
+    #[must_use]
+    pub fn with_augmentation(mut self, support: Augment, query: Augment) -> Self {
+        self.augment = [support, query];
+        self
+    }
+
+    /// How many of what.
+    pub fn shape(&self) -> Shape {
+        self.shape
+    }
+
+    /// Which pictures episode `index` is made of.
+    pub fn draw(&self, index: u64) -> Draw {
+        let mut random = self.random(index, 0);
+        let Shape { ways, shots, queries } = self.shape;
+        let classes = index::sample(&mut random, self.set.classes.len(), ways).into_vec();
+        let pictures = classes
+            .iter()
+            .map(|&class| {
+                let count = self.set.classes[class].images.len();
+                index::sample(&mut random, count, shots + queries).into_vec()
+            })
+            .collect();
+        Draw { classes, pictures }
+    }
+
+    fn random(&self, index: u64, stream: u64) -> ChaCha8Rng {
+        let mut key = [0u8; 32];
+        let Shape { ways, shots, .. } = self.shape;
+        let parts = [self.seed, index, stream, (ways as u64) << 32 | shots as u64];
+        for (bytes, part) in key.chunks_exact_mut(8).zip(parts) {
+            bytes.copy_from_slice(&part.to_le_bytes());
+        }
+        ChaCha8Rng::from_seed(key)
+    }
+
+    /// Episode `index` on a device.
+    ///
+    /// # Errors
+    /// If a picture cannot be read.
+    pub fn get(&self, index: u64, device: &Device) -> Result<Episode<1>> {
+        let Draw { classes, pictures } = self.draw(index);
+        let Shape { ways, shots, queries } = self.shape;
+        let pixels = &self.set.pixels;
+        let each = pixels.each();
+        let mut random = self.random(index, 1);
+        let mut batch = |part: usize| -> Result<Batch<1>> {
+            let (skip, count) = [(0, shots), (shots, queries)][part];
+            let mut values = vec![0.0; ways * count * each];
+            let mut labels = Vec::with_capacity(ways * count);
+            let mut targets = values.chunks_exact_mut(each);
+            for (way, (class, pictures)) in classes.iter().zip(&pictures).enumerate() {
+                let class = &self.set.classes[*class];
+                for picture in &pictures[skip..skip + count] {
+                    let Some(target) = targets.next() else { break };
+                    pixels.write(class.images[*picture], class.turns, target)?;
+                    self.augment[part].apply(target, pixels.size, &mut random);
+                    labels.push(way as i32);
+                }
+            }
+            let [height, width] = pixels.size;
+            let shape = [ways * count, pixels.channels, height, width];
+            Ok(Batch {
+                images: Tensor::from_data(TensorData::new(values, shape), device),
+                labels: Tensor::from_data(TensorData::new(labels, [ways * count]), device),
+            })
+        };
+        let (support, query) = (batch(0)?, batch(1)?);
+        let id = EpisodeId { seed: self.seed, index };
+        Ok(Episode { support, query, ways, classes, id })
+    }
+}

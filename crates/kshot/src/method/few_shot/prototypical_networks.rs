@@ -1,0 +1,100 @@
+//! Prototypical Networks (Snell, Swersky and Zemel 2017, arXiv 1703.05175): a query belongs to the
+//! class whose mean support embedding is nearest.
+
+use burn::module::Module;
+use burn::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::distance::{Distance, class_means};
+use crate::data::batch::Episode;
+use crate::encoder::network::Network;
+use crate::error::Result;
+use crate::method::episodic::{FewShot, cross_entropy};
+use crate::method::learner::{LearnerConfig, Setting};
+use crate::nn::norm::{BatchNormMode, Pass};
+
+/// How Prototypical Networks are set up.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct PrototypicalNetworksConfig {
+    /// How embeddings are compared.
+    pub distance: Distance,
+    /// Statistics at evaluation; training uses those of support and query together.
+    pub batch_norm: BatchNormMode,
+}
+
+/// The method.
+#[derive(Module, Debug)]
+pub struct PrototypicalNetworks {
+    network: Network,
+    #[module(skip)]
+    config: PrototypicalNetworksConfig,
+}
+
+impl LearnerConfig for PrototypicalNetworksConfig {
+    type Learner = PrototypicalNetworks;
+    const NAME: &'static str = "prototypical-networks";
+    const SUMMARY: &'static str = "nearest mean of the support embeddings";
+    const SOURCE: &'static str = "https://arxiv.org/abs/1703.05175";
+
+    fn init(&self, setting: Setting) -> Result<PrototypicalNetworks> {
+        setting.network.features(setting.size)?;
+        Ok(PrototypicalNetworks { network: setting.network, config: self.clone() })
+    }
+}
+
+impl PrototypicalNetworks {
+    fn scores(&self, support: Tensor<2>, query: Tensor<2>, ways: usize) -> Tensor<2> {
+        self.config.distance.scores(query, class_means(support, ways))
+    }
+}
+
+impl FewShot<1> for PrototypicalNetworks {
+    fn predict(&self, episode: &Episode<1>) -> Tensor<2> {
+        let (support, query) = embed_apart(&self.network, episode, self.config.batch_norm);
+        self.scores(support, query, episode.ways)
+    }
+
+    fn loss(&self, episode: &Episode<1>) -> (Tensor<1>, Tensor<2>) {
+        let (support, query) = embed_together(&self.network, episode);
+        let scores = self.scores(support, query, episode.ways);
+        (cross_entropy(scores.clone(), &episode.query.labels), scores)
+    }
+
+    fn is_transductive(&self) -> bool {
+        self.config.batch_norm == BatchNormMode::Query
+    }
+}
+
+/// Embeds support and query in one batch, whose statistics normalise it and move the running averages.
+pub fn embed_together(network: &Network, episode: &Episode<1>) -> (Tensor<2>, Tensor<2>) {
+    let images = vec![episode.support.images.clone(), episode.query.images.clone()];
+    let both = network.vectors(Tensor::cat(images, 0), &mut Pass::training());
+    let [support, ..] = episode.support.images.dims();
+    let [count, _] = both.dims();
+    (both.clone().narrow(0, 0, support), both.narrow(0, support, count - support))
+}
+
+/// Embeds support and query for evaluation, by the statistics that `mode` names.
+pub fn embed_apart(
+    network: &Network,
+    episode: &Episode<1>,
+    mode: BatchNormMode,
+) -> (Tensor<2>, Tensor<2>) {
+    let (support, query) = (episode.support.images.clone(), episode.query.images.clone());
+    match mode {
+        BatchNormMode::Running => (
+            network.vectors(support, &mut Pass::running()),
+            network.vectors(query, &mut Pass::running()),
+        ),
+        BatchNormMode::Support => {
+            let mut pass = Pass::batch();
+            let support = network.vectors(support, &mut pass);
+            (support, network.vectors(query, &mut Pass::given(pass.met)))
+        }
+        BatchNormMode::Query => (
+            network.vectors(support, &mut Pass::batch()),
+            network.vectors(query, &mut Pass::batch()),
+        ),
+    }
+}

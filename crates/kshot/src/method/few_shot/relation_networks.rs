@@ -1,0 +1,225 @@
+//! Relation Networks (Sung et al. 2018, arXiv 1711.06025): a small network learns to say how related a
+//! query's maps are to a class's.
+//!
+//! A class's maps are the sum over its shots, as in the paper. Relations are compared with 0 or 1 by
+//! their squared difference.
+
+use std::path::Path;
+
+use burn::module::{Module, Param};
+use burn::nn::{Linear, LinearConfig};
+use burn::prelude::*;
+use burn::tensor::activation::{relu, sigmoid};
+use serde::{Deserialize, Serialize};
+
+use crate::data::batch::Episode;
+use crate::encoder::conv4::ConvBlock;
+use crate::encoder::network::Network;
+use crate::error::{Error, Result};
+use crate::method::episodic::FewShot;
+use crate::method::learner::{LearnerConfig, Setting};
+use crate::nn::dual::Dual;
+use crate::nn::norm::{BatchNormMode, Pass};
+use crate::nn::weights::{Cursor, Weights};
+use crate::weights::state::State;
+
+/// How Relation Networks are set up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct RelationNetworksConfig {
+    /// Channels of the relation module's convolutions.
+    pub width: usize,
+    /// Units of its hidden layer.
+    pub hidden: usize,
+    /// Whether its convolutions add a bias (the published weights have one).
+    pub bias: bool,
+    /// Statistics at evaluation; the paper's code takes those of the queries.
+    pub batch_norm: BatchNormMode,
+}
+
+impl Default for RelationNetworksConfig {
+    fn default() -> Self {
+        Self { width: 64, hidden: 8, bias: false, batch_norm: BatchNormMode::Running }
+    }
+}
+
+/// The method.
+#[derive(Module, Debug)]
+pub struct RelationNetworks {
+    network: Network,
+    blocks: Vec<ConvBlock>,
+    hidden: Linear,
+    output: Linear,
+    #[module(skip)]
+    batch_norm: BatchNormMode,
+}
+
+impl LearnerConfig for RelationNetworksConfig {
+    type Learner = RelationNetworks;
+    const NAME: &'static str = "relation-networks";
+    const SUMMARY: &'static str = "a learnt comparison of a query's maps with each class's";
+    const SOURCE: &'static str = "https://arxiv.org/abs/1711.06025";
+
+    fn init(&self, setting: Setting) -> Result<RelationNetworks> {
+        let Setting { network, size, device, .. } = setting;
+        let [channels, height, width] = network.map_shape(size)?;
+        if height < 4 || width < 4 {
+            return Err(Error::config(format!(
+                "relation-networks pools the maps twice, and these are {width} x {height}; use \
+                 network.reduction = \"relation\", or larger pictures"
+            ))
+            .at_key("network.reduction"));
+        }
+        let blocks = vec![
+            ConvBlock::new([2 * channels, self.width], self.bias, &device),
+            ConvBlock::new([self.width; 2], self.bias, &device),
+        ];
+        let features = self.width * (height / 4) * (width / 4);
+        Ok(RelationNetworks {
+            network,
+            blocks,
+            hidden: LinearConfig::new(features, self.hidden).init(&device),
+            output: LinearConfig::new(self.hidden, 1).init(&device),
+            batch_norm: self.batch_norm,
+        })
+    }
+}
+
+impl RelationNetworks {
+    /// Takes the weights that the authors published: LearningToCompare_FSL's feature encoder and
+    /// relation network (their batch normalisations keep no useful averages: evaluate with
+    /// `batch_norm = "query"` or `"support"`).
+    ///
+    /// # Errors
+    /// If the method is not of their form (`conv4` with `reduction = "relation"` and `bias`, relation
+    /// convolutions with `bias`), a file cannot be read, or it holds other tensors.
+    pub fn with_published(mut self, encoder: &Path, relation: &Path) -> Result<Self> {
+        let Network::Conv4(network) = &mut self.network else {
+            return Err(Error::config("the published weights are of conv4").at_key("network.name"));
+        };
+        let mut state = State::read(encoder)?;
+        for (index, block) in network.blocks_mut().iter_mut().enumerate() {
+            fill(block, &mut state, index + 1)?;
+        }
+        state.finish()?;
+        let mut state = State::read(relation)?;
+        for (index, block) in self.blocks.iter_mut().enumerate() {
+            fill(block, &mut state, index + 1)?;
+        }
+        for (layer, name) in [(&mut self.hidden, "fc1"), (&mut self.output, "fc2")] {
+            let device = layer.weight.val().device();
+            let [inside, outside] = layer.weight.dims();
+            let weight = state.take(&format!("{name}.weight"), &[outside, inside])?;
+            let weight = Tensor::<2>::from_data(weight, &device).transpose();
+            layer.weight = Param::initialized(layer.weight.id, weight);
+            let bias = Tensor::from_data(state.take(&format!("{name}.bias"), &[outside])?, &device);
+            if let Some(parameter) = &mut layer.bias {
+                *parameter = Param::initialized(parameter.id, bias);
+            }
+        }
+        state.finish()?;
+        Ok(self)
+    }
+
+    /// Maps of pictures.
+    fn maps(&self, images: Tensor<4>, pass: &mut Pass) -> Tensor<4> {
+        let weights = self.network.weights().duals();
+        self.network.maps(Dual::from(images), &mut Cursor::new(&weights), pass).value
+    }
+
+    /// Relations, 0 to 1, `[queries, ways]`, of support maps that stand class by class.
+    pub fn relations(
+        &self,
+        support: Tensor<4>,
+        query: Tensor<4>,
+        ways: usize,
+        pass: &mut Pass,
+    ) -> Tensor<2> {
+        let [count, channels, height, width] = support.dims();
+        let [queries, ..] = query.dims();
+        let classes = support
+            .reshape([ways, count / ways, channels, height * width])
+            .sum_dim(1)
+            .reshape([1, ways, channels, height, width])
+            .expand([queries, ways, channels, height, width]);
+        let query = query
+            .reshape([queries, 1, channels, height, width])
+            .expand([queries, ways, channels, height, width]);
+        let pairs = Tensor::cat(vec![classes, query], 2).reshape([
+            queries * ways,
+            2 * channels,
+            height,
+            width,
+        ]);
+        let mut weights = Weights::default();
+        for block in &self.blocks {
+            block.list(&mut weights);
+        }
+        let weights = weights.duals();
+        let mut cursor = Cursor::new(&weights);
+        let maps = self.blocks.iter().fold(Dual::from(pairs), |maps, block| {
+            block.forward(maps, 1, 1, &mut cursor, pass).max_pool(2)
+        });
+        let hidden = relu(self.hidden.forward(maps.flatten().value));
+        sigmoid(self.output.forward(hidden)).reshape([queries, ways])
+    }
+
+    /// Scores whose softmax sharpens with the relations: they are 0 to 1, so they are stretched.
+    fn logits(relations: Tensor<2>) -> Tensor<2> {
+        let relations = relations.clamp(1e-6, 1.0 - 1e-6);
+        relations.clone().log() - (-relations + 1.0).log()
+    }
+}
+
+fn fill(block: &mut ConvBlock, state: &mut State, number: usize) -> Result<()> {
+    let layer = format!("layer{number}");
+    block.fill(|name, shape| state.take(&format!("{layer}.{name}"), shape))?;
+    for statistic in ["running_mean", "running_var", "num_batches_tracked"] {
+        state.tensors.remove(&format!("{layer}.1.{statistic}"));
+    }
+    Ok(())
+}
+
+impl FewShot<1> for RelationNetworks {
+    fn predict(&self, episode: &Episode<1>) -> Tensor<2> {
+        let (support, query) = (episode.support.images.clone(), episode.query.images.clone());
+        let relations = match self.batch_norm {
+            BatchNormMode::Running => {
+                let support = self.maps(support, &mut Pass::running());
+                let query = self.maps(query, &mut Pass::running());
+                self.relations(support, query, episode.ways, &mut Pass::running())
+            }
+            BatchNormMode::Query => {
+                let support = self.maps(support, &mut Pass::batch());
+                let query = self.maps(query, &mut Pass::batch());
+                self.relations(support, query, episode.ways, &mut Pass::batch())
+            }
+            BatchNormMode::Support => {
+                let mut pass = Pass::batch();
+                let support = self.maps(support, &mut pass);
+                let query = self.maps(query, &mut Pass::given(pass.met));
+                // Relations among the support give the comparison's statistics.
+                let mut pass = Pass::batch();
+                self.relations(support.clone(), support.clone(), episode.ways, &mut pass);
+                self.relations(support, query, episode.ways, &mut Pass::given(pass.met))
+            }
+        };
+        Self::logits(relations)
+    }
+
+    fn loss(&self, episode: &Episode<1>) -> (Tensor<1>, Tensor<2>) {
+        let images = vec![episode.support.images.clone(), episode.query.images.clone()];
+        let maps = self.maps(Tensor::cat(images, 0), &mut Pass::training());
+        let ([support, ..], [count, ..]) = (episode.support.images.dims(), maps.dims());
+        let query = maps.clone().narrow(0, support, count - support);
+        let support = maps.narrow(0, 0, support);
+        let relations = self.relations(support, query, episode.ways, &mut Pass::training());
+        let wanted: Tensor<2> = episode.query.labels.clone().one_hot(episode.ways).float();
+        let apart = relations.clone() - wanted;
+        ((apart.clone() * apart).mean(), relations)
+    }
+
+    fn is_transductive(&self) -> bool {
+        self.batch_norm == BatchNormMode::Query
+    }
+}

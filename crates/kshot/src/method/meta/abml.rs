@@ -1,0 +1,425 @@
+//! Amortized Bayesian meta-learning (Ravi and Beatson 2019, openreview rkgpy3C5tX): parameters are
+//! Gaussian. A few gradient steps turn the learnt prior into a task's variational posterior; predictions
+//! average over samples of it, so that doubt about the parameters becomes doubt about the answer.
+//!
+//! Inner loss: the expected cross entropy on the support (by reparametrised samples) plus `kl_weight`
+//! times KL(posterior || prior) per support picture. Outer loss: the same on the queries with the
+//! adapted posterior. The outer gradient is exact, through the inner steps and through the prior inside
+//! the inner loss: mixed second derivatives come from the same Hessian products.
+//!
+//! Deviations: the outer loss is on the queries (the paper: support and queries); no hyperprior; the KL
+//! is weighted, as in the authors' experiments.
+
+use burn::module::{Module, Param};
+use burn::optim::GradientsParams;
+use burn::prelude::*;
+use burn::tensor::activation::softmax;
+use rayon::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use super::classifier::Classifier;
+use super::second_order::{gradient, hessian_product};
+use crate::data::batch::{Batch, Episode};
+use crate::error::{Error, Result};
+use crate::method::episodic::{FewShot, Step, accuracy, cross_entropy};
+use crate::method::learner::{LearnerConfig, Setting};
+use crate::method::noise::Noise;
+use crate::nn::dual::Dual;
+use crate::nn::norm::{BatchNormMode, Pass};
+use crate::nn::weights::{constant, plain};
+
+/// How ABML is set up.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct AbmlConfig {
+    /// Gradient steps on the support in training.
+    pub steps: usize,
+    /// Gradient steps at evaluation; as many as in training if absent.
+    pub test_steps: Option<usize>,
+    /// Length of a step.
+    pub rate: f64,
+    /// The prior's standard deviation before learning.
+    pub deviation: f64,
+    /// Samples of the parameters in each loss.
+    pub samples: usize,
+    /// Samples that a prediction averages.
+    pub test_samples: usize,
+    /// Weight of the KL divergence, per support picture.
+    pub kl_weight: f64,
+    /// Statistics at evaluation: `query` or `support`.
+    pub batch_norm: BatchNormMode,
+}
+
+impl Default for AbmlConfig {
+    fn default() -> Self {
+        Self {
+            steps: 1,
+            test_steps: None,
+            rate: 0.4,
+            deviation: 0.02,
+            samples: 1,
+            test_samples: 10,
+            kl_weight: 1e-5,
+            batch_norm: BatchNormMode::Query,
+        }
+    }
+}
+
+/// The method.
+#[derive(Module, Debug)]
+pub struct Abml {
+    /// The prior's means.
+    means: Classifier,
+    /// The logarithm of the prior's standard deviation, one vector for each parameter.
+    deviations: Vec<Param<Tensor<1>>>,
+    #[module(skip)]
+    config: AbmlConfig,
+}
+
+impl LearnerConfig for AbmlConfig {
+    type Learner = Abml;
+    const NAME: &'static str = "abml";
+    const SUMMARY: &'static str = "Gaussian parameters adapted to a task; averaged predictions";
+    const SOURCE: &'static str = "https://openreview.net/forum?id=rkgpy3C5tX";
+
+    fn init(&self, setting: Setting) -> Result<Abml> {
+        let wrong =
+            |key: &str, text: &str| Err(Error::config(text).at_key(format!("method.{key}")));
+        if self.steps == 0 || self.samples == 0 || self.test_samples == 0 {
+            return wrong("steps", "steps, samples and test_samples must be at least 1");
+        }
+        if !(self.deviation > 0.0 && self.rate > 0.0 && self.kl_weight >= 0.0) {
+            return wrong("deviation", "deviation and rate must be above 0, kl_weight at least 0");
+        }
+        if self.batch_norm == BatchNormMode::Running {
+            return wrong(
+                "batch_norm",
+                "no running averages are kept; write \"query\" or \"support\"",
+            );
+        }
+        if setting.network.weights().0.is_empty() {
+            return wrong("name", "an encoder cannot be adapted as a whole; use conv4");
+        }
+        let device = setting.device.clone();
+        let means = Classifier::new(setting)?;
+        let deviations = means
+            .weights()
+            .0
+            .iter()
+            .map(|weight| {
+                let count: usize = weight.shape.iter().product();
+                Param::from_tensor(Tensor::full([count], self.deviation.ln(), &device))
+            })
+            .collect();
+        Ok(Abml { means, deviations, config: self.clone() })
+    }
+}
+
+/// A loss over posterior means, posterior deviations, prior means and prior deviations, in this order.
+struct Bound<'a> {
+    method: &'a Abml,
+    batch: &'a Batch<1>,
+    /// For each sample the noise of each parameter.
+    noise: Vec<Vec<Tensor<1>>>,
+    kl_weight: f64,
+}
+
+impl Bound<'_> {
+    fn loss(&self, all: &[Dual<1>]) -> Dual<1> {
+        let count = all.len() / 4;
+        let part = |index: usize| &all[index * count..][..count];
+        let (means, deviations) = (part(0), part(1));
+        let share = 1.0 / self.noise.len() as f64;
+        let mut total: Option<Dual<1>> = None;
+        for noise in &self.noise {
+            let weights = sample(means, deviations, noise);
+            let loss = self.method.means.loss(self.batch, &weights).linear(|loss| loss * share);
+            total = Some(match total {
+                Some(total) => total.plus(loss),
+                None => loss,
+            });
+        }
+        let mut total = match total {
+            Some(total) => total,
+            None => unreachable!("there is at least one sample"),
+        };
+        if self.kl_weight > 0.0 {
+            for index in 0..count {
+                let one = [0, 1, 2, 3].map(|of| part(of)[index].clone());
+                total = total.plus(divergence(one).linear(|of| of * self.kl_weight));
+            }
+        }
+        total
+    }
+}
+
+/// Means plus deviations times noise.
+fn sample(means: &[Dual<1>], deviations: &[Dual<1>], noise: &[Tensor<1>]) -> Vec<Dual<1>> {
+    means
+        .iter()
+        .zip(deviations)
+        .zip(noise)
+        .map(|((mean, deviation), noise)| {
+            // The check of gradients runs in 64 bits.
+            let noise = noise.clone().cast(mean.value.dtype());
+            mean.clone().plus(deviation.clone().exp().times(Dual::from(noise)))
+        })
+        .collect()
+}
+
+/// KL of one Gaussian from another, summed over elements: posterior mean and logarithm of deviation,
+/// then the prior's.
+fn divergence([mean, deviation, prior, width]: [Dual<1>; 4]) -> Dual<1> {
+    let minus = |dual: Dual<1>| dual.linear(|tensor| -tensor);
+    let apart = mean.plus(minus(prior));
+    let square = |dual: Dual<1>| dual.clone().times(dual);
+    let scale = width.clone().linear(|tensor| tensor * -2.0).exp();
+    let spread = deviation.clone().linear(|tensor| tensor * 2.0).exp().plus(square(apart));
+    let half = spread.times(scale).linear(|tensor| tensor * 0.5);
+    // The constant -1/2 has no gradient but makes the value a divergence.
+    width.plus(minus(deviation)).plus(half).plus_constant(-0.5).total()
+}
+
+impl Abml {
+    /// Prior means, then the logarithms of prior deviations.
+    fn prior(&self) -> Vec<Tensor<1>> {
+        let deviations = self.deviations.iter().map(|deviation| plain(deviation.val()));
+        self.means.weights().values().into_iter().map(plain).chain(deviations).collect()
+    }
+
+    fn noise(&self, source: &mut Noise, samples: usize, tracked: bool) -> Vec<Vec<Tensor<1>>> {
+        (0..samples)
+            .map(|_| {
+                let of = |deviation: &Param<Tensor<1>>| {
+                    let deviation = plain(deviation.val());
+                    let noise = source.draw(deviation.dims()[0], &deviation.device());
+                    if tracked { Tensor::from_inner(noise) } else { noise }
+                };
+                self.deviations.iter().map(of).collect()
+            })
+            .collect()
+    }
+
+    /// The inner loss of each step on a support set; each with its own noise.
+    fn bounds<'a>(
+        &'a self,
+        batch: &'a Batch<1>,
+        noise: &mut Noise,
+        steps: usize,
+    ) -> Vec<Bound<'a>> {
+        let [count, ..] = batch.images.dims();
+        (0..steps)
+            .map(|_| Bound {
+                method: self,
+                batch,
+                noise: self.noise(noise, self.config.samples, true),
+                kl_weight: self.config.kl_weight / count as f64,
+            })
+            .collect()
+    }
+
+    /// Posteriors along the inner loop (means, then deviations), the first being the prior.
+    fn adapt(&self, bounds: &[Bound], prior: &[Tensor<1>]) -> Vec<Vec<Tensor<1>>> {
+        let mut path = vec![prior.to_vec()];
+        for (step, bound) in bounds.iter().enumerate() {
+            let all: Vec<Tensor<1>> = path[step].iter().chain(prior).cloned().collect();
+            let (_, along) = gradient(&|all: &[Dual<1>]| bound.loss(all), &all);
+            let next = path[step].iter().zip(along);
+            path.push(
+                next.map(|(value, along)| value.clone() - along * self.config.rate).collect(),
+            );
+        }
+        path
+    }
+
+    /// The outer gradient of an episode in prior means and deviations, with loss and accuracy.
+    fn outer(&self, episode: &Episode<1>, prior: &[Tensor<1>]) -> (f64, f32, Vec<Tensor<1>>) {
+        self.means.check_ways(episode.ways);
+        let (support, query) =
+            (episode.support.clone().autodiff(), episode.query.clone().autodiff());
+        let mut noise = Noise::of(episode.id);
+        let steps = self.config.steps;
+        let bounds = self.bounds(&support, &mut noise, steps);
+        let path = self.adapt(&bounds, prior);
+        let mut last = self.bounds(&query, &mut noise, 1);
+        let Some(last) = last.pop() else { unreachable!("one was asked for") };
+        let all = |posterior: &[Tensor<1>]| -> Vec<Tensor<1>> {
+            posterior.iter().chain(prior).cloned().collect()
+        };
+        let (loss, mut outer) = gradient(&|all: &[Dual<1>]| last.loss(all), &all(&path[steps]));
+        let count = prior.len();
+        let mut through_prior = outer.split_off(count);
+        for step in (0..steps).rev() {
+            let direction: Vec<Option<Tensor<1>>> = outer
+                .iter()
+                .map(|vector| Some(vector.clone() * self.config.rate))
+                .chain(std::iter::repeat_n(None, count))
+                .collect();
+            let mut products = hessian_product(
+                &|all: &[Dual<1>]| bounds[step].loss(all),
+                &all(&path[step]),
+                &direction,
+            );
+            let mixed = products.split_off(count);
+            let take = |sums: &mut Vec<Tensor<1>>, products: Vec<Tensor<1>>| {
+                for (sum, product) in sums.iter_mut().zip(products) {
+                    *sum = sum.clone() - product;
+                }
+            };
+            take(&mut outer, products);
+            take(&mut through_prior, mixed);
+        }
+        // The first posterior is the prior itself.
+        let total = outer.into_iter().zip(through_prior).map(|(a, b)| a + b).collect();
+        let means: Vec<Dual<1>> =
+            path[steps][..count / 2].iter().cloned().map(Dual::from).collect();
+        let images = plain(query.images.clone());
+        let scores = self.means.logits(images, &means, &mut Pass::batch()).value;
+        (loss, accuracy(&scores, &query.labels), total)
+    }
+}
+
+impl FewShot<1> for Abml {
+    fn predict(&self, episode: &Episode<1>) -> Tensor<2> {
+        self.means.check_ways(episode.ways);
+        let support = episode.support.clone().autodiff();
+        let mut noise = Noise::of(episode.id);
+        let prior = self.prior();
+        let steps = self.config.test_steps.unwrap_or(self.config.steps);
+        let bounds = self.bounds(&support, &mut noise, steps);
+        let posterior: Vec<Dual<1>> = self
+            .adapt(&bounds, &prior)
+            .pop()
+            .unwrap_or_default()
+            .into_iter()
+            .map(Dual::from)
+            .collect();
+        let (means, deviations) = posterior.split_at(posterior.len() / 2);
+        let samples = self.config.test_samples;
+        let query = plain(episode.query.images.clone());
+        let mut mean: Option<Tensor<2>> = None;
+        for noise in self.noise(&mut noise, samples, false) {
+            let weights = sample(means, deviations, &noise);
+            let mut pass = Pass::batch();
+            if self.config.batch_norm == BatchNormMode::Support {
+                let images = plain(episode.support.images.clone());
+                self.means.logits(images, &weights, &mut pass);
+                pass = Pass::given(pass.met);
+            }
+            let scores = self.means.logits(query.clone(), &weights, &mut pass).value;
+            let share = softmax(scores, 1) * (1.0 / samples as f64);
+            mean = Some(match mean {
+                Some(mean) => mean + share,
+                None => share,
+            });
+        }
+        match mean {
+            Some(mean) => (mean + 1e-8).log(),
+            None => unreachable!("there is at least one sample"),
+        }
+    }
+
+    fn loss(&self, episode: &Episode<1>) -> (Tensor<1>, Tensor<2>) {
+        let scores = constant(self.predict(episode));
+        (cross_entropy(scores.clone(), &episode.query.clone().autodiff().labels), scores)
+    }
+
+    fn step(&self, episodes: &[Episode<1>]) -> Step {
+        let prior = self.prior();
+        let outers: Vec<(f64, f32, Vec<Tensor<1>>)> =
+            episodes.par_iter().map(|episode| self.outer(episode, &prior)).collect();
+        let share = 1.0 / episodes.len() as f32;
+        let mut result = Step { loss: 0.0, accuracy: None, gradients: GradientsParams::new() };
+        let mut sums: Vec<Tensor<1>> = prior.iter().map(Tensor::zeros_like).collect();
+        let mut right = 0.0;
+        for (loss, accuracy, gradients) in outers {
+            result.loss += loss as f32 * share;
+            right += accuracy * share;
+            for (sum, gradient) in sums.iter_mut().zip(gradients) {
+                *sum = sum.clone() + gradient * share;
+            }
+        }
+        result.accuracy = Some(right);
+        let deviations = sums.split_off(sums.len() / 2);
+        result.gradients = self.means.weights().gradients(sums);
+        for (parameter, gradient) in self.deviations.iter().zip(deviations) {
+            result.gradients.register(parameter.id, gradient);
+        }
+        result
+    }
+
+    fn is_transductive(&self) -> bool {
+        self.config.batch_norm == BatchNormMode::Query
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::{DType, Distribution};
+
+    use super::*;
+    use crate::data::batch::EpisodeId;
+    use crate::encoder::conv4::{Conv4Config, Reduction};
+    use crate::encoder::network::NetworkConfig;
+
+    #[test]
+    fn the_outer_gradient_is_exact_through_the_prior_too() {
+        let device = Device::flex();
+        device.seed(9);
+        let config = AbmlConfig {
+            steps: 2,
+            rate: 0.3,
+            deviation: 0.2,
+            samples: 2,
+            kl_weight: 0.05,
+            ..AbmlConfig::default()
+        };
+        let network =
+            Conv4Config { width: 3, blocks: 1, reduction: Reduction::Stride, bias: false };
+        let tracked = device.clone().autodiff();
+        let setting = Setting {
+            network: NetworkConfig::Conv4(network).init(1, &tracked).unwrap(),
+            channels: 1,
+            size: [6, 6],
+            ways: 2,
+            classes: 2,
+            device: tracked,
+        };
+        let method = config.init(setting).unwrap();
+        let batch = |rows: [i32; 4]| Batch {
+            images: Tensor::random([4, 1, 6, 6], Distribution::Default, &device).cast(DType::F64),
+            labels: Tensor::from_data(rows, &device),
+        };
+        let episode = Episode {
+            support: batch([0, 0, 1, 1]),
+            query: batch([0, 1, 1, 0]),
+            ways: 2,
+            classes: vec![0, 1],
+            id: EpisodeId { seed: 1, index: 1 },
+        };
+        let prior: Vec<Tensor<1>> =
+            method.prior().into_iter().map(|of| of.cast(DType::F64)).collect();
+        let (_, _, gradient) = method.outer(&episode, &prior);
+        // One element of every vector, means and deviations.
+        for (index, gradient) in gradient.iter().enumerate() {
+            let gradient: Vec<f64> = gradient.to_data().iter::<f64>().collect();
+            let place = gradient.len() / 2;
+            let at = |step: f64| {
+                let mut moved = prior.clone();
+                let mut change = vec![0.0f64; gradient.len()];
+                change[place] = step;
+                let change = burn::tensor::TensorData::new(change, [gradient.len()]);
+                let change = Tensor::<1>::from_data(change, (&device, DType::F64));
+                moved[index] = moved[index].clone() + change;
+                method.outer(&episode, &moved).0
+            };
+            let expected = (at(1e-5) - at(-1e-5)) / 2e-5;
+            let apart = (gradient[place] - expected).abs();
+            assert!(
+                apart < 1e-5 + 1e-3 * expected.abs(),
+                "{index}: {} {expected}",
+                gradient[place]
+            );
+        }
+    }
+}

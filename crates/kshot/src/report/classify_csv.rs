@@ -1,0 +1,99 @@
+//! `labels.csv` of `kshot classify`: a picture a line.
+
+use std::path::Path;
+
+use super::atomic;
+use crate::classify::folder::Labelled;
+use crate::classify::judge::Truth;
+use crate::classify::sort::NONE;
+use crate::error::Result;
+
+/// The first columns of the table; `class_2,probability_2` and so on follow, and `truth` where it is
+/// known of any picture.
+pub const COLUMNS: [&str; 6] =
+    ["file", "class", "probability", "accepted", "familiarity", "nearest"];
+
+/// Writes the table. `class` is the likeliest class whether it was accepted or not, `probability` that
+/// of it should the picture show one of the classes (0 to 1), `accepted` is `true`, or `false` for none
+/// of these, `familiarity` is what that was decided by, and `nearest` is the labelled picture of the
+/// class that is most like it. The next likeliest classes up to `top_k` follow.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write(
+    path: &Path,
+    labelled: &[Labelled],
+    classes: &[String],
+    examples: &[String],
+    top_k: usize,
+) -> Result<()> {
+    let top_k = top_k.clamp(1, classes.len().max(1));
+    let with_truth = labelled.iter().any(|one| one.truth.is_some());
+    atomic::write_with(path, |writer| {
+        let mut table = csv::Writer::from_writer(writer);
+        let mut head: Vec<String> = COLUMNS.map(str::to_owned).to_vec();
+        for rank in 2..=top_k {
+            head.extend([format!("class_{rank}"), format!("probability_{rank}")]);
+        }
+        head.extend(with_truth.then(|| "truth".to_owned()));
+        table.write_record(&head)?;
+        for one in labelled {
+            let found = &one.found;
+            let mut row = vec![
+                one.item.shown.clone(),
+                classes[found.class()].clone(),
+                format!("{:.6}", found.probability()),
+                found.accepted.to_string(),
+                format!("{:.6}", found.familiarity),
+                examples.get(found.nearest.0).cloned().unwrap_or_default(),
+            ];
+            for rank in 1..top_k {
+                let (class, probability) = found.ranking[rank];
+                row.extend([classes[class].clone(), format!("{probability:.6}")]);
+            }
+            if with_truth {
+                row.push(match one.truth {
+                    Some(Truth::Class(class)) => classes[class].clone(),
+                    Some(Truth::None) => NONE.to_owned(),
+                    None => String::new(),
+                });
+            }
+            table.write_record(&row)?;
+        }
+        Ok(table.flush()?)
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classify::Recognition;
+    use crate::predict::folder::Item;
+
+    #[test]
+    fn a_line_a_picture() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("labels.csv");
+        let item = Item { file: "q/a,b.png".into(), shown: "a,b.png".into(), name: "a,b".into() };
+        let found = Recognition {
+            ranking: vec![(1, 0.75), (0, 0.25)],
+            familiarity: 1.5,
+            accepted: false,
+            nearest: (0, 0.75),
+        };
+        let mut one = Labelled { item, found, truth: None };
+        let classes = ["kiwi".to_owned(), "plum".to_owned()];
+        let write = |one: &Labelled| {
+            super::write(&path, std::slice::from_ref(one), &classes, &["p/1.png".into()], 5)
+                .unwrap();
+            std::fs::read_to_string(&path).unwrap()
+        };
+        assert_eq!(
+            write(&one),
+            "file,class,probability,accepted,familiarity,nearest,class_2,probability_2\n\
+             \"a,b.png\",plum,0.750000,false,1.500000,p/1.png,kiwi,0.250000\n"
+        );
+        one.truth = Some(Truth::None);
+        assert!(write(&one).ends_with("kiwi,0.250000,none-of-these\n"));
+    }
+}

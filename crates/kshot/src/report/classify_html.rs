@@ -1,0 +1,589 @@
+//! `report.html` of `kshot classify`: the least certain labels first, each beside the labelled picture
+//! that is most like it.
+//!
+//! Small pictures of labelled ones come from the model; those of the query are made here, of the few
+//! hundred that are shown. A labelled picture stands in the page once however often it is shown.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::Write as _;
+use std::path::{Path, PathBuf};
+
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
+use maud::{Markup, PreEscaped, html};
+use rayon::prelude::*;
+
+use super::atomic;
+use super::html::FailedPicture;
+use super::overlay;
+use super::page::{self, duration, href, jpeg_uri, meter, percent};
+use super::run::Counts;
+use crate::classify::Recogniser;
+use crate::classify::folder::{Labelled, THUMBNAIL};
+use crate::classify::judge::{Judgement, Share, Truth};
+use crate::classify::model_file::ModelFile;
+use crate::classify::sort::NONE;
+use crate::data::image;
+use crate::error::Result;
+
+/// Cards of accepted pictures, and of those that are none of these.
+const ACCEPTED: usize = 160;
+const REFUSED: usize = 60;
+/// Rows of the tables of classes and of confusions.
+const CLASSES: usize = 400;
+const CONFUSED: usize = 15;
+
+/// What the page is made from.
+pub struct PageData<'a> {
+    /// The heading.
+    pub title: String,
+    /// The exact command.
+    pub command: String,
+    /// When the run began, RFC 3339.
+    pub started: String,
+    /// How long the whole run took.
+    pub seconds: f64,
+    /// How many pictures went which way.
+    pub counts: Counts,
+    /// The labelled pictures.
+    pub model: &'a ModelFile,
+    /// What was fitted to them.
+    pub recogniser: &'a Recogniser,
+    /// The labels.
+    pub labelled: &'a [Labelled],
+    /// How good they are, where the truth is known.
+    pub judgement: Option<Judgement>,
+    /// The pictures that failed.
+    pub failed: &'a [FailedPicture],
+    /// The name of the table of labels.
+    pub table: String,
+}
+
+/// A card to be shown.
+struct Card<'a> {
+    one: &'a Labelled,
+    thumbnail: Option<String>,
+}
+
+/// Writes the page. All text is escaped: names of pictures and classes may hold anything.
+///
+/// # Errors
+/// If the file cannot be written. A picture that cannot be read any more is shown without its image.
+pub fn write(path: &Path, data: &PageData<'_>) -> Result<PathBuf> {
+    let mut accepted: Vec<&Labelled> = data.labelled.iter().filter(|o| o.found.accepted).collect();
+    let mut refused: Vec<&Labelled> = data.labelled.iter().filter(|o| !o.found.accepted).collect();
+    accepted.sort_by(|a, b| a.found.probability().total_cmp(&b.found.probability()));
+    // Nearest to the threshold first: these are the likeliest mistakes.
+    refused.sort_by(|a, b| b.found.familiarity.total_cmp(&a.found.familiarity));
+    let (sure, strange) = (accepted.len(), refused.len());
+    accepted.truncate(ACCEPTED);
+    refused.truncate(REFUSED);
+    let (accepted, refused) = (cards(&accepted), cards(&refused));
+    let used: BTreeSet<usize> =
+        accepted.iter().chain(&refused).map(|card| card.one.found.nearest.0).collect();
+    let folder = path.parent().unwrap_or(Path::new("."));
+    atomic::write_with(path, |writer| {
+        writer.write_all(page::open(&data.title).as_bytes())?;
+        put(writer, style(data, &used))?;
+        put(writer, heading(data))?;
+        put(writer, truth(data))?;
+        put(writer, gallery_heading(sure, accepted.len()))?;
+        for card in &accepted {
+            put(writer, markup(data, card, folder))?;
+        }
+        writer.write_all(b"</ul></section>\n")?;
+        if strange > 0 {
+            put(writer, refused_heading(data, strange, refused.len()))?;
+            for card in &refused {
+                put(writer, markup(data, card, folder))?;
+            }
+            writer.write_all(b"</ul></section>\n")?;
+        }
+        put(writer, classes(data))?;
+        put(writer, method(data))?;
+        put(writer, failed(data))?;
+        put(writer, go_on(data))?;
+        let version = env!("CARGO_PKG_VERSION");
+        let footer =
+            format!("Made by kshot {version}, {}. This page fetches nothing.", data.started);
+        writer.write_all(page::close(&footer).as_bytes())?;
+        Ok(())
+    })?;
+    Ok(path.to_owned())
+}
+
+fn put(writer: &mut atomic::Writer<'_>, markup: Markup) -> std::io::Result<()> {
+    writer.write_all(markup.0.as_bytes())?;
+    writer.write_all(b"\n")
+}
+
+fn cards<'a>(shown: &[&'a Labelled]) -> Vec<Card<'a>> {
+    shown.par_iter().map(|one| card_of(one)).collect()
+}
+
+fn card_of(one: &Labelled) -> Card<'_> {
+    let picture = image::read(&one.item.file);
+    let thumbnail =
+        picture.and_then(|picture| overlay::thumbnail(&picture, THUMBNAIL.0, THUMBNAIL.1)).ok();
+    Card { one, thumbnail }
+}
+
+/// The labelled pictures that are shown, each once, as backgrounds.
+fn style(data: &PageData<'_>, used: &BTreeSet<usize>) -> Markup {
+    let mut rules = String::from(
+        ".pair{display:grid;grid-template-columns:1fr 1fr;gap:1px;background:var(--line)}\
+         .pair>*{aspect-ratio:1;background:var(--well) center/contain no-repeat;position:relative}\
+         .pair .view{aspect-ratio:1}\
+         .pair small{position:absolute;left:6px;bottom:5px;padding:0 6px;border-radius:5px;font-size:11px;\
+         background:rgb(0 0 0/.55);color:#fff;z-index:1}\
+         .wrong{background:var(--bad-soft);color:var(--bad);border-radius:5px;padding:0 7px}\
+         .two>.panel{margin-top:0}\
+         .wide{grid-template-columns:repeat(auto-fill,minmax(260px,1fr))}",
+    );
+    for &index in used {
+        if let Some(example) = data.model.example(index) {
+            let uri = jpeg_uri(&STANDARD.encode(&example.thumbnail));
+            rules.push_str(&format!(".e{index}{{background-image:url({uri})}}"));
+        }
+    }
+    html! { style { (PreEscaped(rules)) } }
+}
+
+fn heading(data: &PageData<'_>) -> Markup {
+    let Counts { done, skipped, .. } = data.counts;
+    let rate = if data.seconds > 0.0 { done as f64 / data.seconds } else { 0.0 };
+    let accepted = data.labelled.iter().filter(|one| one.found.accepted).count();
+    let examples = data.recogniser.examples();
+    let choice = data.recogniser.choice();
+    let earlier = if skipped > 0 { format!("{skipped} looked at before") } else { String::new() };
+    let mut tiles = vec![
+        ("Pictures", data.labelled.len().to_string(), earlier),
+        ("Accepted", accepted.to_string(), String::new()),
+        ("None of these", (data.labelled.len() - accepted).to_string(), String::new()),
+        (
+            "Classes",
+            examples.classes.len().to_string(),
+            format!("{} pictures", examples.labels.len()),
+        ),
+    ];
+    match (&data.judgement, choice.trials.first().and_then(|trial| trial.accuracy)) {
+        (Some(Judgement { accuracy: Some(Share { mean, interval: [low, high], .. }), .. }), _) => {
+            let interval = format!("{:.1} to {:.1} %", 100.0 * low, 100.0 * high);
+            tiles.push(("Accuracy", percent(*mean as f32), interval));
+        }
+        (_, Some(expected)) => {
+            tiles.push(("Expected accuracy", percent(expected as f32), "on held-out ones".into()));
+        }
+        _ => {}
+    }
+    tiles.push(("Time", duration(data.seconds), format!("{rate:.1} pictures/s")));
+    if !data.failed.is_empty() {
+        tiles.push(("Failed", data.failed.len().to_string(), String::new()));
+    }
+    html! {
+        header {
+            h1 { (data.title) }
+            div.muted { "Labels by kshot from a few pictures a class, method " b { (choice.method) } "." }
+            (page::tiles(&tiles))
+            @if !data.failed.is_empty() {
+                p.notice {
+                    (data.failed.len())
+                    (if data.failed.len() == 1 { " picture" } else { " pictures" })
+                    " could not be labelled. " a href="#failed" { "See why" } "."
+                }
+            }
+        }
+    }
+}
+
+fn gallery_heading(all: usize, shown: usize) -> Markup {
+    html! {
+        (PreEscaped("<section id=\"next\">"))
+        h2 { "Least certain first" }
+        p.lead {
+            "Each picture beside the labelled one of its class that is most like it. A label on one of \
+             the first teaches most: put it into its class folder and run again."
+            @if shown < all { " The " (shown) " least certain of " (all) " are here." }
+        }
+        div.controls id="controls" hidden {
+            input id="filter" type="search" placeholder="Filter by name or class" aria-label="Filter by name or class";
+            label {
+                "Sort by"
+                select id="order" autocomplete="off" {
+                    option value="unsure" selected { "least certain first" }
+                    option value="sure" { "most certain first" }
+                    option value="name" { "name" }
+                }
+            }
+            span.muted id="count" {}
+        }
+        (PreEscaped("<ul class=\"grid wide\" id=\"gallery\">"))
+    }
+}
+
+fn refused_heading(data: &PageData<'_>, all: usize, shown: usize) -> Markup {
+    html! {
+        (PreEscaped("<section id=\"none\">"))
+        h2 { "None of these" }
+        p.lead {
+            "Pictures unlike all classes, the nearest misses first, beside the labelled picture of the \
+             likeliest class (" (data.recogniser.choice().rejection.how) ")."
+            @if shown < all { " The nearest " (shown) " of " (all) " are here." }
+        }
+        (PreEscaped("<ul class=\"grid wide\">"))
+    }
+}
+
+fn markup(data: &PageData<'_>, card: &Card<'_>, folder: &Path) -> Markup {
+    let (one, found) = (card.one, &card.one.found);
+    let names = &data.recogniser.examples().classes;
+    let class = &names[found.class()];
+    let file = data.model.example(found.nearest.0).map_or("", |example| &example.file);
+    let probability = found.probability();
+    let search = format!("{class} {}", if found.accepted { "" } else { NONE });
+    let wrong = match one.truth {
+        Some(Truth::Class(truth)) if truth != found.class() => Some(&*names[truth]),
+        Some(Truth::None) if found.accepted => Some(NONE),
+        _ => None,
+    };
+    html! {
+        li.card data-n=(one.item.shown) data-c=(format!("{probability:.4}")) data-f=(search) {
+            div.pair {
+                a.view href=[relative(folder, &one.item.file)] data-title=(one.item.shown) target="_blank" {
+                    @if let Some(thumbnail) = &card.thumbnail {
+                        img src=(jpeg_uri(thumbnail)) alt=(one.item.shown) loading="lazy" decoding="async";
+                    }
+                }
+                div class=(format!("e{}", found.nearest.0)) role="img" aria-label=(file) title=(file) {
+                    small { "labelled" }
+                }
+            }
+            div.words {
+                div.name title=(class) { (class) }
+                div.row { (meter(probability, None)) span { (percent(probability)) } }
+                div.muted.name title=(one.item.shown) style="font-weight:400" { (one.item.shown) }
+                div.chips {
+                    @for (other, probability) in found.ranking.iter().skip(1).take(2) {
+                        span.chip { (names[*other]) " " (percent(*probability)) }
+                    }
+                    @if !found.accepted { span.chip.tag { "none of these" } }
+                    @if let Some(truth) = wrong { span.chip.wrong { "is " (truth) } }
+                }
+            }
+        }
+    }
+}
+
+/// The address of a file as seen from a folder, where both are known.
+fn relative(folder: &Path, file: &Path) -> Option<String> {
+    let folder = if folder.as_os_str().is_empty() { Path::new(".") } else { folder };
+    let (from, to) = (folder.canonicalize().ok()?, file.canonicalize().ok()?);
+    let shared = from.iter().zip(to.iter()).take_while(|(a, b)| a == b).count();
+    let mut parts: Vec<String> = from.iter().skip(shared).map(|_| "..".to_owned()).collect();
+    parts.extend(to.iter().skip(shared).map(|part| href(&part.to_string_lossy())));
+    Some(parts.join("/"))
+}
+
+fn share_row(what: &str, share: Option<Share>) -> Markup {
+    html! {
+        @if let Some(Share { mean, interval: [low, high], n }) = share {
+            tr {
+                td { (what) }
+                td.number { (percent(mean as f32)) }
+                td.number.muted { (format!("{:.1} to {:.1} %", 100.0 * low, 100.0 * high)) }
+                td.number.muted { (n) }
+                td.bar { (meter(mean as f32, None)) }
+            }
+        }
+    }
+}
+
+fn truth(data: &PageData<'_>) -> Markup {
+    let Some(judgement) = &data.judgement else { return html! {} };
+    let names = &data.recogniser.examples().classes;
+    html! {
+        section id="truth" {
+            h2 { "How good the labels are" }
+            p.lead {
+                "Compared with the truth where it is known."
+                @if let Some(auroc) = judgement.auroc {
+                    " A member is more familiar than a stranger " b { (percent(auroc as f32)) }
+                    " of the time (rejection AUROC " (format!("{auroc:.4}")) ")."
+                }
+                @if let Some(ece) = judgement.ece {
+                    " Probabilities are off by " b { (percent(ece as f32)) } " on average (ECE)."
+                }
+            }
+            div.panel.scroll {
+                table {
+                    thead { tr {
+                        th { "Share" } th.number { "Measured" } th.number { "95 % interval" }
+                        th.number { "Pictures" } th.bar {}
+                    } }
+                    tbody {
+                        (share_row("Members whose class was found", judgement.accuracy))
+                        (share_row("Members whose class is among those listed", judgement.top_k))
+                        (share_row("Accepted pictures labelled rightly", judgement.accepted_right))
+                        (share_row("Members accepted", judgement.members_accepted))
+                        (share_row("Strangers rejected", judgement.strangers_rejected))
+                    }
+                }
+            }
+            div.two style="margin-top:14px" {
+                div.panel {
+                    p.lead { "Is a probability what it says? Members by probability." }
+                    table {
+                        thead { tr { th { "Said" } th.number { "Right" } th.number { "Pictures" } th.bar {} } }
+                        tbody {
+                            @for bin in judgement.reliability.iter().filter(|bin| bin.count > 0) {
+                                @let right = bin.right as f32 / bin.count as f32;
+                                tr {
+                                    td { (percent(bin.confidence as f32)) }
+                                    td.number { (percent(right)) }
+                                    td.number.muted { (bin.count) }
+                                    td.bar { (meter(right, None)) }
+                                }
+                            }
+                        }
+                    }
+                }
+                @if !judgement.confused.is_empty() {
+                    div.panel {
+                        p.lead { "Taken for another most often" }
+                        table {
+                            thead { tr { th { "Is" } th { "Said" } th.number { "Times" } } }
+                            tbody {
+                                @for &(is, said, count) in judgement.confused.iter().take(CONFUSED) {
+                                    tr { td.text { (names[is]) } td.text { (names[said]) } td.number { (count) } }
+                                }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn classes(data: &PageData<'_>) -> Markup {
+    let examples = data.recogniser.examples();
+    let mut found: BTreeMap<usize, (usize, f64)> = BTreeMap::new();
+    for one in data.labelled.iter().filter(|one| one.found.accepted) {
+        let (count, sum) = found.entry(one.found.class()).or_default();
+        *count += 1;
+        *sum += f64::from(one.found.probability());
+    }
+    let most = found.values().map(|(count, _)| *count).max().unwrap_or(1) as f32;
+    let shots = examples.counts();
+    let per_class = data.judgement.as_ref().map(|judgement| &judgement.per_class);
+    html! {
+        section id="classes" {
+            h2 { "Classes" }
+            p.lead { "How many accepted pictures went to each." }
+            div.panel.scroll {
+                table {
+                    thead { tr {
+                        th { "Class" } th.number { "Labelled by you" } th.number { "Found" }
+                        th.number { "Mean probability" }
+                        @if per_class.is_some() { th.number { "Recognised" } }
+                        th.bar {}
+                    } }
+                    tbody {
+                        @for (class, name) in examples.classes.iter().enumerate().take(CLASSES) {
+                            @let (count, sum) = found.get(&class).copied().unwrap_or_default();
+                            tr {
+                                td.text { (name) }
+                                td.number.muted { (shots[class]) }
+                                td.number { (count) }
+                                td.number { (if count > 0 { percent((sum / count as f64) as f32) } else { "–".into() }) }
+                                @if let Some(per_class) = per_class {
+                                    td.number {
+                                        @match per_class.get(&class) {
+                                            Some((of, right)) => { (right) " of " (of) },
+                                            None => "–",
+                                        }
+                                    }
+                                }
+                                td.bar { (meter(count as f32 / most, None)) }
+                            }
+                        }
+                    }
+                }
+                @if examples.classes.len() > CLASSES {
+                    p.muted { "The first " (CLASSES) " of " (examples.classes.len()) " classes." }
+                }
+            }
+        }
+    }
+}
+
+fn method(data: &PageData<'_>) -> Markup {
+    let choice = data.recogniser.choice();
+    let looking = data.model.origin.looking;
+    let rate = |value: Option<f64>| value.map_or_else(|| "–".into(), |value| percent(value as f32));
+    html! {
+        section id="method" {
+            h2 { "Method: " (choice.method) }
+            p { (choice.reason) "." }
+            div.panel.scroll {
+                table {
+                    thead { tr {
+                        th { "Method" } th {} th.number { "Expected accuracy" } th.bar {}
+                        th.number { "Log loss" } th.number { "Trial" }
+                    } }
+                    tbody {
+                        @for (rank, trial) in choice.trials.iter().enumerate() {
+                            tr.chosen[rank == 0] {
+                                td { (trial.name()) }
+                                td { @if rank == 0 { span.good { "chosen" } } }
+                                td.number { (rate(trial.accuracy)) }
+                                td.bar { (meter(trial.accuracy.unwrap_or(0.0) as f32, None)) }
+                                td.number { (trial.log_loss.map_or_else(|| "–".into(), |loss| format!("{loss:.3}"))) }
+                                td.number { (duration(trial.seconds)) }
+                            }
+                        }
+                    }
+                }
+            }
+            ul.list.muted style="margin-top:12px" {
+                li { "Held-out pictures are like the labelled ones; pictures from elsewhere are harder, and \
+                      the accuracy on them is lower." }
+                li { "Features of " (data.model.origin.encoder) ", frozen, at " (looking.size) " pixels, "
+                     (looking.views) (if looking.views == 1 { " view" } else { " views" }) " a picture." }
+                li { "Scores are divided by a temperature of " (format!("{:.3}", choice.temperature))
+                     ", which fits held-out pictures best." }
+                li { "None of these: " (choice.rejection.how) "." }
+            }
+        }
+    }
+}
+
+fn failed(data: &PageData<'_>) -> Markup {
+    html! {
+        @if !data.failed.is_empty() {
+            section id="failed" {
+                h2 { "Failed pictures" }
+                p.lead { "They have no label. Mend or remove them and run the command again." }
+                div.panel.scroll {
+                    table {
+                        thead { tr { th { "Picture" } th { "What went wrong" } } }
+                        tbody {
+                            @for picture in data.failed {
+                                tr { td.text { (picture.name) } td.text { (picture.error) } }
+                            }
+                        }
+                    }
+                }
+            }
+        }
+    }
+}
+
+fn go_on(data: &PageData<'_>) -> Markup {
+    html! {
+        section id="go-on" {
+            h2 { "How to go on" }
+            div.two {
+                div {
+                    p.lead { "The files in this folder" }
+                    ul.list {
+                        li { code { (data.table) } ": class, probability, accepted or not, and the next classes of every picture" }
+                        @if data.judgement.is_some() { li { code { "truth.json" } ": how good they are" } }
+                        li { code { "run.toml" } ": what was run, with versions and hashes" }
+                    }
+                }
+                div {
+                    p.lead { "Better labels" }
+                    ul.list {
+                        li { "Put a few of the least certain pictures into their class folders and run again: what was looked at is kept, so this takes seconds" }
+                        li { code { "--link DIR" } " or " code { "--move DIR" } " sorts the pictures into class folders" }
+                        li { code { "--save FILE" } " keeps the classes; " code { "kshot model add-class" } " and " code { "drop-class" } " change them" }
+                    }
+                }
+            }
+            p.lead style="margin-top:16px" { "The command" }
+            pre { (data.command) }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::classify::embed::Looking;
+    use crate::classify::heads;
+    use crate::classify::judge::judge;
+    use crate::classify::model_file::{Class, Example, Origin};
+    use crate::classify::reject::Keep;
+    use crate::predict::folder::Item;
+
+    #[test]
+    fn hostile_names_stay_text_and_missing_pictures_do_no_harm() {
+        let hostile = "<script>alert(1)</script>\" onload=\"x";
+        let class = |name: &str, at: usize| Class {
+            name: name.into(),
+            examples: (0..2)
+                .map(|index| Example {
+                    file: format!("{name}/{index}.png"),
+                    sha256: String::new(),
+                    vector: (0..4)
+                        .map(|i| if i == at { 1.0 } else { 0.1 * index as f32 })
+                        .collect(),
+                    thumbnail: vec![1, 2, 3],
+                })
+                .collect(),
+        };
+        let origin = Origin {
+            encoder: "efficientnet-lite0".into(),
+            weights_sha256: String::new(),
+            looking: Looking::default(),
+            late: 4,
+        };
+        let model = ModelFile::new(origin, vec![class("plum", 0), class(hostile, 1)]);
+        let recogniser =
+            Recogniser::fit(model.examples(), &heads::methods(), Keep::Share(0.5)).unwrap();
+        let labelled: Vec<Labelled> = [[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
+            .iter()
+            .map(|vector| Labelled {
+                item: Item { file: hostile.into(), shown: hostile.into(), name: hostile.into() },
+                found: recogniser.recognise(vector),
+                truth: Some(Truth::Class(0)),
+            })
+            .collect();
+        let known: Vec<_> = labelled.iter().filter_map(|one| one.judged(5)).collect();
+        let failed = [FailedPicture { name: hostile.into(), error: "cut < off".into() }];
+        let data = PageData {
+            title: "a <b>".into(),
+            command: "kshot".into(),
+            started: String::new(),
+            seconds: 1.0,
+            counts: Counts::default(),
+            model: &model,
+            recogniser: &recogniser,
+            labelled: &labelled,
+            judgement: Some(judge(&known)),
+            failed: &failed,
+            table: "labels.csv".into(),
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = write(&folder.path().join("report.html"), &data).unwrap();
+        let text = std::fs::read_to_string(path).unwrap();
+        assert_eq!(text.matches("<script>").count(), 1, "only our own");
+        assert!(!text.contains("\" onload=\""));
+        assert!(text.contains("cut &lt; off") && text.contains("id=\"none\""));
+        assert!(!text.contains("http:") && !text.contains("https:"), "no outside address");
+        assert!(text.ends_with("</html>\n") && !text.contains("NaN"));
+    }
+
+    #[test]
+    fn addresses_are_relative() {
+        let folder = tempfile::tempdir().unwrap();
+        let query = folder.path().join("a b");
+        std::fs::create_dir_all(&query).unwrap();
+        std::fs::create_dir_all(folder.path().join("out")).unwrap();
+        std::fs::write(query.join("1.png"), b"").unwrap();
+        let address = relative(&folder.path().join("out"), &query.join("1.png")).unwrap();
+        assert_eq!(address, "../a%20b/1.png");
+        assert_eq!(relative(folder.path(), &query.join("gone.png")), None);
+    }
+}
