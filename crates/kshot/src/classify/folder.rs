@@ -102,6 +102,9 @@ pub enum Event<'a> {
     Failed(&'a FailedPicture),
 }
 
+/// A picture ready for the encoder, its thumbnail, and the seconds that took.
+type Prepared = (Vec<f32>, Vec<u8>, f64);
+
 /// A picture that went through the encoder.
 struct Seen {
     vector: Vec<f32>,
@@ -133,7 +136,7 @@ fn embed_all<I: Clone + Send + Sync>(
     overlap(
         inputs.chunks(BATCH),
         |chunk| Ok::<_, ()>(chunk.par_iter().map(prepare).collect::<Vec<_>>()),
-        |_, prepared: Vec<Result<(Vec<f32>, Vec<u8>, f64)>>| {
+        |_, prepared: Vec<Result<Prepared>>| {
             let started = Instant::now();
             let mut good = Vec::new();
             let rest: Vec<Result<(Vec<u8>, f64)>> = prepared

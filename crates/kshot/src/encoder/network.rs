@@ -53,6 +53,8 @@ impl Default for NetworkConfig {
 }
 
 /// A network that turns pictures into vectors.
+// A program holds one or two of them, whose tensors dwarf the enum.
+#[allow(clippy::large_enum_variant)]
 #[derive(Module, Debug)]
 pub enum Network {
     /// Four convolutions.

@@ -18,6 +18,7 @@ use crate::method::few_shot::by_name;
 use crate::metric::calibration::Calibration;
 use crate::metric::interval::Estimate;
 use crate::predict::{Options, Predictor};
+use crate::train::learning::AnyRecipe;
 use crate::train::recipe::{Protocol, Recipe};
 
 /// What was said of one picture.
@@ -188,7 +189,11 @@ fn empty(judged: &[Judged], present: bool) -> f64 {
 }
 
 fn summary(setting: &Setting, parts: &[Part]) -> Evaluation {
-    let mut result = Evaluation::new("presence", setting.seed, setting.recipe);
+    let mut result = Evaluation::new(
+        "presence",
+        setting.seed,
+        AnyRecipe::Segmentation(Box::new(setting.recipe.clone())),
+    );
     let over = |of: &dyn Fn(&[Judged]) -> f64| {
         let values: Vec<f64> = parts
             .iter()

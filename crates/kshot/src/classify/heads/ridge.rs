@@ -214,10 +214,10 @@ mod tests {
                 let (mx, my) = (x.tr_mul(&w) / total, y.tr_mul(&w) / total);
                 let mut gram = DMatrix::<f64>::identity(dimensions, dimensions) * strength;
                 let mut moment = DMatrix::<f64>::zeros(dimensions, classes);
-                for i in 0..keep.len() {
+                for (i, weight) in weights.iter().enumerate() {
                     let (dx, dy) = (x.row(i).transpose() - &mx, y.row(i).transpose() - &my);
-                    gram += &dx * dx.transpose() * weights[i];
-                    moment += &dx * dy.transpose() * weights[i];
+                    gram += &dx * dx.transpose() * *weight;
+                    moment += &dx * dy.transpose() * *weight;
                 }
                 let solved = gram.lu().solve(&moment).unwrap();
                 let vector = DVector::from_fn(dimensions, |j, _| f64::from(seen[left][j]));

@@ -175,7 +175,7 @@ fn packed(archive: &Path, half: usize, drawings: &mut Vec<Drawing>) -> Result<()
     for index in 0..zip.len() {
         let mut entry = zip.by_index(index).map_err(|error| wrong(&error))?;
         let Some(name) = entry.enclosed_name() else { continue };
-        if !name.extension().is_some_and(|extension| extension == "png") {
+        if name.extension().is_none_or(|extension| extension != "png") {
             continue;
         }
         let Some((alphabet, character)) = parts_of(&name) else { continue };

@@ -387,7 +387,8 @@ mod tests {
         };
         let method = config.init(setting).unwrap();
         let batch = |rows: [i32; 4]| Batch {
-            images: Tensor::random([4, 1, 6, 6], Distribution::Default, &device).cast(DType::F64),
+            images: Tensor::<4>::random([4, 1, 6, 6], Distribution::Default, &device)
+                .cast(DType::F64),
             labels: Tensor::from_data(rows, &device),
         };
         let episode = Episode {
