@@ -109,6 +109,9 @@ struct Seen {
     seconds: f64,
 }
 
+/// A picture ready for the encoder, its small version, and the seconds that took.
+type Prepared = (Vec<f32>, Vec<u8>, f64);
+
 /// Runs pictures through the encoder, a few at a time, while the next are decoded; `done` gets them in
 /// their order and says whether to go on.
 fn embed_all<I: Clone + Send + Sync>(
@@ -118,7 +121,7 @@ fn embed_all<I: Clone + Send + Sync>(
     thumbnails: bool,
     mut done: impl FnMut(I, Result<Seen>) -> bool + Send,
 ) {
-    let prepare = |input: &I| -> Result<(Vec<f32>, Vec<u8>, f64)> {
+    let prepare = |input: &I| -> Result<Prepared> {
         let started = Instant::now();
         let picture = image::read(path(input))?;
         let prepared = embedder.prepare(&picture)?;
@@ -133,7 +136,7 @@ fn embed_all<I: Clone + Send + Sync>(
     overlap(
         inputs.chunks(BATCH),
         |chunk| Ok::<_, ()>(chunk.par_iter().map(prepare).collect::<Vec<_>>()),
-        |_, prepared: Vec<Result<(Vec<f32>, Vec<u8>, f64)>>| {
+        |_, prepared: Vec<Result<Prepared>>| {
             let started = Instant::now();
             let mut good = Vec::new();
             let rest: Vec<Result<(Vec<u8>, f64)>> = prepared
