@@ -303,10 +303,9 @@ fn model(arguments: &Arguments, talk: &Talk) -> anyhow::Result<(ModelFile, Embed
     };
     let (embedder, weights_sha256) =
         Embedder::from_weights(&config, arguments.weights.as_deref(), &device, looking)?;
-    let (late, dimensions) = embedder.lengths();
-    let origin = Origin { encoder, weights_sha256, looking, late };
+    let origin = Origin { encoder, weights_sha256, looking };
     if let Some(stored) = stored {
-        stored.check_origin(&origin, dimensions)?;
+        stored.check_origin(&origin, embedder.dimensions())?;
         return Ok((stored, embedder));
     }
     let Some(pictures) = pictures else { bail!("give --support or --model") };

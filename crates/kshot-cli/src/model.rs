@@ -93,7 +93,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
 
 fn list(file: &Path, as_json: bool) -> anyhow::Result<()> {
     let model = ModelFile::read(file)?;
-    let Origin { encoder, weights_sha256, looking, .. } = &model.origin;
+    let Origin { encoder, weights_sha256, looking } = &model.origin;
     let mut text = String::new();
     if as_json {
         let line = json!({"encoder": encoder, "weights_sha256": weights_sha256,
@@ -147,8 +147,7 @@ fn add(
     let device = device::parse(device)?;
     let (embedder, weights_sha256) = Embedder::from_weights(&config, weights, &device, looking)?;
     let encoder = model.origin.encoder.clone();
-    let (late, dimensions) = embedder.lengths();
-    model.check_origin(&Origin { encoder, weights_sha256, looking, late }, dimensions)?;
+    model.check_origin(&Origin { encoder, weights_sha256, looking }, embedder.dimensions())?;
     let (classes, _) = folder::examples(&embedder, &folder, |_| ())?;
     for class in classes {
         let count = class.examples.len();

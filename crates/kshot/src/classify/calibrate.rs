@@ -10,6 +10,20 @@ pub struct Rows<'a> {
     pub labels: &'a [usize],
 }
 
+/// How many rows have their highest score at the right class (the first of several that are highest).
+pub fn right(rows: &Rows<'_>) -> usize {
+    let top = |scores: &[f32]| {
+        let mut best = 0;
+        for (class, score) in scores.iter().enumerate() {
+            if *score > scores[best] {
+                best = class;
+            }
+        }
+        best
+    };
+    rows.scores.iter().zip(rows.labels).filter(|(scores, label)| top(scores) == **label).count()
+}
+
 /// How many examples' worth the usual temperature counts: with a handful of examples, all right, the
 /// best temperature would be zero and every probability 1.
 const PRIOR: f64 = 4.0;

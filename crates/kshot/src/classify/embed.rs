@@ -2,10 +2,8 @@
 //!
 //! The encoder's embedding map (what its classifier was trained on) is pooled twice, by its mean and
 //! by its generalised mean of power 3 (which weighs small salient things more; Radenovic et al., 2018,
-//! arXiv 1711.02512); each half has the same length, and the whole has length 1. This is the late part
-//! of a vector. Its middle part, of length 1 again, are the means of the stages before the last from
-//! stride 16 on: they tell colours, textures and prints that a classifier of objects has learnt to look
-//! past. How much of it is of use, [`super::choose`] finds. Several views of a picture are averaged.
+//! arXiv 1711.02512); each half has length 1, and so has the whole. Several views of a picture are
+//! averaged.
 
 use std::path::Path;
 
@@ -44,8 +42,6 @@ const VIEWS: usize = 12;
 /// Side of the centre and corner views, as a share of the picture's shorter side.
 const CENTRE: f64 = 0.875;
 const CORNER: f64 = 0.7;
-/// The finest stage of the middle part.
-const MIDDLE_STRIDE: usize = 16;
 /// Pictures that go through the encoder together.
 pub const BATCH: usize = 8;
 /// The power of the generalised mean.
@@ -175,7 +171,7 @@ impl Embedder {
         Ok(planes)
     }
 
-    /// The vectors (both parts of length 1) of prepared pictures, in their order.
+    /// The vectors (length 1) of prepared pictures, in their order.
     pub fn embed(&self, prepared: &[Vec<f32>]) -> Vec<Vec<f32>> {
         let Looking { size, views } = self.looking;
         // Not more pictures at a time than keep the activations in the caches' neighbourhood.
@@ -183,44 +179,24 @@ impl Embedder {
         let mut vectors = Vec::with_capacity(prepared.len());
         for batch in prepared.chunks(together) {
             let data = TensorData::new(batch.concat(), [batch.len() * views, 3, size, size]);
-            let mut maps = self.encoder.embedding(Tensor::from_data(data, &self.device)).maps;
-            let Some(last) = maps.pop() else { unreachable!("every encoder has a stage") };
-            let last = Map::new(last);
-            let middle: Vec<Map> =
-                self.middle().into_iter().map(|stage| Map::new(maps[stage].clone())).collect();
-            vectors.par_extend((0..batch.len()).into_par_iter().map(|picture| {
-                let mut late = vec![0.0f32; 2 * last.channels];
-                let mut coarse = vec![0.0f32; middle.iter().map(|map| map.channels).sum()];
-                for view in picture * views..(picture + 1) * views {
-                    add(&mut late, &pooled(last.of(view), last.cells));
-                    let means = middle.iter().flat_map(|map| means(map.of(view), map.cells));
-                    add(&mut coarse, &means.collect::<Vec<f32>>());
-                }
-                normalise(&mut late);
-                normalise(&mut coarse);
-                late.append(&mut coarse);
-                rounded(late)
-            }));
+            let map = self.encoder.embedding(Tensor::from_data(data, &self.device));
+            let [_, channels, height, width] = map.dims();
+            let values = cpu_values(map.to_device(&Device::flex()));
+            let of_view = channels * height * width;
+            vectors.par_extend(
+                values
+                    .par_chunks_exact(of_view * views)
+                    .map(|picture| averaged(picture, of_view, height * width)),
+            );
         }
         vectors
     }
 
-    /// The stages of the middle part.
-    fn middle(&self) -> Vec<usize> {
-        let strides = self.encoder.strides();
-        let before = strides.len().saturating_sub(1);
-        (0..before).filter(|&stage| strides[stage] >= MIDDLE_STRIDE).collect()
-    }
-
-    /// How many numbers a vector has in its late part, and in all. (A blank picture goes through the
-    /// encoder to find out.)
-    pub fn lengths(&self) -> (usize, usize) {
+    /// How many numbers a vector has. (A blank picture goes through the encoder to find out.)
+    pub fn dimensions(&self) -> usize {
         let Looking { size, views } = self.looking;
         let blank = vec![0.0; views * 3 * size * size];
-        let all = self.embed(std::slice::from_ref(&blank)).first().map_or(0, Vec::len);
-        let channels = self.encoder.channels();
-        let middle: usize = self.middle().iter().map(|&stage| channels[stage]).sum();
-        (all - middle, all)
+        self.embed(std::slice::from_ref(&blank)).first().map_or(0, Vec::len)
     }
 
     /// The vector of one picture.
@@ -233,44 +209,24 @@ impl Embedder {
     }
 }
 
-/// A map of several pictures, `[batch, channels, cells]`, on the CPU.
-struct Map {
-    values: Vec<f32>,
-    channels: usize,
-    cells: usize,
-}
-
-impl Map {
-    fn new(map: Tensor<4>) -> Self {
-        let [_, channels, height, width] = map.dims();
-        let values = cpu_values(map.to_device(&Device::flex()));
-        Self { values, channels, cells: height * width }
+/// The mean over the views of a picture's pooled maps, of length 1.
+fn averaged(maps: &[f32], of_view: usize, cells: usize) -> Vec<f32> {
+    let mut sum = vec![0.0f32; 2 * of_view / cells];
+    for map in maps.chunks_exact(of_view) {
+        for (sum, value) in sum.iter_mut().zip(pooled(map, cells)) {
+            *sum += value;
+        }
     }
-
-    /// Of the `index`-th picture.
-    fn of(&self, index: usize) -> &[f32] {
-        let size = self.channels * self.cells;
-        &self.values[index * size..][..size]
-    }
-}
-
-fn add(sum: &mut [f32], values: &[f32]) {
-    sum.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
-}
-
-/// The mean of each channel of a map `[channels, cells]`, the whole of length 1.
-fn means(map: &[f32], cells: usize) -> Vec<f32> {
-    let mut means: Vec<f32> =
-        map.chunks_exact(cells).map(|c| c.iter().sum::<f32>() / cells as f32).collect();
-    normalise(&mut means);
-    means
+    normalise(&mut sum);
+    rounded(sum)
 }
 
 /// A map `[channels, cells]` pooled by its mean and by its generalised mean, each half of the same
 /// length, the whole of length 1.
 fn pooled(map: &[f32], cells: usize) -> Vec<f32> {
     let count = cells as f32;
-    let mut mean = means(map, cells);
+    let mut mean: Vec<f32> =
+        map.chunks_exact(cells).map(|channel| channel.iter().sum::<f32>() / count).collect();
     let mut powered: Vec<f32> = map
         .chunks_exact(cells)
         .map(|channel| {
@@ -278,6 +234,7 @@ fn pooled(map: &[f32], cells: usize) -> Vec<f32> {
             (sum / count).powf(1.0 / POWER as f32)
         })
         .collect();
+    normalise(&mut mean);
     normalise(&mut powered);
     mean.append(&mut powered);
     normalise(&mut mean);
@@ -357,13 +314,9 @@ mod tests {
         let prepared: Vec<_> = pictures.iter().map(|p| embedder.prepare(p).unwrap()).collect();
         let together = embedder.embed(&prepared);
         for (picture, vector) in pictures.iter().zip(&together) {
-            let (late, all) = embedder.lengths();
-            assert_eq!(vector.len(), all);
-            assert_eq!(late, 2 * 32, "mean and generalised mean of the head's channels");
-            for part in [&vector[..late], &vector[late..]] {
-                let length: f32 = part.iter().map(|v| v * v).sum();
-                assert!((length - 1.0).abs() < 2e-3, "{length}");
-            }
+            assert_eq!(vector.len(), 2 * 32, "mean and generalised mean of the head's channels");
+            let length: f32 = vector.iter().map(|v| v * v).sum();
+            assert!((length - 1.0).abs() < 2e-3, "{length}");
             let alone = embedder.embed_one(picture).unwrap();
             let gap = alone.iter().zip(vector).map(|(a, b)| (a - b).abs()).fold(0.0, f32::max);
             assert!(gap < 2e-3, "{gap}");

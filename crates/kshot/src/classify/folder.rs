@@ -112,6 +112,9 @@ struct Seen {
     seconds: f64,
 }
 
+/// A picture ready for the encoder, its small version, and the seconds that took.
+type Prepared = (Vec<f32>, Vec<u8>, f64);
+
 /// Runs pictures through the encoder, a few at a time, while the next are decoded; `done` gets them in
 /// their order and says whether to go on.
 fn embed_all<I: Clone + Send + Sync>(
@@ -121,7 +124,7 @@ fn embed_all<I: Clone + Send + Sync>(
     thumbnails: bool,
     mut done: impl FnMut(I, Result<Seen>) -> bool + Send,
 ) {
-    let prepare = |input: &I| -> Result<(Vec<f32>, Vec<u8>, f64)> {
+    let prepare = |input: &I| -> Result<Prepared> {
         let started = Instant::now();
         let picture = image::read(path(input))?;
         let prepared = embedder.prepare(&picture)?;

@@ -27,11 +27,8 @@ use reject::{Keep, Rejection};
 pub struct Examples {
     /// The classes' names.
     pub classes: Vec<String>,
-    /// The vectors.
+    /// The vectors, of length 1.
     pub vectors: Vec<Vec<f32>>,
-    /// How many numbers of each, from the first, are of the last layer and of length 1; the others are
-    /// of the layers before, and of length 1 as well.
-    pub late: usize,
     /// The class of each.
     pub labels: Vec<usize>,
 }
@@ -61,22 +58,9 @@ impl Examples {
     pub fn only(&self, indices: &[usize]) -> Self {
         Self {
             classes: self.classes.clone(),
-            late: self.late,
             vectors: indices.iter().map(|&index| self.vectors[index].clone()).collect(),
             labels: indices.iter().map(|&index| self.labels[index]).collect(),
         }
-    }
-
-    /// The same with the middle part of vectors having that share of their squared length, which is 1.
-    #[must_use]
-    pub fn mixed(&self, share: f32) -> Self {
-        let vectors = self.vectors.iter().map(|vector| mix(vector, self.late, share)).collect();
-        Self { vectors, ..self.clone() }
-    }
-
-    /// The cosine of a vector's late part to the `index`-th example's.
-    pub(crate) fn likeness(&self, index: usize, vector: &[f32]) -> f32 {
-        dot(&self.vectors[index][..self.late], &vector[..self.late])
     }
 
     /// All but one.
@@ -87,28 +71,14 @@ impl Examples {
     }
 }
 
-/// A vector whose middle part has that share of its squared length; without a share it is left off.
-fn mix(vector: &[f32], late: usize, share: f32) -> Vec<f32> {
-    if share == 0.0 {
-        return vector[..late].to_vec();
-    }
-    let (late, middle) = vector.split_at(late);
-    let by = |part: &[f32], share: f32| -> Vec<f32> {
-        part.iter().map(|value| value * share.sqrt()).collect()
-    };
-    [by(late, 1.0 - share), by(middle, share)].concat()
-}
-
 /// What was chosen on the examples, and why.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Choice {
     /// The method taken.
     pub method: String,
-    /// The share of vectors' middle part.
-    pub middle: f32,
     /// One sentence for a person.
     pub reason: String,
-    /// Everything tried, best first; without figures where nothing could be held out.
+    /// Every method tried, best first; without figures where nothing could be held out.
     pub trials: Vec<Trial>,
     /// What scores are divided by.
     pub temperature: f32,
@@ -176,7 +146,6 @@ impl Recogniser {
         let rejection = Rejection::fit(&examples, &fitted.held_out, chosen.temperature, keep);
         let choice = Choice {
             method: chosen.trials[0].method.clone(),
-            middle: chosen.trials[0].middle,
             reason: chosen.reason,
             trials: chosen.trials,
             temperature: chosen.temperature,
@@ -197,13 +166,12 @@ impl Recogniser {
 
     /// What a picture with this vector seems to show.
     pub fn recognise(&self, vector: &[f32]) -> Recognition {
-        let scores = self.head.scores(&mix(vector, self.examples.late, self.choice.middle));
+        let scores = self.head.scores(vector);
         let probabilities = calibrate::probabilities(&scores, self.choice.temperature);
         let mut ranking: Vec<(usize, f32)> = probabilities.into_iter().enumerate().collect();
         ranking.sort_by(|a, b| b.1.total_cmp(&a.1).then(a.0.cmp(&b.0)));
-        let cosines: Vec<f32> = (0..self.examples.labels.len())
-            .map(|index| self.examples.likeness(index, vector))
-            .collect();
+        let cosines: Vec<f32> =
+            self.examples.vectors.iter().map(|other| dot(other, vector)).collect();
         let of_class = |class: usize| {
             (0..cosines.len())
                 .filter(|&index| self.examples.labels[index] == class)
@@ -243,7 +211,7 @@ pub(crate) mod tests {
             embed::normalise(&mut vector);
             vector
         };
-        let mut examples = Examples { late: dimensions, ..Examples::default() };
+        let mut examples = Examples::default();
         for class in 0..classes {
             examples.classes.push(format!("class {class}"));
             let middle = direction();

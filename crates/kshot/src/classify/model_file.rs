@@ -34,8 +34,6 @@ pub struct Origin {
     pub weights_sha256: String,
     /// How pictures are looked at.
     pub looking: Looking,
-    /// How many numbers of a vector, from the first, are of the last layer (see [`super::embed`]).
-    pub late: usize,
 }
 
 /// A labelled picture as a recogniser keeps it.
@@ -101,7 +99,7 @@ impl ModelFile {
 
     /// The vectors, to fit a head to.
     pub fn examples(&self) -> Examples {
-        let mut all = Examples { late: self.origin.late, ..Examples::default() };
+        let mut all = Examples::default();
         for (label, class) in self.classes.iter().enumerate() {
             all.classes.push(class.name.clone());
             for example in &class.examples {
@@ -163,9 +161,9 @@ impl ModelFile {
     /// Whether vectors of `other`, of that many numbers, can be compared with those of the file.
     ///
     /// # Errors
-    /// If encoder, weights, looking or lengths differ.
+    /// If encoder, weights, looking or the number of numbers differ.
     pub fn check_origin(&self, other: &Origin, dimensions: usize) -> Result<()> {
-        let Origin { encoder, weights_sha256, looking, late } = &self.origin;
+        let Origin { encoder, weights_sha256, looking } = &self.origin;
         if *encoder != other.encoder || *looking != other.looking {
             return Err(Error::config(format!(
                 "the model was made with {encoder} at {} pixels and {} views, not {} at {} and {}",
@@ -182,7 +180,7 @@ impl ModelFile {
             )));
         }
         let stored = self.examples().dimensions();
-        if *late != other.late || stored != dimensions {
+        if stored != dimensions {
             return Err(Error::data(format!(
                 "the model's vectors have {stored} numbers, those of {encoder} {dimensions}; it is \
                  damaged, or of another version of kshot: make it anew"
@@ -234,8 +232,8 @@ impl ModelFile {
             }
             classes.push(read);
         }
-        if dimensions.is_none_or(|dimensions| !(1..=dimensions).contains(&metadata.origin.late)) {
-            return Err("it has no class, or vectors without a last layer".to_owned());
+        if classes.is_empty() {
+            return Err("it has no class".to_owned());
         }
         Ok(Self::new(metadata.origin, classes))
     }
@@ -354,7 +352,6 @@ mod tests {
             encoder: "efficientnet-lite0".into(),
             weights_sha256: "ab".repeat(32),
             looking: Looking::default(),
-            late: 5,
         };
         ModelFile::new(
             origin,

@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 
 use super::Examples;
 use super::calibrate::probabilities;
-use super::heads::HeldOut;
+use super::heads::{HeldOut, dot};
 use crate::error::{Error, Result};
 
 /// How many true members are to be kept.
@@ -158,7 +158,7 @@ const LONE: f32 = 0.6;
 
 fn most_similar(examples: &Examples, index: usize, others: impl Iterator<Item = usize>) -> f32 {
     let vector = &examples.vectors[index];
-    others.map(|other| examples.likeness(other, vector)).fold(f32::NEG_INFINITY, f32::max)
+    others.map(|other| dot(&examples.vectors[other], vector)).fold(f32::NEG_INFINITY, f32::max)
 }
 
 #[cfg(test)]

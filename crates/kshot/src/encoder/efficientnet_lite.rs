@@ -198,7 +198,7 @@ impl EfficientNetLite {
     /// `[batch, 3, height, width]`, normalised, to `[batch, classes]`
     pub fn classify(&self, images: Tensor<4>) -> Option<Tensor<2>> {
         let classify = self.head.as_ref()?.classify.as_ref()?;
-        let pooled = self.embedding(images).last().mean_dim(3).mean_dim(2); // [batch, head, 1, 1]
+        let pooled = self.embedding(images).mean_dim(3).mean_dim(2); // [batch, head, 1, 1]
         Some(classify.forward(pooled).flatten::<2>(1, 3))
     }
 }
@@ -216,13 +216,12 @@ impl Encode for EfficientNetLite {
         Features { maps }
     }
 
-    fn embedding(&self, images: Tensor<4>) -> Features {
-        let mut features = self.forward(images);
-        if let (Some(head), Some(last)) = (&self.head, features.maps.last()) {
-            let wide = head.expand.activated(last.clone(), Activation::Relu6);
-            features.maps.push(wide);
+    fn embedding(&self, images: Tensor<4>) -> Tensor<4> {
+        let last = self.forward(images).last();
+        match &self.head {
+            Some(head) => head.expand.activated(last, Activation::Relu6),
+            None => last,
         }
-        features
     }
 
     fn channels(&self) -> Vec<usize> {

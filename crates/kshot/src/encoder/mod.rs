@@ -52,14 +52,14 @@ pub trait Encode {
     /// - result: the map of stage `i` is `[batch, channels()[i], height / strides()[i], ...]`
     fn forward(&self, images: Tensor<4>) -> Features;
 
-    /// The features of the pictures, and behind them the map whose mean over the picture stands for
-    /// the picture, where that is another than the coarsest one: what a classifier was trained on,
-    /// the wider layer of networks made with one by [`EncoderConfig::init_embedding`].
+    /// The map whose mean over the picture stands for the picture: what a classifier was trained on.
+    /// That is the coarsest one, or the wider layer behind it of networks made with one by
+    /// [`EncoderConfig::init_embedding`].
     ///
     /// # Shapes
-    /// As [`Self::forward`]; the last map is `[batch, channels, h, w]`.
-    fn embedding(&self, images: Tensor<4>) -> Features {
-        self.forward(images)
+    /// `[batch, 3, height, width]`, normalised, to `[batch, channels, h, w]`
+    fn embedding(&self, images: Tensor<4>) -> Tensor<4> {
+        self.forward(images).last()
     }
 
     /// Channels of each map.
@@ -186,7 +186,7 @@ macro_rules! encoders {
                 match self { $(Self::$variant(network) => network.forward(images),)+ }
             }
 
-            fn embedding(&self, images: Tensor<4>) -> Features {
+            fn embedding(&self, images: Tensor<4>) -> Tensor<4> {
                 match self { $(Self::$variant(network) => network.embedding(images),)+ }
             }
 

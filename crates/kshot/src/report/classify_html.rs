@@ -432,10 +432,10 @@ fn method(data: &PageData<'_>) -> Markup {
                         th.number { "Log loss" } th.number { "Trial" }
                     } }
                     tbody {
-                        @for (rank, trial) in choice.trials.iter().enumerate() {
-                            tr.chosen[rank == 0] {
-                                td { (trial.name()) }
-                                td { @if rank == 0 { span.good { "chosen" } } }
+                        @for trial in &choice.trials {
+                            tr.chosen[trial.method == choice.method] {
+                                td { (trial.method) }
+                                td { @if trial.method == choice.method { span.good { "chosen" } } }
                                 td.number { (rate(trial.accuracy)) }
                                 td.bar { (meter(trial.accuracy.unwrap_or(0.0) as f32, None)) }
                                 td.number { (trial.log_loss.map_or_else(|| "–".into(), |loss| format!("{loss:.3}"))) }
@@ -537,7 +537,6 @@ mod tests {
             encoder: "efficientnet-lite0".into(),
             weights_sha256: String::new(),
             looking: Looking::default(),
-            late: 4,
         };
         let model = ModelFile::new(origin, vec![class("plum", 0), class(hostile, 1)]);
         let recogniser =

@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use super::{Centre, Fitted, Head, HeldOut, Method, dot};
 use crate::classify::Examples;
-use crate::classify::calibrate::{Rows, temperature};
+use crate::classify::calibrate::{Rows, right, temperature};
 use crate::error::{Error, Result};
 
 /// Penalties tried: half of this times the squared weights is added to the mean loss.
@@ -258,16 +258,18 @@ impl Method for Probe {
         let used = folds.iter().flatten().max().map_or(0, |last| last + 1);
         let judged: Vec<_> =
             (0..used).into_par_iter().map(|fold| judge(&space, examples, &folds, fold)).collect();
-        let mut best: Option<(f64, f32, HeldOut)> = None;
+        let mut best: Option<((usize, f64), f32, HeldOut)> = None;
         for (index, penalty) in PENALTIES.into_iter().enumerate() {
             let mut rows: Vec<_> = judged.iter().flat_map(|fold| fold[index].clone()).collect();
             rows.sort_by_key(|(example, _)| *example);
             let (which, scores): (Vec<usize>, Vec<Vec<f32>>) = rows.into_iter().unzip();
             let labels: Vec<usize> =
                 which.iter().map(|&example| examples.labels[example]).collect();
-            let (_, loss) = temperature(&Rows { scores: &scores, labels: &labels }, 1.0);
-            if best.as_ref().is_none_or(|(least, _, _)| loss < *least) {
-                best = Some((loss, penalty, HeldOut { examples: which, scores }));
+            let held = Rows { scores: &scores, labels: &labels };
+            let (_, loss) = temperature(&held, self.usual_temperature());
+            let found = (right(&held), -loss);
+            if best.as_ref().is_none_or(|(most, _, _)| found > *most) {
+                best = Some((found, penalty, HeldOut { examples: which, scores }));
             }
         }
         let (penalty, held_out) = match best {

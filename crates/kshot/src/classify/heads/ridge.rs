@@ -14,7 +14,7 @@ use nalgebra::{Cholesky, DMatrix, DVector, Dyn};
 
 use super::{Centre, Fitted, Head, HeldOut, Method, dot};
 use crate::classify::Examples;
-use crate::classify::calibrate::{Rows, temperature};
+use crate::classify::calibrate::{Rows, right, temperature};
 use crate::error::{Error, Result};
 
 /// Strengths of the penalty that are tried, for vectors of length 1 and weights whose sum is the number
@@ -128,6 +128,10 @@ impl Problem {
     }
 }
 
+/// How good a strength is (held-out examples that are right, then their likelihood), its factor, and
+/// what it said of them.
+type Candidate = ((usize, f64), Cholesky<f64, Dyn>, HeldOut);
+
 impl Method for Ridge {
     fn name(&self) -> &'static str {
         "ridge"
@@ -151,7 +155,7 @@ impl Method for Ridge {
             .filter(|&index| counts[examples.labels[index]] > 1)
             .collect();
         let truth: Vec<usize> = judged.iter().map(|&index| examples.labels[index]).collect();
-        let mut best: Option<(f64, Cholesky<f64, Dyn>, HeldOut)> = None;
+        let mut best: Option<Candidate> = None;
         let strengths = if judged.is_empty() { &[USUAL_STRENGTH][..] } else { &STRENGTHS };
         for &strength in strengths {
             let factor = problem.factor(strength)?;
@@ -160,10 +164,11 @@ impl Method for Ridge {
                 .iter()
                 .map(|&index| left_out.row(index).iter().map(|value| *value as f32).collect())
                 .collect();
-            let (_, loss) =
-                temperature(&Rows { scores: &scores, labels: &truth }, self.usual_temperature());
-            if best.as_ref().is_none_or(|(least, _, _)| loss < *least) {
-                best = Some((loss, factor, HeldOut { examples: judged.clone(), scores }));
+            let rows = Rows { scores: &scores, labels: &truth };
+            let (_, loss) = temperature(&rows, self.usual_temperature());
+            let found = (right(&rows), -loss);
+            if best.as_ref().is_none_or(|(most, _, _)| found > *most) {
+                best = Some((found, factor, HeldOut { examples: judged.clone(), scores }));
             }
         }
         let Some((_, factor, held_out)) = best else { unreachable!("a strength is always tried") };
