@@ -71,7 +71,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let on_progress = |progress: eval::Progress| {
         bar.set_length(progress.total as u64);
         bar.set_position(progress.done as u64);
-        if bar.is_hidden() && !arguments.quiet && progress.done % 100 == 0 {
+        if bar.is_hidden() && !arguments.quiet && progress.done.is_multiple_of(100) {
             eprintln!("{}/{}", progress.done, progress.total);
         }
     };

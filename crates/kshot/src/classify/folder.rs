@@ -112,9 +112,6 @@ struct Seen {
     seconds: f64,
 }
 
-/// A picture ready for the encoder, its small version, and the seconds that took.
-type Prepared = (Vec<f32>, Vec<u8>, f64);
-
 /// Runs pictures through the encoder, a few at a time, while the next are decoded; `done` gets them in
 /// their order and says whether to go on.
 fn embed_all<I: Clone + Send + Sync>(
