@@ -23,6 +23,12 @@ use kshot::train::learning::AnyRecipe;
 use kshot::train::run::{How, View, train};
 use kshot::weights::state::State;
 
+/// One test at a time: the device's random numbers are the process's.
+fn alone() -> std::sync::MutexGuard<'static, ()> {
+    static ONE: std::sync::Mutex<()> = std::sync::Mutex::new(());
+    ONE.lock().unwrap_or_else(std::sync::PoisonError::into_inner)
+}
+
 fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
@@ -87,6 +93,7 @@ fn learners() -> Vec<(Learning, Learner)> {
 
 #[test]
 fn every_method_has_its_name_and_gives_gradients_and_scores() {
+    let _alone = alone();
     let device = Device::flex().autodiff();
     for (learning, learner) in learners() {
         let name = learning.name();
@@ -109,6 +116,7 @@ fn every_method_has_its_name_and_gives_gradients_and_scores() {
 
 #[test]
 fn queries_do_not_see_each_other_unless_a_method_says_so() {
+    let _alone = alone();
     for (learning, learner) in learners() {
         let learner = learner.valid();
         let episode = episode(3, [2, 3], 24);
@@ -124,6 +132,7 @@ fn queries_do_not_see_each_other_unless_a_method_says_so() {
 
 #[test]
 fn outer_gradients_are_pytorchs() {
+    let _alone = alone();
     let state = State::read(&root().join("golden/meta.safetensors")).unwrap();
     let device = Device::flex();
     let tensor = |name: &str| state.tensors[name].clone();
@@ -167,6 +176,7 @@ fn outer_gradients_are_pytorchs() {
 
 #[test]
 fn second_order_agrees_with_central_differences_and_first_order_does_not() {
+    let _alone = alone();
     for reduction in [Reduction::MaxPool, Reduction::Stride] {
         for multi_step_loss in [false, true] {
             Device::flex().seed(6);
@@ -188,6 +198,7 @@ fn second_order_agrees_with_central_differences_and_first_order_does_not() {
 
 #[test]
 fn published_relation_networks_score_as_in_pytorch() {
+    let _alone = alone();
     let data = std::env::var_os("KSHOT_DATA")
         .map_or_else(|| root().join("../shared/data"), PathBuf::from)
         .join("weights/relation_network");
@@ -234,6 +245,7 @@ fn published_relation_networks_score_as_in_pytorch() {
 
 #[test]
 fn generated_pictures_have_values_from_0_to_1() {
+    let _alone = alone();
     let config = GenerativeConfig { made: 2, ..GenerativeConfig::default() };
     let network = Conv4Config { width: 4, blocks: 2, ..Conv4Config::default() };
     let method = config.init(setting(network, 12, 3)).unwrap().valid();
@@ -261,6 +273,7 @@ fn drawings(root: &Path) {
 
 #[test]
 fn a_training_that_was_stopped_gives_the_very_numbers_of_one_that_was_not() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     drawings(&folder.path().join("data"));
     let recipe = folder.path().join("recipe.toml");

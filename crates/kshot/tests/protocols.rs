@@ -122,6 +122,7 @@ fn recipes() -> Vec<PathBuf> {
         .unwrap()
         .flat_map(|folder| std::fs::read_dir(folder.unwrap().path()).unwrap())
         .map(|file| file.unwrap().path())
+        .filter(|file| file.extension().is_some_and(|extension| extension == "toml"))
         .collect();
     recipes.sort();
     recipes
