@@ -28,7 +28,7 @@ pub struct Trial {
 /// What was chosen.
 #[derive(Debug)]
 pub struct Chosen {
-    /// Every method, best first.
+    /// Every method, the one taken first, then the best.
     pub trials: Vec<Trial>,
     /// What the best one's scores are divided by.
     pub temperature: f32,
@@ -36,8 +36,9 @@ pub struct Chosen {
     pub reason: String,
 }
 
-/// The method that finds the class of most held-out examples (of several, that whose calibrated
-/// probabilities fit best); the first where none can be held out.
+/// The first method in their order that finds the class of as many held-out examples as the best one,
+/// within a standard error (Breiman et al., *Classification and Regression Trees*, 1984): smaller
+/// differences are chance. The very first where none can be held out.
 ///
 /// # Errors
 /// If no method is given, or one cannot be fitted.
@@ -70,12 +71,28 @@ pub fn best(examples: &Examples, methods: &[Box<dyn Method>]) -> Result<(Fitted,
         let (a, b) = (key(a), key(b));
         b.0.total_cmp(&a.0).then(b.1.total_cmp(&a.1))
     });
+    prefer(&mut all, methods);
     let trials: Vec<Trial> = all.iter().map(|(_, _, trial)| trial.clone()).collect();
     let Some((fitted, temperature, _)) = all.into_iter().next() else {
         return Err(Error::config("no method was given to choose from"));
     };
     let reason = reason(&trials, methods.len(), examples.classes.len());
     Ok((fitted, Chosen { trials, temperature, reason }))
+}
+
+/// Puts the first method, in their order, that is within a standard error of the best before the others.
+fn prefer(all: &mut [(Fitted, f32, Trial)], methods: &[Box<dyn Method>]) {
+    let Some(most) = all.first().and_then(|(_, _, trial)| trial.accuracy) else { return };
+    let Some(count) = all.first().map(|(_, _, trial)| trial.held_out.max(1) as f64) else { return };
+    let enough = most - (most * (1.0 - most) / count).sqrt();
+    let good = |name: &str| {
+        all.iter().position(|(_, _, trial)| {
+            trial.method == name && trial.accuracy.is_some_and(|accuracy| accuracy >= enough)
+        })
+    };
+    if let Some(at) = methods.iter().find_map(|method| good(method.name())) {
+        all[..=at].rotate_right(1);
+    }
 }
 
 fn reason(trials: &[Trial], methods: usize, classes: usize) -> String {
@@ -108,7 +125,7 @@ fn reason(trials: &[Trial], methods: usize, classes: usize) -> String {
     match &trials[1..] {
         [] => format!("{} was asked for: {expected}", best.method),
         others => format!(
-            "{} is best on held-out pictures: {expected} (others: {})",
+            "{} is as good as any on held-out pictures, within a standard error: {expected} (others: {})",
             best.method,
             others.iter().map(percent).collect::<Vec<_>>().join(", ")
         ),
@@ -122,12 +139,14 @@ mod tests {
     use crate::classify::tests::clusters;
 
     #[test]
-    fn all_methods_are_compared_and_the_most_accurate_is_first() {
+    fn all_methods_are_compared_and_one_as_good_as_the_best_is_first() {
         let examples = clusters(4, 4, 16, 1.4, 8);
         let (_, chosen) = best(&examples, &heads::methods()).unwrap();
         assert_eq!(chosen.trials.len(), heads::methods().len());
         let rates: Vec<f64> = chosen.trials.iter().map(|t| t.accuracy.unwrap()).collect();
-        assert!(rates.is_sorted_by(|a, b| a >= b), "{rates:?}");
+        assert!(rates[1..].is_sorted_by(|a, b| a >= b), "{rates:?}");
+        let most = rates.iter().copied().fold(0.0, f64::max);
+        assert!(rates[0] >= most - (most * (1.0 - most) / 16.0).sqrt(), "{rates:?}");
         assert!(chosen.trials.iter().all(|trial| trial.held_out == 16));
         assert!(chosen.reason.contains("of 16 held-out pictures"), "{}", chosen.reason);
         let (_, one) = best(&examples, &heads::by_name("simple-shot").unwrap()).unwrap();
