@@ -54,7 +54,8 @@ fn episode(ways: usize, [shots, queries]: [usize; 2], size: usize) -> Episode<1>
         for way in 0..ways {
             for _ in 0..count {
                 for place in 0..size * size {
-                    values.push(f32::from(u8::from(((place % size) / (way + 1)).is_multiple_of(2))));
+                    values
+                        .push(f32::from(u8::from(((place % size) / (way + 1)).is_multiple_of(2))));
                 }
                 labels.push(way as i32);
             }
