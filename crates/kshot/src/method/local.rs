@@ -13,7 +13,7 @@ use rayon::prelude::*;
 
 use super::bank::{CHANNELS, Level};
 use super::features::resize;
-use super::score::{Resize, ScoreMap, taps};
+use super::score::{Resize, ScoreMap};
 use crate::error::Result;
 
 /// Pixels whose best probability passes are sure.
@@ -40,7 +40,7 @@ pub fn sharpen(map: &ScoreMap, picture: &RgbImage) -> Result<ScoreMap> {
     let seen = resize(picture, width as u32, height as u32)?;
     let scale = [height as f32 / full[0] as f32, width as f32 / full[1] as f32];
     let area = height * width;
-    let mut data = upsampled(map, [height, width], scale);
+    let mut data = map.resampled([height, width], full).data;
     let sure: Vec<(usize, usize)> = (0..area)
         .filter_map(|at| {
             let best = (0..map.planes)
@@ -82,26 +82,6 @@ pub fn sharpen(map: &ScoreMap, picture: &RgbImage) -> Result<ScoreMap> {
 
 fn sigmoid(logit: f32) -> f32 {
     1.0 / (1.0 + (-logit).exp())
-}
-
-/// Every plane, bilinearly, at `[height, width]` pixels; `scale` pixels of these a picture's pixel.
-fn upsampled(map: &ScoreMap, [height, width]: [usize; 2], scale: [f32; 2]) -> Vec<f32> {
-    let rows = taps(height, map.height, map.scale[0] / scale[0]);
-    let columns = taps(width, map.width, map.scale[1] / scale[1]);
-    let mut data = vec![0.0f32; map.planes * height * width];
-    data.par_chunks_exact_mut(height * width).enumerate().for_each(|(plane, out)| {
-        let source = map.plane(plane);
-        for (row, out) in rows.iter().zip(out.chunks_exact_mut(width)) {
-            let line = |row: usize| &source[row * map.width..][..map.width];
-            let (low, high) = (line(row.low), line(row.high));
-            for (tap, out) in columns.iter().zip(out) {
-                let at =
-                    |line: &[f32]| line[tap.low] + (line[tap.high] - line[tap.low]) * tap.weight;
-                *out = at(low) + (at(high) - at(low)) * row.weight;
-            }
-        }
-    });
-    data
 }
 
 /// The picture's filters at its own and at half its size, standardised by the lessons.

@@ -8,6 +8,7 @@
 use image::RgbImage;
 use rayon::prelude::*;
 
+use super::dense_crf::{self, DenseCrf};
 use super::local;
 use super::score::{ScoreMap, box_mean, taps};
 use crate::data::mask::{BACKGROUND, Mask};
@@ -28,6 +29,15 @@ pub enum Refinement {
     },
     /// A classifier of pixels for each picture (see [`local`]).
     Local,
+    /// Joint bilateral filtering.
+    Bilateral {
+        /// Standard deviation in position, in pixels of the picture.
+        position: f32,
+        /// Standard deviation in colour, in levels of 0 to 255.
+        colour: f32,
+    },
+    /// A fully connected conditional random field (see [`dense_crf`]).
+    DenseCrf(DenseCrf),
 }
 
 /// Window and flatness of the guided filter where a finer map than a picture's own is not kept.
@@ -54,14 +64,20 @@ pub fn label(
     picture: &RgbImage,
     refinement: Refinement,
 ) -> Result<Labelling> {
-    if refinement == Refinement::Local {
-        let sharp = local::sharpen(probabilities, picture)?;
-        let whole = sharp.scale == [1.0; 2];
-        let (radius, epsilon) = GUIDED;
-        let rest = if whole { Refinement::None } else { Refinement::Guided { radius, epsilon } };
-        return Ok(painted(&sharp, picture, rest));
-    }
-    Ok(painted(probabilities, picture, refinement))
+    let sharp = match refinement {
+        Refinement::None | Refinement::Guided { .. } => {
+            return Ok(painted(probabilities, picture, refinement));
+        }
+        Refinement::Local => local::sharpen(probabilities, picture)?,
+        Refinement::Bilateral { position, colour } => {
+            dense_crf::bilateral(probabilities, picture, position, colour)?
+        }
+        Refinement::DenseCrf(field) => dense_crf::infer(probabilities, picture, &field)?,
+    };
+    let (radius, epsilon) = GUIDED;
+    let whole = sharp.scale == [1.0; 2];
+    let rest = if whole { Refinement::None } else { Refinement::Guided { radius, epsilon } };
+    Ok(painted(&sharp, picture, rest))
 }
 
 fn painted(probabilities: &ScoreMap, picture: &RgbImage, refinement: Refinement) -> Labelling {
@@ -71,18 +87,14 @@ fn painted(probabilities: &ScoreMap, picture: &RgbImage, refinement: Refinement)
                 || probabilities.plane(plane).iter().any(|&p| p > NEGLIGIBLE)
         })
         .collect();
-    match refinement {
-        Refinement::None | Refinement::Local => {
-            let planes: Vec<f32> =
-                candidates.iter().flat_map(|&plane| probabilities.plane(plane)).copied().collect();
-            paint(probabilities, picture, &candidates, &planes, 1)
-        }
-        Refinement::Guided { radius, epsilon } => {
-            let guide = coarse_guide(probabilities, picture);
-            let planes = coefficients(probabilities, &candidates, guide, radius, epsilon);
-            paint(probabilities, picture, &candidates, &planes, 4)
-        }
+    if let Refinement::Guided { radius, epsilon } = refinement {
+        let guide = coarse_guide(probabilities, picture);
+        let planes = coefficients(probabilities, &candidates, guide, radius, epsilon);
+        return paint(probabilities, picture, &candidates, &planes, 4);
     }
+    let planes: Vec<f32> =
+        candidates.iter().flat_map(|&plane| probabilities.plane(plane)).copied().collect();
+    paint(probabilities, picture, &candidates, &planes, 1)
 }
 
 /// The picture's mean colour in each cell, `[3, height, width]`, 0 to 1.

@@ -69,6 +69,31 @@ impl ScoreMap {
     }
 }
 
+impl ScoreMap {
+    /// The same over a picture of `picture` `[rows, columns]` on a grid of `size`, bilinearly.
+    pub fn resampled(&self, size: [usize; 2], picture: [usize; 2]) -> Self {
+        let scale: [f32; 2] = std::array::from_fn(|axis| size[axis] as f32 / picture[axis] as f32);
+        let [height, width] = size;
+        let rows = taps(height, self.height, self.scale[0] / scale[0]);
+        let columns = taps(width, self.width, self.scale[1] / scale[1]);
+        let mut data = vec![0.0f32; self.planes * height * width];
+        data.par_chunks_exact_mut(height * width).enumerate().for_each(|(plane, out)| {
+            let source = self.plane(plane);
+            for (row, out) in rows.iter().zip(out.chunks_exact_mut(width)) {
+                let line = |row: usize| &source[row * self.width..][..self.width];
+                let (low, high) = (line(row.low), line(row.high));
+                for (tap, out) in columns.iter().zip(out) {
+                    let at = |line: &[f32]| {
+                        line[tap.low] + (line[tap.high] - line[tap.low]) * tap.weight
+                    };
+                    *out = at(low) + (at(high) - at(low)) * row.weight;
+                }
+            }
+        });
+        Self { planes: self.planes, height, width, data, scale }
+    }
+}
+
 /// Where a coordinate falls between two neighbouring cells.
 #[derive(Debug, Clone, Copy)]
 pub struct Tap {

@@ -309,6 +309,8 @@ impl Refinement {
             Self::None => "none",
             Self::Guided { .. } => "guided",
             Self::Local => "local",
+            Self::Bilateral { .. } => "bilateral",
+            Self::DenseCrf(_) => "dense-crf",
         }
     }
 }
