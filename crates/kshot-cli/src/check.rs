@@ -3,11 +3,13 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use kshot::data::batch::EpisodeSource;
 use kshot::data::classes::split::Part;
 use kshot::data::classes::tasks::Shape;
 use kshot::device;
 use kshot::method::learner::Learner;
 use kshot::train::experiment::Experiment;
+use kshot::train::learning::AnyRecipe;
 
 use crate::DONE;
 
@@ -54,7 +56,10 @@ struct Gradients {
 pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let What::Gradients(arguments) = &arguments.what;
     anyhow::ensure!(arguments.directions > 0, "--directions must be at least 1");
-    let recipe = crate::train::learning_recipe(&arguments.recipe, &arguments.changes)?;
+    let AnyRecipe::Learning(recipe) = AnyRecipe::read(&arguments.recipe, &arguments.changes)?
+    else {
+        anyhow::bail!("{}: this recipe has no inner loop", arguments.recipe.display());
+    };
     let experiment = Experiment::new(&recipe, &device::parse("flex")?)?;
     let (Learner::Maml(learner)
     | Learner::FirstOrderMaml(learner)
@@ -70,7 +75,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let Shape { ways, shots, .. } = experiment.shape();
     let shape = Shape { ways, shots, queries: recipe.protocol.queries };
     let tasks = experiment.tasks(Part::Train, shape, arguments.seed)?;
-    let episode = tasks.get(0, &experiment.device)?;
+    let episode = tasks.episode(0, &experiment.device)?;
     let check = learner.check_gradient(&episode, arguments.directions, arguments.seed);
     if arguments.json {
         println!("{}", serde_json::to_string(&check)?);

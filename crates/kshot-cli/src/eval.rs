@@ -64,6 +64,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let bar = if arguments.quiet { ProgressBar::hidden() } else { ProgressBar::new(0) };
     bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len}, {per_sec}, {eta} left")?);
     let options = Options {
+        model: arguments.model.as_deref(),
         out: arguments.out.as_deref(),
         force: arguments.force,
         smoke: arguments.smoke.then_some(SMOKE),
@@ -76,13 +77,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         }
     };
     let result = match &recipe {
-        AnyRecipe::Segmentation(recipe) => {
-            anyhow::ensure!(
-                arguments.model.is_none(),
-                "--model is for recipes with a [train] section; this one trains nothing"
-            );
-            eval::run(recipe, &device, &options, &on_progress)?
-        }
+        AnyRecipe::Segmentation(recipe) => eval::run(recipe, &device, &options, &on_progress)?,
         AnyRecipe::Learning(recipe) => {
             let model = arguments.model.as_deref();
             let options = recognition::Options { model, smoke: options.smoke };

@@ -6,8 +6,9 @@ use std::path::PathBuf;
 use clap::Args;
 use kshot::device;
 use kshot::train::experiment::Experiment;
-use kshot::train::learning::{AnyRecipe, LearningRecipe};
-use kshot::train::run::{self, View};
+use kshot::train::learning::AnyRecipe;
+use kshot::train::pixel_experiment;
+use kshot::train::run::{self, Session, Trainable, View};
 
 use crate::DONE;
 
@@ -15,7 +16,8 @@ use crate::DONE;
 #[derive(Args)]
 #[command(after_help = "Examples:
   kshot train recipes/omniglot/prototypical-networks.toml --out runs/proto
-  kshot train recipes/omniglot/maml.toml --dry-run
+  kshot train recipes/omniglot/maml-5way-1shot.toml --dry-run
+  kshot train recipes/panet/train-voc-1shot.toml --out runs/panet
   kshot eval recipes/omniglot/prototypical-networks.toml --model runs/proto
 
 Exit status: 0 done, 2 wrong use.")]
@@ -54,40 +56,35 @@ pub struct Arguments {
     quiet: bool,
 }
 
-/// A recipe that learns from episodes.
-pub fn learning_recipe(
-    path: &std::path::Path,
-    changes: &[String],
-) -> anyhow::Result<Box<LearningRecipe>> {
-    match AnyRecipe::read(path, changes)? {
-        AnyRecipe::Learning(recipe) => Ok(recipe),
-        AnyRecipe::Segmentation(_) => anyhow::bail!(
-            "{}: nothing is trained in this protocol; evaluate it with `kshot eval`",
-            path.display()
-        ),
-    }
-}
-
 /// Runs the command; the exit status is returned.
 pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     if let Some(threads) = arguments.threads {
         crate::set_threads(threads)?;
     }
-    let recipe = learning_recipe(&arguments.recipe, &arguments.changes)?;
     let device = device::parse(&arguments.device)?;
-    let train = run::training(&recipe)?.clone();
-    let experiment = Experiment::new(&recipe, &device)?;
-    let parameters = run::parameters(&experiment.learner);
+    match AnyRecipe::read(&arguments.recipe, &arguments.changes)? {
+        AnyRecipe::Learning(recipe) => go(arguments, Experiment::new(&recipe, &device)?.session()?),
+        AnyRecipe::Segmentation(recipe) => {
+            go(arguments, pixel_experiment::session(&recipe, &device)?)
+        }
+    }
+}
+
+fn go<const R: usize, L: Trainable<R>>(
+    arguments: &Arguments,
+    session: Session<L, R>,
+) -> anyhow::Result<u8> {
+    let parameters = session.learner.num_params();
+    let train = session.training.clone();
     if arguments.dry_run {
-        let cost = run::try_steps(&experiment)?;
+        let cost = run::try_steps(&session)?;
         if arguments.json {
             println!("{}", serde_json::to_string(&cost)?);
         } else {
             println!(
-                "{} on {}: {parameters} parameters; a step of {} episode(s) takes {:.3} s, {} steps \
+                "{}: {parameters} parameters; a step of {} episode(s) takes {:.3} s, {} steps \
                  about {:.0} min; peak memory {:.0} MB",
-                recipe.method.name(),
-                recipe.data.title(),
+                session.title,
                 train.meta_batch,
                 cost.seconds,
                 train.steps,
@@ -110,18 +107,17 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         View::Lines
     };
     if view == View::Lines {
-        let (classes, chosen) =
-            (experiment.splits.train.classes.len(), experiment.splits.validation.classes.len());
+        let [classes, chosen] = session.counts;
         println!(
             "{}: {parameters} parameters, {classes} classes to train on, {chosen} to choose on, {} \
              steps; in {}",
-            recipe.method.name(),
+            session.title,
             train.steps,
             out.display()
         );
     }
     let how = run::How { anew: arguments.force, view, at_most: arguments.epochs };
-    let result = run::train(experiment, &out, how)?;
+    let result = run::train(session, &out, how)?;
     match view {
         View::Json => println!("{}", serde_json::to_string(&result)?),
         View::Quiet => {}

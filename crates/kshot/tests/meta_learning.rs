@@ -320,7 +320,7 @@ fn a_training_that_was_stopped_gives_the_very_numbers_of_one_that_was_not() {
         for part in parts {
             let experiment = Experiment::new(&recipe, &Device::flex()).unwrap();
             let how = How { anew: false, view: View::Quiet, at_most: *part };
-            train(experiment, &out, how).unwrap();
+            train(experiment.session().unwrap(), &out, how).unwrap();
         }
         let mut points = curve::read(&out.join("metrics.jsonl")).unwrap();
         for point in &mut points {

@@ -3,6 +3,8 @@
 
 use burn::prelude::*;
 
+use crate::error::Result;
+
 /// Pictures with one integer label each (`R` = 1) or one a pixel (`R` = 3).
 #[derive(Debug, Clone)]
 pub struct Batch<const R: usize> {
@@ -10,6 +12,15 @@ pub struct Batch<const R: usize> {
     pub images: Tensor<4>,
     /// `[batch]`, or `[batch, height, width]` with 255 for pixels that do not count.
     pub labels: Tensor<R, Int>,
+}
+
+/// Where episodes come from.
+pub trait EpisodeSource<const R: usize>: Send + Sync {
+    /// Episode `index`: the same whenever it is asked for.
+    ///
+    /// # Errors
+    /// If a picture cannot be read.
+    fn episode(&self, index: u64, device: &Device) -> Result<Episode<R>>;
 }
 
 /// Which episode it is: the same numbers give the same episode anywhere.

@@ -14,6 +14,7 @@ pub mod label_folder;
 pub mod labels;
 pub mod likeness;
 pub mod mask;
+pub mod pixel_tasks;
 pub mod scribble;
 pub mod set;
 pub mod support;

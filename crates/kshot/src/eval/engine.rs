@@ -8,15 +8,21 @@ use image::RgbImage;
 use super::cache::Cache;
 use crate::data::episode::{Episode, relabel, support_labels};
 use crate::data::mask::Mask;
+use crate::data::pixel_tasks::{labels, normalised};
 use crate::data::set::SegmentationSet;
 use crate::data::support::{LabelKind, LabelledPicture, Support};
+use crate::device::Device;
+use crate::encoder::Normalization;
 use crate::error::{Error, Result};
-use crate::method::features::Extractor;
+use crate::method::features::{Extractor, cpu_values, resize};
+use crate::method::few_shot::panet::{Maps, Panet, PanetConfig, planes_of, prototypes};
 use crate::method::few_shot::self_support::{Bank, Example, SelfSupport};
 use crate::method::few_shot::{AUTO, by_name, methods};
 use crate::method::refine::{Labelling, Refinement, label};
+use crate::method::score::ScoreMap;
 use crate::predict::{Options, Predictor};
 use crate::registry;
+use crate::train::pixel_experiment::PANET;
 use crate::train::recipe::MethodChoice;
 
 /// Bytes of pictures and features that are kept between episodes.
@@ -26,28 +32,53 @@ const KEPT: usize = 3 << 30;
 pub(super) struct Prepared {
     pub(super) image: RgbImage,
     pub(super) mask: Mask,
-    /// For cosine methods only.
-    bank: Option<Bank>,
+    /// What the method keeps of a picture.
+    kept: Kept,
+}
+
+enum Kept {
+    Bank(Bank),
+    Maps(Maps),
+    Nothing,
 }
 
 impl Prepared {
     fn bank(&self) -> Result<&Bank> {
-        // `Engine::prepare` makes one for every picture of a cosine method.
-        self.bank.as_ref().ok_or_else(|| Error::data("a picture was prepared without features"))
+        match &self.kept {
+            Kept::Bank(bank) => Ok(bank),
+            // `Engine::prepare` makes one for every picture of a cosine method.
+            _ => Err(Error::data("a picture was prepared without features")),
+        }
+    }
+
+    fn maps(&self) -> Result<&Maps> {
+        match &self.kept {
+            Kept::Maps(maps) => Ok(maps),
+            // `Engine::prepare` makes them for every picture of `panet`.
+            _ => Err(Error::data("a picture was prepared without maps")),
+        }
     }
 }
 
 enum Kind {
     /// PANet's prototypes, with self-support or without.
-    Cosine(SelfSupport),
+    Cosine(SelfSupport, Extractor),
     /// A head is fitted to each episode: the method's name.
-    Fitted(String),
+    Fitted(String, Extractor),
+    /// An encoder that may have been taught.
+    Panet(Box<Taught>),
+}
+
+/// PANet with what it needs to see a picture.
+pub(super) struct Taught {
+    pub(super) panet: Panet,
+    pub(super) normalization: Normalization,
+    pub(super) device: Device,
 }
 
 /// Runs episodes of one data set with one method.
 pub(super) struct Engine<'a> {
     kind: Kind,
-    extractor: Extractor,
     refinement: Refinement,
     scale: Option<f32>,
     set: &'a SegmentationSet,
@@ -64,7 +95,7 @@ pub(super) struct Played {
 
 /// The methods that run on episodes.
 pub fn names() -> Vec<&'static str> {
-    let mut names = vec!["self-support"];
+    let mut names = vec!["self-support", PANET];
     names.extend(methods().iter().map(|method| method.name()));
     names.push(AUTO);
     names
@@ -77,19 +108,30 @@ impl<'a> Engine<'a> {
         set: &'a SegmentationSet,
     ) -> Result<Self> {
         let kind = match method.name.as_str() {
-            "self-support" => Kind::Cosine(method.self_support.clone()),
+            "self-support" => Kind::Cosine(method.self_support.clone(), extractor),
             "prototype" => {
-                Kind::Cosine(SelfSupport { adapt: false, ..method.self_support.clone() })
+                let plain = SelfSupport { adapt: false, ..method.self_support.clone() };
+                Kind::Cosine(plain, extractor)
             }
-            name if names().contains(&name) => Kind::Fitted(name.to_owned()),
+            name if name != PANET && names().contains(&name) => {
+                Kind::Fitted(name.to_owned(), extractor)
+            }
             other => {
                 let message = registry::unknown("few-shot method", other, &names());
                 return Err(Error::config(message).at_key("method.name"));
             }
         };
-        let prepared = Cache::new(KEPT);
+        Ok(Self::of(kind, method, set))
+    }
+
+    /// With PANet.
+    pub(super) fn taught(taught: Taught, method: &MethodChoice, set: &'a SegmentationSet) -> Self {
+        Self::of(Kind::Panet(Box::new(taught)), method, set)
+    }
+
+    fn of(kind: Kind, method: &MethodChoice, set: &'a SegmentationSet) -> Self {
         let (refinement, scale) = (method.refinement, method.scale);
-        Ok(Self { kind, extractor, refinement, scale, set, prepared })
+        Self { kind, refinement, scale, set, prepared: Cache::new(KEPT) }
     }
 
     /// How many classes the data set has.
@@ -101,12 +143,21 @@ impl<'a> Engine<'a> {
         self.prepared.get(index, || {
             let image = self.set.image(index)?;
             let mask = self.set.mask(index)?;
-            let bank = match &self.kind {
-                Kind::Cosine(method) => Some(method.prepare(&self.extractor, &image)?),
-                Kind::Fitted(_) => None,
+            let (kept, bytes) = match &self.kind {
+                Kind::Cosine(method, extractor) => {
+                    let bank = method.prepare(extractor, &image)?;
+                    let bytes = bank.bytes();
+                    (Kept::Bank(bank), bytes)
+                }
+                Kind::Panet(taught) => {
+                    let maps = taught.maps(&image)?;
+                    let bytes = maps.bytes();
+                    (Kept::Maps(maps), bytes)
+                }
+                Kind::Fitted(..) => (Kept::Nothing, 0),
             };
-            let bytes = image.len() + mask.pixels.len() + bank.as_ref().map_or(0, Bank::bytes);
-            Ok((Prepared { image, mask, bank }, bytes))
+            let bytes = image.len() + mask.pixels.len() + bytes;
+            Ok((Prepared { image, mask, kept }, bytes))
         })
     }
 
@@ -122,8 +173,14 @@ impl<'a> Engine<'a> {
         let query = self.prepare(episode.query)?;
         let truth = relabel(&query.mask, &episode.classes);
         let predicted = match &self.kind {
-            Kind::Cosine(method) => self.compare(method, &support, &query, episode)?,
-            Kind::Fitted(name) => self.fit(name, support, &query, episode, seed)?,
+            Kind::Cosine(method, _) => self.compare(method, &support, &query, episode)?,
+            Kind::Panet(taught) => {
+                let map = taught.scores(&support, &query, episode.classes.len())?;
+                label(&map, &query.image, self.refinement)?
+            }
+            Kind::Fitted(name, extractor) => {
+                self.fit((name, extractor), support, &query, episode, seed)?
+            }
         };
         Ok(Played { truth, predicted })
     }
@@ -150,7 +207,7 @@ impl<'a> Engine<'a> {
 
     fn fit(
         &self,
-        name: &str,
+        (name, extractor): (&str, &Extractor),
         support: Vec<(Arc<Prepared>, Mask)>,
         query: &Prepared,
         episode: &Episode,
@@ -183,9 +240,47 @@ impl<'a> Engine<'a> {
             seed,
         };
         // An episode's query holds one of its classes: "none of these" is not an answer.
-        Predictor::fit(self.extractor.clone(), &support, options)?.label(&query.image)
+        Predictor::fit(extractor.clone(), &support, options)?.label(&query.image)
     }
 }
+
+impl Taught {
+    fn maps(&self, image: &RgbImage) -> Result<Maps> {
+        let size = self.panet.config().size as u32;
+        let square = resize(image, size, size)?;
+        Ok(self.panet.maps(normalised(&[&square], &self.normalization, &self.device)))
+    }
+
+    /// Probabilities of background and every class on a grid of four pixels of the square.
+    fn scores(
+        &self,
+        support: &[(Arc<Prepared>, Mask)],
+        query: &Prepared,
+        ways: usize,
+    ) -> Result<ScoreMap> {
+        let PanetConfig { size, scale, .. } = *self.panet.config();
+        let maps: Vec<Maps> =
+            support.iter().map(|(prepared, _)| prepared.maps().cloned()).collect::<Result<_>>()?;
+        let masks: Vec<Mask> = support.iter().map(|(_, mask)| mask.resized(size, size)).collect();
+        let masks = planes_of(&labels(&masks, size, &self.device), ways + 1);
+        let made = prototypes(&Maps::cat(&maps), &masks, ways);
+        let side = size.div_ceil(GRAIN);
+        let logits = query.maps()?.logits(&made, [side; 2], scale);
+        let picture = [query.mask.height, query.mask.width];
+        let mut map = ScoreMap {
+            planes: ways + 1,
+            height: side,
+            width: side,
+            data: cpu_values(logits),
+            scale: picture.map(|length| side as f32 / length as f32),
+        };
+        map.softmax(1.0);
+        Ok(map)
+    }
+}
+
+/// Working pixels a cell of the grid that scores are taken to.
+const GRAIN: usize = 4;
 
 /// The way that a support picture of an episode was drawn for.
 pub(super) fn way(episode: &Episode, place: usize) -> usize {

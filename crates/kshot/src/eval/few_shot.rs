@@ -8,16 +8,19 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::engine::{Engine, way};
+use super::engine::{Engine, Taught, way};
 use super::report::{Panel, WORST, Worst};
 use super::tally::{Counts, Tally, count, episode_iou};
 use super::{Context, Evaluation, Progress, extractor};
 use crate::data::episode::{Episode, Episodes, Split, class_counts, fold_classes, support_labels};
 use crate::data::set::SegmentationSet;
+use crate::encoder::EncoderConfig;
 use crate::error::{Error, Result};
 use crate::metric::calibration::Calibration;
 use crate::metric::interval::Estimate;
+use crate::train::experiment::from_run;
 use crate::train::learning::AnyRecipe;
+use crate::train::pixel_experiment::{self, PANET};
 use crate::train::recipe::{Counting, Protocol, Recipe};
 
 /// The protocol's keys.
@@ -87,8 +90,7 @@ pub fn run(recipe: &Recipe, context: &mut Context) -> Result<Evaluation> {
     let setting = Setting::of(recipe)?;
     let set = SegmentationSet::open(recipe.data.dataset, &recipe.data.root, &recipe.data.list)?;
     let pixel_counts = class_counts(&set)?;
-    let extractor = extractor(&recipe.encoder, context.device)?;
-    let engine = Engine::new(&recipe.method, extractor, &set)?;
+    let engine = engine(recipe, context, &set)?;
     let total = setting.evaluate.len() * setting.runs * setting.episodes;
     let mut done = 0;
     let mut tallies: Vec<Vec<Tally>> = Vec::new();
@@ -131,6 +133,23 @@ pub fn run(recipe: &Recipe, context: &mut Context) -> Result<Evaluation> {
     let mut result = summary(recipe, &set, &setting, &tallies);
     result.worst = worst;
     Ok(result)
+}
+
+/// The recipe's method.
+fn engine<'a>(recipe: &Recipe, context: &Context, set: &'a SegmentationSet) -> Result<Engine<'a>> {
+    let device = context.device;
+    if recipe.method.name != PANET {
+        return Engine::new(&recipe.method, extractor(&recipe.encoder, device)?, set);
+    }
+    let panet = pixel_experiment::panet(recipe, device)?;
+    let panet = match context.model {
+        Some(from) => from_run(panet, from)?,
+        None => panet,
+    };
+    let config: EncoderConfig = recipe.encoder.name.parse()?;
+    let normalization = config.normalization();
+    let taught = Taught { panet: panet.optimize(), normalization, device: device.clone() };
+    Ok(Engine::taught(taught, &recipe.method, set))
 }
 
 /// Keeps the worst. The sort is stable: of equals the earlier stays, for any number of threads.

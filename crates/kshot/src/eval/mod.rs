@@ -21,10 +21,11 @@ use serde::Serialize;
 use crate::data::set::SegmentationSet;
 use crate::device::Device;
 use crate::encoder::EncoderConfig;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::hash;
 use crate::method::features::Extractor;
 use crate::metric::interval::Estimate;
+use crate::train::experiment::weights_of;
 use crate::train::learning::AnyRecipe;
 use crate::train::recipe::{EncoderChoice, Protocol, Recipe};
 
@@ -72,6 +73,8 @@ pub struct Progress {
 /// How a recipe is run.
 #[derive(Default)]
 pub struct Options<'a> {
+    /// A training's folder or a file of weights, for recipes that train.
+    pub model: Option<&'a Path>,
     /// Where finished parts are noted, so that a stopped evaluation goes on.
     pub out: Option<&'a Path>,
     /// Forgets the parts that are noted there.
@@ -84,6 +87,7 @@ pub struct Options<'a> {
 /// What the protocols are given besides the recipe.
 pub struct Context<'a> {
     device: &'a Device,
+    model: Option<&'a Path>,
     finished: Finished,
     /// At most this many pictures are segmented.
     limit: usize,
@@ -103,6 +107,17 @@ pub fn run(
     on_progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Evaluation> {
     let started = Instant::now();
+    if recipe.train.is_none() && options.model.is_some() {
+        return Err(Error::config(
+            "a model is for recipes with a [train] section; this one has none",
+        ));
+    }
+    if recipe.train.is_some() && options.model.is_none() && options.smoke.is_none() {
+        return Err(Error::config(
+            "this recipe is trained first: run `kshot train RECIPE --out RUN`, then `kshot eval \
+             RECIPE --model RUN`; without its [train] section the encoder is measured as it is",
+        ));
+    }
     let mut recipe = recipe.clone();
     if let Some(limit) = options.smoke {
         match &mut recipe.protocol {
@@ -119,11 +134,16 @@ pub fn run(
             }
         }
     }
-    let content = if options.out.is_some() { content(&recipe, device)? } else { String::new() };
+    let mut content = if options.out.is_some() { content(&recipe, device)? } else { String::new() };
+    if let Some(model) = options.model.filter(|_| options.out.is_some()) {
+        content.push_str(&hash::of_file(&weights_of(model)?)?);
+    }
     let extra = format!("{:?} {content}", options.smoke);
     let finished = Finished::open(options.out, &recipe, &extra, options.force)?;
     let limit = options.smoke.unwrap_or(usize::MAX);
-    let mut context = Context { device, finished, limit, draw: options.out.is_some(), on_progress };
+    let model = options.model;
+    let mut context =
+        Context { device, model, finished, limit, draw: options.out.is_some(), on_progress };
     let mut result = match recipe.protocol {
         Protocol::FewShotSegmentation { .. } => few_shot::run(&recipe, &mut context)?,
         Protocol::Segmentation { .. } => segmentation::run(&recipe, &mut context)?,

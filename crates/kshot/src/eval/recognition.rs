@@ -11,7 +11,7 @@ use burn::tensor::activation::softmax;
 use rayon::prelude::*;
 
 use super::{Evaluation, Progress};
-use crate::data::batch::Episode;
+use crate::data::batch::{Episode, EpisodeSource};
 use crate::data::classes::tasks::Shape;
 use crate::device::Device;
 use crate::error::{Error, Result};
@@ -73,7 +73,7 @@ pub fn run(
         let answers: Vec<(f64, Vec<(f32, bool)>)> = (0..episodes as u64)
             .into_par_iter()
             .map(|index| {
-                let episode = tasks.get(index, device)?;
+                let episode = tasks.episode(index, device)?;
                 let answers = answers(&learner.predict(&episode), &episode);
                 let right = answers.iter().filter(|(_, right)| *right).count();
                 let done = done.fetch_add(1, Ordering::Relaxed) + 1;

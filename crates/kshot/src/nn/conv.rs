@@ -198,8 +198,13 @@ impl Conv {
     /// # Shapes
     /// `[batch, channels_in, height, width]` to `[batch, channels_out, height', width']`
     pub fn forward(&self, images: Tensor<4>) -> Tensor<4> {
+        self.slide(images, self.weight.val(), self.bias.as_ref().map(|bias| bias.val()))
+    }
+
+    /// With other weights of the same shape.
+    fn slide(&self, images: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<4> {
         let [_, _, height, width] = images.dims();
-        let [_, _, kernel, _] = self.weight.dims();
+        let [_, _, kernel, _] = weight.dims();
         let amounts = |size| self.padding.amounts(size, kernel, self.stride, self.dilation);
         let options = ConvOptions::new_with_padding(
             [self.stride; 2],
@@ -207,7 +212,7 @@ impl Conv {
             [self.dilation; 2],
             self.groups,
         );
-        conv2d(images, self.weight.val(), self.bias.as_ref().map(|bias| bias.val()), options)
+        conv2d(images, weight, bias, options)
     }
 }
 
@@ -228,7 +233,11 @@ fn activate(images: Tensor<4>, activation: Activation) -> Tensor<4> {
     }
 }
 
-/// A convolution followed by batch normalisation, which [`ConvNorm::fold`] merges into the kernels.
+/// A convolution followed by batch normalisation by its running statistics, which [`ConvNorm::fold`]
+/// merges into the kernels.
+///
+/// Statistics are not those of the batch even where the layer learns: encoders are fine-tuned on
+/// batches of a few pictures, too few for statistics of their own. Kernels, gain and shift learn.
 #[derive(Module, Debug)]
 pub struct ConvNorm {
     conv: Conv,
@@ -256,7 +265,10 @@ impl ConvNorm {
     /// `[batch, channels_in, height, width]` to `[batch, channels_out, height', width']`
     pub fn forward(&self, images: Tensor<4>) -> Tensor<4> {
         match &self.norm {
-            Some(norm) => norm.forward(self.conv.forward(images)),
+            Some(norm) => {
+                let (weight, bias) = self.merged(norm);
+                self.conv.slide(images, weight, Some(bias))
+            }
             None => self.conv.activated(images, Activation::Identity),
         }
     }
@@ -279,21 +291,32 @@ impl ConvNorm {
         let Some(norm) = self.norm else {
             return Self { conv: self.conv.compile(), norm: None };
         };
-        let variance = norm.running_var.value_sync();
-        let scale = norm.gamma.val().detach() / (variance + norm.epsilon).sqrt();
-        let shift = norm.beta.val().detach() - norm.running_mean.value_sync() * scale.clone();
+        let this = Self { conv: self.conv, norm: None };
+        let (weight, shift) = this.merged(&norm);
+        let conv = Conv {
+            weight: Param::from_tensor(weight.detach()),
+            bias: Some(Param::from_tensor(shift.detach())),
+            ..this.conv
+        };
+        Self { conv: conv.compile(), norm: None }
+    }
+
+    /// Kernels and bias that convolve and normalise at once.
+    fn merged(&self, norm: &BatchNorm) -> (Tensor<4>, Tensor<1>) {
+        let gain = norm.gamma.val();
+        let held = |state: &burn::module::RunningState<Tensor<1>>| {
+            let values = state.value_sync();
+            let lifted = gain.is_autodiff() && !values.is_autodiff();
+            if lifted { Tensor::from_inner(values) } else { values }
+        };
+        let scale = gain.clone() / (held(&norm.running_var) + norm.epsilon).sqrt();
+        let shift = norm.beta.val() - held(&norm.running_mean) * scale.clone();
         let shift = match &self.conv.bias {
-            Some(bias) => shift + bias.val().detach() * scale.clone(),
+            Some(bias) => shift + bias.val() * scale.clone(),
             None => shift,
         };
         let [channels] = scale.dims();
-        let weight = self.conv.weight.val().detach() * scale.reshape([channels, 1, 1, 1]);
-        let conv = Conv {
-            weight: Param::from_tensor(weight),
-            bias: Some(Param::from_tensor(shift)),
-            ..self.conv
-        };
-        Self { conv: conv.compile(), norm: None }
+        (self.conv.weight.val() * scale.reshape([channels, 1, 1, 1]), shift)
     }
 }
 

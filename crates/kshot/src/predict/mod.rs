@@ -13,6 +13,7 @@ use image::RgbImage;
 use crate::data::mask::{Mask, UNLABELLED};
 use crate::data::support::Support;
 use crate::error::{Error, Result};
+use crate::method::dense_crf::DenseCrf;
 use crate::method::features::{Extractor, TileFeatures};
 use crate::method::few_shot::{CellLabels, Head, Method, Shot};
 use crate::method::intensity::Intensity;
@@ -297,7 +298,7 @@ impl Refinement {
     /// which each picture's own pixels tell better.
     pub fn suited_to(support: &Support) -> Self {
         if partly_labelled(support) {
-            Self::Local
+            Self::DenseCrf(DenseCrf::default())
         } else {
             Self::Guided { radius: 2, epsilon: 1e-3 }
         }

@@ -8,6 +8,7 @@ use burn::prelude::*;
 
 use super::checkpoint;
 use super::learning::LearningRecipe;
+use super::run::{Session, training};
 use crate::data::classes::split::{Part, Splits};
 use crate::data::classes::tasks::{Shape, Tasks};
 use crate::error::{Error, Result};
@@ -50,6 +51,33 @@ impl Experiment {
         Tasks::new(Arc::new(self.splits.part(part)?.clone()), shape, seed)
     }
 
+    /// Its training.
+    ///
+    /// # Errors
+    /// If the recipe trains nothing, or the classes do not fit its episodes.
+    pub fn session(self) -> Result<Session<Learner, 1>> {
+        let recipe = &self.recipe;
+        let training = training(recipe.train.as_ref())?.clone();
+        let shape = Shape { ways: training.ways, shots: training.shots, queries: training.queries };
+        let tasks = self
+            .tasks(Part::Train, shape, training.seed)?
+            .with_augmentation(training.augment_support, training.augment_query);
+        // Another seed than the protocol's: what is chosen on is not what is reported.
+        let chosen_on = self.tasks(Part::Validation, self.shape(), !recipe.protocol.seed)?;
+        Ok(Session {
+            title: format!("{} on {}", recipe.method.name(), recipe.data.title()),
+            recipe: as_toml(recipe)?,
+            training,
+            tasks: Arc::new(tasks),
+            chosen_on: Arc::new(chosen_on),
+            classes: serde_json::to_value(self.splits.names())
+                .map_err(|error| Error::data(format!("the classes cannot be written: {error}")))?,
+            counts: [self.splits.train.classes.len(), self.splits.validation.classes.len()],
+            learner: self.learner,
+            device: self.device,
+        })
+    }
+
     /// The protocol's first shape.
     pub fn shape(&self) -> Shape {
         let protocol = &self.recipe.protocol;
@@ -59,6 +87,12 @@ impl Experiment {
             queries: protocol.queries,
         }
     }
+}
+
+/// A recipe as it is written down.
+pub(super) fn as_toml(recipe: &impl serde::Serialize) -> Result<String> {
+    toml::to_string(recipe)
+        .map_err(|error| Error::config(format!("the recipe cannot be written as TOML: {error}")))
 }
 
 /// The method of a recipe with random parameters, on the autodiff side of a device.
@@ -92,6 +126,14 @@ pub fn load(learner: Learner, from: &Path) -> Result<Learner> {
         let learner = learner.with_published(Path::new(encoder), Path::new(relation))?;
         return Ok(Learner::RelationNetworks(learner));
     }
+    from_run(learner, from)
+}
+
+/// Loads the weights of a run's folder, finished or not, or of a file.
+///
+/// # Errors
+/// If there are none, or they are of another network or method.
+pub fn from_run<L: Module>(learner: L, from: &Path) -> Result<L> {
     let path = weights_of(from)?;
     learner.try_load_file(&path).map_err(|error| {
         Error::weights(format!(

@@ -309,6 +309,27 @@ pub enum Schedule {
 }
 
 impl Training {
+    /// Checks what the types leave open.
+    ///
+    /// # Errors
+    /// If a number is out of range; the key is named.
+    pub(super) fn check(&self) -> Result<()> {
+        let wrong = |key: &str, text: &str| Err(Error::config(text).at_key(key));
+        if self.steps == 0 || self.epoch == 0 || self.meta_batch == 0 {
+            return wrong("train.steps", "steps, epoch and meta_batch must be at least 1");
+        }
+        if self.shots == 0 {
+            return wrong("train.shots", "at least 1 support picture a class");
+        }
+        if self.validation_episodes == 0 {
+            return wrong("train.validation_episodes", "at least 1 episode");
+        }
+        if !(self.rate > 0.0 && self.rate <= 10.0) {
+            return wrong("train.rate", "must be above 0 and at most 10");
+        }
+        Ok(())
+    }
+
     /// Validations in all.
     pub fn epochs(&self) -> usize {
         self.steps.div_ceil(self.epoch).max(1)
@@ -370,19 +391,9 @@ impl LearningRecipe {
         if self.data.size()[0] == 0 {
             return wrong("data.size", "pictures need at least 1 pixel");
         }
-        let Some(train) = &self.train else { return Ok(()) };
-        if train.steps == 0 || train.epoch == 0 || train.meta_batch == 0 {
-            return wrong("train.steps", "steps, epoch and meta_batch must be at least 1");
+        match &self.train {
+            Some(train) => train.check(),
+            None => Ok(()),
         }
-        if train.shots == 0 {
-            return wrong("train.shots", "at least 1 support picture a class");
-        }
-        if train.validation_episodes == 0 {
-            return wrong("train.validation_episodes", "at least 1 episode");
-        }
-        if !(train.rate > 0.0 && train.rate <= 10.0) {
-            return wrong("train.rate", "must be above 0 and at most 10");
-        }
-        Ok(())
     }
 }

@@ -8,16 +8,15 @@ use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::prelude::*;
 
-use crate::data::batch::Episode;
-use crate::data::classes::tasks::Tasks;
+use crate::data::batch::{Episode, EpisodeSource};
 
 /// Items made ahead.
 const AHEAD: usize = 2;
 
 /// Some episodes a step, some steps an epoch. Epoch `e` of training holds episodes that no other epoch
 /// holds; validation has the same ones each time.
-pub struct EpisodeLoader {
-    tasks: Arc<Tasks>,
+pub struct EpisodeLoader<const R: usize> {
+    tasks: Arc<dyn EpisodeSource<R>>,
     /// Episodes an item.
     batch: usize,
     /// Items an epoch.
@@ -27,21 +26,20 @@ pub struct EpisodeLoader {
     device: Device,
 }
 
-impl EpisodeLoader {
+impl<const R: usize> EpisodeLoader<R> {
     /// Episodes of training from an epoch on, counted from 0.
     pub fn training(
-        tasks: Tasks,
+        tasks: Arc<dyn EpisodeSource<R>>,
         [batch, items]: [usize; 2],
         epoch: usize,
         device: &Device,
     ) -> Self {
         let next = Some(Arc::new(AtomicU64::new(epoch as u64)));
-        Self { tasks: Arc::new(tasks), batch, items, next, device: device.clone() }
+        Self { tasks, batch, items, next, device: device.clone() }
     }
 
     /// The same episodes each time, one an item.
-    pub fn fixed(tasks: Tasks, episodes: usize, device: &Device) -> Self {
-        let tasks = Arc::new(tasks);
+    pub fn fixed(tasks: Arc<dyn EpisodeSource<R>>, episodes: usize, device: &Device) -> Self {
         Self { tasks, batch: 1, items: episodes, next: None, device: device.clone() }
     }
 
@@ -56,14 +54,14 @@ impl EpisodeLoader {
     }
 }
 
-struct Items {
-    receiver: Receiver<Result<Vec<Episode<1>>, DatasetError>>,
+struct Items<const R: usize> {
+    receiver: Receiver<Result<Vec<Episode<R>>, DatasetError>>,
     done: usize,
     total: usize,
 }
 
-impl Iterator for Items {
-    type Item = Result<Vec<Episode<1>>, DatasetError>;
+impl<const R: usize> Iterator for Items<R> {
+    type Item = Result<Vec<Episode<R>>, DatasetError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let item = self.receiver.recv().ok()?;
@@ -72,14 +70,14 @@ impl Iterator for Items {
     }
 }
 
-impl DataLoaderIterator<Vec<Episode<1>>> for Items {
+impl<const R: usize> DataLoaderIterator<Vec<Episode<R>>> for Items<R> {
     fn progress(&self) -> Progress {
         Progress::new(self.done, self.total, Some("steps".to_owned()))
     }
 }
 
-impl DataLoader<Vec<Episode<1>>> for EpisodeLoader {
-    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Vec<Episode<1>>> + 'a> {
+impl<const R: usize> DataLoader<Vec<Episode<R>>> for EpisodeLoader<R> {
+    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Vec<Episode<R>>> + 'a> {
         let epoch = self.next.as_ref().map_or(0, |next| next.fetch_add(1, Ordering::SeqCst));
         let (sender, receiver) = sync_channel(AHEAD);
         let (tasks, device) = (Arc::clone(&self.tasks), self.device.clone());
@@ -87,8 +85,8 @@ impl DataLoader<Vec<Episode<1>>> for EpisodeLoader {
         std::thread::spawn(move || {
             for item in 0..items {
                 let first = (epoch * items + item) * batch;
-                let made: Result<Vec<Episode<1>>, DatasetError> = (first..first + batch)
-                    .map(|index| tasks.get(index, &device).map_err(DatasetError::new))
+                let made: Result<Vec<Episode<R>>, DatasetError> = (first..first + batch)
+                    .map(|index| tasks.episode(index, &device).map_err(DatasetError::new))
                     .collect();
                 // Nobody listens any more: training was stopped.
                 if sender.send(made).is_err() {
@@ -103,11 +101,11 @@ impl DataLoader<Vec<Episode<1>>> for EpisodeLoader {
         self.items
     }
 
-    fn to_device(&self, device: &Device) -> Arc<dyn DataLoader<Vec<Episode<1>>>> {
+    fn to_device(&self, device: &Device) -> Arc<dyn DataLoader<Vec<Episode<R>>>> {
         Arc::new(self.like(self.items, device))
     }
 
-    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<Vec<Episode<1>>>> {
+    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<Vec<Episode<R>>>> {
         Arc::new(self.like(end.saturating_sub(start), &self.device))
     }
 }

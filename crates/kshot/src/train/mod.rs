@@ -6,5 +6,6 @@ pub mod experiment;
 pub mod learning;
 pub mod lines;
 pub mod loader;
+pub mod pixel_experiment;
 pub mod recipe;
 pub mod run;

@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use serde::{Deserialize, Serialize};
 
+use super::learning::Training;
 use crate::data::episode::Split;
 use crate::data::set::SetKind;
 use crate::error::{Error, Result};
+use crate::method::few_shot::panet::PanetConfig;
 use crate::method::few_shot::self_support::SelfSupport;
 use crate::method::refine::Refinement;
 use crate::registry;
@@ -24,6 +26,9 @@ pub struct Recipe {
     pub encoder: EncoderChoice,
     /// With which method.
     pub method: MethodChoice,
+    /// How it is trained; absent if nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train: Option<Training>,
 }
 
 /// What is measured.
@@ -146,6 +151,9 @@ pub struct MethodChoice {
     /// The constants of `self-support` (few-shot segmentation only).
     #[serde(default)]
     pub self_support: SelfSupport,
+    /// The constants of `panet` (few-shot segmentation only).
+    #[serde(default)]
+    pub panet: PanetConfig,
 }
 
 impl Recipe {

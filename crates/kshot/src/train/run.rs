@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use burn::module::Module;
 use burn::tensor::{ExecutionError, TensorReadError};
 use burn::train::metric::state::{FormatOptions, NumericMetricState};
 use burn::train::metric::{
@@ -18,15 +17,14 @@ use burn::train::{
 
 use super::checkpoint::{self, WholeFiles};
 use super::curve::{ACCURACY, Curve, LOSS, Point};
-use super::experiment::{CHECKPOINTS, Experiment, MODEL};
-use super::learning::{LearningRecipe, Training};
+use super::experiment::{CHECKPOINTS, MODEL};
+use super::learning::Training;
 use super::lines::Lines;
 use super::loader::EpisodeLoader;
-use crate::data::batch::Episode;
-use crate::data::classes::split::Part;
-use crate::data::classes::tasks::Shape;
+use crate::data::batch::{Episode, EpisodeSource};
 use crate::error::{Error, Result};
 use crate::method::episodic::{FewShot, accuracy, cross_entropy, scalar};
+use crate::method::few_shot::panet::{Panet, pixel_cross_entropy_rows};
 use crate::method::learner::Learner;
 use crate::report::atomic;
 
@@ -149,46 +147,96 @@ macro_rules! mean_metric {
 mean_metric!(MeanLoss, LossOf, LOSS, None, false);
 mean_metric!(MeanAccuracy, AccuracyOf, ACCURACY, Some("%".to_owned()), true);
 
-impl TrainStep for Learner {
-    type Input = Vec<Episode<1>>;
-    type Output = Outcome;
-
-    fn step(&self, episodes: Vec<Episode<1>>) -> TrainOutput<Outcome> {
-        // Noise that a method draws is the same whether training was interrupted or not.
-        if let Some(first) = episodes.first() {
-            let id = first.id;
-            first.query.images.device().seed(id.seed.rotate_left(32) ^ id.index);
-        }
-        let step = FewShot::step(self, &episodes);
-        let accuracy = f64::from(step.accuracy.unwrap_or(f32::NAN));
-        let item = Outcome { loss: f64::from(step.loss), accuracy, episodes: episodes.len() };
-        TrainOutput { grads: step.gradients, item }
-    }
+/// A method that burn-train can train from episodes.
+pub trait Trainable<const R: usize>:
+    FewShot<R>
+    + TrainStep<Input = Vec<Episode<R>>, Output = Outcome>
+    + InferenceStep<Input = Vec<Episode<R>>, Output = Outcome>
+    + std::fmt::Display
+    + 'static
+{
 }
 
-impl InferenceStep for Learner {
-    type Input = Vec<Episode<1>>;
-    type Output = Outcome;
-
-    fn step(&self, episodes: Vec<Episode<1>>) -> Outcome {
-        let mut outcome = Outcome { loss: 0.0, accuracy: 0.0, episodes: episodes.len() };
-        let share = 1.0 / episodes.len() as f64;
-        for episode in &episodes {
-            let scores = self.predict(episode);
-            let labels = &episode.query.labels;
-            outcome.accuracy += share * f64::from(accuracy(&scores, labels));
-            outcome.loss += share * f64::from(scalar(&cross_entropy(scores, labels)));
-        }
-        outcome
-    }
+impl<const R: usize, L> Trainable<R> for L where
+    L: FewShot<R>
+        + TrainStep<Input = Vec<Episode<R>>, Output = Outcome>
+        + InferenceStep<Input = Vec<Episode<R>>, Output = Outcome>
+        + std::fmt::Display
+        + 'static
+{
 }
 
-/// What a recipe trains.
+/// A step of any method; the traits are burn-train's, so that they cannot be had by one generic line.
+macro_rules! steps {
+    ($learner:ty, $rank:literal, $cross_entropy:path) => {
+        impl TrainStep for $learner {
+            type Input = Vec<Episode<$rank>>;
+            type Output = Outcome;
+
+            fn step(&self, episodes: Vec<Episode<$rank>>) -> TrainOutput<Outcome> {
+                // Noise that a method draws is the same whether training was interrupted or not.
+                if let Some(first) = episodes.first() {
+                    let id = first.id;
+                    first.query.images.device().seed(id.seed.rotate_left(32) ^ id.index);
+                }
+                let step = FewShot::step(self, &episodes);
+                let accuracy = f64::from(step.accuracy.unwrap_or(f32::NAN));
+                let item =
+                    Outcome { loss: f64::from(step.loss), accuracy, episodes: episodes.len() };
+                TrainOutput { grads: step.gradients, item }
+            }
+        }
+
+        impl InferenceStep for $learner {
+            type Input = Vec<Episode<$rank>>;
+            type Output = Outcome;
+
+            fn step(&self, episodes: Vec<Episode<$rank>>) -> Outcome {
+                let mut outcome = Outcome { loss: 0.0, accuracy: 0.0, episodes: episodes.len() };
+                let share = 1.0 / episodes.len() as f64;
+                for episode in &episodes {
+                    let scores = self.predict(episode);
+                    let labels = &episode.query.labels;
+                    outcome.accuracy += share * f64::from(accuracy(&scores, labels));
+                    outcome.loss += share * f64::from(scalar(&$cross_entropy(scores, labels)));
+                }
+                outcome
+            }
+        }
+    };
+}
+
+steps!(Learner, 1, cross_entropy);
+steps!(Panet, 3, pixel_cross_entropy_rows);
+
+/// What is trained, on what: a recipe made real.
+pub struct Session<L, const R: usize> {
+    /// Method and data, for people.
+    pub title: String,
+    /// The recipe as TOML: a folder goes on only with the same.
+    pub recipe: String,
+    /// How long and by whom.
+    pub training: Training,
+    /// The method with its parameters, on the autodiff side.
+    pub learner: L,
+    /// Where training episodes come from.
+    pub tasks: Arc<dyn EpisodeSource<R>>,
+    /// Where those come from that parameters are chosen on.
+    pub chosen_on: Arc<dyn EpisodeSource<R>>,
+    /// The names of the classes of each part, written down beside the checkpoints.
+    pub classes: serde_json::Value,
+    /// How many classes there are to train on, and to choose on.
+    pub counts: [usize; 2],
+    /// Where it runs; without autodiff.
+    pub device: burn::prelude::Device,
+}
+
+/// The section of a recipe that says how to train.
 ///
 /// # Errors
-/// If it has no section for it.
-pub fn training(recipe: &LearningRecipe) -> Result<&Training> {
-    recipe.train.as_ref().ok_or_else(|| {
+/// If it has none.
+pub fn training(section: Option<&Training>) -> Result<&Training> {
+    section.ok_or_else(|| {
         Error::config(
             "the recipe has no [train] section: there is nothing to train; evaluate it with `kshot \
              eval`",
@@ -207,64 +255,59 @@ pub struct How {
     pub at_most: Option<usize>,
 }
 
-/// Trains a recipe in a folder: goes on from its last checkpoint if there is one, else (or with
+/// Trains in a folder: goes on from its last checkpoint if there is one, else (or with
 /// `anew`) starts. The folder is left with `recipe.toml`, `classes.json`, `metrics.jsonl`,
 /// `checkpoint/` and, at the end, `model.bpk`: the parameters of the best validation.
 ///
 /// # Errors
-/// If the data do not fit the recipe, the folder is of another recipe, or writing fails.
-pub fn train(experiment: Experiment, out: &Path, how: How) -> Result<Trained> {
+/// If the folder is of another recipe, an episode cannot be made, or writing fails.
+pub fn train<const R: usize, L: Trainable<R>>(
+    session: Session<L, R>,
+    out: &Path,
+    how: How,
+) -> Result<Trained> {
     let How { anew, view, at_most } = how;
-    let recipe = experiment.recipe.clone();
-    let train = training(&recipe)?;
+    let train = &session.training;
     let folder = out.join(CHECKPOINTS);
-    prepare(&experiment, out, &folder, anew)?;
+    prepare(&session.recipe, &session.classes, out, &folder, anew)?;
     let from = checkpoint::newest(&folder);
     let curve = Curve::open(out, from.unwrap_or(0), train.epoch, train.patience)?;
     let start = from.unwrap_or(0);
     let all = train.epochs();
     let epochs = at_most.map_or(all, |most| all.min(start + most));
-    let device = experiment.device.clone().autodiff();
+    let device = session.device.clone().autodiff();
     let mut interrupted = false;
     if start < epochs && !curve.is_stale() {
-        let shape = Shape { ways: train.ways, shots: train.shots, queries: train.queries };
-        let tasks = experiment
-            .tasks(Part::Train, shape, train.seed)?
-            .with_augmentation(train.augment_support, train.augment_query);
-        // Another seed than the protocol's: what is chosen on is not what is reported.
-        let chosen_on =
-            experiment.tasks(Part::Validation, experiment.shape(), !recipe.protocol.seed)?;
         let items = [train.meta_batch, train.epoch];
-        let plain = experiment.device.clone();
-        let loader = EpisodeLoader::training(tasks, items, start, &device);
-        let judge = EpisodeLoader::fixed(chosen_on, train.validation_episodes, &plain);
+        let loader = EpisodeLoader::training(session.tasks, items, start, &device);
+        let judge = (session.chosen_on, train.validation_episodes);
+        let judge = EpisodeLoader::fixed(judge.0, judge.1, &session.device);
         let interrupter = Interrupter::new();
         let [model, optim, scheduler] =
             checkpoint::PARTS.map(|part| WholeFiles::new(&folder, part));
-        let mut session =
-            SupervisedTraining::<Learner>::new(out, Arc::new(loader), Arc::new(judge))
-                .with_training_strategy(ExecutionStrategy::single(device).into())
-                .with_application_logger(None)
-                .with_interrupter(interrupter.clone())
-                .with_custom_checkpointers::<WholeFiles, WholeFiles, WholeFiles>(
-                    model, optim, scheduler,
-                )
-                .with_checkpointing_strategy(curve.clone())
-                .metric_train_numeric(MeanLoss::new())
-                .metric_valid_numeric(MeanLoss::new())
-                .metric_train_numeric(MeanAccuracy::new())
-                .metric_valid_numeric(MeanAccuracy::new())
-                .num_epochs(epochs)
-                .renderer(renderer(view, &curve, &interrupter, from));
+        let mut supervised = SupervisedTraining::<L>::new(out, Arc::new(loader), Arc::new(judge))
+            .with_training_strategy(ExecutionStrategy::single(device).into())
+            .with_application_logger(None)
+            .with_interrupter(interrupter.clone())
+            .with_custom_checkpointers::<WholeFiles, WholeFiles, WholeFiles>(
+                model, optim, scheduler,
+            )
+            .with_checkpointing_strategy(curve.clone())
+            .metric_train_numeric(MeanLoss::new())
+            .metric_valid_numeric(MeanLoss::new())
+            .metric_train_numeric(MeanAccuracy::new())
+            .metric_valid_numeric(MeanAccuracy::new())
+            .num_epochs(epochs)
+            .renderer(renderer(view, &curve, &interrupter, from));
         if train.patience.is_some() {
-            session = session.early_stopping(curve.clone());
+            supervised = supervised.early_stopping(curve.clone());
         }
         if let Some(epoch) = from {
-            session = session.checkpoint(epoch);
+            supervised = supervised.checkpoint(epoch);
         }
         let learner =
-            burn::train::Learner::new(experiment.learner, train.optimizer(), train.schedule()?);
-        let result = session.launch(learner);
+            burn::train::Learner::new(session.learner, train.optimizer(), train.schedule()?);
+        let result = supervised.launch(learner);
         if let Some(error) = result.error {
             return Err(Error::data(format!("training failed: {error}")));
         }
@@ -278,14 +321,18 @@ pub fn train(experiment: Experiment, out: &Path, how: How) -> Result<Trained> {
 }
 
 /// The folder of a run, made or checked.
-fn prepare(experiment: &Experiment, out: &Path, folder: &Path, anew: bool) -> Result<()> {
+fn prepare(
+    written: &str,
+    classes: &serde_json::Value,
+    out: &Path,
+    folder: &Path,
+    anew: bool,
+) -> Result<()> {
     if anew && folder.exists() {
         std::fs::remove_dir_all(folder)
             .map_err(|error| Error::io("remove the old checkpoints", folder, error))?;
     }
     std::fs::create_dir_all(folder).map_err(|error| Error::io("make the folder", folder, error))?;
-    let written = toml::to_string(&experiment.recipe)
-        .map_err(|error| Error::config(format!("the recipe cannot be written as TOML: {error}")))?;
     let file = out.join("recipe.toml");
     if checkpoint::newest(folder).is_some() {
         let before = std::fs::read_to_string(&file).unwrap_or_default();
@@ -298,7 +345,7 @@ fn prepare(experiment: &Experiment, out: &Path, folder: &Path, anew: bool) -> Re
         }
     }
     atomic::write(&file, written.as_bytes())?;
-    let names = serde_json::to_vec_pretty(&experiment.splits.names())
+    let names = serde_json::to_vec_pretty(classes)
         .map_err(|error| Error::data(format!("the classes cannot be written: {error}")))?;
     atomic::write(out.join("classes.json"), &names)
 }
@@ -333,11 +380,6 @@ fn finish(curve: &Curve, out: &Path, folder: &Path, interrupted: bool) -> Result
     Ok(Trained { best, last, interrupted })
 }
 
-/// How many numbers a method learns.
-pub fn parameters(learner: &Learner) -> usize {
-    learner.num_params()
-}
-
 /// What a step costs.
 #[derive(Debug, Clone, Copy, serde::Serialize)]
 pub struct Cost {
@@ -353,26 +395,23 @@ pub struct Cost {
 ///
 /// # Errors
 /// If the data do not fit the recipe.
-pub fn try_steps(experiment: &Experiment) -> Result<Cost> {
-    let train = training(&experiment.recipe)?;
-    let shape = Shape { ways: train.ways, shots: train.shots, queries: train.queries };
-    let tasks = experiment.tasks(Part::Train, shape, train.seed)?;
-    let device = experiment.device.clone().autodiff();
-    let batch = train.meta_batch as u64;
+pub fn try_steps<const R: usize, L: Trainable<R>>(session: &Session<L, R>) -> Result<Cost> {
+    let device = session.device.clone().autodiff();
+    let batch = session.training.meta_batch as u64;
     let mut seconds = Vec::new();
     for step in 0..4 {
-        let episodes: Vec<Episode<1>> = (step * batch..(step + 1) * batch)
-            .map(|index| tasks.get(index, &device))
+        let episodes: Vec<Episode<R>> = (step * batch..(step + 1) * batch)
+            .map(|index| session.tasks.episode(index, &device))
             .collect::<Result<_>>()?;
         let started = std::time::Instant::now();
-        let result = FewShot::step(&experiment.learner, &episodes);
+        let result = FewShot::step(&session.learner, &episodes);
         drop(result);
         seconds.push(started.elapsed().as_secs_f64());
     }
     // The first one warms up.
     let mut rest = seconds.split_off(1);
     rest.sort_by(f64::total_cmp);
-    let parameters = parameters(&experiment.learner);
+    let parameters = session.learner.num_params();
     Ok(Cost { parameters, seconds: rest[rest.len() / 2], peak_bytes: peak_bytes() })
 }
 

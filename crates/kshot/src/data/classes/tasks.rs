@@ -10,7 +10,7 @@ use rand_chacha::ChaCha8Rng;
 
 use super::ClassSet;
 use super::augment::Augment;
-use crate::data::batch::{Batch, Episode, EpisodeId};
+use crate::data::batch::{Batch, Episode, EpisodeId, EpisodeSource};
 use crate::error::{Error, Result};
 
 /// How many of what.
@@ -112,12 +112,10 @@ impl Tasks {
         }
         ChaCha8Rng::from_seed(key)
     }
+}
 
-    /// Episode `index` on a device.
-    ///
-    /// # Errors
-    /// If a picture cannot be read.
-    pub fn get(&self, index: u64, device: &Device) -> Result<Episode<1>> {
+impl EpisodeSource<1> for Tasks {
+    fn episode(&self, index: u64, device: &Device) -> Result<Episode<1>> {
         let Draw { classes, pictures } = self.draw(index);
         let Shape { ways, shots, queries } = self.shape;
         let pixels = &self.set.pixels;

@@ -6,6 +6,7 @@ pub mod forest;
 pub mod generative;
 mod likeness;
 pub mod matching_networks;
+pub mod panet;
 pub mod probe;
 pub mod prototype;
 pub mod prototypical_networks;

@@ -1,0 +1,169 @@
+//! PANet's losses against PyTorch (`golden/make_panet.py` made the numbers), and its training.
+
+#![allow(clippy::unwrap_used)]
+
+use std::path::Path;
+
+use burn::prelude::*;
+use burn::tensor::TensorData;
+use kshot::method::few_shot::panet::{Maps, losses};
+use kshot::weights::state::State;
+
+fn distance(ours: Vec<f32>, expected: &[f32]) -> f32 {
+    let size = expected.iter().map(|value| value * value).sum::<f32>().sqrt();
+    let apart = ours.iter().zip(expected).map(|(a, b)| (a - b) * (a - b)).sum::<f32>().sqrt();
+    apart / size
+}
+
+#[test]
+fn losses_and_gradients_agree_with_pytorch() {
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/panet.safetensors");
+    let mut state = State::read(&path).unwrap();
+    let device = Device::flex().autodiff();
+    let mut taken = |name: &str, shape: &[usize]| -> Vec<f32> {
+        state.take(name, shape).unwrap().to_vec().unwrap()
+    };
+    let maps = |values: Vec<f32>, pictures: usize| {
+        let data = TensorData::new(values, [pictures, 6, 5, 7]);
+        Tensor::<4>::from_data(data, &device).require_grad()
+    };
+    let labels = |values: Vec<f32>, pictures: usize| {
+        let values: Vec<i64> = values.iter().map(|value| *value as i64).collect();
+        Tensor::<3, Int>::from_data(TensorData::new(values, [pictures, 20, 28]), &device)
+    };
+    let support = maps(taken("support", &[4, 6, 5, 7]), 4);
+    let query = maps(taken("query", &[1, 6, 5, 7]), 1);
+    let support_labels = labels(taken("support_labels", &[4, 20, 28]), 4);
+    let query_labels = labels(taken("query_labels", &[1, 20, 28]), 1);
+    let (loss, aligned, logits) = losses(
+        (&Maps::new(vec![support.clone()]), &support_labels),
+        (&Maps::new(vec![query.clone()]), &query_labels),
+        2,
+        20.0,
+        true,
+    );
+    let aligned = aligned.unwrap();
+    let ours = vec![loss.clone().into_scalar(), aligned.clone().into_scalar()];
+    let expected = taken("losses", &[2]);
+    assert!(distance(ours.clone(), &expected) < 1e-4, "{ours:?} {expected:?}");
+    let values = |tensor: Tensor<4>| tensor.into_data().try_into_vec::<f32>().unwrap();
+    let expected = taken("logits", &[1, 3, 20, 28]);
+    assert!(distance(values(logits.inner()), &expected) < 1e-4);
+    let gradients = (loss + aligned).backward();
+    for (name, tensor, pictures) in [("support", &support, 4), ("query", &query, 1)] {
+        let expected = taken(&format!("{name}_gradient"), &[pictures, 6, 5, 7]);
+        let apart = distance(values(tensor.grad(&gradients).unwrap()), &expected);
+        assert!(apart < 1e-3, "{name}: {apart}");
+    }
+}
+
+/// Four pictures of each of four classes: squares in the class's colour.
+#[cfg(feature = "embedded-weights")]
+fn data(root: &Path) {
+    use image::{GrayImage, Luma, Rgb, RgbImage};
+    for folder in ["images", "masks"] {
+        std::fs::create_dir_all(root.join(folder)).unwrap();
+    }
+    std::fs::write(root.join("classes.txt"), "red\ngreen\nblue\nwhite\n").unwrap();
+    let colours = [[210, 40, 40], [40, 190, 60], [40, 60, 210], [230, 230, 230]];
+    let mut lists = [String::new(), String::new()];
+    for number in 0..16u32 {
+        let class = (number % 4) as usize;
+        let inside = |x: u32, y: u32| x.abs_diff(20 + number).max(y.abs_diff(40 - number)) < 14;
+        RgbImage::from_fn(64, 64, |x, y| {
+            let noise = ((x * 5 + y * 3) % 11) as u8;
+            Rgb(if inside(x, y) { colours[class] } else { [100 + noise, 110, 90 + noise] })
+        })
+        .save(root.join(format!("images/{number}.png")))
+        .unwrap();
+        GrayImage::from_fn(64, 64, |x, y| Luma([if inside(x, y) { class as u8 + 1 } else { 0 }]))
+            .save(root.join(format!("masks/{number}.png")))
+            .unwrap();
+        lists[(number / 8) as usize].push_str(&format!("{number}\n"));
+    }
+    std::fs::write(root.join("train.txt"), &lists[0]).unwrap();
+    std::fs::write(root.join("val.txt"), &lists[1]).unwrap();
+}
+
+#[cfg(feature = "embedded-weights")]
+#[test]
+fn training_lowers_the_loss_resumes_exactly_and_is_evaluated() {
+    use kshot::eval;
+    use kshot::train::curve;
+    use kshot::train::learning::AnyRecipe;
+    use kshot::train::pixel_experiment::session;
+    use kshot::train::run::{How, View, train};
+
+    let folder = tempfile::tempdir().unwrap();
+    data(&folder.path().join("data"));
+    let text = format!(
+        r#"
+        [protocol]
+        name = "few-shot-segmentation"
+        ways = 1
+        shots = 1
+        evaluate = [1]
+        folds = 2
+        episodes = 6
+        runs = 2
+        counting = "panet"
+        seed = 3
+        [data]
+        dataset = "folder"
+        root = "{}"
+        list = "val"
+        train = "train"
+        [method]
+        name = "panet"
+        refinement = "none"
+        [method.panet]
+        size = 128
+        stages = 5
+        [train]
+        ways = 1
+        shots = 1
+        queries = 1
+        steps = 12
+        epoch = 4
+        seed = 1
+        optimizer = "momentum"
+        rate = 2e-3
+        schedule = "linear"
+        validation_episodes = 6
+        augment_query = {{ flip = true }}
+        "#,
+        folder.path().join("data").display().to_string().replace('\\', "/")
+    );
+    let path = folder.path().join("recipe.toml");
+    std::fs::write(&path, text).unwrap();
+    let AnyRecipe::Segmentation(recipe) = AnyRecipe::read(&path, &[]).unwrap() else {
+        panic!("a recipe of segmentation")
+    };
+    let device = Device::flex();
+    let run = |out: &str, parts: &[Option<usize>]| {
+        let out = folder.path().join(out);
+        for part in parts {
+            let session = session(&recipe, &device).unwrap();
+            assert_eq!(session.counts, [2, 2]);
+            train(session, &out, How { anew: false, view: View::Quiet, at_most: *part }).unwrap();
+        }
+        let mut points = curve::read(&out.join("metrics.jsonl")).unwrap();
+        points.iter_mut().for_each(|point| point.seconds = 0.0);
+        (points, out)
+    };
+    let (whole, out) = run("whole", &[None]);
+    assert_eq!(whole.len(), 3);
+    assert!(whole[2].train_loss < whole[0].train_loss, "{whole:?}");
+    assert_eq!(run("parts", &[Some(1), None]).0, whole);
+
+    let iou = |recipe: &kshot::train::recipe::Recipe, model: Option<&Path>| {
+        let options = eval::Options { model, ..eval::Options::default() };
+        eval::run(recipe, &device, &options, &|_| {}).map(|result| result.metrics["mean_iou"].mean)
+    };
+    let taught = iou(&recipe, Some(&out)).unwrap();
+    assert!(taught > 0.3, "{taught}");
+    let error = iou(&recipe, None).unwrap_err().to_string();
+    assert!(error.contains("kshot train"), "{error}");
+    let untaught = iou(&kshot::train::recipe::Recipe { train: None, ..(*recipe).clone() }, None);
+    assert!((untaught.unwrap() - taught).abs() > 1e-6);
+}
