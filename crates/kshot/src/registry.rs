@@ -45,7 +45,13 @@ pub fn methods() -> Vec<Row> {
 
 /// The methods that learn from episodes as rows.
 pub fn learners() -> Vec<Row> {
-    crate::method::learner::Learning::rows()
+    use crate::method::few_shot::panet;
+    let panet = Row {
+        name: crate::train::pixel_experiment::PANET.to_owned(),
+        summary: panet::SUMMARY.to_owned(),
+        source: Some(panet::SOURCE.to_owned()),
+    };
+    crate::method::learner::Learning::rows().into_iter().chain([panet]).collect()
 }
 
 /// The heads of `kshot classify` as rows, the choice among them first.

@@ -29,9 +29,25 @@ pub fn panet(recipe: &Recipe, device: &Device) -> Result<Panet> {
     Ok(Panet::new(encoder, recipe.method.panet.clone()))
 }
 
+/// Every so many pictures one is kept back to choose on.
+const KEPT_BACK: usize = 5;
+
+/// The pixel counts of the pictures that are trained on, and of those that are chosen on; pictures in
+/// neither count nothing.
+fn parts(counts: &[[usize; 256]], left_out: &[u8]) -> [Vec<[usize; 256]>; 2] {
+    let mut parts = [(); 2].map(|()| vec![[0; 256]; counts.len()]);
+    let clean = |of: &[usize; 256]| left_out.iter().all(|&class| of[usize::from(class)] == 0);
+    let eligible: Vec<usize> = (0..counts.len()).filter(|&index| clean(&counts[index])).collect();
+    for (place, &index) in eligible.iter().enumerate() {
+        parts[usize::from(place % KEPT_BACK == KEPT_BACK - 1)][index] = counts[index];
+    }
+    parts
+}
+
 /// The training of a recipe: on the classes of all folds but the evaluated one, in the pictures of
-/// `data.train`. Parameters are chosen on the same classes in the pictures of `data.list`, in which the
-/// evaluated classes are not labelled.
+/// `data.train` that hold no pixel of the evaluated classes. No evaluated picture is seen that way, even
+/// where `data.train` and `data.list` are the same list; PANet's own training shows them with the evaluated
+/// classes as background. Parameters are chosen on every fifth of these pictures, kept back.
 ///
 /// # Errors
 /// If the recipe trains nothing, does not say on what, or classes are in too few pictures.
@@ -61,44 +77,37 @@ pub fn session(recipe: &Recipe, device: &Device) -> Result<Session<Panet, 3>> {
     let Some(list) = &recipe.data.train else {
         return wrong("data.train", "the list of pictures to train on, such as train = \"train\"");
     };
-    if list == &recipe.data.list {
-        return wrong("data.train", "another list than data.list, which is evaluated");
-    }
     let size = recipe.method.panet.size;
     if size == 0 || recipe.method.panet.stages == 0 {
         return wrong("method.panet", "size and stages are at least 1");
     }
     let config: EncoderConfig = recipe.encoder.name.parse()?;
-    let open = |list: &str| -> Result<(Arc<Squares>, Vec<[usize; 256]>)> {
-        let set = SegmentationSet::open(recipe.data.dataset, &recipe.data.root, list)?;
-        let counts = class_counts(&set)?;
-        Ok((Arc::new(Squares::new(set, size, config.normalization())), counts))
-    };
-    let (squares, counts) = open(list)?;
-    let (others, other_counts) = open(&recipe.data.list)?;
+    let set = SegmentationSet::open(recipe.data.dataset, &recipe.data.root, list)?;
+    let counts = class_counts(&set)?;
+    let squares = Arc::new(Squares::new(set, size, config.normalization()));
     let names = squares.classes().to_vec();
     let left_out = fold_classes(split, names.len(), fold, folds);
-    let shape = (training.ways, training.shots);
-    let taught: Vec<u8> =
-        (1..=names.len() as u8).filter(|class| !left_out.contains(class)).collect();
+    let [shown, kept_back] = parts(&counts, &left_out);
+    let (ways, shots) = (training.ways, training.shots);
+    // Classes in too few pictures are left out; the names that stay are written down.
     let held = |counts: &[[usize; 256]]| -> Vec<u8> {
-        let needed = shape.0 * shape.1 + 1;
         let pictures = |class: u8| counts.iter().filter(|of| of[usize::from(class)] > 0).count();
-        taught.iter().copied().filter(|class| pictures(*class) >= needed).collect()
+        let enough = |class: &u8| pictures(*class) > ways * shots;
+        (1..=names.len() as u8).filter(|class| !left_out.contains(class)).filter(enough).collect()
     };
-    let (taught, chosen) = (held(&counts), held(&other_counts));
+    let (taught, chosen) = (held(&shown), held(&kept_back));
     let episodes = |counts: &[[usize; 256]], classes: &[u8], seed: u64| {
-        Episodes::new(counts, classes, &names, shape, seed)
+        Episodes::new(counts, classes, &names, (ways, shots), seed)
     };
     let flip = [training.augment_support.flip, training.augment_query.flip];
     let tasks = PixelTasks::new(
         Arc::clone(&squares),
-        episodes(&counts, &taught, training.seed)?,
+        episodes(&shown, &taught, training.seed)?,
         flip,
         training.seed,
     );
     let chosen_on =
-        PixelTasks::new(others, episodes(&other_counts, &chosen, !seed)?, [false; 2], !seed);
+        PixelTasks::new(squares, episodes(&kept_back, &chosen, !seed)?, [false; 2], !seed);
     let named = |classes: &[u8]| -> Vec<&str> {
         classes.iter().map(|class| names[usize::from(*class) - 1].as_str()).collect()
     };
@@ -119,4 +128,23 @@ pub fn session(recipe: &Recipe, device: &Device) -> Result<Session<Panet, 3>> {
         training,
         device: device.clone(),
     })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_of_evaluated_classes_are_in_no_part() {
+        let counts: Vec<[usize; 256]> = (0..40usize)
+            .map(|picture| std::array::from_fn(|class| usize::from(class == picture % 4 + 1)))
+            .collect();
+        let [shown, kept_back] = parts(&counts, &[1, 3]);
+        for picture in 0..40 {
+            let [trained, chosen] =
+                [&shown, &kept_back].map(|of| of[picture].iter().sum::<usize>());
+            assert_eq!(trained + chosen, usize::from(picture % 2 == 1), "{picture}");
+        }
+        assert_eq!(kept_back.iter().filter(|of| of.iter().sum::<usize>() > 0).count(), 4);
+    }
 }

@@ -40,6 +40,11 @@ impl Default for PanetConfig {
     }
 }
 
+/// One line for lists.
+pub const SUMMARY: &str = "segmentation by prototypes of an encoder taught by episodes";
+/// The address of the paper.
+pub const SOURCE: &str = "https://arxiv.org/abs/1908.06391";
+
 /// Added to areas, so that an empty mask has a prototype of 0.
 const SPECK: f32 = 1e-5;
 /// Keeps the gradient of a length finite at 0.
