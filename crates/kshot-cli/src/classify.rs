@@ -26,6 +26,7 @@ use kshot::report::{atomic, classify_csv};
 use kshot::{device, weights};
 use serde_json::json;
 
+use crate::classify_run::{self, Job};
 use crate::{DONE, SOME_FAILED};
 
 /// Labels a folder of pictures from a few pictures a class, or says that they are none of these.
@@ -41,6 +42,7 @@ use crate::{DONE, SOME_FAILED};
   kshot classify --support parts/ --query photos/ --out run/labels.csv --link sorted/ --json
   kshot classify --support parts/ --query photos/ --out labels.csv --save parts.kshot
   kshot classify --model parts.kshot --query more/ --out more.csv
+  kshot classify --run runs/proto --support drawings/ --query more/ --out labels.csv
   kshot classify --support train/ --shots 5 --query test/ --out run/ --truth truth.csv
 
 labels.csv: file,class,probability,accepted,familiarity,nearest,class_2,probability_2,...
@@ -64,6 +66,9 @@ pub struct Arguments {
     /// The table of labels; or a folder, in which it is named labels.csv.
     #[arg(long, value_name = "CSV|DIR")]
     out: PathBuf,
+    /// The folder of a training (`kshot train`): its method labels, as it was trained; nothing is rejected.
+    #[arg(long, value_name = "RUN", requires = "support", conflicts_with_all = ["model", "method", "reject", "move_to", "link", "save", "encoder", "weights", "size", "views"])]
+    run: Option<PathBuf>,
     /// Only the first pictures of each class, by name.
     #[arg(long, value_name = "N")]
     shots: Option<usize>,
@@ -134,6 +139,19 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let talk = Talk { json: arguments.json, quiet: arguments.quiet };
     let place = Place::new(&arguments.out);
     place.check(arguments)?;
+    if let (Some(run), Some(support)) = (&arguments.run, &arguments.support) {
+        let job = Job {
+            run,
+            support,
+            shots: arguments.shots,
+            query: &arguments.query,
+            truth: arguments.truth.as_deref(),
+            place,
+            top_k: arguments.top_k,
+            device: &arguments.device,
+        };
+        return classify_run::run(&job, &talk);
+    }
     let methods = heads::by_name(&arguments.method)?;
     let (model, embedder) = model(arguments, &talk)?;
     let (mut items, listed) = folder::items(&arguments.query)?;
@@ -236,13 +254,16 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
 }
 
 /// Where results go.
-struct Place {
-    folder: PathBuf,
-    table: PathBuf,
+pub struct Place {
+    /// The folder.
+    pub folder: PathBuf,
+    /// The table of labels.
+    pub table: PathBuf,
 }
 
 impl Place {
-    fn new(out: &Path) -> Self {
+    /// From --out.
+    pub fn new(out: &Path) -> Self {
         let is_table = out.extension().is_some_and(|end| end.eq_ignore_ascii_case("csv"));
         if !is_table || out.is_dir() {
             return Self { folder: out.to_owned(), table: out.join("labels.csv") };
@@ -491,7 +512,8 @@ impl Talk {
         self.say(json!({"event": "warning", "message": words}), &format!("warning: {words}"));
     }
 
-    fn bar(&self, pictures: usize) -> ProgressBar {
+    /// A bar on a terminal.
+    pub fn bar(&self, pictures: usize) -> ProgressBar {
         if self.json || self.quiet {
             return ProgressBar::hidden();
         }

@@ -6,7 +6,9 @@ use clap::{Parser, Subcommand};
 
 mod check;
 mod classify;
+mod classify_run;
 mod data;
+mod demo;
 mod eval;
 mod list;
 mod model;
@@ -33,6 +35,7 @@ enum Command {
     Train(train::Arguments),
     Classify(classify::Arguments),
     Model(model::Arguments),
+    Demo(demo::Arguments),
     Eval(eval::Arguments),
     Check(check::Arguments),
     Data(data::Arguments),
@@ -54,6 +57,7 @@ fn main() -> ExitCode {
         Command::Train(arguments) => train::run(&arguments),
         Command::Classify(arguments) => classify::run(&arguments),
         Command::Model(arguments) => model::run(&arguments),
+        Command::Demo(arguments) => demo::run(&arguments),
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Data(arguments) => data::run(&arguments),

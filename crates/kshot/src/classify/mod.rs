@@ -7,6 +7,7 @@
 //! ```
 //! [`folder`] does this for a folder of pictures; [`model_file`] keeps the examples in a file.
 
+pub mod by_episode;
 pub mod calibrate;
 pub mod choose;
 pub mod embed;

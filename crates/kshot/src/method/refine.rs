@@ -72,12 +72,49 @@ pub fn label(
         Refinement::Bilateral { position, colour } => {
             dense_crf::bilateral(probabilities, picture, position, colour)?
         }
-        Refinement::DenseCrf(field) => dense_crf::infer(probabilities, picture, &field)?,
+        Refinement::DenseCrf(field) => {
+            let sharp = dense_crf::infer(probabilities, picture, &field)?;
+            let mut labelling = finest(&sharp, picture);
+            // Mean-field marginals are all but 0 and 1; with what the head believes they say more.
+            let believed = believed(probabilities, &labelling.mask);
+            for (confidence, believed) in labelling.confidence.iter_mut().zip(believed) {
+                *confidence = confidence.midpoint(believed);
+            }
+            return Ok(labelling);
+        }
     };
+    Ok(finest(&sharp, picture))
+}
+
+/// Labels of a map of the picture's own size, or nearly.
+fn finest(sharp: &ScoreMap, picture: &RgbImage) -> Labelling {
     let (radius, epsilon) = GUIDED;
     let whole = sharp.scale == [1.0; 2];
     let rest = if whole { Refinement::None } else { Refinement::Guided { radius, epsilon } };
-    Ok(painted(&sharp, picture, rest))
+    painted(sharp, picture, rest)
+}
+
+/// What the head itself believes of each pixel's label, 0 to 255.
+fn believed(map: &ScoreMap, mask: &Mask) -> Vec<u8> {
+    let rows = taps(mask.height, map.height, map.scale[0]);
+    let columns = taps(mask.width, map.width, map.scale[1]);
+    let mut confidence = vec![0u8; mask.pixels.len()];
+    confidence
+        .par_chunks_exact_mut(mask.width)
+        .zip(mask.pixels.par_chunks_exact(mask.width))
+        .zip(rows)
+        .for_each(|((confidence, labels), row)| {
+            for ((confidence, label), tap) in confidence.iter_mut().zip(labels).zip(&columns) {
+                let plane = map.plane(usize::from(*label));
+                let at = |row: usize| {
+                    let line = &plane[row * map.width..][..map.width];
+                    line[tap.low] + (line[tap.high] - line[tap.low]) * tap.weight
+                };
+                let (low, high) = (at(row.low), at(row.high));
+                *confidence = ((low + (high - low) * row.weight) * 255.0 + 0.5) as u8;
+            }
+        });
+    confidence
 }
 
 fn painted(probabilities: &ScoreMap, picture: &RgbImage, refinement: Refinement) -> Labelling {

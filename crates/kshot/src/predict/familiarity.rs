@@ -23,7 +23,7 @@ pub struct Familiarity {
 }
 
 /// Presence below which a class is strange. On VOC's training list, from five pictures of a class, it
-/// leaves two thirds of the pictures without the class empty, and 6 % of those with it.
+/// leaves two thirds of the pictures without the class empty, and 8 % of those with it.
 const PRESENT: f32 = 0.08;
 /// Where the support's pictures of a class are all at least this alike, one that is much less like them
 /// is strange too.

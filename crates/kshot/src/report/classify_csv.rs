@@ -64,6 +64,42 @@ pub fn write(
     })
 }
 
+/// Writes the table of pictures labelled by a trained method: `file,class,probability`, the next
+/// likeliest classes up to `top_k`, and `truth` where it is known of any picture.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write_rankings(
+    path: &Path,
+    labelled: &[super::episode_html::Labelled],
+    classes: &[String],
+    top_k: usize,
+) -> Result<()> {
+    let top_k = top_k.clamp(1, classes.len().max(1));
+    let known = labelled.iter().any(|one| one.truth.is_some());
+    atomic::write_with(path, |writer| {
+        let mut table = csv::Writer::from_writer(writer);
+        let mut head = ["file", "class", "probability"].map(str::to_owned).to_vec();
+        for rank in 2..=top_k {
+            head.extend([format!("class_{rank}"), format!("probability_{rank}")]);
+        }
+        head.extend(known.then(|| "truth".to_owned()));
+        table.write_record(&head)?;
+        for one in labelled {
+            let mut row = vec![one.shown.clone()];
+            for (class, probability) in &one.ranking[..top_k] {
+                row.extend([classes[*class].clone(), format!("{probability:.6}")]);
+            }
+            if known {
+                row.push(one.truth.map_or_else(String::new, |truth| classes[truth].clone()));
+            }
+            table.write_record(&row)?;
+        }
+        table.flush()?;
+        Ok(())
+    })
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;

@@ -8,6 +8,7 @@ pub mod atomic;
 pub mod classify_csv;
 pub mod classify_html;
 pub mod coco;
+pub mod episode_html;
 pub mod eval_html;
 pub mod html;
 mod html_about;

@@ -212,17 +212,26 @@ impl ClassData {
         }
     }
 
+    /// How bytes become numbers; `of_network` is what a network's weights expect, if they do.
+    pub fn scaling(&self, of_network: Option<Scaling>) -> Scaling {
+        match self {
+            Self::Omniglot(data) => data.normalize.map_or(Scaling::INK, |[mean, deviation]| {
+                Scaling { mean: [mean; 3], deviation: [deviation; 3] }
+            }),
+            Self::MiniImagenet(_) | Self::ClassFolders(_) => {
+                of_network.unwrap_or_else(|| folders::usual(self.channels()))
+            }
+        }
+    }
+
     /// Reads it.
     ///
     /// # Errors
     /// If it is not there or a picture cannot be read.
     pub fn read(&self, scaling: Option<Scaling>) -> Result<Splits> {
+        let scaling = self.scaling(scaling);
         match self {
             Self::Omniglot(data) => {
-                let scaling = data.normalize.map_or(Scaling::INK, |[mean, deviation]| Scaling {
-                    mean: [mean; 3],
-                    deviation: [deviation; 3],
-                });
                 omniglot::read(&data.root, data.size, &data.split, data.rotations, scaling)
             }
             Self::MiniImagenet(data) | Self::ClassFolders(data) => {

@@ -25,7 +25,7 @@ pub fn read(
     size: [usize; 2],
     shares: [f64; 2],
     seed: u64,
-    scaling: Option<Scaling>,
+    scaling: Scaling,
 ) -> Result<Splits> {
     if !root.is_dir() {
         return Err(Error::data(
@@ -61,15 +61,14 @@ pub fn read(
         )
         .in_file(root));
     }
-    let pixels =
-        Arc::new(Pixels::read(files, channels, size, scaling.unwrap_or_else(|| usual(channels)))?);
+    let pixels = Arc::new(Pixels::read(files, channels, size, scaling)?);
     let [train, validation, test] =
         parts.map(|classes| ClassSet { classes, pixels: Arc::clone(&pixels) });
     Ok(if divided { Splits { train, validation, test } } else { at_random(&train, shares, seed) })
 }
 
 /// Gray pictures become 0 to 1; colours are scaled as ImageNet's.
-fn usual(channels: usize) -> Scaling {
+pub fn usual(channels: usize) -> Scaling {
     if channels == 1 { Scaling { mean: [0.0; 3], deviation: [1.0; 3] } } else { Scaling::IMAGENET }
 }
 
@@ -128,7 +127,8 @@ mod tests {
         for class in 0..10 {
             picture(&root.path().join(format!("c{class}/a.png")), class);
         }
-        let read = |seed| read(root.path(), 3, [4, 4], [0.2, 0.3], seed, None).unwrap();
+        let read =
+            |seed| read(root.path(), 3, [4, 4], [0.2, 0.3], seed, Scaling::IMAGENET).unwrap();
         let splits = read(1);
         let counts = [&splits.train, &splits.validation, &splits.test].map(|set| set.classes.len());
         assert_eq!(counts, [5, 2, 3]);
@@ -148,11 +148,12 @@ mod tests {
         picture(&root.path().join("images/b.png"), 2);
         std::fs::write(root.path().join("train.csv"), "filename,label\na.png,n1\nb.png,n2\n")
             .unwrap();
-        let splits = read(root.path(), 3, [4, 4], [0.0; 2], 0, None).unwrap();
+        let splits = read(root.path(), 3, [4, 4], [0.0; 2], 0, Scaling::IMAGENET).unwrap();
         assert_eq!(splits.train.classes.len(), 2);
         assert!(splits.part(super::super::split::Part::Test).is_err());
         std::fs::write(root.path().join("val.csv"), "filename,label\nc.png,n1\n").unwrap();
-        let error = read(root.path(), 3, [4, 4], [0.0; 2], 0, None).unwrap_err().to_string();
+        let error =
+            read(root.path(), 3, [4, 4], [0.0; 2], 0, Scaling::IMAGENET).unwrap_err().to_string();
         assert!(error.contains("val.csv:2"), "{error}");
     }
 }
