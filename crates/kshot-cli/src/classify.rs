@@ -5,19 +5,19 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use kshot::classify::Recogniser;
 use kshot::classify::embed::{Embedder, Looking};
-use kshot::classify::folder::{self, Event, Labelled};
+use kshot::classify::folder::{self, Labelled};
 use kshot::classify::heads::{self, Method};
 use kshot::classify::judge::{self, Judgement};
 use kshot::classify::model_file::{ModelFile, Origin};
 use kshot::classify::reject::Keep;
 use kshot::classify::sort::{self, How};
+use kshot::classify::vectors;
 use kshot::data::class_folder::ClassFolder;
 use kshot::encoder::EncoderConfig;
 use kshot::hash;
-use kshot::predict::folder::{Item, split_finished};
+use kshot::predict::folder::split_finished;
 use kshot::report::classify_html::{self, PageData};
 use kshot::report::html::FailedPicture;
 use kshot::report::journal::Journal;
@@ -27,6 +27,7 @@ use kshot::{device, weights};
 use serde_json::json;
 
 use crate::classify_run::{self, Job};
+use crate::talk::Talk;
 use crate::{DONE, SOME_FAILED};
 
 /// Labels a folder of pictures from a few pictures a class, or says that they are none of these.
@@ -193,7 +194,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         &format!("{total} pictures to label, {skipped} already looked at"),
     );
     let bar = talk.bar(left.len());
-    let failed = folder::embed(&embedder, &left, &mut journal, &run, |event| {
+    let failed = vectors::embed(&embedder, &left, &mut journal, &run, |event| {
         talk.event(&bar, &event, &recogniser)
     })?;
     bar.finish_and_clear();
@@ -333,7 +334,7 @@ fn model(arguments: &Arguments, talk: &Talk) -> anyhow::Result<(ModelFile, Embed
     pictures.warnings.iter().for_each(|words| talk.warn(words));
     let bar = talk.bar(pictures.pictures.len());
     let (classes, warnings) =
-        folder::examples(&embedder, &pictures, |done| bar.set_position(done as u64))?;
+        vectors::examples(&embedder, &pictures, |done| bar.set_position(done as u64))?;
     bar.finish_and_clear();
     warnings.iter().for_each(|words| talk.warn(words));
     Ok((ModelFile::new(origin, classes), embedder))
@@ -486,77 +487,5 @@ fn page<'a>(
         judgement,
         failed,
         table: place.table.file_name().unwrap_or_default().to_string_lossy().into_owned(),
-    }
-}
-
-/// How the command speaks: JSON lines, plain lines, or a bar on a terminal.
-pub struct Talk {
-    /// One JSON object a line.
-    pub json: bool,
-    /// Only errors.
-    pub quiet: bool,
-}
-
-impl Talk {
-    /// Says it, in the form that was asked for.
-    pub fn say(&self, json: serde_json::Value, text: &str) {
-        if self.json {
-            println!("{json}");
-        } else if !self.quiet {
-            eprintln!("{text}");
-        }
-    }
-
-    /// Says what is odd.
-    pub fn warn(&self, words: &str) {
-        self.say(json!({"event": "warning", "message": words}), &format!("warning: {words}"));
-    }
-
-    /// A bar on a terminal.
-    pub fn bar(&self, pictures: usize) -> ProgressBar {
-        if self.json || self.quiet {
-            return ProgressBar::hidden();
-        }
-        let bar = ProgressBar::new(pictures as u64);
-        if let Ok(style) = ProgressStyle::with_template(
-            "{bar:30} {pos}/{len} pictures, {per_sec}, {eta} left, {wide_msg}",
-        ) {
-            bar.set_style(style);
-        }
-        bar
-    }
-
-    fn event(&self, bar: &ProgressBar, event: &Event<'_>, recogniser: &Recogniser) {
-        bar.inc(1);
-        match event {
-            Event::Done { item: Item { shown, .. }, vector, seconds } => {
-                bar.set_message(shown.clone());
-                let plain = !self.quiet && !self.json && bar.is_hidden();
-                if !(self.json || plain) {
-                    return;
-                }
-                let found = recogniser.recognise(vector);
-                let class = &recogniser.examples().classes[found.class()];
-                if self.json {
-                    println!(
-                        "{}",
-                        json!({"event": "picture", "file": shown, "class": class,
-                            "probability": found.probability(), "accepted": found.accepted,
-                            "familiarity": found.familiarity, "seconds": seconds})
-                    );
-                } else {
-                    let none = if found.accepted { "" } else { " (none of these)" };
-                    eprintln!("{shown}: {class} {:.2}{none}", found.probability());
-                }
-            }
-            Event::Failed(failed) => {
-                if self.json {
-                    println!(
-                        "{}",
-                        json!({"event": "failed", "file": failed.name, "error": failed.error})
-                    );
-                }
-            }
-        }
     }
 }

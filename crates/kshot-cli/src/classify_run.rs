@@ -13,7 +13,8 @@ use kshot::report::classify_csv;
 use kshot::report::episode_html::{self, Labelled, PageData};
 use serde_json::json;
 
-use crate::classify::{Place, Talk};
+use crate::classify::Place;
+use crate::talk::Talk;
 use crate::{DONE, SOME_FAILED};
 
 /// What is labelled by what.

@@ -5,8 +5,9 @@ use std::path::PathBuf;
 use clap::{Args, Subcommand};
 use kshot::report::atomic;
 
-use crate::classify::{Place, Talk};
+use crate::classify::Place;
 use crate::classify_run::{self, Job};
+use crate::talk::Talk;
 
 /// Something to look at within seconds, from the repository alone.
 #[derive(Args)]

@@ -14,6 +14,7 @@ mod list;
 mod model;
 mod segment;
 mod table;
+mod talk;
 mod train;
 mod weights;
 

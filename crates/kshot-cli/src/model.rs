@@ -4,8 +4,8 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use kshot::classify::embed::Embedder;
-use kshot::classify::folder;
 use kshot::classify::model_file::{ModelFile, Origin};
+use kshot::classify::vectors;
 use kshot::data::class_folder::{ClassFolder, ClassPicture};
 use kshot::data::image;
 use kshot::device;
@@ -13,8 +13,8 @@ use kshot::encoder::EncoderConfig;
 use serde_json::json;
 
 use crate::DONE;
-use crate::classify::Talk;
 use crate::table::{aligned, print};
+use crate::talk::Talk;
 
 /// Lists, adds and drops the classes of a model that `kshot classify --save` wrote.
 #[derive(Args)]
@@ -148,7 +148,7 @@ fn add(
     let (embedder, weights_sha256) = Embedder::from_weights(&config, weights, &device, looking)?;
     let encoder = model.origin.encoder.clone();
     model.check_origin(&Origin { encoder, weights_sha256, looking }, embedder.dimensions())?;
-    let (classes, _) = folder::examples(&embedder, &folder, |_| ())?;
+    let (classes, _) = vectors::examples(&embedder, &folder, |_| ())?;
     for class in classes {
         let count = class.examples.len();
         model.add_class(class)?;

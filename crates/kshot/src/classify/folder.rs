@@ -1,244 +1,20 @@
-//! A folder of pictures: their vectors, noted as they are made, and what they seem to show.
-//!
-//! Only vectors are kept from run to run (in `OUT/.kshot/vectors.jsonl`): they cost the time, and do not
-//! depend on the labelled pictures. So a stopped run goes on where it was, and a folder is labelled
-//! anew within seconds after a class was added.
+//! A folder of pictures: what is in it, what its pictures seem to show, and what they are known to show.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
-use std::time::Instant;
 
-use base64::Engine as _;
-use base64::engine::general_purpose::STANDARD;
-use half::f16;
 use rayon::prelude::*;
-use serde::{Deserialize, Serialize};
 
-use super::embed::{BATCH, Embedder};
 use super::judge::{Judged, Truth};
-use super::model_file::{Class, Example};
+use super::vectors::VectorRecord;
 use super::{Recogniser, Recognition};
-use crate::data::class_folder::{self, ClassFolder};
-use crate::data::image;
+use crate::data::class_folder;
 use crate::error::{Error, Result};
-use crate::hash;
-use crate::predict::folder::{Item, fingerprint, unwritable};
-use crate::predict::pipeline::overlap;
-use crate::report::html::FailedPicture;
-use crate::report::journal::{Journal, Record};
-use crate::report::overlay;
+use crate::predict::folder::Item;
+use crate::report::journal::Journal;
 
-/// Longer side and bytes at most of a labelled picture's small version.
-pub const THUMBNAIL: (u32, usize) = (200, 6_000);
-/// How many wrong pictures a message shows.
+/// How many odd names a message shows.
 const SHOWN: usize = 10;
-
-/// Everything known of one finished picture.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct VectorRecord {
-    /// Its name, unique in the run.
-    pub name: String,
-    /// Its file relative to the query folder, with `/` between folders.
-    pub path: String,
-    /// What tells whether the picture has changed.
-    pub fingerprint: String,
-    /// What tells whether the vector would be the same: encoder, weights and looking.
-    pub run: String,
-    /// The vector in half precision, little-endian, in base64.
-    pub vector: String,
-    /// Time spent on it.
-    pub seconds: f64,
-}
-
-impl Record for VectorRecord {
-    const FILE: &'static str = "vectors.jsonl";
-
-    fn name(&self) -> &str {
-        &self.name
-    }
-
-    fn fingerprint(&self) -> &str {
-        &self.fingerprint
-    }
-
-    fn run(&self) -> &str {
-        &self.run
-    }
-
-    fn files(&self) -> Vec<&str> {
-        Vec::new()
-    }
-}
-
-impl VectorRecord {
-    /// The vector, if the record is whole.
-    pub fn vector(&self) -> Option<Vec<f32>> {
-        let bytes = STANDARD.decode(&self.vector).ok()?;
-        let pairs = bytes.chunks_exact(2);
-        let values = pairs.map(|pair| f16::from_le_bytes([pair[0], pair[1]]).to_f32());
-        Some(values.collect())
-    }
-}
-
-fn encoded(vector: &[f32]) -> String {
-    let bytes: Vec<u8> =
-        vector.iter().flat_map(|value| f16::from_f32(*value).to_le_bytes()).collect();
-    STANDARD.encode(bytes)
-}
-
-/// What happened to a picture.
-#[derive(Debug)]
-pub enum Event<'a> {
-    /// Its vector is noted.
-    Done {
-        /// The picture.
-        item: &'a Item,
-        /// Its vector.
-        vector: &'a [f32],
-        /// Time spent on it.
-        seconds: f64,
-    },
-    /// It could not be done; the others go on.
-    Failed(&'a FailedPicture),
-}
-
-/// A picture ready for the encoder, its thumbnail, and the seconds that took.
-type Prepared = (Vec<f32>, Vec<u8>, f64);
-
-/// A picture that went through the encoder.
-struct Seen {
-    vector: Vec<f32>,
-    thumbnail: Vec<u8>,
-    seconds: f64,
-}
-
-/// Runs pictures through the encoder, a few at a time, while the next are decoded; `done` gets them in
-/// their order and says whether to go on.
-fn embed_all<I: Clone + Send + Sync>(
-    embedder: &Embedder,
-    inputs: &[I],
-    path: impl Fn(&I) -> &Path + Send + Sync,
-    thumbnails: bool,
-    mut done: impl FnMut(I, Result<Seen>) -> bool + Send,
-) {
-    let prepare = |input: &I| -> Result<Prepared> {
-        let started = Instant::now();
-        let picture = image::read(path(input))?;
-        let prepared = embedder.prepare(&picture)?;
-        let thumbnail = if thumbnails {
-            let text = overlay::thumbnail(&picture, THUMBNAIL.0, THUMBNAIL.1)?;
-            STANDARD.decode(text).unwrap_or_default()
-        } else {
-            Vec::new()
-        };
-        Ok((prepared, thumbnail, started.elapsed().as_secs_f64()))
-    };
-    overlap(
-        inputs.chunks(BATCH),
-        |chunk| Ok::<_, ()>(chunk.par_iter().map(prepare).collect::<Vec<_>>()),
-        |_, prepared: Vec<Result<Prepared>>| {
-            let started = Instant::now();
-            let mut good = Vec::new();
-            let rest: Vec<Result<(Vec<u8>, f64)>> = prepared
-                .into_iter()
-                .map(|one| {
-                    one.map(|(prepared, thumbnail, seconds)| {
-                        good.push(prepared);
-                        (thumbnail, seconds)
-                    })
-                })
-                .collect();
-            let mut vectors = embedder.embed(&good).into_iter();
-            let each = started.elapsed().as_secs_f64() / good.len().max(1) as f64;
-            Ok(rest
-                .into_iter()
-                .map(|one| {
-                    one.and_then(|(thumbnail, seconds)| {
-                        let vector = vectors.next().ok_or_else(|| Error::data("no vector"))?;
-                        Ok(Seen { vector, thumbnail, seconds: seconds + each })
-                    })
-                })
-                .collect::<Vec<_>>())
-        },
-        |chunk, seen| {
-            let Ok(seen) = seen else { return true };
-            chunk.iter().zip(seen).all(|(input, seen)| done(input.clone(), seen))
-        },
-    );
-}
-
-/// The labelled pictures as the recogniser keeps them, and what is odd about them, in words.
-///
-/// # Errors
-/// If any cannot be read: all such are named.
-pub fn examples(
-    embedder: &Embedder,
-    folder: &ClassFolder,
-    mut on_progress: impl FnMut(usize) + Send,
-) -> Result<(Vec<Class>, Vec<String>)> {
-    let mut classes: Vec<Class> = folder
-        .classes
-        .iter()
-        .map(|name| Class { name: name.clone(), examples: Vec::new() })
-        .collect();
-    let mut wrong = Vec::new();
-    let mut finished = 0;
-    embed_all(
-        embedder,
-        &folder.pictures,
-        |picture| &picture.path,
-        true,
-        |picture, seen| {
-            let example = seen.and_then(|seen| {
-                Ok(Example {
-                    file: picture.path.display().to_string(),
-                    sha256: hash::of_file(&picture.path)?,
-                    vector: seen.vector,
-                    thumbnail: seen.thumbnail,
-                })
-            });
-            match example {
-                Ok(example) => classes[picture.class].examples.push(example),
-                Err(error) => wrong.push(error.to_string()),
-            }
-            finished += 1;
-            on_progress(finished);
-            true
-        },
-    );
-    if !wrong.is_empty() {
-        let more = wrong.len().saturating_sub(SHOWN);
-        let count = wrong.len();
-        wrong.truncate(SHOWN);
-        return Err(Error::data(format!(
-            "{count} of the labelled pictures cannot be read; mend or remove them:\n  {}{}",
-            wrong.join("\n  "),
-            if more > 0 { format!("\n  and {more} more") } else { String::new() }
-        )));
-    }
-    let warnings = twins(&classes);
-    Ok((classes, warnings))
-}
-
-/// Pictures that stand in two classes: one of the labels must be wrong.
-fn twins(classes: &[Class]) -> Vec<String> {
-    let mut met: HashMap<&str, (&str, &str)> = HashMap::new();
-    let mut warnings = Vec::new();
-    for class in classes {
-        for example in &class.examples {
-            match met.get(&*example.sha256) {
-                Some((name, file)) if *name != class.name => warnings.push(format!(
-                    "{file} and {} are the same picture, labelled {name} and {}; remove one",
-                    example.file, class.name
-                )),
-                _ => {
-                    met.insert(&example.sha256, (&class.name, &example.file));
-                }
-            }
-        }
-    }
-    warnings
-}
 
 /// The pictures to label, and for each what the query itself says it shows (a list's column of classes).
 ///
@@ -271,59 +47,6 @@ pub fn items(query: &Path) -> Result<(Vec<Item>, Vec<Option<String>>)> {
         return Err(Error::data("the list names no picture; a line is a path").in_file(query));
     }
     Ok((items, classes))
-}
-
-/// Runs `items` through the encoder and notes their vectors in the journal.
-///
-/// # Errors
-/// If the output folder cannot be written to (nothing more is tried then).
-pub fn embed(
-    embedder: &Embedder,
-    items: &[Item],
-    journal: &mut Journal<VectorRecord>,
-    run: &str,
-    mut on_event: impl FnMut(Event<'_>) + Send,
-) -> Result<Vec<FailedPicture>> {
-    let mut failed = Vec::new();
-    let mut stopped = None;
-    embed_all(
-        embedder,
-        items,
-        |item| &item.file,
-        false,
-        |item: Item, seen| {
-            let noted = seen.and_then(|seen| {
-                journal.append(&VectorRecord {
-                    name: item.name.clone(),
-                    path: item.shown.clone(),
-                    fingerprint: fingerprint(&item.file)?,
-                    run: run.to_owned(),
-                    vector: encoded(&seen.vector),
-                    seconds: seen.seconds,
-                })?;
-                Ok(seen)
-            });
-            match noted {
-                Ok(Seen { vector, seconds, .. }) => {
-                    on_event(Event::Done { item: &item, vector: &vector, seconds });
-                }
-                Err(error) => {
-                    let picture = FailedPicture { name: item.shown, error: error.to_string() };
-                    on_event(Event::Failed(&picture));
-                    failed.push(picture);
-                    if unwritable(&error) {
-                        stopped = Some(error);
-                        return false;
-                    }
-                }
-            }
-            true
-        },
-    );
-    match stopped {
-        Some(error) => Err(error),
-        None => Ok(failed),
-    }
 }
 
 /// A labelled picture of the query.
@@ -478,23 +201,6 @@ mod tests {
     }
 
     #[test]
-    fn vectors_survive_the_journal() {
-        let vector: Vec<f32> =
-            [0.1f32, -0.25, 1e-6, 0.0].iter().map(|v| f16::from_f32(*v).to_f32()).collect();
-        let mut record = VectorRecord {
-            name: "a".into(),
-            path: "a.png".into(),
-            fingerprint: String::new(),
-            run: String::new(),
-            vector: encoded(&vector),
-            seconds: 0.0,
-        };
-        assert_eq!(record.vector().unwrap(), vector);
-        record.vector = "&".into();
-        assert_eq!(record.vector(), None);
-    }
-
-    #[test]
     fn folders_named_like_classes_tell_the_truth() {
         let items = ["kiwi/1.png", "Unknown/2.png", "misc/3.png", "4.png"].map(item);
         let classes = ["apple".to_owned(), "kiwi".to_owned()];
@@ -524,19 +230,5 @@ mod tests {
             truths(&items, &[None, None, None], Some(&list), &query, &["kiwi".to_owned()]).unwrap();
         assert_eq!(truths, [Some(Truth::Class(0)), Some(Truth::None), None]);
         assert!(warning.unwrap().contains("plum"));
-    }
-
-    #[test]
-    fn the_same_picture_in_two_classes_is_told() {
-        let example = |file: &str| Example {
-            file: file.into(),
-            sha256: "same".into(),
-            vector: Vec::new(),
-            thumbnail: Vec::new(),
-        };
-        let class =
-            |name: &str, file: &str| Class { name: name.into(), examples: vec![example(file)] };
-        let warnings = twins(&[class("a", "a/1.png"), class("b", "b/2.png")]);
-        assert!(warnings[0].contains("a/1.png and b/2.png are the same picture"), "{warnings:?}");
     }
 }

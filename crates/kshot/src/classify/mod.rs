@@ -5,7 +5,7 @@
 //! pictures -> embed -> Examples -> Recogniser::fit (heads, choose, calibrate, reject)
 //! picture  -> embed -> Recogniser::recognise -> Recognition
 //! ```
-//! [`folder`] does this for a folder of pictures; [`model_file`] keeps the examples in a file.
+//! [`folder`] and [`vectors`] do this for a folder of pictures; [`model_file`] keeps the examples in a file.
 
 pub mod by_episode;
 pub mod calibrate;
@@ -17,6 +17,7 @@ pub mod judge;
 pub mod model_file;
 pub mod reject;
 pub mod sort;
+pub mod vectors;
 
 use crate::error::{Error, Result};
 use choose::Trial;

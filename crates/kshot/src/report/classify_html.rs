@@ -14,24 +14,25 @@ use maud::{Markup, PreEscaped, html};
 use rayon::prelude::*;
 
 use super::atomic;
+use super::classify_judged;
 use super::html::FailedPicture;
 use super::overlay;
 use super::page::{self, duration, href, jpeg_uri, meter, percent};
 use super::run::Counts;
 use crate::classify::Recogniser;
-use crate::classify::folder::{Labelled, THUMBNAIL};
+use crate::classify::folder::Labelled;
 use crate::classify::judge::{Judgement, Share, Truth};
 use crate::classify::model_file::ModelFile;
 use crate::classify::sort::NONE;
+use crate::classify::vectors::THUMBNAIL;
 use crate::data::image;
 use crate::error::Result;
 
 /// Cards of accepted pictures, and of those that are none of these.
 const ACCEPTED: usize = 160;
 const REFUSED: usize = 60;
-/// Rows of the tables of classes and of confusions.
+/// Rows of the table of classes.
 const CLASSES: usize = 400;
-const CONFUSED: usize = 15;
 
 /// What the page is made from.
 pub struct PageData<'a> {
@@ -86,7 +87,10 @@ pub fn write(path: &Path, data: &PageData<'_>) -> Result<PathBuf> {
         writer.write_all(page::open(&data.title).as_bytes())?;
         put(writer, style(data, &used))?;
         put(writer, heading(data))?;
-        put(writer, truth(data))?;
+        if let Some(judgement) = &data.judgement {
+            let names = &data.recogniser.examples().classes;
+            put(writer, classify_judged::section(judgement, names))?;
+        }
         put(writer, gallery_heading(sure, accepted.len()))?;
         for card in &accepted {
             put(writer, markup(data, card, folder))?;
@@ -282,87 +286,6 @@ fn relative(folder: &Path, file: &Path) -> Option<String> {
     let mut parts: Vec<String> = from.iter().skip(shared).map(|_| "..".to_owned()).collect();
     parts.extend(to.iter().skip(shared).map(|part| href(&part.to_string_lossy())));
     Some(parts.join("/"))
-}
-
-fn share_row(what: &str, share: Option<Share>) -> Markup {
-    html! {
-        @if let Some(Share { mean, interval: [low, high], n }) = share {
-            tr {
-                td { (what) }
-                td.number { (percent(mean as f32)) }
-                td.number.muted { (format!("{:.1} to {:.1} %", 100.0 * low, 100.0 * high)) }
-                td.number.muted { (n) }
-                td.bar { (meter(mean as f32, None)) }
-            }
-        }
-    }
-}
-
-fn truth(data: &PageData<'_>) -> Markup {
-    let Some(judgement) = &data.judgement else { return html! {} };
-    let names = &data.recogniser.examples().classes;
-    html! {
-        section id="truth" {
-            h2 { "How good the labels are" }
-            p.lead {
-                "Compared with the truth where it is known."
-                @if let Some(auroc) = judgement.auroc {
-                    " A member is more familiar than a stranger " b { (percent(auroc as f32)) }
-                    " of the time (rejection AUROC " (format!("{auroc:.4}")) ")."
-                }
-                @if let Some(ece) = judgement.ece {
-                    " Probabilities are off by " b { (percent(ece as f32)) } " on average (ECE)."
-                }
-            }
-            div.panel.scroll {
-                table {
-                    thead { tr {
-                        th { "Share" } th.number { "Measured" } th.number { "95 % interval" }
-                        th.number { "Pictures" } th.bar {}
-                    } }
-                    tbody {
-                        (share_row("Members whose class was found", judgement.accuracy))
-                        (share_row("Members whose class is among those listed", judgement.top_k))
-                        (share_row("Accepted pictures labelled rightly", judgement.accepted_right))
-                        (share_row("Members accepted", judgement.members_accepted))
-                        (share_row("Strangers rejected", judgement.strangers_rejected))
-                    }
-                }
-            }
-            div.two style="margin-top:14px" {
-                div.panel {
-                    p.lead { "Is a probability what it says? Members by probability." }
-                    table {
-                        thead { tr { th { "Said" } th.number { "Right" } th.number { "Pictures" } th.bar {} } }
-                        tbody {
-                            @for bin in judgement.reliability.iter().filter(|bin| bin.count > 0) {
-                                @let right = bin.right as f32 / bin.count as f32;
-                                tr {
-                                    td { (percent(bin.confidence as f32)) }
-                                    td.number { (percent(right)) }
-                                    td.number.muted { (bin.count) }
-                                    td.bar { (meter(right, None)) }
-                                }
-                            }
-                        }
-                    }
-                }
-                @if !judgement.confused.is_empty() {
-                    div.panel {
-                        p.lead { "Taken for another most often" }
-                        table {
-                            thead { tr { th { "Is" } th { "Said" } th.number { "Times" } } }
-                            tbody {
-                                @for &(is, said, count) in judgement.confused.iter().take(CONFUSED) {
-                                    tr { td.text { (names[is]) } td.text { (names[said]) } td.number { (count) } }
-                                }
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
 }
 
 fn classes(data: &PageData<'_>) -> Markup {

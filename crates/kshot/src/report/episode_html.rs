@@ -11,7 +11,7 @@ use super::atomic;
 use super::overlay;
 use super::page::{self, duration, jpeg_uri, meter, percent};
 use crate::classify::by_episode::Ranking;
-use crate::classify::folder::THUMBNAIL;
+use crate::classify::vectors::THUMBNAIL;
 use crate::data::class_folder::ClassFolder;
 use crate::data::image;
 use crate::error::Result;

@@ -7,6 +7,7 @@
 pub mod atomic;
 pub mod classify_csv;
 pub mod classify_html;
+pub mod classify_judged;
 pub mod coco;
 pub mod episode_html;
 pub mod eval_html;
