@@ -21,7 +21,7 @@ fn losses_and_gradients_agree_with_pytorch() {
     let mut state = State::read(&path).unwrap();
     let device = Device::flex().autodiff();
     let mut taken = |name: &str, shape: &[usize]| -> Vec<f32> {
-        state.take(name, shape).unwrap().to_vec().unwrap()
+        state.take(name, shape).unwrap().try_to_vec().unwrap()
     };
     let maps = |values: Vec<f32>, pictures: usize| {
         let data = TensorData::new(values, [pictures, 6, 5, 7]);

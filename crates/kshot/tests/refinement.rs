@@ -15,7 +15,7 @@ fn mean_field_agrees_with_the_authors_code() {
     let mut state = State::read(&path).unwrap();
     let (height, width) = (40, 56);
     let mut taken = |name: &str, shape: &[usize]| -> Vec<f32> {
-        state.take(name, shape).unwrap().to_vec().unwrap()
+        state.take(name, shape).unwrap().try_to_vec().unwrap()
     };
     let pixels = taken("image", &[height, width, 3]).iter().map(|value| *value as u8).collect();
     let picture = RgbImage::from_raw(width as u32, height as u32, pixels).unwrap();

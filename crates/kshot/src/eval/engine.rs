@@ -37,7 +37,7 @@ pub(super) struct Prepared {
 }
 
 enum Kept {
-    Bank(Bank),
+    Bank(Box<Bank>),
     Maps(Maps),
     Nothing,
 }
@@ -147,7 +147,7 @@ impl<'a> Engine<'a> {
                 Kind::Cosine(method, extractor) => {
                     let bank = method.prepare(extractor, &image)?;
                     let bytes = bank.bytes();
-                    (Kept::Bank(bank), bytes)
+                    (Kept::Bank(Box::new(bank)), bytes)
                 }
                 Kind::Panet(taught) => {
                     let maps = taught.maps(&image)?;

@@ -53,12 +53,28 @@ pub struct Evaluation {
     /// Whether only a few episodes or pictures were done: the figures then mean nothing.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub smoke: bool,
+    /// Recognition: which classes are taken for which others most often, in the first shape.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub confused: Vec<Confusion>,
     /// Mean confidence, share right and number of the answers, by confidence; not part of the JSON.
     #[serde(skip)]
     pub reliability: Vec<(f64, f64, u64)>,
     /// The worst episodes, worst first, if there is a folder to leave them in; not part of the JSON.
     #[serde(skip)]
     pub worst: Vec<report::Worst>,
+}
+
+/// A class that is taken for another.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize)]
+pub struct Confusion {
+    /// The class shown.
+    pub is: String,
+    /// The class said.
+    pub said: String,
+    /// How many of its queries.
+    pub times: usize,
+    /// Of how many in episodes that held both.
+    pub met: usize,
 }
 
 /// How far a long evaluation is.
@@ -168,6 +184,7 @@ impl Evaluation {
             per_fold: BTreeMap::new(),
             seconds: 0.0,
             smoke: false,
+            confused: Vec::new(),
             reliability: Vec::new(),
             worst: Vec::new(),
         }

@@ -10,7 +10,7 @@ use burn::prelude::*;
 use burn::tensor::activation::softmax;
 use rayon::prelude::*;
 
-use super::{Evaluation, Progress};
+use super::{Confusion, Evaluation, Progress};
 use crate::data::batch::{Episode, EpisodeSource};
 use crate::data::classes::tasks::Shape;
 use crate::device::Device;
@@ -70,21 +70,21 @@ pub fn run(
     let total = episodes * shapes.len();
     for (place, shape) in shapes.iter().enumerate() {
         let tasks = experiment.tasks(protocol.part, *shape, protocol.seed)?;
-        let answers: Vec<(f64, Vec<(f32, bool)>)> = (0..episodes as u64)
+        let answers: Vec<(f64, Vec<Answer>, Vec<usize>)> = (0..episodes as u64)
             .into_par_iter()
             .map(|index| {
                 let episode = tasks.episode(index, device)?;
                 let answers = answers(&learner.predict(&episode), &episode);
-                let right = answers.iter().filter(|(_, right)| *right).count();
+                let right = answers.iter().filter(|answer| answer.right()).count();
                 let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                 on_progress(Progress { done, total });
-                Ok((right as f64 / answers.len() as f64, answers))
+                Ok((right as f64 / answers.len() as f64, answers, episode.classes))
             })
             .collect::<Result<_>>()?;
         let accuracy = Estimate::of(&answers.iter().map(|of| of.0).collect::<Vec<f64>>());
         let mut calibration = Calibration::default();
-        for (confidence, right) in answers.iter().flat_map(|of| &of.1) {
-            calibration.add_one(*confidence, *right);
+        for answer in answers.iter().flat_map(|of| &of.1) {
+            calibration.add_one(answer.confidence, answer.right());
         }
         let ece = Estimate { mean: calibration.ece(), ci95: None, n: episodes };
         let (ways, shots) = (shape.ways, shape.shots);
@@ -92,6 +92,10 @@ pub fn run(
             result.metrics.insert("accuracy".to_owned(), accuracy);
             result.metrics.insert("ece".to_owned(), ece);
             result.reliability = calibration.curve();
+            let classes = &experiment.splits.part(protocol.part)?.classes;
+            result.confused = confused(answers.iter().map(|of| (&*of.1, &*of.2)), |class| {
+                classes[class].name.clone()
+            });
         }
         if shapes.len() > 1 {
             result.metrics.insert(format!("accuracy_{ways}way_{shots}shot"), accuracy);
@@ -106,16 +110,80 @@ pub fn run(
     Ok(result)
 }
 
-/// For each query the probability of the answer given, 0 to 1, and whether it is right.
-fn answers(scores: &Tensor<2>, episode: &Episode<1>) -> Vec<(f32, bool)> {
+/// What was said of a query.
+struct Answer {
+    /// Its probability, 0 to 1.
+    confidence: f32,
+    /// The way said, and the way it is of.
+    said: usize,
+    is: usize,
+}
+
+impl Answer {
+    fn right(&self) -> bool {
+        self.said == self.is
+    }
+}
+
+/// The answers to an episode's queries.
+fn answers(scores: &Tensor<2>, episode: &Episode<1>) -> Vec<Answer> {
     let [queries, ways] = scores.dims();
     let probabilities: Vec<f32> = softmax(scores.clone(), 1).into_data().iter::<f32>().collect();
     let labels: Vec<i64> = episode.query.labels.to_data().iter::<i64>().collect();
     (0..queries)
         .map(|query| {
             let row = &probabilities[query * ways..][..ways];
-            let best = (0..ways).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap_or(0);
-            (row[best], best as i64 == labels[query])
+            let said = (0..ways).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap_or(0);
+            Answer { confidence: row[said], said, is: labels[query] as usize }
         })
         .collect()
+}
+
+/// Confusions that are listed.
+const CONFUSED: usize = 20;
+
+/// The most frequent confusions, most frequent first, from each episode's answers and classes.
+fn confused<'a>(
+    episodes: impl Iterator<Item = (&'a [Answer], &'a [usize])>,
+    name: impl Fn(usize) -> String,
+) -> Vec<Confusion> {
+    let mut pairs: BTreeMap<(usize, usize), [usize; 2]> = BTreeMap::new();
+    for (answers, classes) in episodes {
+        for answer in answers {
+            let is = classes[answer.is];
+            for (way, &other) in classes.iter().enumerate().filter(|(way, _)| *way != answer.is) {
+                let [times, met] = pairs.entry((is, other)).or_default();
+                *times += usize::from(way == answer.said);
+                *met += 1;
+            }
+        }
+    }
+    let mut pairs: Vec<_> = pairs.into_iter().filter(|(_, [times, _])| *times > 0).collect();
+    pairs.sort_by_key(|(_, [times, met])| (std::cmp::Reverse(*times), *met));
+    pairs.truncate(CONFUSED);
+    pairs
+        .into_iter()
+        .map(|((is, said), [times, met])| Confusion { is: name(is), said: name(said), times, met })
+        .collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn confusions_count_only_episodes_that_held_both() {
+        let answer = |is, said| Answer { confidence: 1.0, said, is };
+        let first = [answer(0, 1), answer(0, 0), answer(1, 1)];
+        let second = [answer(0, 0), answer(1, 0)];
+        let episodes = [(&first[..], &[7, 9][..]), (&second[..], &[7, 4][..])];
+        let found = confused(episodes.into_iter(), |class| class.to_string());
+        let of = |is: &str, said: &str, times, met| Confusion {
+            is: is.into(),
+            said: said.into(),
+            times,
+            met,
+        };
+        assert_eq!(found, [of("4", "7", 1, 1), of("7", "9", 1, 2)]);
+    }
 }

@@ -294,6 +294,16 @@ fn learning(
             count: count as usize,
         })
         .collect();
+    let confused = result
+        .confused
+        .iter()
+        .map(|of| Metric {
+            name: format!("{} for {}", of.is, of.said),
+            mean: of.times as f32 / of.met as f32,
+            ci95: None,
+            count: of.met,
+        })
+        .collect();
     let mut notes = vec![
         "The interval is over episodes. Calibration: of the answers given with that confidence, the \
          share that was right."
@@ -326,7 +336,11 @@ fn learning(
             table("Accuracy by ways and shots", "Episodes", rows(&result.per_fold, "accuracy")),
             table("Calibration error by ways and shots", "Episodes", rows(&result.per_fold, "ece")),
             table("Calibration", "Confidence", calibration),
-        ],
+            table("Most often taken for another", "Queries", confused),
+        ]
+        .into_iter()
+        .filter(|table: &MetricTable| !table.rows.is_empty())
+        .collect(),
         notes,
         worst_are: "episodes".to_owned(),
         worst: Vec::new(),

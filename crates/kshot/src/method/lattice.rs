@@ -37,7 +37,7 @@ impl Lattice {
         let mut found: HashMap<Key, u32> = HashMap::new();
         let mut keys: Vec<Key> = Vec::new();
         let mut simplices = Vec::with_capacity(features.len() * corners);
-        let simplex: Vec<_> = features.par_iter().map(|feature| simplex(feature)).collect();
+        let simplex: Vec<_> = features.par_iter().map(simplex).collect();
         for (corner_keys, weights) in &simplex {
             for corner in 0..corners {
                 let key = corner_keys[corner];
