@@ -12,7 +12,7 @@ use rayon::prelude::*;
 use super::features::resize;
 use super::lattice::Lattice;
 use super::score::ScoreMap;
-use crate::error::Result;
+use crate::error::{Error, Result};
 
 /// Longer side of the picture that is looked at, at most: bounds memory.
 const SIDE: usize = 1_536;
@@ -93,17 +93,31 @@ fn coloured(picture: &RgbImage, position: f32, colour: f32) -> Lattice {
     Lattice::new(&features)
 }
 
+/// Deviations are lengths.
+fn check(deviations: &[f32], weights: &[f32]) -> Result<()> {
+    let long = deviations.iter().all(|of| *of > 0.0 && of.is_finite());
+    if long && weights.iter().all(|of| of.is_finite()) {
+        return Ok(());
+    }
+    let text = format!(
+        "deviations {deviations:?} and weights {weights:?}: deviations are above 0 (pixels, or levels \
+         of 0 to 255), weights finite"
+    );
+    Err(Error::config(text).at_key("method.refinement"))
+}
+
 /// Probabilities at the picture's own size (or its longer side cut to 1536 pixels) after one pass of
 /// the kernel of `position` (pixels) and `colour` (levels of 0 to 255).
 ///
 /// # Errors
-/// If the picture has no pixels.
+/// If the picture has no pixels, or a deviation is not above 0.
 pub fn bilateral(
     map: &ScoreMap,
     picture: &RgbImage,
     position: f32,
     colour: f32,
 ) -> Result<ScoreMap> {
+    check(&[position, colour], &[])?;
     let (seen, mut finer) = working(map, picture)?;
     let area = finer.height * finer.width;
     let lattice = coloured(&seen, position * finer.scale[1], colour);
@@ -121,8 +135,9 @@ pub fn bilateral(
 /// steps of the random field.
 ///
 /// # Errors
-/// If the picture has no pixels.
+/// If the picture has no pixels, or a deviation is not above 0.
 pub fn infer(map: &ScoreMap, picture: &RgbImage, field: &DenseCrf) -> Result<ScoreMap> {
+    check(&[field.position, field.colour, field.near], &[field.weight, field.near_weight])?;
     let (seen, mut finer) = working(map, picture)?;
     let area = finer.height * finer.width;
     let shrink = finer.scale[1];
@@ -176,6 +191,14 @@ mod tests {
         assert_eq!(wrong(&bilateral(&map, &picture, 20.0, 20.0).unwrap()), 0);
         let field = DenseCrf { position: 20.0, colour: 20.0, ..DenseCrf::default() };
         assert_eq!(wrong(&infer(&map, &picture, &field).unwrap()), 0);
+    }
+
+    #[test]
+    fn a_kernel_of_no_width_is_refused() {
+        let (map, picture) = blurred();
+        let flat = DenseCrf { colour: 0.0, ..DenseCrf::default() };
+        assert!(infer(&map, &picture, &flat).is_err());
+        assert!(bilateral(&map, &picture, f32::NAN, 3.0).is_err());
     }
 
     #[test]

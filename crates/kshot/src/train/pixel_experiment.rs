@@ -21,8 +21,9 @@ pub const PANET: &str = "panet";
 /// The method of a recipe around its encoder with that one's own weights.
 ///
 /// # Errors
-/// If the encoder is unknown or has no weights.
+/// If the encoder is unknown or has no weights, or a constant of the method is out of bounds.
 pub fn panet(recipe: &Recipe, device: &Device) -> Result<Panet> {
+    recipe.method.panet.check()?;
     let config: EncoderConfig = recipe.encoder.name.parse()?;
     let (encoder, _) =
         Source::of(&config, recipe.encoder.weights.as_deref())?.load(&config, device)?;
@@ -78,9 +79,7 @@ pub fn session(recipe: &Recipe, device: &Device) -> Result<Session<Panet, 3>> {
         return wrong("data.train", "the list of pictures to train on, such as train = \"train\"");
     };
     let size = recipe.method.panet.size;
-    if size == 0 || recipe.method.panet.stages == 0 {
-        return wrong("method.panet", "size and stages are at least 1");
-    }
+    recipe.method.panet.check()?;
     let config: EncoderConfig = recipe.encoder.name.parse()?;
     let set = SegmentationSet::open(recipe.data.dataset, &recipe.data.root, list)?;
     let counts = class_counts(&set)?;

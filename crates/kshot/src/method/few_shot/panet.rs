@@ -17,6 +17,7 @@ use burn::tensor::activation::log_softmax;
 
 use crate::data::batch::{Batch, Episode};
 use crate::encoder::{Encode, Encoder};
+use crate::error::{Error, Result};
 use crate::method::episodic::FewShot;
 use crate::method::score::taps;
 
@@ -39,6 +40,33 @@ impl Default for PanetConfig {
         Self { size: 416, stages: 3, scale: 20.0, align: 1.0 }
     }
 }
+
+impl PanetConfig {
+    /// Checks the numbers.
+    ///
+    /// # Errors
+    /// If one is out of bounds; the key is named.
+    pub fn check(&self) -> Result<()> {
+        let wrong = |key: &str, text: String| {
+            Err(Error::config(text).at_key(format!("method.panet.{key}")))
+        };
+        if !SIZES.contains(&self.size) {
+            let (least, most) = (SIZES.start(), SIZES.end());
+            return wrong("size", format!("{} pixels; valid are {least} to {most}", self.size));
+        }
+        if self.stages == 0 {
+            return wrong("stages", "0 stages; at least 1 of the encoder's is used".to_owned());
+        }
+        if !(self.scale > 0.0 && self.align >= 0.0 && (self.scale + self.align).is_finite()) {
+            let given = format!("scale {} and align {}", self.scale, self.align);
+            return wrong("scale", format!("{given}; scale is above 0, align 0 or more"));
+        }
+        Ok(())
+    }
+}
+
+/// Sides of the square that make sense, in pixels.
+const SIZES: std::ops::RangeInclusive<usize> = 32..=2048;
 
 /// One line for lists.
 pub const SUMMARY: &str = "segmentation by prototypes of an encoder taught by episodes";
@@ -303,4 +331,34 @@ fn taps_matrix(to: usize, from: usize, device: &Device) -> Tensor<2> {
         row[tap.high] += tap.weight;
     }
     Tensor::from_data(TensorData::new(values, [to, from]), device)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn constants_out_of_bounds_are_refused_by_name() {
+        assert!(PanetConfig::default().check().is_ok());
+        for (config, key) in [
+            (PanetConfig { size: 9_999_999, ..PanetConfig::default() }, "size"),
+            (PanetConfig { stages: 0, ..PanetConfig::default() }, "stages"),
+            (PanetConfig { align: -1.0, ..PanetConfig::default() }, "scale"),
+            (PanetConfig { scale: f32::NAN, ..PanetConfig::default() }, "scale"),
+        ] {
+            let error = config.check().unwrap_err().to_string();
+            assert!(error.contains(&format!("method.panet.{key}")), "{error}");
+        }
+    }
+
+    #[test]
+    fn a_prototype_of_a_flat_mask_is_the_map_itself() {
+        let device = Device::flex();
+        let map = Tensor::<4>::ones([1, 2, 3, 4], &device);
+        let masks = Tensor::<4>::ones([1, 1, 9, 7], &device);
+        let average = Maps::new(vec![map]).averages(&masks);
+        for value in average.into_data().iter::<f32>() {
+            assert!((value - 0.5f32.sqrt()).abs() < 1e-5, "{value}");
+        }
+    }
 }
