@@ -15,6 +15,7 @@ use super::set::SegmentationSet;
 use crate::encoder::Normalization;
 use crate::error::Result;
 use crate::method::features::resize;
+use crate::method::tile::Tile;
 
 /// The pictures of a data set as squares, kept once decoded.
 pub struct Squares {
@@ -34,11 +35,6 @@ impl Squares {
     /// The names of the classes.
     pub fn classes(&self) -> &[String] {
         &self.set.classes
-    }
-
-    /// The data set.
-    pub fn set(&self) -> &SegmentationSet {
-        &self.set
     }
 
     fn get(&self, index: usize) -> Result<&(RgbImage, Mask)> {
@@ -61,13 +57,8 @@ pub fn normalised(
     let Some(first) = pictures.first() else { return Tensor::zeros([0, 3, 0, 0], device) };
     let [height, width] = [first.height() as usize, first.width() as usize];
     let mut values = Vec::with_capacity(pictures.len() * 3 * height * width);
-    for picture in pictures {
-        for channel in 0..3 {
-            let (mean, deviation) = (normalization.mean[channel], normalization.std[channel]);
-            let plane = picture.as_raw().iter().skip(channel).step_by(3);
-            values.extend(plane.map(|value| (f32::from(*value) - mean) / deviation));
-        }
-    }
+    let whole = Tile { top: 0, left: 0, height, width };
+    pictures.iter().for_each(|picture| values.extend(normalization.planes(picture, whole)));
     Tensor::from_data(TensorData::new(values, [pictures.len(), 3, height, width]), device)
 }
 

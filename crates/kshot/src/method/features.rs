@@ -299,7 +299,7 @@ fn pixels(image: &RgbImage, tile: Tile) -> Vec<u8> {
 impl Normalization {
     /// A tile as the encoder wants it, `[3, tile.height, tile.width]`; beyond the picture its border
     /// is repeated, which keeps false edges out of the features.
-    fn planes(&self, image: &RgbImage, tile: Tile) -> Vec<f32> {
+    pub(crate) fn planes(&self, image: &RgbImage, tile: Tile) -> Vec<f32> {
         let (width, height) = (image.width() as usize, image.height() as usize);
         let table: Vec<[f32; 256]> = (0..3)
             .map(|c| std::array::from_fn(|v| (v as f32 - self.mean[c]) / self.std[c]))
