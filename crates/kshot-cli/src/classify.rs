@@ -6,7 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use clap::Args;
 use kshot::classify::Recogniser;
-use kshot::classify::embed::{Embedder, Looking};
+use kshot::encoder::embed::{Embedder, Looking};
 use kshot::classify::folder::{self, Labelled};
 use kshot::classify::heads::{self, Method};
 use kshot::classify::judge::{self, Judgement};

@@ -3,7 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use kshot::classify::embed::Embedder;
+use kshot::encoder::embed::Embedder;
 use kshot::classify::model_file::{ModelFile, Origin};
 use kshot::classify::vectors;
 use kshot::data::class_folder::{ClassFolder, ClassPicture};

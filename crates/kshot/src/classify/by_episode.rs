@@ -12,12 +12,12 @@ use rayon::prelude::*;
 
 use crate::data::batch::{Batch, Episode, EpisodeId};
 use crate::data::class_folder::ClassFolder;
-use crate::data::classes::pixels::Pixels;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::method::episodic::FewShot;
 use crate::method::learner::Learner;
 use crate::train::experiment::{learner, load};
+use crate::train::input::Input;
 use crate::train::learning::{AnyRecipe, LearningRecipe, OneOrMore};
 
 /// Queries of one episode at most.
@@ -26,6 +26,7 @@ const TOGETHER: usize = 128;
 /// A training's method, ready to label with the classes of a folder.
 pub struct Taught {
     recipe: LearningRecipe,
+    input: Input,
     learner: Learner,
     device: Device,
     classes: Vec<String>,
@@ -59,7 +60,8 @@ impl Taught {
         }
         let trained = recipe.train.as_ref().map_or(ways, |train| train.ways);
         recipe.protocol.ways = OneOrMore::One(ways);
-        let empty = learner(&recipe, classes_of(run), device)?;
+        let input = Input::of(&recipe, device)?;
+        let empty = learner(&recipe, input.shape(), classes_of(run), device)?;
         let learner = load(empty, run).map_err(|error| {
             if trained == ways {
                 return error;
@@ -82,11 +84,11 @@ impl Taught {
             .map(|picture| picture.path.clone())
             .collect();
         let images =
-            files.par_iter().map(|file| values(&recipe, file)).collect::<Result<Vec<_>>>()?;
-        let support = stacked(&recipe, &images, device);
+            files.par_iter().map(|file| values(&input, file)).collect::<Result<Vec<_>>>()?;
+        let support = stacked(&input, &images, device);
         let (learner, device) = (learner.valid(), device.clone());
         let classes = folder.classes.clone();
-        Ok(Self { recipe: *recipe, learner, device, classes, support, shots })
+        Ok(Self { recipe: *recipe, input, learner, device, classes, support, shots })
     }
 
     /// The method's name.
@@ -118,7 +120,7 @@ impl Taught {
         let mut found = Vec::with_capacity(files.len());
         for files in files.chunks(TOGETHER) {
             let read: Vec<Result<Vec<f32>>> =
-                files.par_iter().map(|file| values(&self.recipe, file)).collect();
+                files.par_iter().map(|file| values(&self.input, file)).collect();
             let good: Vec<&Vec<f32>> = read.iter().filter_map(|one| one.as_ref().ok()).collect();
             let mut rankings =
                 if good.is_empty() { Vec::new() } else { self.rank(&good) }.into_iter();
@@ -142,7 +144,7 @@ impl Taught {
             support: Batch { images: self.support.clone(), labels: labels(places) },
             // Nobody looks at a query's labels when it is predicted.
             query: Batch {
-                images: stacked(&self.recipe, pictures, &self.device),
+                images: stacked(&self.input, pictures, &self.device),
                 labels: labels(vec![0; pictures.len()]),
             },
             ways,
@@ -168,22 +170,20 @@ fn classes_of(run: &Path) -> usize {
 }
 
 /// A picture as the network takes it.
-fn values(recipe: &LearningRecipe, file: &Path) -> Result<Vec<f32>> {
-    let (channels, size) = (recipe.data.channels(), recipe.data.size());
-    let scaling = recipe.data.scaling(recipe.network.scaling()?);
-    let pixels = Pixels::read(vec![file.to_owned()], channels, size, scaling)?;
+fn values(input: &Input, file: &Path) -> Result<Vec<f32>> {
+    let pixels = input.read(vec![file.to_owned()])?;
     let mut values = vec![0.0; pixels.each()];
     pixels.write(0, 0, &mut values)?;
     Ok(values)
 }
 
 fn stacked<V: std::borrow::Borrow<Vec<f32>>>(
-    recipe: &LearningRecipe,
+    input: &Input,
     pictures: &[V],
     device: &Device,
 ) -> Tensor<4> {
-    let [height, width] = recipe.data.size();
+    let [channels, height, width] = input.shape();
     let values: Vec<f32> = pictures.iter().flat_map(|one| one.borrow()).copied().collect();
-    let shape = [pictures.len(), recipe.data.channels(), height, width];
+    let shape = [pictures.len(), channels, height, width];
     Tensor::from_data(TensorData::new(values, shape), device)
 }

@@ -10,7 +10,6 @@
 pub mod by_episode;
 pub mod calibrate;
 pub mod choose;
-pub mod embed;
 pub mod folder;
 pub mod heads;
 pub mod judge;
@@ -210,7 +209,7 @@ pub(crate) mod tests {
         let mut direction = || {
             let mut vector: Vec<f32> =
                 (0..dimensions).map(|_| random.random_range(-1.0..1.0)).collect();
-            embed::normalise(&mut vector);
+            crate::encoder::embed::normalise(&mut vector);
             vector
         };
         let mut examples = Examples::default();
@@ -221,7 +220,7 @@ pub(crate) mod tests {
                 let away = direction();
                 let mut vector: Vec<f32> =
                     middle.iter().zip(away).map(|(m, a)| m + spread * a).collect();
-                embed::normalise(&mut vector);
+                crate::encoder::embed::normalise(&mut vector);
                 examples.vectors.push(vector);
                 examples.labels.push(class);
             }

@@ -15,7 +15,7 @@ use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
 use super::Examples;
-use super::embed::Looking;
+use crate::encoder::embed::Looking;
 use crate::error::{Error, Result};
 use crate::registry;
 use crate::report::atomic;

@@ -14,10 +14,10 @@ use half::f16;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::embed::{BATCH, Embedder};
 use super::model_file::{Class, Example};
 use crate::data::class_folder::ClassFolder;
 use crate::data::image;
+use crate::encoder::embed::{BATCH, Embedder};
 use crate::error::{Error, Result};
 use crate::hash;
 use crate::predict::folder::{Item, fingerprint, unwritable};

@@ -18,6 +18,8 @@ use crate::weights::keys::Renamed;
 
 pub mod conv4;
 pub mod efficientnet_lite;
+pub mod embed;
+pub mod feature_head;
 pub mod network;
 pub mod resnet;
 pub mod resnet12;

@@ -1,19 +1,19 @@
 //! Embedding networks of few-shot recognition: `conv4`, `resnet12`, and every encoder of the library.
 
-use std::sync::Arc;
-
 use burn::module::Module;
 use burn::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::conv4::{Conv4, Conv4Config};
+use super::embed::{Embedder, Looking};
+use super::feature_head::FeatureHead;
 use super::resnet12::{ResNet12, ResNet12Config};
 use super::{Encode, Encoder, EncoderConfig, Normalization};
 use crate::data::classes::pixels::Scaling;
 use crate::error::{Error, Result};
 use crate::nn::dual::Dual;
 use crate::nn::norm::Pass;
-use crate::nn::weights::{Cursor, Weights, plain};
+use crate::nn::weights::{Cursor, Weights};
 use crate::weights::source::Source;
 
 /// Which network, as recipes write it.
@@ -37,9 +37,16 @@ pub struct EncoderChoice {
     /// Its weights; the built-in ones where it has them.
     #[serde(default)]
     pub weights: Option<std::path::PathBuf>,
-    /// Whether it stays as it is.
+    /// Whether it stays as it is. Then each picture becomes a vector once, as in `kshot classify`, and
+    /// only what is behind it learns.
     #[serde(default = "yes")]
     pub frozen: bool,
+    /// How a frozen encoder looks at the picture files.
+    #[serde(default)]
+    pub looking: Looking,
+    /// Units of a residual bottleneck that learns behind a frozen encoder; none by default.
+    #[serde(default)]
+    pub bottleneck: usize,
 }
 
 fn yes() -> bool {
@@ -63,19 +70,13 @@ pub enum Network {
     Resnet12(ResNet12),
     /// An encoder of the library that learns too.
     Encoder(Encoder),
-    /// An encoder of the library that stays as it is.
-    Frozen(Frozen),
-}
-
-/// An encoder that is no part of what is learnt.
-#[derive(Module, Debug)]
-pub struct Frozen {
-    #[module(skip)]
-    encoder: Arc<Encoder>,
+    /// What learns behind an encoder that stays as it is; its pictures are vectors.
+    Frozen(FeatureHead),
 }
 
 impl NetworkConfig {
-    /// The network for pictures of `channels`, with random weights or, for an encoder, its own.
+    /// The network for pictures of `channels` (or, behind a frozen encoder, vectors of as many
+    /// numbers), with random weights or, for an encoder, its own.
     ///
     /// # Errors
     /// If an encoder is unknown, its weights are missing or wrong, or pictures are not RGB.
@@ -83,6 +84,9 @@ impl NetworkConfig {
         Ok(match self {
             Self::Conv4(config) => Network::Conv4(Conv4::new(config, channels, device)),
             Self::Resnet12(config) => Network::Resnet12(ResNet12::new(config, channels, device)),
+            Self::Encoder(choice) if choice.frozen => {
+                Network::Frozen(FeatureHead::new(channels, choice.bottleneck, device))
+            }
             Self::Encoder(choice) => {
                 if channels != 3 {
                     return Err(Error::config(format!(
@@ -93,10 +97,6 @@ impl NetworkConfig {
                 let config: EncoderConfig = choice.encoder.parse()?;
                 let source = Source::of(&config, choice.weights.as_deref())?;
                 let (encoder, _) = source.load(&config, &device.clone().inner())?;
-                if choice.frozen {
-                    let encoder = Arc::new(encoder.optimize());
-                    return Ok(Network::Frozen(Frozen { encoder }));
-                }
                 Network::Encoder(if device.is_autodiff() { encoder.train() } else { encoder })
             }
         })
@@ -113,9 +113,29 @@ impl NetworkConfig {
         Ok(Some(Scaling { mean: mean.map(|of| of / 255.0), deviation: std.map(|of| of / 255.0) }))
     }
 
-    /// Whether its weights are never changed.
-    pub fn is_frozen(&self) -> bool {
-        matches!(self, Self::Encoder(EncoderChoice { frozen: true, .. }))
+    /// The frozen encoder that makes vectors of pictures, if this is one.
+    ///
+    /// # Errors
+    /// If it is unknown, its weights are missing or wrong, or its looking is out of bounds.
+    pub fn embedder(&self, device: &Device) -> Result<Option<Embedder>> {
+        let Self::Encoder(EncoderChoice { encoder, weights, frozen, looking, bottleneck }) = self
+        else {
+            return Ok(None);
+        };
+        if !frozen {
+            if *bottleneck > 0 {
+                return Err(Error::config(
+                    "a bottleneck learns behind a frozen encoder; write frozen = true, or leave it \
+                     out",
+                )
+                .at_key("network.bottleneck"));
+            }
+            return Ok(None);
+        }
+        let config: EncoderConfig = encoder.parse()?;
+        let (embedder, _) =
+            Embedder::from_weights(&config, weights.as_deref(), device, *looking)?;
+        Ok(Some(embedder))
     }
 }
 
@@ -127,7 +147,8 @@ impl Network {
         match self {
             Self::Conv4(network) => network.list(&mut weights),
             Self::Resnet12(network) => network.list(&mut weights),
-            Self::Encoder(_) | Self::Frozen(_) => {}
+            Self::Frozen(head) => head.list(&mut weights),
+            Self::Encoder(_) => {}
         }
         weights
     }
@@ -137,7 +158,8 @@ impl Network {
         match self {
             Self::Conv4(network) => network.embed(images, weights, pass),
             Self::Resnet12(network) => network.maps(images, weights, pass).global_mean(),
-            Self::Encoder(_) | Self::Frozen(_) => self.maps(images, weights, pass).global_mean(),
+            Self::Frozen(head) => head.embed(images, weights),
+            Self::Encoder(_) => self.maps(images, weights, pass).global_mean(),
         }
     }
 
@@ -147,11 +169,7 @@ impl Network {
             Self::Conv4(network) => network.maps(images, weights, pass),
             Self::Resnet12(network) => network.maps(images, weights, pass),
             Self::Encoder(encoder) => Dual::from(last(encoder, images.value)),
-            Self::Frozen(Frozen { encoder }) => {
-                let tracked = images.value.is_autodiff();
-                let maps = last(encoder, plain(images.value));
-                Dual::from(if tracked { Tensor::from_inner(maps) } else { maps })
-            }
+            Self::Frozen(head) => head.maps(images, weights),
         }
     }
 
@@ -174,7 +192,7 @@ impl Network {
                 network.size(size).map(|[height, width]| [network.channels(), height, width])
             }
             Self::Encoder(encoder) => Some(encoder_shape(encoder, size)),
-            Self::Frozen(Frozen { encoder }) => Some(encoder_shape(encoder, size)),
+            Self::Frozen(head) => Some([head.features(), 1, 1]),
         };
         found.ok_or_else(|| {
             Error::config(format!(

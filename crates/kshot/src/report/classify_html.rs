@@ -433,7 +433,7 @@ fn go_on(data: &PageData<'_>) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::classify::embed::Looking;
+    use crate::encoder::embed::Looking;
     use crate::classify::heads;
     use crate::classify::judge::judge;
     use crate::classify::model_file::{Class, Example, Origin};

@@ -7,6 +7,7 @@ use burn::module::Module;
 use burn::prelude::*;
 
 use super::checkpoint;
+use super::input::Input;
 use super::learning::LearningRecipe;
 use super::run::{Session, training};
 use crate::data::classes::split::{Part, Splits};
@@ -38,8 +39,10 @@ impl Experiment {
     /// # Errors
     /// If data, network and method are missing or do not go together.
     pub fn new(recipe: &LearningRecipe, device: &Device) -> Result<Self> {
-        let splits = recipe.data.read(recipe.network.scaling()?)?;
-        let learner = learner(recipe, splits.train.classes.len(), device)?;
+        let input = Input::of(recipe, device)?;
+        let shape = input.shape();
+        let splits = recipe.data.read(input)?;
+        let learner = learner(recipe, shape, splits.train.classes.len(), device)?;
         Ok(Self { recipe: recipe.clone(), splits, learner, device: device.clone() })
     }
 
@@ -95,17 +98,22 @@ pub(super) fn as_toml(recipe: &impl serde::Serialize) -> Result<String> {
         .map_err(|error| Error::config(format!("the recipe cannot be written as TOML: {error}")))
 }
 
-/// The method of a recipe with random parameters, on the autodiff side of a device.
+/// The method of a recipe with random parameters, on the autodiff side of a device; `shape` is what
+/// [`Input::shape`] says.
 ///
 /// # Errors
 /// If network and method do not go together.
-pub fn learner(recipe: &LearningRecipe, classes: usize, device: &Device) -> Result<Learner> {
+pub fn learner(
+    recipe: &LearningRecipe,
+    [channels, height, width]: [usize; 3],
+    classes: usize,
+    device: &Device,
+) -> Result<Learner> {
     let seed = recipe.train.as_ref().map_or(recipe.protocol.seed, |train| train.seed);
     device.seed(seed);
     let device = device.clone().autodiff();
-    let channels = recipe.data.channels();
     let network = recipe.network.init(channels, &device)?;
-    let size = recipe.data.size();
+    let size = [height, width];
     let ways = recipe.protocol.ways.first();
     recipe.method.init(Setting { network, channels, size, ways, classes, device })
 }

@@ -8,6 +8,7 @@ use burn::lr_scheduler::step::StepLrSchedulerConfig;
 use burn::optim::{AdamConfig, ModuleOptimizer, SgdConfig};
 use serde::{Deserialize, Serialize};
 
+use super::input::Input;
 use super::recipe::{Recipe, read_as, read_table};
 use crate::data::classes::augment::Augment;
 use crate::data::classes::folders;
@@ -224,19 +225,23 @@ impl ClassData {
         }
     }
 
-    /// Reads it.
+    /// Reads it, as `input` makes pictures of files.
     ///
     /// # Errors
-    /// If it is not there or a picture cannot be read.
-    pub fn read(&self, scaling: Option<Scaling>) -> Result<Splits> {
-        let scaling = self.scaling(scaling);
+    /// If it is not there, a picture cannot be read, or drawings were to become vectors.
+    pub fn read(&self, input: Input) -> Result<Splits> {
         match self {
             Self::Omniglot(data) => {
+                let Input::Pictures { scaling, .. } = input else {
+                    return Err(Error::config(
+                        "frozen encoders take photographs, Omniglot has drawings; use conv4",
+                    )
+                    .at_key("network.name"));
+                };
                 omniglot::read(&data.root, data.size, &data.split, data.rotations, scaling)
             }
             Self::MiniImagenet(data) | Self::ClassFolders(data) => {
-                let (size, seed) = ([data.size; 2], data.split_seed);
-                folders::read(&data.root, self.channels(), size, data.shares, seed, scaling)
+                folders::read(&data.root, data.shares, data.split_seed, |files| input.read(files))
             }
         }
     }

@@ -8,7 +8,7 @@
 
 use super::{Centre, Fitted, Head, HeldOut, Method, dot};
 use crate::classify::Examples;
-use crate::classify::embed::normalise;
+use crate::encoder::embed::normalise;
 use crate::error::Result;
 
 /// Cosine to the class's mean.

@@ -112,7 +112,7 @@ impl Centre {
 
     pub(crate) fn direction(&self, vector: &[f32]) -> Vec<f32> {
         let mut seen: Vec<f32> = vector.iter().zip(&self.0).map(|(v, mean)| v - mean).collect();
-        super::embed::normalise(&mut seen);
+        crate::encoder::embed::normalise(&mut seen);
         seen
     }
 }

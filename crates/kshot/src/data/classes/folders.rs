@@ -15,17 +15,15 @@ const PARTS: [&[&str]; 3] = [&["train"], &["val", "validation"], &["test"]];
 /// Reads class folders: in `train/`, `val/` and `test/` where one of these exists; by Ravi and
 /// Larochelle's `train.csv`, `val.csv` and `test.csv` (`filename,label`) where one of these exists;
 /// else `root` holds the class folders, and `shares` of its classes, drawn by `seed`, are left for
-/// validation and test.
+/// validation and test. `pixels` makes pictures, or vectors, of the files.
 ///
 /// # Errors
 /// If there is no class, or a picture cannot be read.
 pub fn read(
     root: &Path,
-    channels: usize,
-    size: [usize; 2],
     shares: [f64; 2],
     seed: u64,
-    scaling: Scaling,
+    pixels: impl FnOnce(Vec<PathBuf>) -> Result<Pixels>,
 ) -> Result<Splits> {
     if !root.is_dir() {
         return Err(Error::data(
@@ -61,7 +59,7 @@ pub fn read(
         )
         .in_file(root));
     }
-    let pixels = Arc::new(Pixels::read(files, channels, size, scaling)?);
+    let pixels = Arc::new(pixels(files)?);
     let [train, validation, test] =
         parts.map(|classes| ClassSet { classes, pixels: Arc::clone(&pixels) });
     Ok(if divided { Splits { train, validation, test } } else { at_random(&train, shares, seed) })
@@ -116,6 +114,10 @@ fn named(classes: BTreeMap<String, Vec<usize>>) -> Vec<Class> {
 mod tests {
     use super::*;
 
+    fn rgb(files: Vec<PathBuf>) -> Result<Pixels> {
+        Pixels::read(files, 3, [4, 4], Scaling::IMAGENET)
+    }
+
     fn picture(path: &Path, value: u8) {
         std::fs::create_dir_all(path.parent().unwrap()).unwrap();
         image::RgbImage::from_pixel(4, 4, image::Rgb([value; 3])).save(path).unwrap();
@@ -127,8 +129,7 @@ mod tests {
         for class in 0..10 {
             picture(&root.path().join(format!("c{class}/a.png")), class);
         }
-        let read =
-            |seed| read(root.path(), 3, [4, 4], [0.2, 0.3], seed, Scaling::IMAGENET).unwrap();
+        let read = |seed| read(root.path(), [0.2, 0.3], seed, rgb).unwrap();
         let splits = read(1);
         let counts = [&splits.train, &splits.validation, &splits.test].map(|set| set.classes.len());
         assert_eq!(counts, [5, 2, 3]);
@@ -148,12 +149,11 @@ mod tests {
         picture(&root.path().join("images/b.png"), 2);
         std::fs::write(root.path().join("train.csv"), "filename,label\na.png,n1\nb.png,n2\n")
             .unwrap();
-        let splits = read(root.path(), 3, [4, 4], [0.0; 2], 0, Scaling::IMAGENET).unwrap();
+        let splits = read(root.path(), [0.0; 2], 0, rgb).unwrap();
         assert_eq!(splits.train.classes.len(), 2);
         assert!(splits.part(super::super::split::Part::Test).is_err());
         std::fs::write(root.path().join("val.csv"), "filename,label\nc.png,n1\n").unwrap();
-        let error =
-            read(root.path(), 3, [4, 4], [0.0; 2], 0, Scaling::IMAGENET).unwrap_err().to_string();
+        let error = read(root.path(), [0.0; 2], 0, rgb).unwrap_err().to_string();
         assert!(error.contains("val.csv:2"), "{error}");
     }
 }

@@ -1,6 +1,9 @@
-//! The pictures of a class set at one size: kept decoded where they fit, read when needed otherwise.
+//! The pictures of a class set at one size: kept decoded where they fit, read when needed otherwise. Or
+//! vectors made of them, each once.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
+use std::sync::OnceLock;
 
 use fast_image_resize::images::Image;
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
@@ -28,10 +31,10 @@ impl Scaling {
         Self { mean: [0.485, 0.456, 0.406], deviation: [0.229, 0.224, 0.225] };
 }
 
-/// Pictures of one size and number of channels (1 or 3).
+/// Pictures of one size and number of channels (1 or 3), or vectors as pictures of one pixel.
 #[derive(Debug)]
 pub struct Pixels {
-    /// Channels: 1 is gray, 3 is RGB.
+    /// Channels: 1 is gray, 3 is RGB, more are numbers of a vector.
     pub channels: usize,
     /// Height and width.
     pub size: [usize; 2],
@@ -40,12 +43,26 @@ pub struct Pixels {
     store: Store,
 }
 
-#[derive(Debug)]
+/// Makes a vector of a picture file.
+pub type Make = dyn Fn(&Path) -> Result<Vec<f32>> + Send + Sync;
+
 enum Store {
     /// `[pictures, channels, height, width]`
     Kept(Vec<u8>),
     /// Read each time.
     Files(Vec<PathBuf>),
+    /// Made when first needed, then kept.
+    Vectors { files: Vec<PathBuf>, make: Box<Make>, made: Vec<OnceLock<Vec<f32>>> },
+}
+
+impl fmt::Debug for Store {
+    fn fmt(&self, formatter: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Kept(bytes) => write!(formatter, "{} decoded bytes", bytes.len()),
+            Self::Files(files) => write!(formatter, "{} files", files.len()),
+            Self::Vectors { files, .. } => write!(formatter, "vectors of {} files", files.len()),
+        }
+    }
 }
 
 impl Pixels {
@@ -81,6 +98,14 @@ impl Pixels {
         Ok(Self { channels, size, scaling, store: Store::Kept(bytes) })
     }
 
+    /// Vectors of `features` numbers, which `make` makes of files when they are first needed.
+    pub fn vectors(files: Vec<PathBuf>, features: usize, make: Box<Make>) -> Self {
+        let made = files.iter().map(|_| OnceLock::new()).collect();
+        let scaling = Scaling { mean: [0.0; 3], deviation: [1.0; 3] };
+        let store = Store::Vectors { files, make, made };
+        Self { channels: features, size: [1, 1], scaling, store }
+    }
+
     /// Values of one picture.
     pub fn each(&self) -> usize {
         self.channels * self.size[0] * self.size[1]
@@ -99,6 +124,16 @@ impl Pixels {
                 let mut bytes = vec![0; each];
                 file_into(&files[index], self.channels, self.size, &mut bytes)?;
                 self.scale(&bytes, turns, target);
+            }
+            Store::Vectors { files, make, made } => {
+                if let Some(vector) = made[index].get() {
+                    target.copy_from_slice(vector);
+                    return Ok(());
+                }
+                // Not within the lock: what makes it may work on other pictures meanwhile.
+                let vector = make(&files[index])?;
+                target.copy_from_slice(&vector);
+                let _ = made[index].set(vector);
             }
         }
         Ok(())

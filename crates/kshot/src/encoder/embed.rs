@@ -14,7 +14,7 @@ use image::RgbImage;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::encoder::{Encode, Encoder, EncoderConfig, Normalization};
+use super::{Encode, Encoder, EncoderConfig, Normalization};
 use crate::error::{Error, Result};
 use crate::method::features::cpu_values;
 use crate::weights::source::Source;
