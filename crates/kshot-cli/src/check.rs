@@ -28,13 +28,18 @@ enum What {
 /// Compares MAML's outer gradient with central differences on a real episode.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  kshot check gradients recipes/omniglot/maml.toml
-  kshot check gradients recipes/omniglot/maml.toml --set method.steps=5 --json
+  kshot check gradients --method maml
+  kshot check gradients recipes/omniglot/maml-5way-1shot.toml --set method.steps=5 --json
 
 Exit status: 0 the error is at most --most, 2 wrong use, 3 it is larger.")]
 struct Gradients {
     /// The recipe, of maml, anil or meta-sgd.
+    #[arg(default_value = "recipes/omniglot/maml-5way-1shot.toml")]
     recipe: PathBuf,
+    /// This method with its own settings in place of the recipe's: maml, first-order-maml, anil or
+    /// meta-sgd.
+    #[arg(long, value_name = "NAME")]
+    method: Option<String>,
     /// Changes a key of the recipe (may be given several times).
     #[arg(long = "set", value_name = "KEY=VALUE")]
     changes: Vec<String>,
@@ -56,7 +61,9 @@ struct Gradients {
 pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let What::Gradients(arguments) = &arguments.what;
     anyhow::ensure!(arguments.directions > 0, "--directions must be at least 1");
-    let AnyRecipe::Learning(recipe) = AnyRecipe::read(&arguments.recipe, &arguments.changes)?
+    let whole = arguments.method.iter().map(|name| format!("method={{ name = \"{name}\" }}"));
+    let changes: Vec<String> = whole.chain(arguments.changes.iter().cloned()).collect();
+    let AnyRecipe::Learning(recipe) = AnyRecipe::read(&arguments.recipe, &changes)?
     else {
         anyhow::bail!("{}: this recipe has no inner loop", arguments.recipe.display());
     };

@@ -51,7 +51,7 @@ enum Store {
     Kept(Vec<u8>),
     /// Read each time.
     Files(Vec<PathBuf>),
-    /// Made when first needed, then kept.
+    /// Each made when first needed, then kept.
     Vectors { files: Vec<PathBuf>, make: Box<Make>, made: Vec<OnceLock<Vec<f32>>> },
 }
 
@@ -111,6 +111,20 @@ impl Pixels {
         self.channels * self.size[0] * self.size[1]
     }
 
+    /// Makes those of these vectors that are not made yet, side by side; pictures need nothing.
+    ///
+    /// # Errors
+    /// If one cannot be made.
+    pub fn load(&self, indices: &[usize]) -> Result<()> {
+        let Store::Vectors { files, make, made } = &self.store else { return Ok(()) };
+        let missing = indices.par_iter().filter(|&&index| made[index].get().is_none());
+        missing.try_for_each(|&index| {
+            // Whoever comes second made the same.
+            let _ = made[index].set(make(&files[index])?);
+            Ok(())
+        })
+    }
+
     /// Writes picture `index`, turned by `turns` quarters counter-clockwise, as scaled numbers,
     /// `[channels, height, width]`.
     ///
@@ -125,15 +139,9 @@ impl Pixels {
                 file_into(&files[index], self.channels, self.size, &mut bytes)?;
                 self.scale(&bytes, turns, target);
             }
-            Store::Vectors { files, make, made } => {
-                if let Some(vector) = made[index].get() {
-                    target.copy_from_slice(vector);
-                    return Ok(());
-                }
-                // Not within the lock: what makes it may work on other pictures meanwhile.
-                let vector = make(&files[index])?;
-                target.copy_from_slice(&vector);
-                let _ = made[index].set(vector);
+            Store::Vectors { made, .. } => {
+                self.load(&[index])?;
+                target.copy_from_slice(made[index].get().map_or(&[], Vec::as_slice));
             }
         }
         Ok(())

@@ -119,6 +119,11 @@ impl EpisodeSource<1> for Tasks {
         let Draw { classes, pictures } = self.draw(index);
         let Shape { ways, shots, queries } = self.shape;
         let pixels = &self.set.pixels;
+        let drawn = classes.iter().zip(&pictures);
+        let drawn = drawn.flat_map(|(class, pictures)| {
+            pictures.iter().map(|picture| self.set.classes[*class].images[*picture])
+        });
+        pixels.load(&drawn.collect::<Vec<_>>())?;
         let each = pixels.each();
         let mut random = self.random(index, 1);
         let mut batch = |part: usize| -> Result<Batch<1>> {
