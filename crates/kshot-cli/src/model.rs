@@ -3,13 +3,13 @@
 use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
-use kshot::encoder::embed::Embedder;
 use kshot::classify::model_file::{ModelFile, Origin};
 use kshot::classify::vectors;
 use kshot::data::class_folder::{ClassFolder, ClassPicture};
 use kshot::data::image;
 use kshot::device;
 use kshot::encoder::EncoderConfig;
+use kshot::encoder::embed::Embedder;
 use serde_json::json;
 
 use crate::DONE;

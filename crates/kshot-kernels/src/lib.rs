@@ -32,24 +32,31 @@ mod inference;
 mod norm;
 mod patches;
 mod pool;
+mod resize;
 mod scatter;
 mod scratch;
 mod shared;
 mod simd;
+mod softmax;
 mod winograd;
 
 pub use extension::{
-    KernelBackend, NormOptions, batch_norm, batch_norm_layer, conv2d, max_pool2d, set_precise,
+    KernelBackend, NormOptions, batch_norm, batch_norm_layer, bilinear, conv_transpose2d, conv2d,
+    cross_entropy2d, log_softmax2d, max_pool2d, set_precise, softmax2d,
 };
 pub use geometry::{Geometry, Pads, Refused};
 pub use inference::Conv2d;
 pub use norm::{Affine, Gradients, Planes, Statistics};
+pub use resize::Resize;
+pub use softmax::Channels;
 
 /// The same on slices, without Burn.
 pub mod slices {
     pub use crate::conv2d::{bias_gradient, forward, input_gradient, weight_gradient};
     pub use crate::norm::{batch_norm, batch_norm_gradients};
     pub use crate::pool::{max_pool, max_pool_gradient};
+    pub use crate::resize::{resize, resize_gradient};
+    pub use crate::softmax::{cross_entropy, cross_entropy_gradient, softmax, softmax_gradient};
 }
 
 /// What follows the convolution.

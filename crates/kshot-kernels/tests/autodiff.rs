@@ -4,9 +4,12 @@
 
 use burn::nn::{BatchNorm, BatchNormConfig};
 use burn::tensor::activation::relu;
-use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
+use burn::tensor::ops::{ConvOptions, ConvTransposeOptions, MaxPoolOptions};
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
-use kshot_kernels::{Activation, batch_norm_layer, conv2d, max_pool2d};
+use kshot_kernels::{
+    Activation, batch_norm_layer, bilinear, conv_transpose2d, conv2d, cross_entropy2d,
+    log_softmax2d, max_pool2d, softmax2d,
+};
 
 fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
     Tensor::random(shape, Distribution::Uniform(-1.0, 1.0), device)
@@ -81,6 +84,40 @@ fn values_and_gradients_are_burns() {
         if let (Some(ours), Some(theirs)) = (ours.3, theirs.3) {
             same(ours, theirs, "bias's gradient");
         }
+    }
+}
+
+#[test]
+fn transposed_convolution_is_burns() {
+    type Transposed =
+        fn(Tensor<4>, Tensor<4>, Option<Tensor<1>>, ConvTransposeOptions<2>) -> Tensor<4>;
+    let device = Device::flex().autodiff();
+    device.seed(7);
+    for (images, weight, stride, pad, more, dilation, groups) in [
+        ([2, 6, 5, 4], [6, 3, 2, 2], 2, 0, 0, 1, 1),
+        ([1, 17, 7, 5], [17, 16, 3, 3], 1, 1, 0, 1, 1),
+        ([2, 5, 4, 6], [5, 4, 3, 3], 2, 1, 1, 1, 1),
+        ([2, 6, 5, 5], [6, 2, 3, 3], 3, 0, 2, 2, 2),
+        ([1, 4, 3, 1], [4, 1, 5, 5], 2, 1, 0, 1, 4),
+    ] {
+        let (images, weight) = (random(images, &device), random(weight, &device));
+        let bias = random([weight.dims()[1] * groups], &device);
+        let options =
+            ConvTransposeOptions::new([stride; 2], [pad; 2], [more; 2], [dilation; 2], groups);
+        let run = |conv: Transposed| {
+            let leaves = [images.clone(), weight.clone()].map(Tensor::require_grad);
+            let [images, weight] = leaves.clone();
+            let bias = bias.clone().require_grad();
+            let result = conv(images, weight, Some(bias.clone()), options.clone());
+            let gradients = (result.clone() * result.clone().sin()).sum().backward();
+            let [images, weight] = leaves.map(|leaf| leaf.grad(&gradients).unwrap());
+            (result.inner(), images, weight, bias.grad(&gradients).unwrap())
+        };
+        let (ours, theirs) = (run(conv_transpose2d), run(burn::tensor::module::conv_transpose2d));
+        same(ours.0, theirs.0, "result");
+        same(ours.1, theirs.1, "images' gradient");
+        same(ours.2, theirs.2, "weight's gradient");
+        same(ours.3, theirs.3, "bias's gradient");
     }
 }
 
@@ -206,6 +243,78 @@ fn pooling_is_burns() {
         let (ours, theirs) = (run(max_pool2d), run(burn::tensor::module::max_pool2d));
         same(ours.0, theirs.0, "result");
         same(ours.1, theirs.1, "gradient");
+    }
+}
+
+#[test]
+fn softmax_is_burns() {
+    let device = Device::flex().autodiff();
+    device.seed(6);
+    let logits: Tensor<4> = random([2, 5, 19, 23], &device) * 4.0;
+    let run = |softmax: &dyn Fn(Tensor<4>) -> Tensor<4>| {
+        let leaf = Tensor::from_inner(logits.clone().inner()).require_grad();
+        let result = softmax(leaf.clone());
+        let gradients = (result.clone() * result.clone().sin()).sum().backward();
+        (result.inner(), leaf.grad(&gradients).unwrap())
+    };
+    type Softmax = fn(Tensor<4>) -> Tensor<4>;
+    let pairs: [(Softmax, Softmax); 2] = [
+        (softmax2d, |logits| burn::tensor::activation::softmax(logits, 1)),
+        (log_softmax2d, |logits| burn::tensor::activation::log_softmax(logits, 1)),
+    ];
+    for (ours, theirs) in pairs {
+        let (ours, theirs) = (run(&ours), run(&theirs));
+        same(ours.0, theirs.0, "result");
+        same(ours.1, theirs.1, "gradient");
+    }
+}
+
+#[test]
+fn the_cross_entropy_skips_void_and_is_that_of_the_log_softmax() {
+    let device = Device::flex().autodiff();
+    device.seed(8);
+    let logits: Tensor<4> = Tensor::from_inner((random([2, 3, 7, 50], &device) * 5.0).inner());
+    let labels: Vec<i64> = (0..700).map(|i| [0, 1, 2, 255, -1, 1][i * 5 % 6]).collect();
+    let labels =
+        Tensor::<3, burn::tensor::Int>::from_data(TensorData::new(labels, [2, 7, 50]), &device);
+    let leaves = [(); 2].map(|()| logits.clone().require_grad());
+    let ours = cross_entropy2d(leaves[0].clone(), labels.clone());
+    let masks: Vec<Tensor<4>> =
+        (0..3).map(|class| labels.clone().equal_elem(class).float().unsqueeze_dim(1)).collect();
+    let masks = Tensor::cat(masks, 1);
+    let counted = masks.clone().sum();
+    let theirs = burn::tensor::activation::log_softmax(leaves[1].clone(), 1) * masks;
+    let theirs = theirs.sum().neg() / counted;
+    same(ours.clone().inner(), theirs.clone().inner(), "loss");
+    let [ours, theirs] = [(ours, &leaves[0]), (theirs, &leaves[1])]
+        .map(|(loss, leaf)| leaf.grad(&(loss * 3.0).backward()).unwrap());
+    let scale: f32 = theirs.clone().abs().max().into_scalar();
+    same(ours / scale, theirs / scale, "gradient");
+    // Without autodiff, labels from the other side.
+    let plain = cross_entropy2d(logits.inner(), labels);
+    assert!(plain.into_scalar::<f32>() > 0.5);
+}
+
+#[test]
+fn resizing_is_burns() {
+    let device = Device::flex().autodiff();
+    device.seed(9);
+    for (from, to) in [([5, 7], [20, 28]), ([9, 4], [3, 11]), ([6, 6], [13, 1])] {
+        let images: Tensor<4> = random([2, 3, from[0], from[1]], &device);
+        for align in [false, true] {
+            let leaf = Tensor::from_inner(images.clone().inner()).require_grad();
+            let result = bilinear(leaf.clone(), to, align);
+            let options = burn::tensor::ops::InterpolateOptions::new(
+                burn::tensor::ops::InterpolateMode::Bilinear,
+            );
+            let options = options.with_align_corners(align).with_output_size(to);
+            let theirs = burn::tensor::module::interpolate(images.clone().inner(), options);
+            same(result.clone().inner(), theirs, "result");
+            // The gradient's definition is a property test of its own; here, that it arrives.
+            let gradients = result.sum().backward();
+            let total: f32 = leaf.grad(&gradients).unwrap().sum().into_scalar();
+            assert!((total - (6 * to[0] * to[1]) as f32).abs() < 1e-2, "{total}");
+        }
     }
 }
 

@@ -26,6 +26,11 @@ pub fn set_precise(precise: bool) {
     PRECISE.store(precise, Ordering::Relaxed);
 }
 
+/// What [`set_precise`] has chosen.
+pub(super) fn is_precise() -> bool {
+    PRECISE.load(Ordering::Relaxed)
+}
+
 /// Two-dimensional convolution: this crate's kernels for 32-bit floats on the CPU, Burn's own operation
 /// elsewhere. Differentiable as any other.
 ///
@@ -55,7 +60,7 @@ pub fn conv2d(
         options.groups,
     );
     let geometry = geometry.unwrap_or_else(|refused| panic!("conv2d: {refused}"));
-    let geometry = geometry.with_precise(PRECISE.load(Ordering::Relaxed));
+    let geometry = geometry.with_precise(is_precise());
     let [channels] = bias.as_ref().map_or([geometry.channels()[1]], Tensor::dims);
     assert_eq!(channels, geometry.channels()[1], "conv2d: one bias for each channel");
     let (images, weight) = (images.into_dispatch(), weight.into_dispatch());

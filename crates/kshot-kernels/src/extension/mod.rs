@@ -1,8 +1,11 @@
 //! The kernels as operations of Burn, with gradients.
 
 mod conv2d;
+mod conv_transpose2d;
 mod norm;
 mod pool;
+mod resize;
+mod softmax;
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::flex::FlexTensor;
@@ -10,11 +13,14 @@ use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Flex, backend_extension};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
+pub use conv_transpose2d::conv_transpose2d;
 pub use conv2d::{conv2d, set_precise};
 pub use norm::{NormOptions, batch_norm, batch_norm_layer};
 pub use pool::max_pool2d;
+pub use resize::bilinear;
+pub use softmax::{cross_entropy2d, log_softmax2d, softmax2d};
 
-use crate::{Activation, Geometry, Planes, slices};
+use crate::{Activation, Channels, Geometry, Planes, Resize, slices};
 
 /// Whether this crate's kernels take a tensor.
 fn ours<const D: usize>(tensor: &Tensor<D>) -> bool {
@@ -62,6 +68,13 @@ pub trait KernelBackend: Backend {
     fn convolve_bias_gradient(gradient: FloatTensor<Self>, geometry: Geometry)
     -> FloatTensor<Self>;
 
+    /// The transposed convolution whose images have the shape of the geometry's result.
+    fn convolve_transposed(
+        images: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        geometry: Geometry,
+    ) -> FloatTensor<Self>;
+
     /// Batch normalisation and activation: the result, each channel's mean, and its variance.
     fn normalise(
         images: FloatTensor<Self>,
@@ -86,6 +99,33 @@ pub trait KernelBackend: Backend {
 
     /// Its gradient with respect to the images.
     fn pool_gradient(images: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// The images at another size.
+    fn resize(images: FloatTensor<Self>, resize: Resize) -> FloatTensor<Self>;
+
+    /// Its gradient with respect to the images.
+    fn resize_gradient(gradient: FloatTensor<Self>, resize: Resize) -> FloatTensor<Self>;
+
+    /// The softmax over channels, or its logarithm.
+    fn softmax_channels(logits: FloatTensor<Self>, logarithm: bool) -> FloatTensor<Self>;
+
+    /// Its gradient with respect to the logits, from its result.
+    fn softmax_channels_gradient(
+        result: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        logarithm: bool,
+    ) -> FloatTensor<Self>;
+
+    /// The mean cross entropy, `[1]`, of logits `[batch, classes, height, width]` with labels
+    /// `[batch, height, width]`, whole numbers as floats.
+    fn cross_entropy(logits: FloatTensor<Self>, labels: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// Its gradient with respect to the logits, from its own, `[1]`.
+    fn cross_entropy_gradient(
+        logits: FloatTensor<Self>,
+        labels: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
 }
 
 /// A tensor's floats in order.
@@ -99,6 +139,12 @@ fn tensor<const D: usize>(values: Vec<f32>, shape: [usize; D]) -> FlexTensor {
 
 fn extents(tensor: &FlexTensor) -> [usize; 4] {
     tensor.layout().shape().dims()
+}
+
+fn channels(logits: &FlexTensor) -> ([usize; 4], Channels) {
+    let shape = extents(logits);
+    let [_, channels, height, width] = shape;
+    (shape, Channels { channels, area: height * width })
 }
 
 fn planes(images: &FlexTensor) -> ([usize; 4], Planes) {
@@ -167,6 +213,14 @@ impl KernelBackend for Flex {
         tensor(result, [geometry.channels()[1]])
     }
 
+    fn convolve_transposed(
+        images: FlexTensor,
+        weight: FlexTensor,
+        geometry: Geometry,
+    ) -> FlexTensor {
+        Self::convolve_input_gradient(images, weight, geometry)
+    }
+
     fn normalise(
         images: FlexTensor,
         gamma: FlexTensor,
@@ -223,6 +277,57 @@ impl KernelBackend for Flex {
         let result = slices::max_pool_gradient(images.storage(), gradient.storage(), size);
         tensor(result, shape)
     }
+
+    fn resize(images: FlexTensor, resize: Resize) -> FlexTensor {
+        let images = contiguous(images);
+        let [batch, channels, ..] = extents(&images);
+        let [height, width] = resize.to();
+        tensor(slices::resize(&resize, images.storage()), [batch, channels, height, width])
+    }
+
+    fn resize_gradient(gradient: FlexTensor, resize: Resize) -> FlexTensor {
+        let gradient = contiguous(gradient);
+        let [batch, channels, ..] = extents(&gradient);
+        let [height, width] = resize.from();
+        let result = slices::resize_gradient(&resize, gradient.storage());
+        tensor(result, [batch, channels, height, width])
+    }
+
+    fn softmax_channels(logits: FlexTensor, logarithm: bool) -> FlexTensor {
+        let logits = contiguous(logits);
+        let (shape, channels) = channels(&logits);
+        tensor(slices::softmax(&channels, logits.storage(), logarithm), shape)
+    }
+
+    fn softmax_channels_gradient(
+        result: FlexTensor,
+        gradient: FlexTensor,
+        logarithm: bool,
+    ) -> FlexTensor {
+        let (result, gradient) = (contiguous(result), contiguous(gradient));
+        let (shape, channels) = channels(&result);
+        let (result, gradient) = (result.storage(), gradient.storage());
+        tensor(slices::softmax_gradient(&channels, result, gradient, logarithm), shape)
+    }
+
+    fn cross_entropy(logits: FlexTensor, labels: FlexTensor) -> FlexTensor {
+        let (logits, labels) = (contiguous(logits), contiguous(labels));
+        let (_, channels) = channels(&logits);
+        let result = slices::cross_entropy(&channels, logits.storage(), labels.storage());
+        tensor(vec![result], [1])
+    }
+
+    fn cross_entropy_gradient(
+        logits: FlexTensor,
+        labels: FlexTensor,
+        gradient: FlexTensor,
+    ) -> FlexTensor {
+        let [logits, labels, gradient] = [logits, labels, gradient].map(contiguous);
+        let (shape, channels) = channels(&logits);
+        let factor = gradient.storage::<f32>()[0];
+        let (logits, labels) = (logits.storage(), labels.storage());
+        tensor(slices::cross_entropy_gradient(&channels, logits, labels, factor), shape)
+    }
 }
 
 impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
@@ -276,6 +381,14 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
         AutodiffTensor::new(result)
     }
 
+    fn convolve_transposed(
+        images: FloatTensor<Self>,
+        weight: FloatTensor<Self>,
+        geometry: Geometry,
+    ) -> FloatTensor<Self> {
+        conv_transpose2d::record::<B, C>(images, weight, geometry)
+    }
+
     fn normalise(
         images: FloatTensor<Self>,
         gamma: FloatTensor<Self>,
@@ -312,5 +425,40 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
 
     fn pool_gradient(images: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
         AutodiffTensor::new(B::pool_gradient(images.into_primitive(), gradient.into_primitive()))
+    }
+
+    fn resize(images: FloatTensor<Self>, resize: Resize) -> FloatTensor<Self> {
+        resize::record::<B, C>(images, resize)
+    }
+
+    fn resize_gradient(gradient: FloatTensor<Self>, resize: Resize) -> FloatTensor<Self> {
+        AutodiffTensor::new(B::resize_gradient(gradient.into_primitive(), resize))
+    }
+
+    fn softmax_channels(logits: FloatTensor<Self>, logarithm: bool) -> FloatTensor<Self> {
+        softmax::record::<B, C>(logits, logarithm)
+    }
+
+    fn softmax_channels_gradient(
+        result: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        logarithm: bool,
+    ) -> FloatTensor<Self> {
+        let (result, gradient) = (result.into_primitive(), gradient.into_primitive());
+        AutodiffTensor::new(B::softmax_channels_gradient(result, gradient, logarithm))
+    }
+
+    fn cross_entropy(logits: FloatTensor<Self>, labels: FloatTensor<Self>) -> FloatTensor<Self> {
+        softmax::record_entropy::<B, C>(logits, labels)
+    }
+
+    fn cross_entropy_gradient(
+        logits: FloatTensor<Self>,
+        labels: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let (logits, labels) = (logits.into_primitive(), labels.into_primitive());
+        let gradient = gradient.into_primitive();
+        AutodiffTensor::new(B::cross_entropy_gradient(logits, labels, gradient))
     }
 }

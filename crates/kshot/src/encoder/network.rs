@@ -133,8 +133,7 @@ impl NetworkConfig {
             return Ok(None);
         }
         let config: EncoderConfig = encoder.parse()?;
-        let (embedder, _) =
-            Embedder::from_weights(&config, weights.as_deref(), device, *looking)?;
+        let (embedder, _) = Embedder::from_weights(&config, weights.as_deref(), device, *looking)?;
         Ok(Some(embedder))
     }
 }

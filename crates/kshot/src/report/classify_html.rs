@@ -433,11 +433,11 @@ fn go_on(data: &PageData<'_>) -> Markup {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::encoder::embed::Looking;
     use crate::classify::heads;
     use crate::classify::judge::judge;
     use crate::classify::model_file::{Class, Example, Origin};
     use crate::classify::reject::Keep;
+    use crate::encoder::embed::Looking;
     use crate::predict::folder::Item;
 
     #[test]

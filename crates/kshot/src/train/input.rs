@@ -44,7 +44,9 @@ impl Input {
             return Ok(Self::Pictures { channels, size, scaling });
         };
         if let Some(train) = &recipe.train
-            && [train.augment_support, train.augment_query].iter().any(|of| *of != Default::default())
+            && [train.augment_support, train.augment_query]
+                .iter()
+                .any(|of| *of != Default::default())
         {
             return Err(Error::config(
                 "a frozen encoder sees each picture once, so pictures cannot be changed at random; \
