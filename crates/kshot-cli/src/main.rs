@@ -3,6 +3,7 @@
 use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
+use kshot::train::learning::AnyRecipe;
 
 mod check;
 mod classify;
@@ -26,6 +27,10 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[derive(Parser)]
 #[command(name = "kshot", version, about, arg_required_else_help = true)]
 struct Cli {
+    /// Sums convolutions product by product: three times slower for 3x3 kernels, and about three times
+    /// closer to the exact result (on CPUs; `precise = true` in a recipe does the same).
+    #[arg(long, global = true)]
+    precise: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -53,6 +58,9 @@ const WRONG_USE: u8 = 2;
 
 fn main() -> ExitCode {
     let cli = Cli::parse();
+    if cli.precise {
+        kshot::nn::set_precise(true);
+    }
     let result = match cli.command {
         Command::Segment(arguments) => segment::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
@@ -72,6 +80,15 @@ fn main() -> ExitCode {
             ExitCode::from(WRONG_USE)
         }
     }
+}
+
+/// Reads a recipe with changes, and chooses the sums that it asks for.
+fn read_recipe(path: &std::path::Path, changes: &[String]) -> anyhow::Result<AnyRecipe> {
+    let recipe = AnyRecipe::read(path, changes)?;
+    if recipe.precise() {
+        kshot::nn::set_precise(true);
+    }
+    Ok(recipe)
 }
 
 /// Cores of this machine.

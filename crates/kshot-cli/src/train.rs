@@ -62,7 +62,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         crate::set_threads(threads)?;
     }
     let device = device::parse(&arguments.device)?;
-    match AnyRecipe::read(&arguments.recipe, &arguments.changes)? {
+    match crate::read_recipe(&arguments.recipe, &arguments.changes)? {
         AnyRecipe::Learning(recipe) => go(arguments, Experiment::new(&recipe, &device)?.session()?),
         AnyRecipe::Segmentation(recipe) => {
             go(arguments, pixel_experiment::session(&recipe, &device)?)

@@ -1,5 +1,6 @@
 //! A convolution with its weights, for inference: bias and activation in the same pass.
 
+use crate::geometry::is_precise;
 use crate::{Activation, Geometry, Pads, conv2d};
 
 /// A two-dimensional convolution with square kernels, ready to run.
@@ -85,6 +86,7 @@ impl Conv2d {
             self.groups,
         );
         let geometry = geometry.unwrap_or_else(|refused| panic!("{refused}"));
+        let geometry = geometry.with_precise(is_precise());
         conv2d::forward(&geometry, images, &self.weight, Some(&self.bias), activation)
     }
 }

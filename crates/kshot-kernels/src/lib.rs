@@ -42,9 +42,9 @@ mod winograd;
 
 pub use extension::{
     KernelBackend, NormOptions, batch_norm, batch_norm_layer, bilinear, conv_transpose2d, conv2d,
-    cross_entropy2d, log_softmax2d, max_pool2d, set_precise, softmax2d,
+    cross_entropy2d, log_softmax2d, max_pool2d, softmax2d,
 };
-pub use geometry::{Geometry, Pads, Refused};
+pub use geometry::{Geometry, Pads, Refused, set_precise};
 pub use inference::Conv2d;
 pub use norm::{Affine, Gradients, Planes, Statistics};
 pub use resize::Resize;

@@ -1,7 +1,5 @@
 //! The convolution as an operation of Burn.
 
-use std::sync::atomic::{AtomicBool, Ordering};
-
 use burn::backend::Dispatch;
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
@@ -14,22 +12,7 @@ use burn::tensor::ops::ConvOptions;
 
 use super::{AutodiffTensor, KernelBackend, ours};
 use crate::Geometry;
-
-/// Whether convolutions made from now on sum product by product.
-static PRECISE: AtomicBool = AtomicBool::new(false);
-
-/// Chooses, for every [`conv2d`] of this process from now on, between fast and plain sums; gradients
-/// follow the choice of their forward pass. See [`Geometry::with_precise`].
-///
-/// Meant for a program's start: a network has no place to carry the choice to each of its layers.
-pub fn set_precise(precise: bool) {
-    PRECISE.store(precise, Ordering::Relaxed);
-}
-
-/// What [`set_precise`] has chosen.
-pub(super) fn is_precise() -> bool {
-    PRECISE.load(Ordering::Relaxed)
-}
+use crate::geometry::is_precise;
 
 /// Two-dimensional convolution: this crate's kernels for 32-bit floats on the CPU, Burn's own operation
 /// elsewhere. Differentiable as any other.

@@ -11,8 +11,8 @@ use burn::backend::tensor::FloatTensor;
 use burn::tensor::Tensor;
 use burn::tensor::ops::ConvTransposeOptions;
 
-use super::conv2d::is_precise;
 use super::{AutodiffTensor, KernelBackend, ours};
+use crate::geometry::is_precise;
 use crate::{Geometry, Refused};
 
 /// Two-dimensional transposed convolution: this crate's kernels for 32-bit floats on the CPU, Burn's own

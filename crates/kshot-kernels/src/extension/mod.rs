@@ -14,7 +14,7 @@ use burn::backend::{Autodiff, Backend, Flex, backend_extension};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 pub use conv_transpose2d::conv_transpose2d;
-pub use conv2d::{conv2d, set_precise};
+pub use conv2d::conv2d;
 pub use norm::{NormOptions, batch_norm, batch_norm_layer};
 pub use pool::max_pool2d;
 pub use resize::bilinear;

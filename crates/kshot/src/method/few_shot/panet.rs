@@ -13,7 +13,6 @@
 use burn::module::Module;
 use burn::prelude::*;
 use burn::tensor::TensorData;
-use burn::tensor::activation::log_softmax;
 
 use crate::data::batch::{Batch, Episode};
 use crate::encoder::{Encode, Encoder};
@@ -192,10 +191,7 @@ pub fn planes_of(labels: &Tensor<3, Int>, planes: usize) -> Tensor<4> {
 
 /// The mean cross entropy of logits `[batch, planes, height, width]` over the pixels not labelled 255.
 pub fn pixel_cross_entropy(logits: &Tensor<4>, labels: &Tensor<3, Int>) -> Tensor<1> {
-    let [_, planes, ..] = logits.dims();
-    let masks = planes_of(labels, planes);
-    let counted = masks.clone().sum().clamp_min(1.0);
-    (log_softmax(logits.clone(), 1) * masks).sum().neg() / counted
+    kshot_kernels::cross_entropy2d(logits.clone(), labels.clone())
 }
 
 /// The same of a row `[planes]` a pixel.
