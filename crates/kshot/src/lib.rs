@@ -2,6 +2,7 @@
 
 pub mod classify;
 pub mod data;
+pub mod decoder;
 pub mod device;
 pub mod encoder;
 pub mod error;

@@ -11,7 +11,7 @@ use crate::nn::dual::Dual;
 use crate::nn::weights::{Cursor, Weights};
 
 /// The gain before learning.
-const GAIN: f32 = 10.0;
+const GAIN: f32 = 5.0;
 
 /// The head.
 #[derive(Module, Debug)]

@@ -214,6 +214,32 @@ impl Conv {
         );
         conv2d(images, weight, bias, options)
     }
+
+    /// The same convolution with a normalisation by its running statistics after it, in one.
+    #[must_use]
+    pub fn normalised(self, norm: &BatchNorm) -> Self {
+        let (weight, shift) = self.merged(norm);
+        let weight = Param::from_tensor(weight.detach());
+        Self { weight, bias: Some(Param::from_tensor(shift.detach())), compiled: None, ..self }
+    }
+
+    /// Kernels and bias that convolve and normalise at once.
+    fn merged(&self, norm: &BatchNorm) -> (Tensor<4>, Tensor<1>) {
+        let gain = norm.gamma.val();
+        let held = |state: &burn::module::RunningState<Tensor<1>>| {
+            let values = state.value_sync();
+            let lifted = gain.is_autodiff() && !values.is_autodiff();
+            if lifted { Tensor::from_inner(values) } else { values }
+        };
+        let scale = gain.clone() / (held(&norm.running_var) + norm.epsilon).sqrt();
+        let shift = norm.beta.val() - held(&norm.running_mean) * scale.clone();
+        let shift = match &self.bias {
+            Some(bias) => shift + bias.val() * scale.clone(),
+            None => shift,
+        };
+        let [channels] = scale.dims();
+        (self.weight.val() * scale.reshape([channels, 1, 1, 1]), shift)
+    }
 }
 
 /// A tensor's values, without a copy where nobody else holds them.
@@ -266,7 +292,7 @@ impl ConvNorm {
     pub fn forward(&self, images: Tensor<4>) -> Tensor<4> {
         match &self.norm {
             Some(norm) => {
-                let (weight, bias) = self.merged(norm);
+                let (weight, bias) = self.conv.merged(norm);
                 self.conv.slide(images, weight, Some(bias))
             }
             None => self.conv.activated(images, Activation::Identity),
@@ -288,35 +314,11 @@ impl ConvNorm {
     /// and bias. Folding twice changes nothing.
     #[must_use]
     pub fn fold(self) -> Self {
-        let Some(norm) = self.norm else {
-            return Self { conv: self.conv.compile(), norm: None };
-        };
-        let this = Self { conv: self.conv, norm: None };
-        let (weight, shift) = this.merged(&norm);
-        let conv = Conv {
-            weight: Param::from_tensor(weight.detach()),
-            bias: Some(Param::from_tensor(shift.detach())),
-            ..this.conv
+        let conv = match &self.norm {
+            Some(norm) => self.conv.normalised(norm),
+            None => self.conv,
         };
         Self { conv: conv.compile(), norm: None }
-    }
-
-    /// Kernels and bias that convolve and normalise at once.
-    fn merged(&self, norm: &BatchNorm) -> (Tensor<4>, Tensor<1>) {
-        let gain = norm.gamma.val();
-        let held = |state: &burn::module::RunningState<Tensor<1>>| {
-            let values = state.value_sync();
-            let lifted = gain.is_autodiff() && !values.is_autodiff();
-            if lifted { Tensor::from_inner(values) } else { values }
-        };
-        let scale = gain.clone() / (held(&norm.running_var) + norm.epsilon).sqrt();
-        let shift = norm.beta.val() - held(&norm.running_mean) * scale.clone();
-        let shift = match &self.conv.bias {
-            Some(bias) => shift + bias.val() * scale.clone(),
-            None => shift,
-        };
-        let [channels] = scale.dims();
-        (self.conv.weight.val() * scale.reshape([channels, 1, 1, 1]), shift)
     }
 }
 
