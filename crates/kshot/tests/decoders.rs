@@ -46,6 +46,7 @@ fn unet_agrees_with_pytorch() {
     // PyTorch keeps a transposed convolution's weight and bias together.
     let rename = |name: &str| {
         let ours = name.trim_start_matches("weights.");
+        let ours = ours.replace("norm.weight", "norm.gamma").replace("norm.bias", "norm.beta");
         Renamed::Ours(ours.replace("up.weight", "up").replace("up.bias", "bias"))
     };
     let config = UNetConfig { width: 4, classes: 3 };

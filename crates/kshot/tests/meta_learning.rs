@@ -10,12 +10,13 @@ use burn::prelude::*;
 use burn::tensor::{Distribution, TensorData};
 use kshot::data::batch::{Batch, Episode, EpisodeId};
 use kshot::encoder::conv4::{Conv4Config, Reduction};
-use kshot::encoder::network::NetworkConfig;
+use kshot::encoder::network::{EncoderChoice, NetworkConfig};
 use kshot::method::episodic::FewShot;
 use kshot::method::few_shot::generative::GenerativeConfig;
 use kshot::method::few_shot::relation_networks::RelationNetworksConfig;
 use kshot::method::learner::{Learner, LearnerConfig, Learning, Setting};
 use kshot::method::meta::maml::MamlConfig;
+use kshot::nn::dual::Dual;
 use kshot::nn::norm::BatchNormMode;
 use kshot::train::curve;
 use kshot::train::experiment::Experiment;
@@ -195,6 +196,27 @@ fn second_order_agrees_with_central_differences_and_first_order_does_not() {
             assert!(check.first_order_error > 1e-2, "{reduction:?}: {check:?}");
         }
     }
+}
+
+/// What learns behind a frozen encoder has second derivatives too.
+#[test]
+fn second_order_agrees_with_central_differences_behind_a_frozen_encoder() {
+    let _alone = alone();
+    let device = Device::flex().autodiff();
+    device.seed(7);
+    let choice = EncoderChoice { bottleneck: 4, ..EncoderChoice::default() };
+    let network = NetworkConfig::Encoder(choice).init(20, &device).unwrap();
+    let setting = Setting { network, channels: 20, size: [1, 1], ways: 3, classes: 8, device };
+    let config = MamlConfig { steps: 3, rate: 0.3, ..MamlConfig::default() };
+    let method = config.init(setting).unwrap();
+    let mut episode = episode(3, [2, 2], 10);
+    for batch in [&mut episode.support, &mut episode.query] {
+        let [count, ..] = batch.images.dims();
+        let rows = batch.images.clone().reshape([count, 100]).narrow(1, 0, 20);
+        batch.images = Dual::from(rows).unit().value.reshape([count, 20, 1, 1]);
+    }
+    let check = method.check_gradient(&episode, 6, 1);
+    assert!(check.error < 1e-4, "{check:?}");
 }
 
 #[test]

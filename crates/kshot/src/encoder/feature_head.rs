@@ -1,5 +1,7 @@
-//! What is learnt in feature space, behind a frozen encoder: nothing but a gain, or a residual
-//! bottleneck, x + relu(x D + b) U (Houlsby et al. 2019, arXiv 1902.00751), which starts as x itself.
+//! What is learnt in feature space, behind a frozen encoder: nothing but a gain; or, with a bottleneck, a
+//! shift and a gain for each feature, a residual bottleneck, x + relu(x D + b) U (Houlsby et al. 2019,
+//! arXiv 1902.00751), and length 1 again, as centred and scaled features serve few shots best (Wang et
+//! al. 2019, arXiv 1911.04623). Before it learns, a head keeps every direction.
 //!
 //! Vectors have length 1 ([`super::embed`]); the gain makes their distances large enough for a softmax.
 
@@ -25,6 +27,10 @@ pub struct FeatureHead {
 
 #[derive(Module, Debug)]
 struct Bottleneck {
+    /// `[features]`, added.
+    shift: Param<Tensor<1>>,
+    /// `[features]`, the logarithms of each feature's gain.
+    scale: Param<Tensor<1>>,
     /// `[features, units]`
     down: Param<Tensor<2>>,
     /// `[units]`
@@ -37,8 +43,10 @@ impl FeatureHead {
     /// For vectors of `features` numbers; without units there is only the gain.
     pub fn new(features: usize, units: usize, device: &Device) -> Self {
         let bottleneck = (units > 0).then(|| Bottleneck {
-            // Of deviation 1, since its input has length 1 and not deviation 1.
-            down: Initializer::Normal { mean: 0.0, std: 1.0 }.init([features, units], device),
+            shift: Initializer::Zeros.init([features], device),
+            scale: Initializer::Zeros.init([features], device),
+            down: Initializer::Normal { mean: 0.0, std: (features as f64).recip().sqrt() }
+                .init([features, units], device),
             bias: Initializer::Zeros.init([units], device),
             up: Initializer::Zeros.init([units, features], device),
         });
@@ -47,7 +55,9 @@ impl FeatureHead {
 
     /// Appends its parameters in the order of their use.
     pub fn list(&self, weights: &mut Weights) {
-        if let Some(Bottleneck { down, bias, up }) = &self.bottleneck {
+        if let Some(Bottleneck { shift, scale, down, bias, up }) = &self.bottleneck {
+            weights.push(shift);
+            weights.push(scale);
             weights.push(down);
             weights.push(bias);
             weights.push(up);
@@ -70,14 +80,20 @@ impl FeatureHead {
     /// `[batch, features, 1, 1]` to `[batch, features]`.
     pub fn embed(&self, vectors: Dual<4>, weights: &mut Cursor) -> Dual<2> {
         let mut rows = vectors.flatten();
-        if let Some(Bottleneck { down, bias, up }) = &self.bottleneck {
+        let [count, features] = rows.value.dims();
+        let every = |row: Dual<1>, width: usize| {
+            row.linear(|row| row.reshape([1, width]).expand([count, features]))
+        };
+        if let Some(Bottleneck { down, bias, up, .. }) = &self.bottleneck {
+            let (shift, scale) = (weights.take([features]), weights.take([features]));
+            // Numbers of about 1, so that one learning rate suits all of the parameters.
+            rows = rows.linear(|rows| rows * (features as f64).sqrt());
+            rows = rows.plus_row(shift).times(every(scale.exp(), features));
             let hidden = rows.clone().matmul(weights.take(down.dims()));
             let hidden = hidden.plus_row(weights.take(bias.dims())).relu(0.0);
-            rows = rows.plus(hidden.matmul(weights.take(up.dims())));
+            rows = rows.plus(hidden.matmul(weights.take(up.dims()))).unit();
         }
-        let [count, features] = rows.value.dims();
-        let gain = weights.take::<1>([1]).exp();
-        rows.times(gain.linear(|gain| gain.reshape([1, 1]).expand([count, features])))
+        rows.times(every(weights.take([1]).exp(), 1))
     }
 }
 
@@ -87,18 +103,23 @@ mod tests {
 
     use super::*;
 
+    fn embedded(units: usize, vectors: &Tensor<4>, device: &Device) -> Tensor<2> {
+        let head = FeatureHead::new(6, units, device);
+        let mut list = Weights::default();
+        head.list(&mut list);
+        assert_eq!(list.0.len(), if units == 0 { 1 } else { 6 });
+        let duals = list.duals();
+        head.embed(Dual::from(vectors.clone()), &mut Cursor::new(&duals)).value
+    }
+
     #[test]
     fn an_untaught_head_keeps_directions() {
         let device = Device::flex();
+        let vectors = Tensor::<2>::random([2, 6], Distribution::Default, &device) + 0.1;
+        let vectors = Dual::from(vectors).unit().value;
         for units in [0, 3] {
-            let head = FeatureHead::new(6, units, &device);
-            let mut list = Weights::default();
-            head.list(&mut list);
-            assert_eq!(list.0.len(), if units == 0 { 1 } else { 4 });
-            let vectors = Tensor::<4>::random([2, 6, 1, 1], Distribution::Default, &device);
-            let duals = list.duals();
-            let rows = head.embed(Dual::from(vectors.clone()), &mut Cursor::new(&duals)).value;
-            let gap = (rows - vectors.reshape([2, 6]) * GAIN).abs().max().into_scalar::<f32>();
+            let rows = embedded(units, &vectors.clone().reshape([2, 6, 1, 1]), &device);
+            let gap = (rows - vectors.clone() * GAIN).abs().max().into_scalar::<f32>();
             assert!(gap < 1e-5, "{gap}");
         }
     }

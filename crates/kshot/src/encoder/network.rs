@@ -14,6 +14,7 @@ use crate::error::{Error, Result};
 use crate::nn::dual::Dual;
 use crate::nn::norm::Pass;
 use crate::nn::weights::{Cursor, Weights};
+use crate::weights::EMBEDDED;
 use crate::weights::source::Source;
 
 /// Which network, as recipes write it.
@@ -30,27 +31,26 @@ pub enum NetworkConfig {
 
 /// An encoder with its weights.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct EncoderChoice {
-    /// Its name, such as `efficientnet-lite0`.
+    /// Its name, such as `efficientnet-lite0`, which is the default.
     pub encoder: String,
     /// Its weights; the built-in ones where it has them.
-    #[serde(default)]
     pub weights: Option<std::path::PathBuf>,
     /// Whether it stays as it is. Then each picture becomes a vector once, as in `kshot classify`, and
     /// only what is behind it learns.
-    #[serde(default = "yes")]
     pub frozen: bool,
     /// How a frozen encoder looks at the picture files.
-    #[serde(default)]
     pub looking: Looking,
     /// Units of a residual bottleneck that learns behind a frozen encoder; none by default.
-    #[serde(default)]
     pub bottleneck: usize,
 }
 
-fn yes() -> bool {
-    true
+impl Default for EncoderChoice {
+    fn default() -> Self {
+        let encoder = EMBEDDED.to_owned();
+        Self { encoder, weights: None, frozen: true, looking: Looking::default(), bottleneck: 0 }
+    }
 }
 
 impl Default for NetworkConfig {

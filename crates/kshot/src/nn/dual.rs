@@ -258,6 +258,18 @@ impl Dual<2> {
         self.plus(row.linear(|row| row.reshape([1, width]).expand([count, width])))
     }
 
+    /// Rows of length 1; a row of zeros stays one.
+    #[must_use]
+    pub fn unit(self) -> Self {
+        let length = self.value.clone().square().sum_dim(1).sqrt() + 1e-8;
+        let value = self.value / length.clone();
+        let tangent = self.tangent.map(|tangent| {
+            let along = (value.clone() * tangent.clone()).sum_dim(1);
+            (tangent - value.clone() * along) / length
+        });
+        Self { value, tangent }
+    }
+
     /// The logarithm of the softmax over each row.
     #[must_use]
     pub fn log_softmax(self) -> Self {

@@ -1,0 +1,120 @@
+//! Whole networks: `RAYON_NUM_THREADS=2 cargo bench --workspace --bench networks`.
+//!
+//! `networks.py` beside this does the same work in PyTorch and prints the same names. A training step is
+//! the forward pass, the mean square of the result, and the gradients of all parameters; encoders
+//! normalise by running statistics, as they are fine-tuned here.
+
+#![expect(clippy::unwrap_used, reason = "a benchmark that cannot start should stop")]
+
+use burn::module::Module;
+use burn::tensor::{Device, Distribution, Tensor};
+use divan::Bencher;
+use kshot::decoder::{UNet, UNetConfig};
+use kshot::encoder::conv4::Conv4Config;
+use kshot::encoder::network::{Network, NetworkConfig};
+use kshot::encoder::{Encode, Encoder, EncoderConfig};
+use kshot::nn::norm::Pass;
+
+#[global_allocator]
+static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
+
+fn main() {
+    divan::main();
+}
+
+/// Name, encoder, pictures, height and width.
+const ROWS: [(&str, &str, [usize; 3]); 11] = [
+    ("efficientnet-lite0 1x224x224", "efficientnet-lite0", [1, 224, 224]),
+    ("efficientnet-lite0 8x224x224", "efficientnet-lite0", [8, 224, 224]),
+    ("efficientnet-lite0 1x360x480", "efficientnet-lite0", [1, 360, 480]),
+    ("efficientnet-lite0 8x360x480", "efficientnet-lite0", [8, 360, 480]),
+    ("resnet50 1x224x224", "resnet50", [1, 224, 224]),
+    ("resnet50 8x224x224", "resnet50", [8, 224, 224]),
+    ("vgg16-panet 1x417x417", "vgg16-panet", [1, 417, 417]),
+    ("vgg16-panet 8x417x417", "vgg16-panet", [8, 417, 417]),
+    ("unet 1x224x224", "efficientnet-lite0", [1, 224, 224]),
+    ("unet 8x224x224", "efficientnet-lite0", [8, 224, 224]),
+    ("conv4 25x28x28", "", [25, 28, 28]),
+];
+
+fn names() -> impl Iterator<Item = &'static str> {
+    ROWS.iter().map(|(name, ..)| *name)
+}
+
+enum Model {
+    Encoder(Encoder),
+    UNet(Encoder, UNet),
+    Conv4(Network),
+}
+
+impl Model {
+    fn new(name: &str, encoder: &str, device: &Device) -> Self {
+        if encoder.is_empty() {
+            let config = NetworkConfig::Conv4(Conv4Config::default());
+            return Self::Conv4(config.init(1, device).unwrap());
+        }
+        let config: EncoderConfig = encoder.parse().unwrap();
+        let network = config.init(device);
+        if !name.starts_with("unet") {
+            return Self::Encoder(network);
+        }
+        let decoder = UNetConfig { width: 32, classes: 21 };
+        let decoder = decoder.init(&config.channels(), &config.strides(), device).unwrap();
+        Self::UNet(network, decoder)
+    }
+
+    fn optimize(self) -> Self {
+        match self {
+            Self::Encoder(encoder) => Self::Encoder(encoder.optimize()),
+            Self::UNet(encoder, decoder) => Self::UNet(encoder.optimize(), decoder.optimize()),
+            Self::Conv4(network) => Self::Conv4(network),
+        }
+    }
+
+    fn train(self) -> Self {
+        match self {
+            Self::Encoder(encoder) => Self::Encoder(encoder.train()),
+            Self::UNet(encoder, decoder) => Self::UNet(encoder.train(), decoder.train()),
+            Self::Conv4(network) => Self::Conv4(network.train()),
+        }
+    }
+
+    /// The mean square of the result.
+    fn run(&self, images: Tensor<4>, training: bool) -> Tensor<1> {
+        let [_, _, height, width] = images.dims();
+        match self {
+            Self::Encoder(encoder) => encoder.forward(images).last().square().mean(),
+            Self::UNet(encoder, decoder) => {
+                let features = encoder.forward(images);
+                decoder.forward(&features, [height, width]).square().mean()
+            }
+            Self::Conv4(network) => {
+                let mut pass = if training { Pass::training() } else { Pass::running() };
+                network.vectors(images, &mut pass).square().mean()
+            }
+        }
+    }
+}
+
+fn set_up(name: &str, device: &Device) -> (Model, Tensor<4>) {
+    let (name, encoder, [count, height, width]) =
+        *ROWS.iter().find(|(row, ..)| *row == name).unwrap();
+    let channels = if encoder.is_empty() { 1 } else { 3 };
+    let shape = [count, channels, height, width];
+    let images = Tensor::random(shape, Distribution::Normal(0.0, 1.0), device);
+    (Model::new(name, encoder, device), images)
+}
+
+#[divan::bench(args = names(), min_time = 1, sample_size = 1)]
+fn inference(bencher: Bencher, name: &str) {
+    let (model, images) = set_up(name, &Device::flex());
+    let model = model.optimize();
+    bencher.bench_local(|| model.run(images.clone(), false).into_scalar::<f32>());
+}
+
+#[divan::bench(args = names(), min_time = 1, sample_size = 1)]
+fn training(bencher: Bencher, name: &str) {
+    let (model, images) = set_up(name, &Device::flex().autodiff());
+    let model = model.train();
+    bencher.bench_local(|| model.run(images.clone(), true).backward());
+}
