@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
+use indicatif::ProgressBar;
 use kshot::data::support::Support;
 use kshot::encoder::EncoderConfig;
 use kshot::hash;
@@ -22,6 +22,7 @@ use kshot::report::run::{self, RunFile, SupportFile};
 use kshot::{device, weights};
 use serde_json::json;
 
+use crate::talk::Talk;
 use crate::{DONE, SOME_FAILED};
 
 /// Segments a folder of pictures from a few labelled ones.
@@ -93,12 +94,12 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     if arguments.scale.is_some_and(|scale| !(scale > 0.0 && scale <= 4.0)) {
         bail!("--scale must be above 0 and at most 4, such as 0.5");
     }
-    let talk = Talk::new(arguments);
+    let talk = Talk { json: arguments.json, quiet: arguments.quiet };
     let network = Network::new(arguments)?;
     let items = folder::items(&arguments.query)?;
     let support = Support::load(&arguments.support)?;
     for warning in &support.warnings {
-        talk.say(json!({"event": "warning", "message": warning}), &format!("warning: {warning}"));
+        talk.warn(warning);
     }
     let settings = Settings::new(arguments, &network, &support)?;
     let mut journal = Journal::open(&arguments.out)?;
@@ -136,7 +137,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let bar = talk.bar(items.len());
     let outcome =
         folder::segment(&predictor, items, &mut journal, &settings.fingerprint, |event| {
-            talk.event(&bar, &event)
+            tell(&talk, &bar, &event)
         })?;
     bar.finish_and_clear();
     journal.retain(|name, finished| names.contains(name) && finished.run == settings.fingerprint);
@@ -170,66 +171,27 @@ fn count(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
 }
 
-/// How the command speaks: JSON lines, plain lines, or a bar on a terminal.
-struct Talk {
-    json: bool,
-    quiet: bool,
-}
-
-impl Talk {
-    fn new(arguments: &Arguments) -> Self {
-        Self { json: arguments.json, quiet: arguments.quiet }
-    }
-
-    fn say(&self, json: serde_json::Value, text: &str) {
-        if self.json {
-            println!("{json}");
-        } else if !self.quiet {
-            eprintln!("{text}");
-        }
-    }
-
-    fn bar(&self, pictures: usize) -> ProgressBar {
-        if self.json || self.quiet {
-            return ProgressBar::hidden();
-        }
-        let bar = ProgressBar::new(pictures as u64);
-        if let Ok(style) = ProgressStyle::with_template(
-            "{bar:30} {pos}/{len} pictures, {per_sec}, {eta} left, {wide_msg}",
-        ) {
-            bar.set_style(style);
-        }
-        bar
-    }
-
-    fn event(&self, bar: &ProgressBar, event: &Event<'_>) {
-        bar.inc(1);
-        match event {
-            Event::Done(record) => {
-                bar.set_message(record.name.clone());
-                if self.json {
-                    println!(
-                        "{}",
-                        json!({"event": "picture", "file": record.path, "mask": record.mask,
-                            "confidence": record.confidence, "flags": record.flags, "seconds": record.seconds})
-                    );
-                } else if !self.quiet && bar.is_hidden() {
-                    let flags = record.flags.join(", ");
-                    eprintln!(
-                        "{}: confidence {:.2} {flags} ({:.2} s)",
-                        record.path, record.confidence, record.seconds
-                    );
-                }
-            }
-            Event::Failed(failed) => {
-                if self.json {
-                    println!(
-                        "{}",
-                        json!({"event": "failed", "file": failed.name, "error": failed.error})
-                    );
-                }
+/// Tells what happened to a picture.
+fn tell(talk: &Talk, bar: &ProgressBar, event: &Event<'_>) {
+    bar.inc(1);
+    match event {
+        Event::Done(record) => {
+            bar.set_message(record.name.clone());
+            if talk.json {
+                println!(
+                    "{}",
+                    json!({"event": "picture", "file": record.path, "mask": record.mask,
+                        "confidence": record.confidence, "flags": record.flags, "seconds": record.seconds})
+                );
+            } else if !talk.quiet && bar.is_hidden() {
+                let flags = record.flags.join(", ");
+                eprintln!(
+                    "{}: confidence {:.2} {flags} ({:.2} s)",
+                    record.path, record.confidence, record.seconds
+                );
             }
         }
+        Event::Failed(failed) => talk.failed(failed),
     }
 }
 

@@ -1,9 +1,10 @@
-//! How `kshot classify` speaks.
+//! How commands that work through a folder speak.
 
 use indicatif::{ProgressBar, ProgressStyle};
 use kshot::classify::Recogniser;
 use kshot::classify::vectors::Event;
 use kshot::predict::folder::Item;
+use kshot::report::html::FailedPicture;
 use serde_json::json;
 
 /// How the command speaks: JSON lines, plain lines, or a bar on a terminal.
@@ -43,7 +44,7 @@ impl Talk {
         bar
     }
 
-    /// Tells what happened to a picture.
+    /// Tells what class a picture was given.
     pub fn event(&self, bar: &ProgressBar, event: &Event<'_>, recogniser: &Recogniser) {
         bar.inc(1);
         match event {
@@ -67,14 +68,14 @@ impl Talk {
                     eprintln!("{shown}: {class} {:.2}{none}", found.probability());
                 }
             }
-            Event::Failed(failed) => {
-                if self.json {
-                    println!(
-                        "{}",
-                        json!({"event": "failed", "file": failed.name, "error": failed.error})
-                    );
-                }
-            }
+            Event::Failed(failed) => self.failed(failed),
+        }
+    }
+
+    /// Tells of a picture that could not be done; lines for people come at the end.
+    pub fn failed(&self, failed: &FailedPicture) {
+        if self.json {
+            println!("{}", json!({"event": "failed", "file": failed.name, "error": failed.error}));
         }
     }
 }

@@ -366,14 +366,13 @@ mod tests {
             let entropy_back = cross_entropy_gradient(&shape, &logits, &labels, 2.0);
             let counted = labels.iter().filter(|label| **label < 255.0).count().max(1) as f64;
             let mut total = 0.0;
-            for pixel in 0..pictures * area {
+            for (pixel, &label) in labels.iter().enumerate() {
                 let at = |channel: usize| (pixel / area * channels + channel) * area + pixel % area;
                 let row: Vec<f64> = (0..channels).map(|c| f64::from(logits[at(c)])).collect();
                 let sum: f64 = row.iter().map(|value| value.exp()).sum();
                 let share: Vec<f64> = row.iter().map(|value| value.exp() / sum).collect();
                 let of = |c: usize| f64::from(gradient[at(c)]);
                 let all: f64 = (0..channels).map(|c| if logarithm { of(c) } else { share[c] * of(c) }).sum();
-                let label = labels[pixel];
                 if label < 255.0 {
                     total -= share[label as usize].ln() / counted;
                 }

@@ -41,6 +41,7 @@ fn names() -> impl Iterator<Item = &'static str> {
     ROWS.iter().map(|(name, ..)| *name)
 }
 
+#[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 enum Model {
     Encoder(Encoder),
     UNet(Encoder, UNet),

@@ -13,6 +13,14 @@ use crate::error::Result;
 pub const COLUMNS: [&str; 6] =
     ["file", "class", "probability", "accepted", "familiarity", "nearest"];
 
+/// The head of a table.
+fn head(first: &[&str], top_k: usize, with_truth: bool) -> Vec<String> {
+    let ranks =
+        (2..=top_k).flat_map(|rank| [format!("class_{rank}"), format!("probability_{rank}")]);
+    let truth = with_truth.then(|| "truth".to_owned());
+    first.iter().map(|&name| name.to_owned()).chain(ranks).chain(truth).collect()
+}
+
 /// Writes the table. `class` is the likeliest class whether it was accepted or not, `probability` that
 /// of it should the picture show one of the classes (0 to 1), `accepted` is `true`, or `false` for none
 /// of these, `familiarity` is what that was decided by, and `nearest` is the labelled picture of the
@@ -31,12 +39,7 @@ pub fn write(
     let with_truth = labelled.iter().any(|one| one.truth.is_some());
     atomic::write_with(path, |writer| {
         let mut table = csv::Writer::from_writer(writer);
-        let mut head: Vec<String> = COLUMNS.map(str::to_owned).to_vec();
-        for rank in 2..=top_k {
-            head.extend([format!("class_{rank}"), format!("probability_{rank}")]);
-        }
-        head.extend(with_truth.then(|| "truth".to_owned()));
-        table.write_record(&head)?;
+        table.write_record(head(&COLUMNS, top_k, with_truth))?;
         for one in labelled {
             let found = &one.found;
             let mut row = vec![
@@ -79,12 +82,7 @@ pub fn write_rankings(
     let known = labelled.iter().any(|one| one.truth.is_some());
     atomic::write_with(path, |writer| {
         let mut table = csv::Writer::from_writer(writer);
-        let mut head = ["file", "class", "probability"].map(str::to_owned).to_vec();
-        for rank in 2..=top_k {
-            head.extend([format!("class_{rank}"), format!("probability_{rank}")]);
-        }
-        head.extend(known.then(|| "truth".to_owned()));
-        table.write_record(&head)?;
+        table.write_record(head(&COLUMNS[..3], top_k, known))?;
         for one in labelled {
             let mut row = vec![one.shown.clone()];
             for (class, probability) in &one.ranking[..top_k] {
