@@ -30,6 +30,7 @@ mod extension;
 mod geometry;
 mod inference;
 mod norm;
+mod panels;
 mod patches;
 mod pool;
 mod resize;

@@ -1,0 +1,82 @@
+//! How the places of a batch are cut into blocks: by the shapes alone.
+
+use super::TASKS;
+
+/// Floats of a block's patches and results: they should stay in a core's second-level cache.
+const FLOATS: usize = 80_000;
+/// Places of a block: at least and at most.
+const PLACES: [usize; 2] = [64, 2048];
+/// Pictures smaller than this share blocks.
+const SMALL: usize = 256;
+
+/// How the places of a batch are cut into blocks.
+#[derive(Clone, Copy)]
+pub(super) struct Blocks {
+    /// Places of a picture.
+    area: usize,
+    batch: usize,
+    /// Pictures of a block, or zero where a picture has several blocks.
+    pictures: usize,
+    /// Places of a block inside a picture.
+    places: usize,
+}
+
+impl Blocks {
+    pub(super) fn new(batch: usize, area: usize, lines: usize) -> Self {
+        let wanted = (FLOATS / lines).clamp(PLACES[0], PLACES[1]);
+        if area < SMALL && area < wanted {
+            // Not so many that there are fewer blocks than tasks.
+            let pictures = (wanted / area).min(batch.div_ceil(TASKS)).max(1);
+            return Self { area, batch, pictures, places: 0 };
+        }
+        let places = area.div_ceil(area.div_ceil(wanted)).next_multiple_of(8).min(area);
+        Self { area, batch, pictures: 0, places }
+    }
+
+    pub(super) fn count(&self) -> usize {
+        match self.pictures {
+            0 => self.batch * self.area.div_ceil(self.places),
+            pictures => self.batch.div_ceil(pictures),
+        }
+    }
+
+    /// First and last picture (excluded), first and last place (excluded) in each.
+    pub(super) fn block(&self, index: usize) -> Block {
+        let (pictures, places) = if self.pictures == 0 {
+            let each = self.area.div_ceil(self.places);
+            let (picture, first) = (index / each, index % each * self.places);
+            ([picture, picture + 1], [first, self.area.min(first + self.places)])
+        } else {
+            let first = index * self.pictures;
+            ([first, self.batch.min(first + self.pictures)], [0, self.area])
+        };
+        Block { pictures, places, area: self.area }
+    }
+}
+
+#[derive(Clone, Copy)]
+pub(super) struct Block {
+    pub(super) pictures: [usize; 2],
+    pub(super) places: [usize; 2],
+    pub(super) area: usize,
+}
+
+impl Block {
+    /// Places of one picture.
+    pub(super) fn each(&self) -> usize {
+        self.places[1] - self.places[0]
+    }
+
+    pub(super) fn len(&self) -> usize {
+        (self.pictures[1] - self.pictures[0]) * self.each()
+    }
+
+    pub(super) fn places(&self) -> std::ops::Range<usize> {
+        let first = self.pictures[0] * self.area + self.places[0];
+        first..first + self.len()
+    }
+
+    pub(super) fn is_one(&self) -> bool {
+        self.pictures[1] - self.pictures[0] == 1
+    }
+}

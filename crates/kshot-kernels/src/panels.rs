@@ -1,0 +1,260 @@
+//! Matrix products whose left operand, a weight, lies in panels of a few rows: packed once, it serves
+//! every block of pixels. The right operand is read where it lies.
+
+#![expect(clippy::needless_range_loop, reason = "an index runs over several arrays")]
+
+use crate::Activation;
+use crate::scratch::Scratch;
+use crate::simd::{Kernel, Simd, dispatch};
+
+/// Rows of a panel. With two vectors of columns its sums fill twelve registers of sixteen.
+pub(crate) const ROWS: usize = 6;
+/// Vectors of columns of a tile.
+const VECTORS: usize = 2;
+/// Products that are summed before the next panel: its part and a tile's stay in the nearest cache.
+const DEPTH: usize = 384;
+/// Lanes of the widest vectors.
+const WIDEST: usize = 16;
+
+/// Floats of the panels of so many rows.
+pub(crate) fn packed_len(rows: usize, depth: usize) -> usize {
+    rows.next_multiple_of(ROWS) * depth
+}
+
+/// Packs panel `index` of a matrix of rows `depth` long; rows that do not exist are zero.
+pub(crate) fn pack(matrix: &[f32], depth: usize, index: usize, panel: &mut [f32]) {
+    let rows = &matrix[index * ROWS * depth..];
+    let count = (rows.len() / depth).min(ROWS);
+    for (at, values) in panel.chunks_exact_mut(ROWS).enumerate() {
+        for (row, value) in values.iter_mut().enumerate() {
+            *value = if row < count { rows[row * depth + at] } else { 0.0 };
+        }
+    }
+}
+
+/// A product, then bias and activation.
+pub(crate) struct Product<'a> {
+    /// Panels of `rows` rows.
+    pub(crate) panels: &'a [f32],
+    pub(crate) rows: usize,
+    pub(crate) depth: usize,
+    /// `depth` rows of `columns` floats, `line` floats from row to row.
+    pub(crate) right: &'a [f32],
+    pub(crate) line: usize,
+    pub(crate) columns: usize,
+    /// For each row.
+    pub(crate) bias: Option<&'a [f32]>,
+    pub(crate) activation: Activation,
+}
+
+impl Product<'_> {
+    /// Writes `rows` rows of `columns` floats, `line` floats from row to row.
+    ///
+    /// # Safety
+    /// They may be written and read, by nobody else meanwhile.
+    pub(crate) unsafe fn run(&self, target: *mut f32, line: usize) {
+        let Self { panels, rows, depth, right, columns, bias, .. } = self;
+        assert!(*rows > 0 && *columns > 0 && *depth > 0 && (*rows == 1 || line >= *columns));
+        assert!(panels.len() >= packed_len(*rows, *depth), "panels are missing");
+        assert!(right.len() >= (depth - 1) * self.line + columns, "the right operand is too short");
+        assert!(bias.is_none_or(|bias| bias.len() >= *rows), "biases are missing");
+        dispatch(Run { product: self, target, line });
+    }
+}
+
+struct Run<'a> {
+    product: &'a Product<'a>,
+    target: *mut f32,
+    line: usize,
+}
+
+impl Kernel for Run<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) {
+        let Product { panels, rows, depth, right, line, columns, .. } = *self.product;
+        let wide = VECTORS * S::LANES;
+        // The last columns, laid out as a tile of their own, so that nothing is read past the end.
+        let whole = columns / wide * wide;
+        let mut tail = Scratch::take(if whole < columns { depth * wide } else { 0 });
+        for (row, tail) in tail.chunks_exact_mut(wide).enumerate() {
+            let (values, rest) = tail.split_at_mut(columns - whole);
+            values.copy_from_slice(&right[row * line + whole..][..columns - whole]);
+            rest.fill(0.0);
+        }
+        for start in (0..depth).step_by(DEPTH) {
+            let count = DEPTH.min(depth - start);
+            let (first, last) = (start == 0, start + count == depth);
+            for panel in 0..rows.div_ceil(ROWS) {
+                let left = panels[(panel * depth + start) * ROWS..].as_ptr();
+                let ends = Ends {
+                    rows: ROWS.min(rows - panel * ROWS),
+                    first,
+                    bias: self.product.bias.filter(|_| last).map(|bias| &bias[panel * ROWS..]),
+                    bounds: (last && self.product.activation != Activation::Identity)
+                        .then(|| self.product.activation.bounds()),
+                };
+                for column in (0..columns).step_by(wide) {
+                    let (right, line, width) = if column < whole {
+                        (right[start * line + column..].as_ptr(), line, wide)
+                    } else {
+                        (tail[start * wide..].as_ptr(), wide, columns - whole)
+                    };
+                    // SAFETY: panels, right operand and tail reach as far as the caller has checked and
+                    // the tail was made; the target by `Product::run`'s caller.
+                    unsafe {
+                        let sums = multiply(simd, left, right, line, count);
+                        let target = self.target.add(panel * ROWS * self.line + column);
+                        write(simd, sums, target, self.line, width, &ends);
+                    }
+                }
+            }
+        }
+    }
+}
+
+/// What happens to a panel's sums.
+struct Ends<'a> {
+    /// Rows that exist.
+    rows: usize,
+    /// Whether nothing was summed before.
+    first: bool,
+    bias: Option<&'a [f32]>,
+    bounds: Option<(f32, f32)>,
+}
+
+/// A panel times a tile.
+///
+/// # Safety
+/// `left` points to `depth` times [`ROWS`] floats, `right` to `depth` rows of a tile.
+#[inline(always)]
+unsafe fn multiply<S: Simd>(
+    simd: S,
+    left: *const f32,
+    right: *const f32,
+    line: usize,
+    depth: usize,
+) -> [[S::Vector; VECTORS]; ROWS] {
+    let mut sums = [[simd.zero(); VECTORS]; ROWS];
+    for at in 0..depth {
+        // SAFETY: by the caller's promise.
+        unsafe {
+            let right = right.add(at * line);
+            let values = [simd.load(right), simd.load(right.add(S::LANES))];
+            for row in 0..ROWS {
+                let factor = simd.splat(*left.add(at * ROWS + row));
+                for vector in 0..VECTORS {
+                    sums[row][vector] = simd.fma(factor, values[vector], sums[row][vector]);
+                }
+            }
+        }
+    }
+    sums
+}
+
+/// Adds sums to the target, finishes and writes them.
+///
+/// # Safety
+/// `width` floats of each row that exists may be read and written.
+#[inline(always)]
+unsafe fn write<S: Simd>(
+    simd: S,
+    mut sums: [[S::Vector; VECTORS]; ROWS],
+    target: *mut f32,
+    line: usize,
+    width: usize,
+    ends: &Ends,
+) {
+    let wide = VECTORS * S::LANES;
+    let mut buffer = [0.0f32; VECTORS * WIDEST];
+    for row in 0..ends.rows {
+        let whole = width == wide;
+        // SAFETY: the row exists; where less than a tile may be touched, the buffer stands in.
+        unsafe {
+            let target = target.add(row * line);
+            let at = if whole { target } else { buffer.as_mut_ptr() };
+            if !ends.first {
+                if !whole {
+                    std::ptr::copy_nonoverlapping(target, at, width);
+                }
+                for vector in 0..VECTORS {
+                    let before = simd.load(at.add(vector * S::LANES));
+                    sums[row][vector] = simd.add(sums[row][vector], before);
+                }
+            }
+            for vector in 0..VECTORS {
+                let mut sum = sums[row][vector];
+                if let Some(bias) = ends.bias {
+                    sum = simd.add(sum, simd.splat(bias[row]));
+                }
+                if let Some((low, high)) = ends.bounds {
+                    sum = simd.min(simd.max(sum, simd.splat(low)), simd.splat(high));
+                }
+                simd.store(at.add(vector * S::LANES), sum);
+            }
+            if !whole {
+                std::ptr::copy_nonoverlapping(at, target, width);
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(48))]
+
+        #[test]
+        fn products_are_those_of_64_bits(
+            rows in 1usize..27,
+            depth in 1usize..900,
+            columns in 1usize..50,
+            more in 0usize..9,
+            biased in any::<bool>(),
+        ) {
+            let values = |count: usize, seed: usize| -> Vec<f32> {
+                (0..count).map(|i| ((i * 7919 + seed) % 257) as f32 / 128.0 - 1.0).collect()
+            };
+            let (left, bias) = (values(rows * depth, 1), values(rows, 2));
+            let line = columns + more;
+            let right = values(depth * line, 3);
+            let mut panels = vec![f32::NAN; packed_len(rows, depth)];
+            for (index, panel) in panels.chunks_exact_mut(ROWS * depth).enumerate() {
+                pack(&left, depth, index, panel);
+            }
+            let product = Product {
+                panels: &panels,
+                rows,
+                depth,
+                right: &right,
+                line,
+                columns,
+                bias: biased.then_some(&bias[..]),
+                activation: if biased { Activation::Relu } else { Activation::Identity },
+            };
+            let mut result = vec![7.0f32; rows * line];
+            // SAFETY: the result has that many rows of that length.
+            unsafe { product.run(result.as_mut_ptr(), line) };
+            for row in 0..rows {
+                for column in 0..line {
+                    let found = f64::from(result[row * line + column]);
+                    if column >= columns {
+                        prop_assert_eq!(found, 7.0);
+                        continue;
+                    }
+                    let sum: f64 = (0..depth)
+                        .map(|k| f64::from(left[row * depth + k]) * f64::from(right[k * line + column]))
+                        .sum();
+                    let expected =
+                        if biased { (sum + f64::from(bias[row])).max(0.0) } else { sum };
+                    prop_assert!((found - expected).abs() < 1e-4, "{} is not {}", found, expected);
+                }
+            }
+        }
+    }
+}
