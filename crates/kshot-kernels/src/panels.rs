@@ -11,8 +11,10 @@ use crate::simd::{Kernel, Simd, dispatch};
 pub(crate) const ROWS: usize = 6;
 /// Vectors of columns of a tile.
 const VECTORS: usize = 2;
-/// Products that are summed before the next panel: its part and a tile's stay in the nearest cache.
-const DEPTH: usize = 384;
+/// Products that are summed before the next tile: a tile's part stays in the nearest cache.
+const DEPTH: usize = 256;
+/// Panels that meet a tile before the next: their parts stay in the second cache.
+const PANELS: usize = 32;
 /// Lanes of the widest vectors.
 const WIDEST: usize = 16;
 
@@ -86,27 +88,32 @@ impl Kernel for Run<'_> {
         for start in (0..depth).step_by(DEPTH) {
             let count = DEPTH.min(depth - start);
             let (first, last) = (start == 0, start + count == depth);
-            for panel in 0..rows.div_ceil(ROWS) {
-                let left = panels[(panel * depth + start) * ROWS..].as_ptr();
-                let ends = Ends {
-                    rows: ROWS.min(rows - panel * ROWS),
-                    first,
-                    bias: self.product.bias.filter(|_| last).map(|bias| &bias[panel * ROWS..]),
-                    bounds: (last && self.product.activation != Activation::Identity)
-                        .then(|| self.product.activation.bounds()),
-                };
+            let bounds = (last && self.product.activation != Activation::Identity)
+                .then(|| self.product.activation.bounds());
+            let all = rows.div_ceil(ROWS);
+            for some in (0..all).step_by(PANELS) {
                 for column in (0..columns).step_by(wide) {
                     let (right, line, width) = if column < whole {
                         (right[start * line + column..].as_ptr(), line, wide)
                     } else {
                         (tail[start * wide..].as_ptr(), wide, columns - whole)
                     };
-                    // SAFETY: panels, right operand and tail reach as far as the caller has checked and
-                    // the tail was made; the target by `Product::run`'s caller.
-                    unsafe {
-                        let sums = multiply(simd, left, right, line, count);
-                        let target = self.target.add(panel * ROWS * self.line + column);
-                        write(simd, sums, target, self.line, width, &ends);
+                    for panel in some..all.min(some + PANELS) {
+                        let left = panels[(panel * depth + start) * ROWS..].as_ptr();
+                        let bias = self.product.bias.filter(|_| last);
+                        let ends = Ends {
+                            rows: ROWS.min(rows - panel * ROWS),
+                            first,
+                            bias: bias.map(|bias| &bias[panel * ROWS..]),
+                            bounds,
+                        };
+                        // SAFETY: panels, right operand and tail reach as far as the caller has checked
+                        // and the tail was made; the target by `Product::run`'s caller.
+                        unsafe {
+                            let sums = multiply(simd, left, right, line, count);
+                            let target = self.target.add(panel * ROWS * self.line + column);
+                            write(simd, sums, target, self.line, width, &ends);
+                        }
                     }
                 }
             }

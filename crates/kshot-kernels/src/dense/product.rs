@@ -12,7 +12,8 @@ use crate::shared::Shared;
 
 /// Rows of a task's product are a multiple of this: whole panels.
 const ROWS: usize = 2 * panels::ROWS;
-/// Rows of floats this far apart, or at a multiple of it, fall on the same lines of the cache.
+/// Channels this many floats apart, or a multiple of it, fall on the same lines of the cache: they are
+/// copied together first.
 const CLASH: usize = 256;
 
 /// Where products go: planes of `[batch, all channels, height, width]`, at every `step`-th pixel from
