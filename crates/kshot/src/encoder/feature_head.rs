@@ -1,7 +1,7 @@
-//! What is learnt in feature space, behind a frozen encoder: nothing but a gain; or, with a bottleneck, a
-//! shift and a gain for each feature, a residual bottleneck, x + relu(x D + b) U (Houlsby et al. 2019,
-//! arXiv 1902.00751), and length 1 again, as centred and scaled features serve few shots best (Wang et
-//! al. 2019, arXiv 1911.04623). Before it learns, a head keeps every direction.
+//! What is learnt in feature space, behind a frozen encoder: nothing but a gain; or, with a bottleneck,
+//! batch normalisation, x + relu(x D + b) U (Houlsby et al. 2019, arXiv 1902.00751), and length 1 again, as
+//! centred and scaled features serve few shots best (Wang et al. 2019, arXiv 1911.04623). Before it learns,
+//! a head keeps every direction.
 //!
 //! Vectors have length 1 ([`super::embed`]); the gain makes their distances large enough for a softmax.
 
@@ -10,6 +10,7 @@ use burn::nn::Initializer;
 use burn::prelude::*;
 
 use crate::nn::dual::Dual;
+use crate::nn::norm::{Norm, Pass};
 use crate::nn::weights::{Cursor, Weights};
 
 /// The gain before learning.
@@ -27,10 +28,7 @@ pub struct FeatureHead {
 
 #[derive(Module, Debug)]
 struct Bottleneck {
-    /// `[features]`, added.
-    shift: Param<Tensor<1>>,
-    /// `[features]`, the logarithms of each feature's gain.
-    scale: Param<Tensor<1>>,
+    norm: Norm,
     /// `[features, units]`
     down: Param<Tensor<2>>,
     /// `[units]`
@@ -43,8 +41,7 @@ impl FeatureHead {
     /// For vectors of `features` numbers; without units there is only the gain.
     pub fn new(features: usize, units: usize, device: &Device) -> Self {
         let bottleneck = (units > 0).then(|| Bottleneck {
-            shift: Initializer::Zeros.init([features], device),
-            scale: Initializer::Zeros.init([features], device),
+            norm: Norm::new(features, device),
             down: Initializer::Normal { mean: 0.0, std: (features as f64).recip().sqrt() }
                 .init([features, units], device),
             bias: Initializer::Zeros.init([units], device),
@@ -55,9 +52,8 @@ impl FeatureHead {
 
     /// Appends its parameters in the order of their use.
     pub fn list(&self, weights: &mut Weights) {
-        if let Some(Bottleneck { shift, scale, down, bias, up }) = &self.bottleneck {
-            weights.push(shift);
-            weights.push(scale);
+        if let Some(Bottleneck { norm, down, bias, up }) = &self.bottleneck {
+            norm.list(weights);
             weights.push(down);
             weights.push(bias);
             weights.push(up);
@@ -71,29 +67,26 @@ impl FeatureHead {
     }
 
     /// `[batch, features, 1, 1]` to the same shape.
-    pub fn maps(&self, vectors: Dual<4>, weights: &mut Cursor) -> Dual<4> {
-        let rows = self.embed(vectors, weights);
+    pub fn maps(&self, vectors: Dual<4>, weights: &mut Cursor, pass: &mut Pass) -> Dual<4> {
+        let rows = self.embed(vectors, weights, pass);
         let [count, features] = rows.value.dims();
         rows.reshape([count, features, 1, 1])
     }
 
     /// `[batch, features, 1, 1]` to `[batch, features]`.
-    pub fn embed(&self, vectors: Dual<4>, weights: &mut Cursor) -> Dual<2> {
-        let mut rows = vectors.flatten();
-        let [count, features] = rows.value.dims();
-        let every = |row: Dual<1>, width: usize| {
-            row.linear(|row| row.reshape([1, width]).expand([count, features]))
-        };
-        if let Some(Bottleneck { down, bias, up, .. }) = &self.bottleneck {
-            let (shift, scale) = (weights.take([features]), weights.take([features]));
+    pub fn embed(&self, vectors: Dual<4>, weights: &mut Cursor, pass: &mut Pass) -> Dual<2> {
+        let [count, features, ..] = vectors.value.dims();
+        let mut rows = vectors.clone().flatten();
+        if let Some(Bottleneck { norm, down, bias, up }) = &self.bottleneck {
             // Numbers of about 1, so that one learning rate suits all of the parameters.
-            rows = rows.linear(|rows| rows * (features as f64).sqrt());
-            rows = rows.plus_row(shift).times(every(scale.exp(), features));
+            let vectors = vectors.linear(|vectors| vectors * (features as f64).sqrt());
+            rows = norm.forward(vectors, weights, pass, false).flatten();
             let hidden = rows.clone().matmul(weights.take(down.dims()));
             let hidden = hidden.plus_row(weights.take(bias.dims())).relu(0.0);
             rows = rows.plus(hidden.matmul(weights.take(up.dims()))).unit();
         }
-        rows.times(every(weights.take([1]).exp(), 1))
+        let gain = weights.take::<1>([1]).exp();
+        rows.times(gain.linear(|gain| gain.reshape([1, 1]).expand([count, features])))
     }
 }
 
@@ -109,7 +102,8 @@ mod tests {
         head.list(&mut list);
         assert_eq!(list.0.len(), if units == 0 { 1 } else { 6 });
         let duals = list.duals();
-        head.embed(Dual::from(vectors.clone()), &mut Cursor::new(&duals)).value
+        head.embed(Dual::from(vectors.clone()), &mut Cursor::new(&duals), &mut Pass::running())
+            .value
     }
 
     #[test]

@@ -157,7 +157,7 @@ impl Network {
         match self {
             Self::Conv4(network) => network.embed(images, weights, pass),
             Self::Resnet12(network) => network.maps(images, weights, pass).global_mean(),
-            Self::Frozen(head) => head.embed(images, weights),
+            Self::Frozen(head) => head.embed(images, weights, pass),
             Self::Encoder(_) => self.maps(images, weights, pass).global_mean(),
         }
     }
@@ -168,7 +168,7 @@ impl Network {
             Self::Conv4(network) => network.maps(images, weights, pass),
             Self::Resnet12(network) => network.maps(images, weights, pass),
             Self::Encoder(encoder) => Dual::from(last(encoder, images.value)),
-            Self::Frozen(head) => head.maps(images, weights),
+            Self::Frozen(head) => head.maps(images, weights, pass),
         }
     }
 
