@@ -39,6 +39,7 @@ mod scratch;
 mod shared;
 mod simd;
 mod softmax;
+mod windows;
 mod winograd;
 
 pub use extension::{
@@ -50,6 +51,7 @@ pub use inference::Conv2d;
 pub use norm::{Affine, Gradients, Planes, Statistics};
 pub use resize::Resize;
 pub use softmax::Channels;
+pub use windows::Windows;
 
 /// The same on slices, without Burn.
 pub mod slices {
@@ -58,6 +60,7 @@ pub mod slices {
     pub use crate::pool::{max_pool, max_pool_gradient};
     pub use crate::resize::{resize, resize_gradient};
     pub use crate::softmax::{cross_entropy, cross_entropy_gradient, softmax, softmax_gradient};
+    pub use crate::windows::{max_pool_windows, max_pool_windows_gradient};
 }
 
 /// What follows the convolution.

@@ -52,12 +52,12 @@ fn areas(size: [usize; 2]) -> [usize; 2] {
 
 /// Whether `b` takes the place of `a`: it is larger, or no number.
 #[inline(always)]
-fn beats(b: f32, a: f32) -> bool {
+pub(crate) fn beats(b: f32, a: f32) -> bool {
     b > a || b.is_nan()
 }
 
 #[inline(always)]
-fn larger(a: f32, b: f32) -> f32 {
+pub(crate) fn larger(a: f32, b: f32) -> f32 {
     if beats(b, a) { b } else { a }
 }
 

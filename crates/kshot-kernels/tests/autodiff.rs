@@ -231,12 +231,19 @@ fn batch_norm_is_burns() {
 fn pooling_is_burns() {
     let device = Device::flex().autodiff();
     device.seed(5);
-    for shape in [[2, 3, 8, 8], [2, 3, 7, 5], [1, 2, 3, 2]] {
+    let plain = MaxPoolOptions::new([2, 2]);
+    let padded = MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1]);
+    let dense = padded.clone().with_stride([1, 1]);
+    let ceiled = plain.clone().with_ceil_mode(true);
+    let uneven = MaxPoolOptions::new([2, 3]).with_stride([1, 2]);
+    let all = [plain, padded, dense, ceiled, uneven];
+    let shapes = [[2, 3, 8, 8], [2, 3, 7, 5], [1, 2, 3, 3]];
+    for (shape, options) in shapes.into_iter().flat_map(|shape| all.iter().map(move |o| (shape, o)))
+    {
         let images: Tensor<4> = random(shape, &device);
         let run = |pool: fn(Tensor<4>, MaxPoolOptions<2>) -> Tensor<4>| {
             let leaf = images.clone().require_grad();
-            let options = MaxPoolOptions::new([2, 2]);
-            let result = pool(leaf.clone(), options);
+            let result = pool(leaf.clone(), options.clone());
             let gradients = (result.clone() * result.clone()).sum().backward();
             (result.inner(), leaf.grad(&gradients).unwrap())
         };

@@ -20,7 +20,7 @@ pub use pool::max_pool2d;
 pub use resize::bilinear;
 pub use softmax::{cross_entropy2d, log_softmax2d, softmax2d};
 
-use crate::{Activation, Channels, Geometry, Planes, Resize, slices};
+use crate::{Activation, Channels, Geometry, Planes, Resize, Windows, slices};
 
 /// Whether this crate's kernels take a tensor.
 fn ours<const D: usize>(tensor: &Tensor<D>) -> bool {
@@ -99,6 +99,16 @@ pub trait KernelBackend: Backend {
 
     /// Its gradient with respect to the images.
     fn pool_gradient(images: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// The largest pixel of other windows.
+    fn pool_windows(images: FloatTensor<Self>, windows: Windows) -> FloatTensor<Self>;
+
+    /// Its gradient with respect to the images.
+    fn pool_windows_gradient(
+        images: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        windows: Windows,
+    ) -> FloatTensor<Self>;
 
     /// The images at another size.
     fn resize(images: FloatTensor<Self>, resize: Resize) -> FloatTensor<Self>;
@@ -278,6 +288,25 @@ impl KernelBackend for Flex {
         tensor(result, shape)
     }
 
+    fn pool_windows(images: FlexTensor, windows: Windows) -> FlexTensor {
+        let images = contiguous(images);
+        let [batch, channels, ..] = extents(&images);
+        let [height, width] = windows.out();
+        let result = slices::max_pool_windows(&windows, images.storage());
+        tensor(result, [batch, channels, height, width])
+    }
+
+    fn pool_windows_gradient(
+        images: FlexTensor,
+        gradient: FlexTensor,
+        windows: Windows,
+    ) -> FlexTensor {
+        let (images, gradient) = (contiguous(images), contiguous(gradient));
+        let (values, given) = (images.storage(), gradient.storage());
+        let result = slices::max_pool_windows_gradient(&windows, values, given);
+        tensor(result, extents(&images))
+    }
+
     fn resize(images: FlexTensor, resize: Resize) -> FlexTensor {
         let images = contiguous(images);
         let [batch, channels, ..] = extents(&images);
@@ -420,11 +449,24 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
     }
 
     fn pool(images: FloatTensor<Self>) -> FloatTensor<Self> {
-        pool::record::<B, C>(images)
+        pool::record::<B, C>(images, None)
     }
 
     fn pool_gradient(images: FloatTensor<Self>, gradient: FloatTensor<Self>) -> FloatTensor<Self> {
         AutodiffTensor::new(B::pool_gradient(images.into_primitive(), gradient.into_primitive()))
+    }
+
+    fn pool_windows(images: FloatTensor<Self>, windows: Windows) -> FloatTensor<Self> {
+        pool::record::<B, C>(images, Some(windows))
+    }
+
+    fn pool_windows_gradient(
+        images: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        windows: Windows,
+    ) -> FloatTensor<Self> {
+        let (images, gradient) = (images.into_primitive(), gradient.into_primitive());
+        AutodiffTensor::new(B::pool_windows_gradient(images, gradient, windows))
     }
 
     fn resize(images: FloatTensor<Self>, resize: Resize) -> FloatTensor<Self> {

@@ -13,8 +13,8 @@
 
 use burn::module::Module;
 use burn::prelude::*;
-use burn::tensor::module::max_pool2d;
 use burn::tensor::ops::MaxPoolOptions;
+use kshot_kernels::max_pool2d;
 
 use super::{About, Encode, Family, Features, Normalization, Preset};
 use crate::nn::{Activation, ConvConfig, ConvNorm};

@@ -1,0 +1,203 @@
+//! Maximum pooling over windows of any size, stride and padding.
+
+use rayon::prelude::*;
+
+use crate::geometry::{Pads, Refused};
+use crate::pool::{beats, larger};
+use crate::scratch::{Scratch, fresh};
+use crate::simd::{Kernel, Simd, dispatch};
+
+/// Where the windows lie.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Windows {
+    size: [usize; 2],
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    pads: Pads,
+    out: [usize; 2],
+}
+
+impl Windows {
+    /// Windows of `kernel` pixels, `stride` apart, over planes of `size` with `pads` around them that are
+    /// never the largest. With `ceil` a last window may reach beyond the padding.
+    ///
+    /// # Errors
+    /// If an extent is zero, padding is as large as the window, or the window larger than the padded
+    /// plane.
+    pub fn new(
+        size: [usize; 2],
+        kernel: [usize; 2],
+        stride: [usize; 2],
+        pads: Pads,
+        ceil: bool,
+    ) -> Result<Self, Refused> {
+        let refuse = |message: String| Err(Refused::new(message));
+        if [size, kernel, stride].concat().contains(&0) {
+            return refuse(format!(
+                "an extent is zero: planes {size:?}, windows {kernel:?}, stride {stride:?}"
+            ));
+        }
+        let mut out = [0; 2];
+        for axis in 0..2 {
+            let (before, after) = pads[axis];
+            if before.max(after) >= kernel[axis] {
+                return refuse(format!(
+                    "padding {pads:?} is not smaller than windows of {kernel:?}"
+                ));
+            }
+            let padded = size[axis] + before + after;
+            let Some(room) = padded.checked_sub(kernel[axis]) else {
+                return refuse(format!("windows of {kernel:?} are larger than padded {size:?}"));
+            };
+            let more = if ceil { stride[axis] - 1 } else { 0 };
+            out[axis] = (room + more) / stride[axis] + 1;
+            // The last window starts on the plane or the padding before it.
+            if (out[axis] - 1) * stride[axis] >= size[axis] + before {
+                out[axis] -= 1;
+            }
+        }
+        Ok(Self { size, kernel, stride, pads, out })
+    }
+
+    /// Rows and columns of the result.
+    pub fn out(&self) -> [usize; 2] {
+        self.out
+    }
+
+    /// Rows and columns of the planes.
+    pub fn size(&self) -> [usize; 2] {
+        self.size
+    }
+
+    fn areas(&self) -> [usize; 2] {
+        [self.size, self.out].map(|[rows, columns]| rows * columns)
+    }
+
+    /// The pixels along an axis that window `index` covers.
+    fn covers(&self, axis: usize, index: usize) -> std::ops::Range<usize> {
+        let start = index * self.stride[axis];
+        let (before, size) = (self.pads[axis].0, self.size[axis]);
+        start.saturating_sub(before)..(start + self.kernel[axis] - before).min(size)
+    }
+}
+
+/// The largest pixel of each window.
+///
+/// # Shapes
+/// `[planes, size.rows, size.columns]` to `[planes, out.rows, out.columns]`
+///
+/// # Panics
+/// If `images` is not a whole number of planes.
+pub fn max_pool_windows(windows: &Windows, images: &[f32]) -> Vec<f32> {
+    let [area, pooled] = windows.areas();
+    assert!(images.len().is_multiple_of(area), "images of another size");
+    fresh(images.len() / area * pooled, |result| {
+        result
+            .par_chunks_exact_mut(pooled)
+            .zip(images.par_chunks_exact(area))
+            .with_min_len(4)
+            .for_each(|(result, image)| dispatch(Pool { windows, image, result }));
+    })
+}
+
+/// The gradient of [`max_pool_windows`]: all of a window's goes to its first largest pixel.
+///
+/// # Panics
+/// If the lengths do not fit each other.
+pub fn max_pool_windows_gradient(windows: &Windows, images: &[f32], gradient: &[f32]) -> Vec<f32> {
+    let [area, pooled] = windows.areas();
+    assert!(images.len().is_multiple_of(area), "images of another size");
+    assert_eq!(gradient.len(), images.len() / area * pooled, "floats of the gradient");
+    fresh(images.len(), |result| {
+        result
+            .par_chunks_exact_mut(area)
+            .zip(images.par_chunks_exact(area).zip(gradient.par_chunks_exact(pooled)))
+            .with_min_len(4)
+            .for_each(|(result, (image, gradient))| spread(windows, image, gradient, result));
+    })
+}
+
+struct Pool<'a> {
+    windows: &'a Windows,
+    image: &'a [f32],
+    result: &'a mut [f32],
+}
+
+impl Kernel for Pool<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let Self { windows, image, result } = self;
+        let width = windows.size[1];
+        // The largest of each column under a row of windows.
+        let mut columns = Scratch::take(width);
+        for (y, result) in result.chunks_exact_mut(windows.out[1]).enumerate() {
+            let mut rows = windows.covers(0, y).map(|row| &image[row * width..][..width]);
+            if let Some(first) = rows.next() {
+                columns.copy_from_slice(first);
+            }
+            for row in rows {
+                for (column, value) in columns.iter_mut().zip(row) {
+                    *column = larger(*column, *value);
+                }
+            }
+            for (x, result) in result.iter_mut().enumerate() {
+                let under = &columns[windows.covers(1, x)];
+                *result = under[1..].iter().fold(under[0], |most, value| larger(most, *value));
+            }
+        }
+    }
+}
+
+fn spread(windows: &Windows, image: &[f32], gradient: &[f32], result: &mut [f32]) {
+    let width = windows.size[1];
+    result.fill(0.0);
+    for (y, gradient) in gradient.chunks_exact(windows.out[1]).enumerate() {
+        let rows = windows.covers(0, y);
+        for (x, gradient) in gradient.iter().enumerate() {
+            let columns = windows.covers(1, x);
+            let mut best = rows.start * width + columns.start;
+            for row in rows.clone() {
+                for at in row * width + columns.start..row * width + columns.end {
+                    if beats(image[at], image[best]) {
+                        best = at;
+                    }
+                }
+            }
+            result[best] += gradient;
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn windows_that_do_not_fit_are_refused() {
+        let new = |size, kernel, stride, pad| {
+            Windows::new(size, [kernel; 2], [stride; 2], [(pad, pad); 2], false)
+        };
+        assert!(new([4, 4], 3, 2, 1).is_ok());
+        for (size, kernel, stride, pad) in [
+            ([0, 4], 2, 2, 0),
+            ([4, 4], 0, 1, 0),
+            ([4, 4], 2, 0, 0),
+            ([4, 4], 2, 1, 2),
+            ([2, 4], 3, 1, 0),
+        ] {
+            assert!(new(size, kernel, stride, pad).is_err(), "{size:?} {kernel} {stride} {pad}");
+        }
+    }
+
+    #[test]
+    fn a_last_window_may_reach_beyond_the_plane() {
+        let windows = Windows::new([3, 3], [2, 2], [2, 2], [(0, 0); 2], true).unwrap();
+        let images: Vec<f32> = (1u8..=9).map(f32::from).collect();
+        assert_eq!(windows.out(), [2, 2]);
+        assert_eq!(max_pool_windows(&windows, &images), [5.0, 6.0, 8.0, 9.0]);
+        let back = max_pool_windows_gradient(&windows, &images, &[1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(back, [0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 0.0, 3.0, 4.0]);
+    }
+}
