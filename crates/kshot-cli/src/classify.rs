@@ -179,8 +179,11 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     }
 
     // Vectors depend on how pictures are looked at, and on nothing else.
-    let run =
-        hash::of_bytes(json!([env!("CARGO_PKG_VERSION"), model.origin]).to_string().as_bytes());
+    let run = hash::of_bytes(
+        json!([env!("CARGO_PKG_VERSION"), model.origin, kshot::nn::is_precise()])
+            .to_string()
+            .as_bytes(),
+    );
     let mut journal = Journal::open(&place.folder)?;
     let total = items.len();
     let (left, skipped) = if arguments.force {

@@ -82,12 +82,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// Reads a recipe with changes, and chooses the sums that it asks for.
+/// Reads a recipe with changes, and chooses the sums that it or the command line asks for.
 fn read_recipe(path: &std::path::Path, changes: &[String]) -> anyhow::Result<AnyRecipe> {
-    let recipe = AnyRecipe::read(path, changes)?;
-    if recipe.precise() {
-        kshot::nn::set_precise(true);
-    }
+    let mut recipe = AnyRecipe::read(path, changes)?;
+    *recipe.precise() |= kshot::nn::is_precise();
+    kshot::nn::set_precise(*recipe.precise());
     Ok(recipe)
 }
 

@@ -257,7 +257,8 @@ impl Settings {
             arguments.method,
             arguments.scale,
             arguments.no_refine,
-            arguments.seed
+            arguments.seed,
+            kshot::nn::is_precise()
         ]);
         let fingerprint = hash::of_bytes(fingerprint.to_string().as_bytes());
         Ok(Self { weights_sha256, support: files, fingerprint })

@@ -22,7 +22,7 @@ pub fn set_precise(precise: bool) {
 }
 
 /// What [`set_precise`] has chosen.
-pub(crate) fn is_precise() -> bool {
+pub fn is_precise() -> bool {
     PRECISE.load(Ordering::Relaxed)
 }
 

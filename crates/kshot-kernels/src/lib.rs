@@ -46,7 +46,7 @@ pub use extension::{
     KernelBackend, NormOptions, batch_norm, batch_norm_layer, bilinear, conv_transpose2d, conv2d,
     cross_entropy2d, log_softmax2d, max_pool2d, softmax2d,
 };
-pub use geometry::{Geometry, Pads, Refused, set_precise};
+pub use geometry::{Geometry, Pads, Refused, is_precise, set_precise};
 pub use inference::Conv2d;
 pub use norm::{Affine, Gradients, Planes, Statistics};
 pub use resize::Resize;

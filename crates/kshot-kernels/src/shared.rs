@@ -9,7 +9,8 @@ pub(crate) struct Shared<'a> {
     borrowed: PhantomData<&'a mut [f32]>,
 }
 
-// SAFETY: the only access is `part`, whose callers promise that no two parts alive at once overlap.
+// SAFETY: the only accesses are `part` and `pointer`, whose callers promise that no two parts alive at
+// once overlap.
 unsafe impl Sync for Shared<'_> {}
 // SAFETY: as above; the slice is borrowed for as long as this lives.
 unsafe impl Send for Shared<'_> {}

@@ -151,7 +151,8 @@ impl Channels {
     /// The channel that a label means.
     #[inline(always)]
     fn channel(&self, label: f32) -> Option<usize> {
-        (label >= 0.0 && label < self.channels as f32).then_some(label as usize)
+        let is = label >= 0.0 && label < self.channels as f32 && label.fract() == 0.0;
+        is.then_some(label as usize)
     }
 
     fn counted(&self, labels: &[f32]) -> usize {
@@ -196,12 +197,8 @@ impl Kernel for Forward<'_> {
         let mut scratch = Scratch::take(2 * BLOCK);
         let (most, sums) = scratch.split_at_mut(BLOCK);
         shape.sums(logits, block, most, sums);
-        for (most, sum) in most.iter_mut().zip(sums.iter_mut()).take(block.count) {
-            if logarithm {
-                *most += sum.ln();
-            } else {
-                *sum = 1.0 / *sum;
-            }
+        for sum in &mut sums[..block.count] {
+            *sum = if logarithm { sum.ln() } else { 1.0 / *sum };
         }
         for channel in 0..shape.channels {
             let at = block.start + channel * shape.area;
@@ -210,7 +207,7 @@ impl Kernel for Forward<'_> {
             let out = unsafe { result.part(at, block.count) };
             let rows = out.iter_mut().zip(row).zip(most.iter().zip(sums.iter()));
             if logarithm {
-                rows.for_each(|((out, value), (most, _))| *out = value - most);
+                rows.for_each(|((out, value), (most, sum))| *out = (value - most) - sum);
             } else {
                 rows.for_each(|((out, value), (most, sum))| *out = exp(value - most) * sum);
             }
@@ -282,7 +279,7 @@ impl Kernel for Entropy<'_> {
             .filter_map(|(index, (label, (most, sum)))| {
                 let channel = shape.channel(*label)?;
                 let logit = logits[block.start + channel * shape.area + index];
-                Some(f64::from(sum.ln() + most - logit))
+                Some(f64::from(sum.ln()) + f64::from(most - logit))
             })
             .sum()
     }
@@ -352,10 +349,12 @@ mod tests {
             channels in 1usize..23,
             area in 1usize..600,
             logarithm in any::<bool>(),
+            // Large logits lose nothing but what their own last places do.
+            offset in prop::sample::select(vec![0.0f32, 4096.0]),
         ) {
             let shape = Channels { channels, area };
             let count = pictures * channels * area;
-            let logits: Vec<f32> = (0..count).map(|i| ((i * 7919) % 1013) as f32 / 50.0 - 10.0).collect();
+            let logits: Vec<f32> = (0..count).map(|i| ((i * 7919) % 1013) as f32 / 64.0 - 10.0 + offset).collect();
             let gradient: Vec<f32> = (0..count).map(|i| ((i * 104_729) % 89) as f32 / 44.0 - 1.0).collect();
             let labels: Vec<f32> = (0..pictures * area)
                 .map(|i| if i % 5 == 4 { 255.0 } else { (i % channels) as f32 })
@@ -368,7 +367,8 @@ mod tests {
             let mut total = 0.0;
             for (pixel, &label) in labels.iter().enumerate() {
                 let at = |channel: usize| (pixel / area * channels + channel) * area + pixel % area;
-                let row: Vec<f64> = (0..channels).map(|c| f64::from(logits[at(c)])).collect();
+                let row: Vec<f64> =
+                    (0..channels).map(|c| f64::from(logits[at(c)]) - f64::from(offset)).collect();
                 let sum: f64 = row.iter().map(|value| value.exp()).sum();
                 let share: Vec<f64> = row.iter().map(|value| value.exp() / sum).collect();
                 let of = |c: usize| f64::from(gradient[at(c)]);

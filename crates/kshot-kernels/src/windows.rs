@@ -23,7 +23,7 @@ impl Windows {
     ///
     /// # Errors
     /// If an extent is zero, padding is as large as the window, or the window larger than the padded
-    /// plane.
+    /// plane (with `ceil`, by a stride or more).
     pub fn new(
         size: [usize; 2],
         kernel: [usize; 2],
@@ -45,12 +45,12 @@ impl Windows {
                     "padding {pads:?} is not smaller than windows of {kernel:?}"
                 ));
             }
-            let padded = size[axis] + before + after;
+            let more = if ceil { stride[axis] - 1 } else { 0 };
+            let padded = size[axis] + before + after + more;
             let Some(room) = padded.checked_sub(kernel[axis]) else {
                 return refuse(format!("windows of {kernel:?} are larger than padded {size:?}"));
             };
-            let more = if ceil { stride[axis] - 1 } else { 0 };
-            out[axis] = (room + more) / stride[axis] + 1;
+            out[axis] = room / stride[axis] + 1;
             // The last window starts on the plane or the padding before it.
             if (out[axis] - 1) * stride[axis] >= size[axis] + before {
                 out[axis] -= 1;
@@ -62,11 +62,6 @@ impl Windows {
     /// Rows and columns of the result.
     pub fn out(&self) -> [usize; 2] {
         self.out
-    }
-
-    /// Rows and columns of the planes.
-    pub fn size(&self) -> [usize; 2] {
-        self.size
     }
 
     fn areas(&self) -> [usize; 2] {
@@ -199,5 +194,7 @@ mod tests {
         assert_eq!(max_pool_windows(&windows, &images), [5.0, 6.0, 8.0, 9.0]);
         let back = max_pool_windows_gradient(&windows, &images, &[1.0, 2.0, 3.0, 4.0]);
         assert_eq!(back, [0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 0.0, 3.0, 4.0]);
+        let one = Windows::new([1, 3], [2, 2], [2, 2], [(0, 0); 2], true).unwrap();
+        assert_eq!((one.out(), max_pool_windows(&one, &images[..3])), ([1, 2], vec![2.0, 3.0]));
     }
 }

@@ -19,41 +19,25 @@ pub(crate) fn multiply(
     line: usize,
     keep: bool,
 ) {
-    let [rows, _, columns] = extents;
+    let [rows, depth, columns] = extents;
     if rows == 0 || columns == 0 {
         return;
     }
-    assert!((rows - 1) * line + columns <= target.len(), "target is too short");
-    // SAFETY: the target's rows lie inside by the assertion, and its borrow is unique.
-    unsafe { multiply_into(extents, left, right, target.as_mut_ptr(), line, keep) }
-}
-
-/// As [`multiply`], with only the start of the target.
-///
-/// # Safety
-/// `columns` floats of each row of the target may be written, and read where they are kept.
-unsafe fn multiply_into(
-    [rows, depth, columns]: [usize; 3],
-    left: Matrix,
-    right: Matrix,
-    target: *mut f32,
-    line: usize,
-    keep: bool,
-) {
     let fits = |matrix: &[f32], extents: [usize; 2], steps: [usize; 2]| {
         (extents[0] - 1) * steps[0] + (extents[1] - 1) * steps[1] < matrix.len()
     };
-    assert!(rows > 0 && columns > 0 && depth > 0 && (rows == 1 || line >= columns));
+    assert!((rows - 1) * line + columns <= target.len(), "target is too short");
+    assert!(depth > 0 && (rows == 1 || line >= columns));
     assert!(fits(left.values, [rows, depth], left.steps), "left operand is too short");
     assert!(fits(right.values, [depth, columns], right.steps), "right operand is too short");
-    // SAFETY: every element of the two operands lies inside its slice, by the assertions above; the
-    // target by the caller's promise, and its rows do not overlap.
+    // SAFETY: every element of the operands and of the target lies inside its slice, by the assertions
+    // above; the target's borrow is unique, and its rows do not overlap.
     unsafe {
         gemm::gemm(
             rows,
             columns,
             depth,
-            target,
+            target.as_mut_ptr(),
             1,
             line as isize,
             keep,

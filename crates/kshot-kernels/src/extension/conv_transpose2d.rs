@@ -44,6 +44,8 @@ pub fn conv_transpose2d(
     match bias {
         Some(bias) => {
             let [channels] = bias.dims();
+            let wanted = geometry.channels()[0];
+            assert_eq!(channels, wanted, "conv_transpose2d: one bias for each channel");
             result + bias.reshape([1, channels, 1, 1])
         }
         None => result,

@@ -30,9 +30,8 @@ fn ours<const D: usize>(tensor: &Tensor<D>) -> bool {
 /// A tensor of a backend with gradients.
 type AutodiffTensor<B> = FloatTensor<Autodiff<B>>;
 
-/// A backend that can run this crate's kernels. Users call [`conv2d`].
-///
-/// Shapes are as in [`conv2d`]; all tensors are 32-bit floats.
+/// A backend that can run this crate's kernels. Users call the functions of this crate, which say the
+/// shapes; all tensors are 32-bit floats.
 #[backend_extension(Flex, Autodiff)]
 pub trait KernelBackend: Backend {
     /// The convolution.

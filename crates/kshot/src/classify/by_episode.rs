@@ -58,6 +58,9 @@ impl Taught {
         if shots == 0 {
             return Err(Error::data("a class has no picture; give it one, or remove it"));
         }
+        if recipe.precise {
+            crate::nn::set_precise(true);
+        }
         let trained = recipe.train.as_ref().map_or(ways, |train| train.ways);
         recipe.protocol.ways = OneOrMore::One(ways);
         let input = Input::of(&recipe, device)?;
@@ -118,10 +121,19 @@ impl Taught {
         mut on_progress: impl FnMut(usize),
     ) -> Vec<Result<Ranking>> {
         let mut found = Vec::with_capacity(files.len());
-        for files in files.chunks(TOGETHER) {
+        // Parts of one size: in a transductive method none is judged in less company than others.
+        let parts = files.len().div_ceil(TOGETHER).max(1);
+        for files in files.chunks(files.len().div_ceil(parts).max(1)) {
             let read: Vec<Result<Vec<f32>>> =
                 files.par_iter().map(|file| values(&self.input, file)).collect();
             let good: Vec<&Vec<f32>> = read.iter().filter_map(|one| one.as_ref().ok()).collect();
+            // The statistics of a single vector are the vector itself: nothing would be left of it.
+            if good.len() == 1 && self.is_transductive() && self.input.shape()[1..] == [1, 1] {
+                let alone = "a transductive method on vectors needs two pictures or more to label; \
+                             add one, or train with method.batch_norm = \"support\"";
+                found.extend(read.into_iter().map(|one| one.and(Err(Error::config(alone)))));
+                continue;
+            }
             let mut rankings =
                 if good.is_empty() { Vec::new() } else { self.rank(&good) }.into_iter();
             found.extend(read.into_iter().map(|one| {

@@ -16,12 +16,12 @@ use serde::{Deserialize, Serialize};
 
 use super::{Encode, Encoder, EncoderConfig, Normalization};
 use crate::error::{Error, Result};
-use crate::method::features::cpu_values;
+use crate::nn::cpu_values;
 use crate::weights::source::Source;
 
 /// How pictures are looked at. Vectors of different settings cannot be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
+#[serde(deny_unknown_fields, default)]
 pub struct Looking {
     /// Side in pixels of what the encoder sees.
     pub size: usize,

@@ -1,7 +1,7 @@
 //! What is learnt in feature space, behind a frozen encoder: nothing but a gain; or, with a bottleneck,
 //! batch normalisation, x + relu(x D + b) U (Houlsby et al. 2019, arXiv 1902.00751), and length 1 again, as
 //! centred and scaled features serve few shots best (Wang et al. 2019, arXiv 1911.04623). Before it learns,
-//! a head keeps every direction.
+//! a head that normalises by running averages keeps every direction.
 //!
 //! Vectors have length 1 ([`super::embed`]); the gain makes their distances large enough for a softmax.
 

@@ -130,6 +130,13 @@ impl NetworkConfig {
                 )
                 .at_key("network.bottleneck"));
             }
+            if *looking != Looking::default() {
+                return Err(Error::config(
+                    "looking is how a frozen encoder sees the files; an encoder that learns sees \
+                     data.size: leave it out",
+                )
+                .at_key("network.looking"));
+            }
             return Ok(None);
         }
         let config: EncoderConfig = encoder.parse()?;

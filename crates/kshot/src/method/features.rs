@@ -13,6 +13,7 @@ use super::score::{Resize, taps};
 use super::tile::{CELL, FINE_CELL, GRAIN, Tile, plan};
 use crate::encoder::{Encode, Encoder, EncoderConfig, Normalization};
 use crate::error::{Error, Result};
+use crate::nn::cpu_values;
 use crate::weights::source::Source;
 
 /// One stage of one tile.
@@ -134,16 +135,6 @@ impl TileFeatures {
     /// Bytes held.
     pub fn bytes(&self) -> usize {
         self.stages.iter().map(|stage| stage.channels * stage.height * stage.width * 4).sum()
-    }
-}
-
-/// The values of a tensor as they lie on the CPU.
-pub(crate) fn cpu_values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    let data = tensor.into_data();
-    match data.try_into_vec::<f32>() {
-        Ok(values) => values,
-        // Every tensor of this module is made as f32; a mismatch is a bug, not a user's mistake.
-        Err(error) => panic!("features are f32: {error:?}"),
     }
 }
 

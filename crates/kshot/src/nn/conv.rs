@@ -12,6 +12,8 @@ use burn::tensor::ops::ConvOptions;
 pub use kshot_kernels::Activation;
 use kshot_kernels::Conv2d;
 
+use super::cpu_values;
+
 /// How an image is extended by zeros before the kernel slides over it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub enum Padding {
@@ -164,9 +166,9 @@ impl Conv {
             return self;
         }
         let [outputs, inside, kernel, _] = self.weight.dims();
-        let bias = self.bias.as_ref().map_or_else(|| vec![0.0; outputs], |b| values(b.val()));
+        let bias = self.bias.as_ref().map_or_else(|| vec![0.0; outputs], |b| cpu_values(b.val()));
         let compiled = Conv2d::new(
-            values(self.weight.val()),
+            cpu_values(self.weight.val()),
             bias,
             [inside * self.groups, outputs],
             [kernel, self.stride, self.dilation, self.groups],
@@ -187,7 +189,7 @@ impl Conv {
         let [_, _, kernel, _] = self.weight.dims();
         let pads = [height, width]
             .map(|size| self.padding.amounts(size, kernel, self.stride, self.dilation));
-        let result = compiled.forward(&values(images), [height, width], pads, activation);
+        let result = compiled.forward(&cpu_values(images), [height, width], pads, activation);
         let [height, width] = compiled.size([height, width], pads);
         let shape = [batch, compiled.channels_out(), height, width];
         Tensor::from_data(TensorData::new(result, shape), &device)
@@ -239,15 +241,6 @@ impl Conv {
         };
         let [channels] = scale.dims();
         (self.weight.val() * scale.reshape([channels, 1, 1, 1]), shift)
-    }
-}
-
-/// A tensor's values, without a copy where nobody else holds them.
-fn values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
-    match tensor.into_data().try_into_vec::<f32>() {
-        Ok(values) => values,
-        // Every tensor of a network is made as f32; a mismatch is a bug, not a user's mistake.
-        Err(error) => panic!("networks are f32: {error:?}"),
     }
 }
 

@@ -261,7 +261,8 @@ impl Dual<2> {
     /// Rows of length 1; a row of zeros stays one.
     #[must_use]
     pub fn unit(self) -> Self {
-        let length = self.value.clone().square().sum_dim(1).sqrt() + 1e-8;
+        // Within the root, so that a row of zeros has a gradient.
+        let length = (self.value.clone().square().sum_dim(1) + 1e-16).sqrt();
         let value = self.value / length.clone();
         let tangent = self.tangent.map(|tangent| {
             let along = (value.clone() * tangent.clone()).sum_dim(1);

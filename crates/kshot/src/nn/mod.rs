@@ -5,7 +5,17 @@ pub mod dual;
 pub mod norm;
 pub mod weights;
 
-/// Plain sums in every convolution from now on: slower, and three times closer to the exact result.
-pub use kshot_kernels::set_precise;
+/// Plain sums in every convolution from now on (slower, and three times closer to the exact result), and
+/// whether that was chosen.
+pub use kshot_kernels::{is_precise, set_precise};
 
 pub use conv::{Activation, Conv, ConvConfig, ConvNorm, Padding, conv2d};
+
+/// The values of a tensor as they lie on the CPU, without a copy where nobody else holds them.
+pub(crate) fn cpu_values<const D: usize>(tensor: burn::prelude::Tensor<D>) -> Vec<f32> {
+    match tensor.into_data().try_into_vec::<f32>() {
+        Ok(values) => values,
+        // Every tensor of a network is made as f32; a mismatch is a bug, not a user's mistake.
+        Err(error) => panic!("networks are f32: {error:?}"),
+    }
+}

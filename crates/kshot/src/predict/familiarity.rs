@@ -7,9 +7,10 @@
 
 use rayon::prelude::*;
 
-use crate::method::features::{TileFeatures, cpu_values};
+use crate::method::features::TileFeatures;
 use crate::method::few_shot::Shot;
 use crate::method::score::ScoreMap;
+use crate::nn::cpu_values;
 
 /// What the classes of the support look like.
 #[derive(Debug, Clone)]

@@ -54,6 +54,10 @@ impl Input {
             )
             .at_key("train.augment_support"));
         }
+        if recipe.data.channels() == 1 {
+            return Err(Error::config("encoders take RGB pictures; leave gray out, or use conv4")
+                .at_key("data.gray"));
+        }
         let features = embedder.dimensions();
         Ok(Self::Vectors { embedder: Arc::new(embedder), features })
     }

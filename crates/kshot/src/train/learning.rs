@@ -49,10 +49,10 @@ impl AnyRecipe {
     }
 
     /// Whether convolutions sum product by product.
-    pub fn precise(&self) -> bool {
+    pub fn precise(&mut self) -> &mut bool {
         match self {
-            Self::Segmentation(recipe) => recipe.precise,
-            Self::Learning(recipe) => recipe.precise,
+            Self::Segmentation(recipe) => &mut recipe.precise,
+            Self::Learning(recipe) => &mut recipe.precise,
         }
     }
 }

@@ -3,6 +3,8 @@
 use burn::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::nn::dual::Dual;
+
 /// How far two embeddings are apart.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -36,8 +38,7 @@ fn squared(rows: Tensor<2>, others: Tensor<2>) -> Tensor<2> {
 
 /// Rows of length 1.
 pub fn unit(rows: Tensor<2>) -> Tensor<2> {
-    let length = (rows.clone() * rows.clone()).sum_dim(1).sqrt();
-    rows / (length + 1e-8)
+    Dual::from(rows).unit().value
 }
 
 /// The mean of each class, `[ways, features]`, of rows that stand class by class.

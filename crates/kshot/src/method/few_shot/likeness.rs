@@ -5,7 +5,7 @@ use std::sync::OnceLock;
 use burn::prelude::*;
 use burn::tensor::TensorData;
 
-use crate::method::features::cpu_values;
+use crate::nn::cpu_values;
 
 /// A vector shorter than this has no direction.
 pub(super) const TINY: f32 = 1e-6;

@@ -137,13 +137,10 @@ impl Maps {
         [height, width]: [usize; 2],
         scale: f32,
     ) -> Tensor<4> {
-        let device = prototypes.device();
-        let logits = self.coarse(prototypes, scale).into_iter().map(|logits| {
-            let [_, _, rows, columns] = logits.dims();
-            let up = taps_matrix(height, rows, &device).unsqueeze::<4>();
-            let across = taps_matrix(width, columns, &device).transpose().unsqueeze::<4>();
-            up.matmul(logits).matmul(across)
-        });
+        let logits = self
+            .coarse(prototypes, scale)
+            .into_iter()
+            .map(|logits| kshot_kernels::bilinear(logits, [height, width], false));
         logits.reduce(|sum, logits| sum + logits).unwrap_or_else(|| panic!("at least one stage"))
     }
 

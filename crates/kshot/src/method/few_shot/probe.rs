@@ -18,7 +18,8 @@ use rayon::prelude::*;
 use super::samples::{Samples, gather};
 use super::{Head, Method, Shot};
 use crate::error::Result;
-use crate::method::features::{TileFeatures, cpu_values};
+use crate::method::features::TileFeatures;
+use crate::nn::cpu_values;
 
 /// How a probe is trained.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]

@@ -63,6 +63,13 @@ impl LearnerConfig for RelationNetworksConfig {
     fn init(&self, setting: Setting) -> Result<RelationNetworks> {
         let Setting { network, size, device, .. } = setting;
         let [channels, height, width] = network.map_shape(size)?;
+        if let Network::Frozen(_) = network {
+            return Err(Error::config(
+                "relation-networks compares maps, and a frozen encoder gives a vector; write \
+                 network.frozen = false, or use conv4",
+            )
+            .at_key("network.frozen"));
+        }
         if height < 4 || width < 4 {
             return Err(Error::config(format!(
                 "relation-networks pools the maps twice, and these are {width} x {height}; use \

@@ -17,8 +17,9 @@ pub use super::likeness::Bank;
 use super::likeness::{Attended, Likeness, TINY, add_scaled, dot, weight};
 use crate::data::mask::{BACKGROUND, MAX_CLASSES, Mask};
 use crate::error::Result;
-use crate::method::features::{Extractor, TileFeatures, cpu_values, resize};
+use crate::method::features::{Extractor, TileFeatures, resize};
 use crate::method::score::{Resize, ScoreMap};
+use crate::nn::cpu_values;
 
 /// The constants of the method.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
