@@ -61,6 +61,43 @@ fn the_demo_sorts_the_drawings_and_leaves_a_run_that_labels_other_folders() {
     }
 }
 
+/// The shipped head behind the frozen encoder, on groceries that it never saw.
+#[test]
+fn the_shipped_feature_head_sorts_other_pictures() {
+    let data = std::env::var_os("KSHOT_DATA")
+        .map_or_else(|| root().join("../shared/data"), std::path::PathBuf::from);
+    if !data.join("grocery").is_dir() {
+        println!("skipped: {} is absent", data.join("grocery").display());
+        return;
+    }
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let classes = ["Anjou", "Avocado", "Banana", "Carrots", "Lemon"];
+    for (part, to) in [("train", "support"), ("test", "query")] {
+        for class in classes {
+            fs::create_dir_all(at(&format!("{to}/{class}"))).unwrap();
+            for entry in fs::read_dir(data.join("grocery").join(part).join(class)).unwrap() {
+                let from = entry.unwrap().path();
+                let name = from.file_name().unwrap().to_string_lossy().into_owned();
+                fs::copy(&from, at(&format!("{to}/{class}/{name}"))).unwrap();
+            }
+        }
+    }
+    let (support, query) = (at("support"), at("query"));
+    let run = "assets/mini-imagenet-feature-head";
+    let arguments = ["classify", "--run", run, "--support", &support, "--query", &query, "--out"];
+    let output = kshot(&[&arguments[..], &[&at("labels.csv"), "--json"]].concat());
+    assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
+    let table = fs::read_to_string(at("labels.csv")).unwrap();
+    let right = |line: &&str| {
+        let mut columns = line.split(',');
+        let (file, class) = (columns.next().unwrap(), columns.next().unwrap());
+        file.starts_with(class)
+    };
+    let (all, right) = (table.lines().count() - 1, table.lines().skip(1).filter(right).count());
+    assert!(all == 50 && right >= 40, "{right} of {all}");
+}
+
 #[test]
 fn wrong_use_is_told() {
     let folder = tempfile::tempdir().unwrap();
