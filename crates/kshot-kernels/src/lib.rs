@@ -1,4 +1,5 @@
-//! Convolutions on CPUs in 32-bit floats, for training and inference, as operations of Burn.
+//! Convolutions on CPUs in 32-bit floats, for training and inference, as operations of Burn; and what
+//! networks do between them: batch normalisation, pooling, resizing, softmax and cross entropy.
 //!
 //! # Which path computes what
 //!
@@ -6,7 +7,7 @@
 //! |---|---|
 //! | 3x3, stride 1, any dilation and padding, at least 16 channels in and out | Winograd's F(4x4, 3x3) |
 //! | one kernel per channel, any size, stride and dilation | rows of padded planes |
-//! | any other, and the first where plain sums are asked for | matrix products over blocks of pixels |
+//! | any other, and the first where plain sums are asked for | packed weights times blocks of patches |
 //!
 //! Pictures are `[batch, channels, height, width]` in and out. What a processor can do is asked at run
 //! time, so that one binary serves all; `KSHOT_KERNELS=portable` or `avx2` forces a level. Threads are
@@ -52,6 +53,11 @@ pub use norm::{Affine, Gradients, Planes, Statistics};
 pub use resize::Resize;
 pub use softmax::Channels;
 pub use windows::Windows;
+
+/// The examples of the readme, as tests.
+#[cfg(doctest)]
+#[doc = include_str!("../README.md")]
+struct Readme;
 
 /// The same on slices, without Burn.
 pub mod slices {

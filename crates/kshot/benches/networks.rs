@@ -106,14 +106,14 @@ fn set_up(name: &str, device: &Device) -> (Model, Tensor<4>) {
     (Model::new(name, encoder, device), images)
 }
 
-#[divan::bench(args = names(), min_time = 1, sample_size = 1)]
+#[divan::bench(args = names(), sample_count = 7, sample_size = 1)]
 fn inference(bencher: Bencher, name: &str) {
     let (model, images) = set_up(name, &Device::flex());
     let model = model.optimize();
     bencher.bench_local(|| model.run(images.clone(), false).into_scalar::<f32>());
 }
 
-#[divan::bench(args = names(), min_time = 1, sample_size = 1)]
+#[divan::bench(args = names(), sample_count = 7, sample_size = 1)]
 fn training(bencher: Bencher, name: &str) {
     let (model, images) = set_up(name, &Device::flex().autodiff());
     let model = model.train();
