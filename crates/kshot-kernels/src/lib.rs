@@ -24,6 +24,7 @@
 //! later calls, up to 96 MiB each. Results are fresh memory: an allocator that keeps its pages, such as
 //! mimalloc, is worth more than any of these kernels.
 
+mod activate;
 mod conv2d;
 mod dense;
 mod depthwise;
@@ -45,7 +46,7 @@ mod winograd;
 
 pub use extension::{
     KernelBackend, NormOptions, batch_norm, batch_norm_layer, bilinear, conv_transpose2d, conv2d,
-    cross_entropy2d, log_softmax2d, max_pool2d, softmax2d,
+    conv2d_activated, cross_entropy2d, log_softmax2d, max_pool2d, softmax2d,
 };
 pub use geometry::{Geometry, Pads, Refused, is_precise, set_precise};
 pub use inference::Conv2d;
@@ -61,6 +62,7 @@ struct Readme;
 
 /// The same on slices, without Burn.
 pub mod slices {
+    pub use crate::activate::activation_gradient;
     pub use crate::conv2d::{bias_gradient, forward, input_gradient, weight_gradient};
     pub use crate::norm::{batch_norm, batch_norm_gradients};
     pub use crate::pool::{max_pool, max_pool_gradient};

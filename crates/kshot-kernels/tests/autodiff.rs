@@ -7,8 +7,8 @@ use burn::tensor::activation::relu;
 use burn::tensor::ops::{ConvOptions, ConvTransposeOptions, MaxPoolOptions};
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use kshot_kernels::{
-    Activation, batch_norm_layer, bilinear, conv_transpose2d, conv2d, cross_entropy2d,
-    log_softmax2d, max_pool2d, softmax2d,
+    Activation, batch_norm_layer, bilinear, conv_transpose2d, conv2d, conv2d_activated,
+    cross_entropy2d, log_softmax2d, max_pool2d, softmax2d,
 };
 
 fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
@@ -83,6 +83,47 @@ fn values_and_gradients_are_burns() {
         same(ours.2, theirs.2, "weight's gradient");
         if let (Some(ours), Some(theirs)) = (ours.3, theirs.3) {
             same(ours, theirs, "bias's gradient");
+        }
+    }
+}
+
+#[test]
+fn activations_in_the_same_pass_are_those_after_it() {
+    let device = Device::flex().autodiff();
+    device.seed(10);
+    for (images, weight, groups) in [
+        ([2, 17, 9, 8], [16, 17, 3, 3], 1),
+        ([2, 6, 12, 9], [6, 1, 3, 3], 6),
+        ([1, 3, 7, 7], [8, 3, 1, 1], 1),
+    ] {
+        let (images, weight) = (random(images, &device), random(weight, &device) * 3.0);
+        let bias = random([weight.dims()[0]], &device);
+        let weight = Tensor::from_inner(weight.inner());
+        let options = ConvOptions::new([1, 1], [1, 1], [1, 1], groups);
+        for activation in [Activation::Relu, Activation::Relu6] {
+            let run = |together: bool| {
+                let leaves = [images.clone(), weight.clone()].map(Tensor::require_grad);
+                let [images, weight] = leaves.clone();
+                let bias = bias.clone().require_grad();
+                let options = options.clone();
+                let result = if together {
+                    conv2d_activated(images, weight, Some(bias.clone()), options, activation)
+                } else {
+                    let plain = conv2d(images, weight, Some(bias.clone()), options);
+                    match activation {
+                        Activation::Relu6 => plain.clamp(0.0, 6.0),
+                        _ => relu(plain),
+                    }
+                };
+                let gradients = (result.clone() * result.clone().sin()).sum().backward();
+                let [images, weight] = leaves.map(|leaf| leaf.grad(&gradients).unwrap());
+                (result.inner(), images, weight, bias.grad(&gradients).unwrap())
+            };
+            let (one, two) = (run(true), run(false));
+            same(one.0, two.0, "result");
+            same(one.1, two.1, "images' gradient");
+            same(one.2, two.2, "weight's gradient");
+            same(one.3, two.3, "bias's gradient");
         }
     }
 }

@@ -10,9 +10,10 @@ use burn::backend::tensor::FloatTensor;
 use burn::tensor::Tensor;
 use burn::tensor::ops::ConvOptions;
 
+use super::norm::activate;
 use super::{AutodiffTensor, KernelBackend, ours};
-use crate::Geometry;
 use crate::geometry::is_precise;
+use crate::{Activation, Geometry};
 
 /// Two-dimensional convolution: this crate's kernels for 32-bit floats on the CPU, Burn's own operation
 /// elsewhere. Differentiable as any other.
@@ -31,8 +32,25 @@ pub fn conv2d(
     bias: Option<Tensor<1>>,
     options: ConvOptions<2>,
 ) -> Tensor<4> {
+    conv2d_activated(images, weight, bias, options, Activation::Identity)
+}
+
+/// As [`conv2d`], with the activation after it in the same pass.
+///
+/// # Shapes
+/// As [`conv2d`].
+///
+/// # Panics
+/// As [`conv2d`].
+pub fn conv2d_activated(
+    images: Tensor<4>,
+    weight: Tensor<4>,
+    bias: Option<Tensor<1>>,
+    options: ConvOptions<2>,
+    activation: Activation,
+) -> Tensor<4> {
     if !ours(&images) || !ours(&weight) || !bias.as_ref().is_none_or(ours) {
-        return burn::tensor::module::conv2d(images, weight, bias, options);
+        return activate(burn::tensor::module::conv2d(images, weight, bias, options), activation);
     }
     let geometry = Geometry::new(
         images.dims(),
@@ -48,8 +66,11 @@ pub fn conv2d(
     assert_eq!(channels, geometry.channels()[1], "conv2d: one bias for each channel");
     let (images, weight) = (images.into_dispatch(), weight.into_dispatch());
     Tensor::from_dispatch(match bias {
-        Some(bias) => Dispatch::convolve_biased(images, weight, bias.into_dispatch(), geometry),
-        None => Dispatch::convolve(images, weight, geometry),
+        Some(bias) => {
+            let bias = bias.into_dispatch();
+            Dispatch::convolve_biased(images, weight, bias, geometry, activation)
+        }
+        None => Dispatch::convolve(images, weight, geometry, activation),
     })
 }
 
@@ -57,15 +78,31 @@ pub fn conv2d(
 #[derive(Debug)]
 struct Convolve<const N: usize>;
 
-/// What it needs: the images where the weight is trained, the weight where the images are.
-type Kept = (Option<NodeId>, Option<NodeId>, Geometry);
+/// What it needs: the images where the weight is trained, the weight where the images are, and the result
+/// where an activation followed.
+#[derive(Debug, Clone)]
+struct Kept<R> {
+    images: Option<NodeId>,
+    weight: Option<NodeId>,
+    geometry: Geometry,
+    activated: Option<(R, Activation)>,
+}
 
 impl<B: KernelBackend, const N: usize> Backward<B, N> for Convolve<N> {
-    type State = Kept;
+    type State = Kept<B::FloatTensorPrimitive>;
 
-    fn backward(self, ops: Ops<Kept, N>, grads: &mut Gradients, checkpointer: &mut Checkpointer) {
+    fn backward(
+        self,
+        ops: Ops<Self::State, N>,
+        grads: &mut Gradients,
+        checkpointer: &mut Checkpointer,
+    ) {
         let gradient = grads.consume::<B>(&ops.node);
-        let (images, weight, geometry) = ops.state;
+        let Kept { images, weight, geometry, activated } = ops.state;
+        let gradient = match activated {
+            Some((result, activation)) => B::activation_gradient(result, gradient, activation),
+            None => gradient,
+        };
         let mut parents = ops.parents.into_iter();
         let mut next = || parents.next().flatten();
         if let (Some(node), Some(weight)) = (next(), weight) {
@@ -89,7 +126,7 @@ pub(super) fn record<B: KernelBackend, C: CheckpointStrategy, const N: usize>(
     images: AutodiffTensor<B>,
     weight: AutodiffTensor<B>,
     nodes: [NodeGuard; N],
-    geometry: Geometry,
+    (geometry, activation): (Geometry, Activation),
     run: impl FnOnce(FloatTensor<B>, FloatTensor<B>) -> FloatTensor<B>,
 ) -> AutodiffTensor<B> {
     match Convolve::<N>.prepare::<C>(nodes).compute_bound().stateful() {
@@ -97,7 +134,10 @@ pub(super) fn record<B: KernelBackend, C: CheckpointStrategy, const N: usize>(
             let kept_images = weight.is_tracked().then(|| prep.checkpoint(&images));
             let kept_weight = images.is_tracked().then(|| prep.checkpoint(&weight));
             let result = run(images.into_primitive(), weight.into_primitive());
-            prep.finish((kept_images, kept_weight, geometry), result)
+            let activated =
+                (activation != Activation::Identity).then(|| (result.clone(), activation));
+            let kept = Kept { images: kept_images, weight: kept_weight, geometry, activated };
+            prep.finish(kept, result)
         }
         OpsKind::UnTracked(prep) => {
             prep.finish(run(images.into_primitive(), weight.into_primitive()))

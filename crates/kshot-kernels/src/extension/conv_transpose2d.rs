@@ -13,7 +13,7 @@ use burn::tensor::ops::ConvTransposeOptions;
 
 use super::{AutodiffTensor, KernelBackend, ours};
 use crate::geometry::is_precise;
-use crate::{Geometry, Refused};
+use crate::{Activation, Geometry, Refused};
 
 /// Two-dimensional transposed convolution: this crate's kernels for 32-bit floats on the CPU, Burn's own
 /// operation elsewhere. Differentiable as any other.
@@ -117,7 +117,10 @@ impl<B: KernelBackend> Backward<B, 2> for Transposed {
         let [of_images, of_weight] = ops.parents;
         if let (Some(node), Some(weight)) = (of_images, weight) {
             let weight = checkpointer.retrieve_node_output::<FloatTensor<B>>(weight);
-            grads.register::<B>(node.id, B::convolve(gradient.clone(), weight, geometry));
+            grads.register::<B>(
+                node.id,
+                B::convolve(gradient.clone(), weight, geometry, Activation::Identity),
+            );
         }
         if let (Some(node), Some(images)) = (of_weight, images) {
             let images = checkpointer.retrieve_node_output::<FloatTensor<B>>(images);

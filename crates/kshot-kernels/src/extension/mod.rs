@@ -14,7 +14,7 @@ use burn::backend::{Autodiff, Backend, Flex, backend_extension};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
 pub use conv_transpose2d::conv_transpose2d;
-pub use conv2d::conv2d;
+pub use conv2d::{conv2d, conv2d_activated};
 pub use norm::{NormOptions, batch_norm, batch_norm_layer};
 pub use pool::max_pool2d;
 pub use resize::bilinear;
@@ -34,19 +34,28 @@ type AutodiffTensor<B> = FloatTensor<Autodiff<B>>;
 /// shapes; all tensors are 32-bit floats.
 #[backend_extension(Flex, Autodiff)]
 pub trait KernelBackend: Backend {
-    /// The convolution.
+    /// The convolution, then the activation.
     fn convolve(
         images: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         geometry: Geometry,
+        activation: Activation,
     ) -> FloatTensor<Self>;
 
-    /// The convolution plus a bias for each channel.
+    /// The gradient before an activation, from its result and the gradient after it.
+    fn activation_gradient(
+        result: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        activation: Activation,
+    ) -> FloatTensor<Self>;
+
+    /// The convolution plus a bias for each channel, then the activation.
     fn convolve_biased(
         images: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         geometry: Geometry,
+        activation: Activation,
     ) -> FloatTensor<Self>;
 
     /// Its gradient with respect to the images.
@@ -167,6 +176,7 @@ fn forward(
     weight: FlexTensor,
     bias: Option<FlexTensor>,
     geometry: Geometry,
+    activation: Activation,
 ) -> FlexTensor {
     let (images, weight, bias) = (contiguous(images), contiguous(weight), bias.map(contiguous));
     let result = slices::forward(
@@ -174,15 +184,30 @@ fn forward(
         images.storage(),
         weight.storage(),
         bias.as_ref().map(FlexTensor::storage),
-        Activation::Identity,
+        activation,
     );
     let [height, width] = geometry.out();
     tensor(result, [geometry.batch(), geometry.channels()[1], height, width])
 }
 
 impl KernelBackend for Flex {
-    fn convolve(images: FlexTensor, weight: FlexTensor, geometry: Geometry) -> FlexTensor {
-        forward(images, weight, None, geometry)
+    fn convolve(
+        images: FlexTensor,
+        weight: FlexTensor,
+        geometry: Geometry,
+        activation: Activation,
+    ) -> FlexTensor {
+        forward(images, weight, None, geometry, activation)
+    }
+
+    fn activation_gradient(
+        result: FlexTensor,
+        gradient: FlexTensor,
+        activation: Activation,
+    ) -> FlexTensor {
+        let (result, gradient) = (contiguous(result), contiguous(gradient));
+        let values = slices::activation_gradient(result.storage(), gradient.storage(), activation);
+        tensor(values, extents(&result))
     }
 
     fn convolve_biased(
@@ -190,8 +215,9 @@ impl KernelBackend for Flex {
         weight: FlexTensor,
         bias: FlexTensor,
         geometry: Geometry,
+        activation: Activation,
     ) -> FlexTensor {
-        forward(images, weight, Some(bias), geometry)
+        forward(images, weight, Some(bias), geometry, activation)
     }
 
     fn convolve_input_gradient(
@@ -363,11 +389,22 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
         images: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         geometry: Geometry,
+        activation: Activation,
     ) -> FloatTensor<Self> {
         let nodes = [images.node(), weight.node()];
-        conv2d::record::<B, C, 2>(images, weight, nodes, geometry, |images, weight| {
-            B::convolve(images, weight, geometry)
+        let how = (geometry, activation);
+        conv2d::record::<B, C, 2>(images, weight, nodes, how, |images, weight| {
+            B::convolve(images, weight, geometry, activation)
         })
+    }
+
+    fn activation_gradient(
+        result: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        let (result, gradient) = (result.into_primitive(), gradient.into_primitive());
+        AutodiffTensor::new(B::activation_gradient(result, gradient, activation))
     }
 
     fn convolve_biased(
@@ -375,11 +412,12 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
         weight: FloatTensor<Self>,
         bias: FloatTensor<Self>,
         geometry: Geometry,
+        activation: Activation,
     ) -> FloatTensor<Self> {
         let nodes = [images.node(), weight.node(), bias.node()];
-        let bias = bias.into_primitive();
-        conv2d::record::<B, C, 3>(images, weight, nodes, geometry, |images, weight| {
-            B::convolve_biased(images, weight, bias, geometry)
+        let (bias, how) = (bias.into_primitive(), (geometry, activation));
+        conv2d::record::<B, C, 3>(images, weight, nodes, how, |images, weight| {
+            B::convolve_biased(images, weight, bias, geometry, activation)
         })
     }
 

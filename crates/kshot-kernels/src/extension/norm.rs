@@ -82,7 +82,7 @@ pub fn batch_norm_layer(layer: &BatchNorm, images: Tensor<4>, activation: Activa
     result
 }
 
-fn activate(images: Tensor<4>, activation: Activation) -> Tensor<4> {
+pub(super) fn activate(images: Tensor<4>, activation: Activation) -> Tensor<4> {
     match activation {
         Activation::Identity => images,
         Activation::Relu => burn::tensor::activation::relu(images),

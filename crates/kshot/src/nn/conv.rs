@@ -1,6 +1,7 @@
 //! Convolution, with or without batch normalisation.
 //!
-//! Every convolution of the library passes through [`conv2d`], so that speed is won in one place.
+//! Every convolution of the library passes through here to `kshot-kernels`, so that speed is won in one
+//! place.
 
 use std::sync::Arc;
 
@@ -183,7 +184,8 @@ impl Conv {
     pub fn activated(&self, images: Tensor<4>, activation: Activation) -> Tensor<4> {
         let device = images.device();
         let Some(compiled) = self.compiled.as_ref().filter(|_| device == Device::flex()) else {
-            return activate(self.forward(images), activation);
+            let bias = self.bias.as_ref().map(|bias| bias.val());
+            return self.slide(images, self.weight.val(), bias, activation);
         };
         let [batch, _, height, width] = images.dims();
         let [_, _, kernel, _] = self.weight.dims();
@@ -200,11 +202,18 @@ impl Conv {
     /// # Shapes
     /// `[batch, channels_in, height, width]` to `[batch, channels_out, height', width']`
     pub fn forward(&self, images: Tensor<4>) -> Tensor<4> {
-        self.slide(images, self.weight.val(), self.bias.as_ref().map(|bias| bias.val()))
+        let bias = self.bias.as_ref().map(|bias| bias.val());
+        self.slide(images, self.weight.val(), bias, Activation::Identity)
     }
 
     /// With other weights of the same shape.
-    fn slide(&self, images: Tensor<4>, weight: Tensor<4>, bias: Option<Tensor<1>>) -> Tensor<4> {
+    fn slide(
+        &self,
+        images: Tensor<4>,
+        weight: Tensor<4>,
+        bias: Option<Tensor<1>>,
+        activation: Activation,
+    ) -> Tensor<4> {
         let [_, _, height, width] = images.dims();
         let [_, _, kernel, _] = weight.dims();
         let amounts = |size| self.padding.amounts(size, kernel, self.stride, self.dilation);
@@ -214,7 +223,7 @@ impl Conv {
             [self.dilation; 2],
             self.groups,
         );
-        conv2d(images, weight, bias, options)
+        kshot_kernels::conv2d_activated(images, weight, bias, options, activation)
     }
 
     /// The same convolution with a normalisation by its running statistics after it, in one.
@@ -241,14 +250,6 @@ impl Conv {
         };
         let [channels] = scale.dims();
         (self.weight.val() * scale.reshape([channels, 1, 1, 1]), shift)
-    }
-}
-
-fn activate(images: Tensor<4>, activation: Activation) -> Tensor<4> {
-    match activation {
-        Activation::Identity => images,
-        Activation::Relu => burn::tensor::activation::relu(images),
-        Activation::Relu6 => images.clamp(0.0, 6.0),
     }
 }
 
@@ -283,13 +284,7 @@ impl ConvNorm {
     /// # Shapes
     /// `[batch, channels_in, height, width]` to `[batch, channels_out, height', width']`
     pub fn forward(&self, images: Tensor<4>) -> Tensor<4> {
-        match &self.norm {
-            Some(norm) => {
-                let (weight, bias) = self.conv.merged(norm);
-                self.conv.slide(images, weight, Some(bias))
-            }
-            None => self.conv.activated(images, Activation::Identity),
-        }
+        self.activated(images, Activation::Identity)
     }
 
     /// Convolves, normalises and activates, in one step once it is folded.
@@ -298,7 +293,10 @@ impl ConvNorm {
     /// `[batch, channels_in, height, width]` to `[batch, channels_out, height', width']`
     pub fn activated(&self, images: Tensor<4>, activation: Activation) -> Tensor<4> {
         match &self.norm {
-            Some(_) => activate(self.forward(images), activation),
+            Some(norm) => {
+                let (weight, bias) = self.conv.merged(norm);
+                self.conv.slide(images, weight, Some(bias), activation)
+            }
             None => self.conv.activated(images, activation),
         }
     }
