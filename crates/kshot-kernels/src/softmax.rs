@@ -159,11 +159,13 @@ impl Channels {
         labels.iter().filter(|label| self.channel(**label).is_some()).count()
     }
 
-    /// Each pixel's largest logit into `most`, and the sum of the exponentials of the differences from
-    /// it into `sums`.
+    /// For each pixel its largest logit and, from [`BLOCK`] on, the sum of the exponentials of the
+    /// differences from it.
     #[inline(always)]
-    fn sums(&self, logits: &[f32], block: Block, most: &mut [f32], sums: &mut [f32]) {
+    fn sums(&self, logits: &[f32], block: Block) -> Scratch {
         let row = |channel: usize| &logits[block.start + channel * self.area..][..block.count];
+        let mut scratch = Scratch::take(2 * BLOCK);
+        let (most, sums) = scratch.split_at_mut(BLOCK);
         let (most, sums) = (&mut most[..block.count], &mut sums[..block.count]);
         most.copy_from_slice(row(0));
         for channel in 1..self.channels {
@@ -177,6 +179,7 @@ impl Channels {
                 *sum += exp(value - most);
             }
         }
+        scratch
     }
 }
 
@@ -194,9 +197,8 @@ impl Kernel for Forward<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         let Self { shape, logits, block, logarithm, result } = self;
-        let mut scratch = Scratch::take(2 * BLOCK);
+        let mut scratch = shape.sums(logits, block);
         let (most, sums) = scratch.split_at_mut(BLOCK);
-        shape.sums(logits, block, most, sums);
         for sum in &mut sums[..block.count] {
             *sum = if logarithm { sum.ln() } else { 1.0 / *sum };
         }
@@ -270,9 +272,8 @@ impl Kernel for Entropy<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) -> f64 {
         let Self { shape, logits, labels, block } = self;
-        let mut scratch = Scratch::take(2 * BLOCK);
+        let mut scratch = shape.sums(logits, block);
         let (most, sums) = scratch.split_at_mut(BLOCK);
-        shape.sums(logits, block, most, sums);
         let labels = &labels[block.pixel..][..block.count];
         let pixels = labels.iter().zip(most.iter().zip(sums.iter())).enumerate();
         pixels
@@ -300,9 +301,8 @@ impl Kernel for EntropyBack<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         let Self { shape, logits, labels, factor, block, out } = self;
-        let mut scratch = Scratch::take(2 * BLOCK);
+        let mut scratch = shape.sums(logits, block);
         let (most, sums) = scratch.split_at_mut(BLOCK);
-        shape.sums(logits, block, most, sums);
         let labels = &labels[block.pixel..][..block.count];
         for (sum, label) in sums.iter_mut().zip(labels) {
             *sum = if shape.channel(*label).is_some() { factor / *sum } else { 0.0 };

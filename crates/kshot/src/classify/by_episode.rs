@@ -132,6 +132,7 @@ impl Taught {
                 let alone = "a transductive method on vectors needs two pictures or more to label; \
                              add one, or train with method.batch_norm = \"support\"";
                 found.extend(read.into_iter().map(|one| one.and(Err(Error::config(alone)))));
+                on_progress(found.len());
                 continue;
             }
             let mut rankings =
