@@ -26,7 +26,7 @@ use crate::Activation;
 use crate::geometry::Geometry;
 use crate::scratch::Scratch;
 use crate::shared::Shared;
-use crate::simd::{Kernel, Simd, dispatch, lanes};
+use crate::simd::{Kernel, Simd, dispatch, lanes, registers};
 use points::{BUFFER, Layout, Source, Target};
 use tiles::Tiles;
 use transform::POINTS;
@@ -127,7 +127,7 @@ impl Convolution<'_> {
 
     fn run(&self) {
         let wanted = if self.weight.inputs > WIDE { 0 } else { self.weight.inputs / 4 };
-        let each = wanted.clamp(TILES[0], TILES[1]).next_multiple_of(product::TILES);
+        let each = wanted.clamp(TILES[0], TILES[1]).next_multiple_of(product::together(registers()));
         let total = self.tiles.len();
         let outputs = self.blocks()[1];
         let weight = POINTS * self.weight.inputs * self.weight.outputs;

@@ -2,11 +2,11 @@
 
 use crate::simd::Simd;
 
-/// Tiles that a product computes together: with two vectors of outputs, twelve sums and three operands
-/// fit into sixteen registers.
-pub(super) const TILES: usize = 6;
-/// Inputs of a weight gradient's product, with as many sums. They lie in two blocks of lanes.
-const INPUTS: usize = 6;
+/// Tiles that a product computes together: with two vectors of outputs, their sums and three operands
+/// fit into the registers.
+pub(super) const fn together(registers: usize) -> usize {
+    if registers < 32 { 6 } else { 14 }
+}
 
 /// Sums over the inputs, at one point: `[tile, input]` times `[input, R vectors]`.
 ///
@@ -31,15 +31,51 @@ pub(super) unsafe fn multiply<S: Simd, const R: usize>(
             let points = points.add(tile * S::LANES);
             let sums = sums.add(tile * S::LANES);
             let lines = [points_line, sums_line];
-            // What is left goes in even parts: seven are four and three.
-            tile += match tiles - tile {
+            // What is left goes in even parts: of six at most, seven are four and three.
+            let left = tiles - tile;
+            let even = left.div_ceil(left.div_ceil(together(S::REGISTERS)));
+            tile += match even {
                 1 => some::<S, R, 1>(simd, points, weights, sums, inputs, lines),
                 2 => some::<S, R, 2>(simd, points, weights, sums, inputs, lines),
                 3 => some::<S, R, 3>(simd, points, weights, sums, inputs, lines),
-                4 | 7 | 8 => some::<S, R, 4>(simd, points, weights, sums, inputs, lines),
-                5 | 9 | 10 => some::<S, R, 5>(simd, points, weights, sums, inputs, lines),
-                _ => some::<S, R, TILES>(simd, points, weights, sums, inputs, lines),
+                4 => some::<S, R, 4>(simd, points, weights, sums, inputs, lines),
+                5 => some::<S, R, 5>(simd, points, weights, sums, inputs, lines),
+                6 => some::<S, R, 6>(simd, points, weights, sums, inputs, lines),
+                _ => more::<S, R>(simd, points, weights, sums, inputs, lines, even),
             };
+        }
+    }
+}
+
+/// More tiles than sixteen registers hold.
+///
+/// # Safety
+/// As [`multiply`].
+#[inline(always)]
+unsafe fn more<S: Simd, const R: usize>(
+    simd: S,
+    points: *const f32,
+    weights: *const f32,
+    sums: *mut f32,
+    inputs: usize,
+    lines: [usize; 2],
+    tiles: usize,
+) -> usize {
+    // Known when compiled: other processors carry none of this.
+    if S::REGISTERS < 32 {
+        unreachable!("{tiles} tiles in {} registers", S::REGISTERS);
+    }
+    // SAFETY: by the caller's promise.
+    unsafe {
+        match tiles {
+            7 => some::<S, R, 7>(simd, points, weights, sums, inputs, lines),
+            8 => some::<S, R, 8>(simd, points, weights, sums, inputs, lines),
+            9 => some::<S, R, 9>(simd, points, weights, sums, inputs, lines),
+            10 => some::<S, R, 10>(simd, points, weights, sums, inputs, lines),
+            11 => some::<S, R, 11>(simd, points, weights, sums, inputs, lines),
+            12 => some::<S, R, 12>(simd, points, weights, sums, inputs, lines),
+            13 => some::<S, R, 13>(simd, points, weights, sums, inputs, lines),
+            _ => some::<S, R, 14>(simd, points, weights, sums, inputs, lines),
         }
     }
 }
@@ -121,8 +157,10 @@ pub(super) unsafe fn correlate<S: Simd, const R: usize>(
     keep: bool,
 ) {
     let lanes = S::LANES;
-    for first in (0..inputs).step_by(INPUTS) {
-        let (block, count) = (first / lanes, INPUTS.min(inputs - first));
+    // As many inputs have their sums in registers.
+    let each = if S::REGISTERS < 32 { 6 } else { 8 };
+    for first in (0..inputs).step_by(each) {
+        let (block, count) = (first / lanes, each.min(inputs - first));
         // SAFETY: by the caller's promise; a second block of inputs is there where the first is not the
         // last, and is not needed otherwise.
         unsafe {
@@ -130,13 +168,23 @@ pub(super) unsafe fn correlate<S: Simd, const R: usize>(
             let next = if (block + 1) * lanes < inputs { points.add(lines.points) } else { points };
             let sums = sums.add(first * lines.sums);
             let points = [points, next];
-            // Six inputs start at an even lane. Wider vectors need more of these.
-            const { assert!(S::LANES == 8) };
+            // Eight start at a multiple of eight, which is no block's or the middle of a wide one; six
+            // at an even lane of eight. The conditions are known when compiled.
+            const { assert!(S::REGISTERS >= 32 || S::LANES == 8) };
+            const { assert!(S::LANES >= 4 && S::LANES <= 16) };
+            if S::REGISTERS >= 32 {
+                if first % lanes == 0 {
+                    few::<S, R, 8, 0>(simd, points, gradients, sums, count, tiles, lines, keep);
+                } else {
+                    few::<S, R, 8, 8>(simd, points, gradients, sums, count, tiles, lines, keep);
+                }
+                continue;
+            }
             match first % lanes {
-                0 => few::<S, R, 0>(simd, points, gradients, sums, count, tiles, lines, keep),
-                2 => few::<S, R, 2>(simd, points, gradients, sums, count, tiles, lines, keep),
-                4 => few::<S, R, 4>(simd, points, gradients, sums, count, tiles, lines, keep),
-                _ => few::<S, R, 6>(simd, points, gradients, sums, count, tiles, lines, keep),
+                0 => few::<S, R, 6, 0>(simd, points, gradients, sums, count, tiles, lines, keep),
+                2 => few::<S, R, 6, 2>(simd, points, gradients, sums, count, tiles, lines, keep),
+                4 => few::<S, R, 6, 4>(simd, points, gradients, sums, count, tiles, lines, keep),
+                _ => few::<S, R, 6, 6>(simd, points, gradients, sums, count, tiles, lines, keep),
             }
         }
     }
@@ -150,12 +198,12 @@ pub(super) struct Lines {
     pub(super) sums: usize,
 }
 
-/// `INPUTS` inputs, of which `count` are real, from lane `FIRST` of the first block on.
+/// `N` inputs, of which `count` are real, from lane `FIRST` of the first block on.
 ///
 /// # Safety
 /// As [`correlate`].
 #[inline(always)]
-unsafe fn few<S: Simd, const R: usize, const FIRST: usize>(
+unsafe fn few<S: Simd, const R: usize, const N: usize, const FIRST: usize>(
     simd: S,
     points: [*const f32; 2],
     gradients: *const f32,
@@ -166,7 +214,7 @@ unsafe fn few<S: Simd, const R: usize, const FIRST: usize>(
     keep: bool,
 ) {
     let lanes = S::LANES;
-    let mut registers = [[simd.zero(); R]; INPUTS];
+    let mut registers = [[simd.zero(); R]; N];
     // SAFETY: by the caller's promise; lanes past the last input are read, but not written.
     unsafe {
         for tile in 0..tiles {

@@ -1,0 +1,166 @@
+//! AVX-512F: sixteen floats, thirty-two registers.
+
+use std::arch::x86_64::*;
+
+use super::{Kernel, Simd};
+
+/// Proof of AVX-512F: made in [`with_avx512`] only.
+#[derive(Clone, Copy)]
+pub(crate) struct Avx512(());
+
+/// # Safety
+/// The processor has AVX-512F, AVX2 and FMA.
+#[target_feature(enable = "avx512f,avx2,fma")]
+pub(super) unsafe fn with_avx512<K: Kernel>(kernel: K) -> K::Output {
+    kernel.run(Avx512(()))
+}
+
+// In all of the functions below: SAFETY: `self` proves the feature; pointers reach as far as the caller
+// promises.
+impl Simd for Avx512 {
+    const LANES: usize = 16;
+    const REGISTERS: usize = 32;
+    type Vector = __m512;
+
+    #[inline(always)]
+    fn splat(self, value: f32) -> __m512 {
+        // SAFETY: see above, here and below.
+        unsafe { _mm512_set1_ps(value) }
+    }
+
+    #[inline(always)]
+    unsafe fn load(self, from: *const f32) -> __m512 {
+        // SAFETY: see above.
+        unsafe { _mm512_loadu_ps(from) }
+    }
+
+    #[inline(always)]
+    unsafe fn store(self, to: *mut f32, vector: __m512) {
+        // SAFETY: see above.
+        unsafe { _mm512_storeu_ps(to, vector) }
+    }
+
+    #[inline(always)]
+    fn add(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: see above.
+        unsafe { _mm512_add_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn sub(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: see above.
+        unsafe { _mm512_sub_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn mul(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: see above.
+        unsafe { _mm512_mul_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn fma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: see above.
+        unsafe { _mm512_fmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn fnma(self, a: __m512, b: __m512, c: __m512) -> __m512 {
+        // SAFETY: see above.
+        unsafe { _mm512_fnmadd_ps(a, b, c) }
+    }
+
+    #[inline(always)]
+    fn max(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: see above.
+        unsafe { _mm512_max_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn min(self, a: __m512, b: __m512) -> __m512 {
+        // SAFETY: see above.
+        unsafe { _mm512_min_ps(a, b) }
+    }
+
+    #[inline(always)]
+    fn inside(self, x: __m512, [low, high]: [__m512; 2], value: __m512) -> __m512 {
+        // SAFETY: see above.
+        unsafe {
+            let above = _mm512_cmp_ps_mask::<_CMP_NLE_UQ>(x, low);
+            let below = _mm512_cmp_ps_mask::<_CMP_NGE_UQ>(x, high);
+            _mm512_maskz_mov_ps(above & below, value)
+        }
+    }
+
+    #[inline(always)]
+    fn equal(self, a: __m512, b: __m512, value: __m512) -> [__m512; 2] {
+        // SAFETY: see above.
+        unsafe {
+            let equal = _mm512_cmp_ps_mask::<_CMP_EQ_OQ>(a, b);
+            [_mm512_maskz_mov_ps(equal, value), _mm512_maskz_mov_ps(!equal, value)]
+        }
+    }
+
+    #[inline(always)]
+    fn sum(self, v: __m512) -> f32 {
+        // SAFETY: see above.
+        unsafe {
+            // Halves on halves, as the portable code adds them.
+            let eight = _mm512_add_ps(v, _mm512_shuffle_f32x4::<0b01_00_11_10>(v, v));
+            let four = _mm512_add_ps(eight, _mm512_shuffle_f32x4::<0b10_11_00_01>(eight, eight));
+            let four = _mm512_castps512_ps128(four);
+            let two = _mm_add_ps(four, _mm_movehl_ps(four, four));
+            _mm_cvtss_f32(_mm_add_ss(two, _mm_shuffle_ps::<1>(two, two)))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn transpose(self, from: *const f32, from_line: usize, to: *mut f32, to_line: usize) {
+        // SAFETY: see above.
+        unsafe {
+            // Four floats of rows i, i + 4, i + 8 and i + 12 side by side: the rest stays inside 128
+            // bits.
+            let quarters = |row: usize, column: usize| {
+                let part = |more: usize| _mm_loadu_ps(from.add((row + more) * from_line + column));
+                let all = _mm512_castps128_ps512(part(0));
+                let all = _mm512_insertf32x4::<1>(all, part(4));
+                let all = _mm512_insertf32x4::<2>(all, part(8));
+                _mm512_insertf32x4::<3>(all, part(12))
+            };
+            for column in [0, 4, 8, 12] {
+                let rows = [0, 1, 2, 3].map(|row| quarters(row, column));
+                let a = _mm512_unpacklo_ps(rows[0], rows[1]);
+                let b = _mm512_unpackhi_ps(rows[0], rows[1]);
+                let c = _mm512_unpacklo_ps(rows[2], rows[3]);
+                let d = _mm512_unpackhi_ps(rows[2], rows[3]);
+                let to = to.add(column * to_line);
+                _mm512_storeu_ps(to, _mm512_shuffle_ps::<0x44>(a, c));
+                _mm512_storeu_ps(to.add(to_line), _mm512_shuffle_ps::<0xee>(a, c));
+                _mm512_storeu_ps(to.add(2 * to_line), _mm512_shuffle_ps::<0x44>(b, d));
+                _mm512_storeu_ps(to.add(3 * to_line), _mm512_shuffle_ps::<0xee>(b, d));
+            }
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn split(self, from: *const f32) -> [__m512; 2] {
+        // SAFETY: see above.
+        unsafe {
+            let (low, high) = (_mm512_loadu_ps(from), _mm512_loadu_ps(from.add(16)));
+            let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
+            let odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
+            [even, odd].map(|which| _mm512_permutex2var_ps(low, which, high))
+        }
+    }
+
+    #[inline(always)]
+    unsafe fn join(self, to: *mut f32, [even, odd]: [__m512; 2]) {
+        // SAFETY: see above.
+        unsafe {
+            let low = _mm512_setr_epi32(0, 16, 1, 17, 2, 18, 3, 19, 4, 20, 5, 21, 6, 22, 7, 23);
+            let high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
+            _mm512_storeu_ps(to, _mm512_permutex2var_ps(even, low, odd));
+            _mm512_storeu_ps(to.add(16), _mm512_permutex2var_ps(even, high, odd));
+        }
+    }
+}
