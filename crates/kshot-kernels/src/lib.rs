@@ -10,8 +10,8 @@
 //! | any other, and the first where plain sums are asked for | packed weights times blocks of patches |
 //!
 //! Pictures are `[batch, channels, height, width]` in and out. What a processor can do is asked at run
-//! time, so that one binary serves all; `KSHOT_KERNELS=portable` or `avx2` forces a level. Threads are
-//! rayon's. How work is cut depends on shapes alone: results are the same bits for any thread count.
+//! time, so that one binary serves all: AVX-512, AVX2 with FMA, NEON, or portable code.
+//! `KSHOT_KERNELS=portable`, `avx2`, `avx512` or `neon` forces one. Threads are rayon's. How work is cut depends on shapes alone: results are the same bits for any thread count.
 //!
 //! # Error
 //! Largest difference from 64 bits over the largest value, for numbers in -1..1 and up to 130 channels,
@@ -36,6 +36,7 @@ mod panels;
 mod patches;
 mod pool;
 mod resize;
+mod scale;
 mod scatter;
 mod scratch;
 mod shared;
@@ -46,7 +47,7 @@ mod winograd;
 
 pub use extension::{
     KernelBackend, NormOptions, batch_norm, batch_norm_layer, bilinear, conv_transpose2d, conv2d,
-    conv2d_activated, cross_entropy2d, log_softmax2d, max_pool2d, softmax2d,
+    conv2d_activated, cross_entropy2d, log_softmax2d, max_pool2d, scale_kernels, softmax2d,
 };
 pub use geometry::{Geometry, Pads, Refused, is_precise, set_precise};
 pub use inference::Conv2d;
@@ -67,6 +68,7 @@ pub mod slices {
     pub use crate::norm::{batch_norm, batch_norm_gradients};
     pub use crate::pool::{max_pool, max_pool_gradient};
     pub use crate::resize::{resize, resize_gradient};
+    pub use crate::scale::{scale_kernels, scale_kernels_gradients};
     pub use crate::softmax::{cross_entropy, cross_entropy_gradient, softmax, softmax_gradient};
     pub use crate::windows::{max_pool_windows, max_pool_windows_gradient};
 }

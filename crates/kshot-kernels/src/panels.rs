@@ -23,13 +23,59 @@ pub(crate) fn packed_len(rows: usize, depth: usize) -> usize {
     rows.next_multiple_of(ROWS) * depth
 }
 
-/// Packs panel `index` of a matrix of rows `depth` long; rows that do not exist are zero.
-pub(crate) fn pack(matrix: &[f32], depth: usize, index: usize, panel: &mut [f32]) {
-    let rows = &matrix[index * ROWS * depth..];
-    let count = (rows.len() / depth).min(ROWS);
-    for (at, values) in panel.chunks_exact_mut(ROWS).enumerate() {
-        for (row, value) in values.iter_mut().enumerate() {
-            *value = if row < count { rows[row * depth + at] } else { 0.0 };
+/// The left operand where it lies.
+#[derive(Clone, Copy)]
+pub(crate) enum Left<'a> {
+    /// `[rows, depth]`.
+    Rows(&'a [f32]),
+    /// A weight seen from its results, `[outputs, rows, taps]`, of whose taps some are used: the depth
+    /// is outputs times those.
+    Turned { values: &'a [f32], taps: usize, used: &'a [usize] },
+}
+
+impl<'a> Left<'a> {
+    /// One of `groups` equal parts.
+    pub(crate) fn group(self, group: usize, groups: usize) -> Self {
+        let part = |values: &'a [f32]| {
+            let each = values.len() / groups;
+            &values[group * each..(group + 1) * each]
+        };
+        match self {
+            Self::Rows(values) => Self::Rows(part(values)),
+            Self::Turned { values, taps, used } => {
+                Self::Turned { values: part(values), taps, used }
+            }
+        }
+    }
+}
+
+/// Packs panel `index` of a matrix of so many rows and such a depth; rows that do not exist are zero.
+pub(crate) fn pack(left: Left, [rows, depth]: [usize; 2], index: usize, panel: &mut [f32]) {
+    let first = index * ROWS;
+    let count = ROWS.min(rows - first);
+    if count < ROWS {
+        panel.fill(0.0);
+    }
+    match left {
+        Left::Rows(values) => {
+            let lines = values[first * depth..][..count * depth].chunks_exact(depth);
+            for (row, line) in lines.enumerate() {
+                for (to, value) in panel[row..].iter_mut().step_by(ROWS).zip(line) {
+                    *to = *value;
+                }
+            }
+        }
+        Left::Turned { values, taps, used } => {
+            let outputs =
+                values.chunks_exact(rows * taps).zip(panel.chunks_exact_mut(ROWS * used.len()));
+            for (kernels, panel) in outputs {
+                let kernels = &kernels[first * taps..][..count * taps];
+                for (tap, panel) in used.iter().zip(panel.chunks_exact_mut(ROWS)) {
+                    for (to, kernel) in panel.iter_mut().zip(kernels.chunks_exact(taps)) {
+                        *to = kernel[*tap];
+                    }
+                }
+            }
         }
     }
 }
@@ -232,7 +278,7 @@ mod tests {
             let right = values(depth * line, 3);
             let mut panels = vec![f32::NAN; packed_len(rows, depth)];
             for (index, panel) in panels.chunks_exact_mut(ROWS * depth).enumerate() {
-                pack(&left, depth, index, panel);
+                pack(Left::Rows(&left), [rows, depth], index, panel);
             }
             let product = Product {
                 panels: &panels,

@@ -225,6 +225,24 @@ fn views_and_plain_images_with_trained_weights_work() {
 }
 
 #[test]
+fn scaled_kernels_are_burns() {
+    let device = Device::flex().autodiff();
+    for shape in [[3, 1, 1, 1], [5, 7, 3, 3], [130, 40, 1, 1]] {
+        let weight = random(shape, &device).require_grad();
+        let scale = random([shape[0]], &device).require_grad();
+        let factors = random(shape, &device);
+        let ours = kshot_kernels::scale_kernels(weight.clone(), scale.clone());
+        let theirs = weight.clone() * scale.clone().reshape([shape[0], 1, 1, 1]);
+        same(ours.clone().inner(), theirs.clone().inner(), "scaled");
+        let gradients = [ours, theirs].map(|result| (result * factors.clone()).sum().backward());
+        let [a, b] = gradients.each_ref().map(|found| weight.grad(found).unwrap());
+        same(a, b, "gradient of the weight");
+        let [a, b] = gradients.each_ref().map(|found| scale.grad(found).unwrap());
+        same(a, b, "gradient of the factors");
+    }
+}
+
+#[test]
 fn batch_norm_is_burns() {
     let device = Device::flex().autodiff();
     device.seed(4);

@@ -14,6 +14,7 @@ pub(crate) use weight::{bias_gradient, weight_gradient};
 
 use crate::Activation;
 use crate::geometry::Geometry;
+use crate::panels::Left;
 use crate::patches::View;
 use crate::scratch::Scratch;
 use crate::shared::Shared;
@@ -61,7 +62,7 @@ pub(crate) fn forward(
         inside,
         groups,
         batch,
-        matrix: weight,
+        matrix: Left::Rows(weight),
         rows,
         bias,
         activation,
@@ -113,17 +114,7 @@ pub(crate) fn input_gradient(
             clear(geometry, &target);
             continue;
         }
-        // The weight transposed, with the taps of this phase: [groups, inside, outputs, taps].
-        let mut matrix = Scratch::take(geometry.channels()[0] * outputs * used.len());
-        for (row, line) in matrix.chunks_exact_mut(outputs * used.len()).enumerate() {
-            let (group, input) = (row / inside, row % inside);
-            for (output, line) in line.chunks_exact_mut(used.len()).enumerate() {
-                let from = ((group * outputs + output) * inside + input) * taps;
-                for (value, (tap, _)) in line.iter_mut().zip(&used) {
-                    *value = weight[from + tap];
-                }
-            }
-        }
+        let taps_used: Vec<usize> = used.iter().map(|(tap, _)| *tap).collect();
         let view = View {
             size: geometry.out(),
             grid,
@@ -137,7 +128,7 @@ pub(crate) fn input_gradient(
             inside: outputs,
             groups,
             batch,
-            matrix: &matrix,
+            matrix: Left::Turned { values: weight, taps, used: &taps_used },
             rows: inside,
             bias: None,
             activation: Activation::Identity,

@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::TASKS;
 use super::blocks::{Block, Blocks};
 use crate::Activation;
-use crate::panels::{self, pack, packed_len};
+use crate::panels::{self, Left, pack, packed_len};
 use crate::patches::{Planes, View};
 use crate::scratch::Scratch;
 use crate::shared::Shared;
@@ -73,7 +73,7 @@ pub(super) struct Product<'a> {
     pub(super) inside: usize,
     pub(super) groups: usize,
     pub(super) batch: usize,
-    pub(super) matrix: &'a [f32],
+    pub(super) matrix: Left<'a>,
     /// Rows of a group.
     pub(super) rows: usize,
     pub(super) bias: Option<&'a [f32]>,
@@ -94,8 +94,7 @@ impl Product<'_> {
         panels.par_chunks_exact_mut(of_panel).enumerate().with_min_len(8).for_each(
             |(index, panel)| {
                 let (group, index) = (index / of_group, index % of_group);
-                let matrix = &self.matrix[group * self.rows * depth..][..self.rows * depth];
-                pack(matrix, depth, index, panel);
+                pack(self.matrix.group(group, self.groups), [self.rows, depth], index, panel);
             },
         );
         (0..self.groups * blocks.count() * parts).into_par_iter().for_each(|task| {

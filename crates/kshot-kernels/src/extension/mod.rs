@@ -5,6 +5,7 @@ mod conv_transpose2d;
 mod norm;
 mod pool;
 mod resize;
+mod scale;
 mod softmax;
 
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
@@ -18,6 +19,7 @@ pub use conv2d::{conv2d, conv2d_activated};
 pub use norm::{NormOptions, batch_norm, batch_norm_layer};
 pub use pool::max_pool2d;
 pub use resize::bilinear;
+pub use scale::scale_kernels;
 pub use softmax::{cross_entropy2d, log_softmax2d, softmax2d};
 
 use crate::{Activation, Channels, Geometry, Planes, Resize, Windows, slices};
@@ -101,6 +103,16 @@ pub trait KernelBackend: Backend {
         variance: FloatTensor<Self>,
         options: NormOptions,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// Kernels times a factor for each output.
+    fn scale(weight: FloatTensor<Self>, scale: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// Its gradients with respect to weight and factors.
+    fn scale_gradients(
+        weight: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>);
 
     /// The largest pixel of windows of 2x2.
     fn pool(images: FloatTensor<Self>) -> FloatTensor<Self>;
@@ -298,6 +310,24 @@ impl KernelBackend for Flex {
         )
     }
 
+    fn scale(weight: FlexTensor, scale: FlexTensor) -> FlexTensor {
+        let (weight, scale) = (contiguous(weight), contiguous(scale));
+        tensor(slices::scale_kernels(weight.storage(), scale.storage()), extents(&weight))
+    }
+
+    fn scale_gradients(
+        weight: FlexTensor,
+        scale: FlexTensor,
+        gradient: FlexTensor,
+    ) -> (FlexTensor, FlexTensor) {
+        let [weight, scale, gradient] = [weight, scale, gradient].map(contiguous);
+        let (values, factors) = (weight.storage(), scale.storage());
+        let (of_weight, of_scale) =
+            slices::scale_kernels_gradients(values, factors, gradient.storage());
+        let shape = extents(&weight);
+        (tensor(of_weight, shape), tensor(of_scale, [shape[0]]))
+    }
+
     fn pool(images: FlexTensor) -> FlexTensor {
         let images = contiguous(images);
         let [batch, channels, height, width] = extents(&images);
@@ -483,6 +513,20 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
             options,
         );
         (AutodiffTensor::new(images), AutodiffTensor::new(gamma), AutodiffTensor::new(beta))
+    }
+
+    fn scale(weight: FloatTensor<Self>, scale: FloatTensor<Self>) -> FloatTensor<Self> {
+        scale::record::<B, C>(weight, scale)
+    }
+
+    fn scale_gradients(
+        weight: FloatTensor<Self>,
+        scale: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>) {
+        let (weight, scale) = (weight.into_primitive(), scale.into_primitive());
+        let (weight, scale) = B::scale_gradients(weight, scale, gradient.into_primitive());
+        (AutodiffTensor::new(weight), AutodiffTensor::new(scale))
     }
 
     fn pool(images: FloatTensor<Self>) -> FloatTensor<Self> {

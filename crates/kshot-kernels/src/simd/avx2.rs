@@ -110,13 +110,7 @@ impl Simd for Avx2 {
     }
 
     #[inline(always)]
-    unsafe fn transpose(
-        self,
-        from: *const f32,
-        from_line: usize,
-        to: *mut f32,
-        to_line: usize,
-    ) {
+    unsafe fn transpose(self, from: *const f32, from_line: usize, to: *mut f32, to_line: usize) {
         // SAFETY: `self` proves the feature; all rows may be read and written, by the caller's
         // promise.
         unsafe {

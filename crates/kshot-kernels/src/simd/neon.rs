@@ -95,7 +95,8 @@ impl Simd for Neon {
         // SAFETY: see above.
         unsafe {
             let (equal, value) = (vceqq_f32(a, b), vreinterpretq_u32_f32(value));
-            [vandq_u32(value, equal), vbicq_u32(value, equal)].map(|part| vreinterpretq_f32_u32(part))
+            [vandq_u32(value, equal), vbicq_u32(value, equal)]
+                .map(|part| vreinterpretq_f32_u32(part))
         }
     }
 

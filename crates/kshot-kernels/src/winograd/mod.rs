@@ -127,7 +127,8 @@ impl Convolution<'_> {
 
     fn run(&self) {
         let wanted = if self.weight.inputs > WIDE { 0 } else { self.weight.inputs / 4 };
-        let each = wanted.clamp(TILES[0], TILES[1]).next_multiple_of(product::together(registers()));
+        let each =
+            wanted.clamp(TILES[0], TILES[1]).next_multiple_of(product::together(registers()));
         let total = self.tiles.len();
         let outputs = self.blocks()[1];
         let weight = POINTS * self.weight.inputs * self.weight.outputs;

@@ -248,8 +248,7 @@ impl Conv {
             Some(bias) => shift + bias.val() * scale.clone(),
             None => shift,
         };
-        let [channels] = scale.dims();
-        (self.weight.val() * scale.reshape([channels, 1, 1, 1]), shift)
+        (kshot_kernels::scale_kernels(self.weight.val(), scale), shift)
     }
 }
 
