@@ -19,7 +19,7 @@ mod talk;
 mod train;
 mod weights;
 
-/// Keeps freed pages: large activations are allocated and freed for every picture.
+/// Keeps freed pages, as `main` tells it: large activations are allocated and freed for every picture.
 #[global_allocator]
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
@@ -57,6 +57,7 @@ const SOME_FAILED: u8 = 3;
 const WRONG_USE: u8 = 2;
 
 fn main() -> ExitCode {
+    kshot_kernels::keep_pages();
     let cli = Cli::parse();
     if cli.precise {
         kshot::nn::set_precise(true);

@@ -16,6 +16,8 @@ use kshot_kernels::{Activation, Conv2d, batch_norm_layer, conv2d, max_pool2d};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
+    #[cfg(feature = "mimalloc")]
+    kshot_kernels::keep_pages();
     divan::main();
 }
 

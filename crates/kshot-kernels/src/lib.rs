@@ -22,7 +22,7 @@
 //! No path gathers the patches of a whole picture. Besides operands and results a convolution takes at
 //! most 24 MiB, 6 MiB for each thread and five times its weight (tested). Threads keep their buffers for
 //! later calls, up to 96 MiB each. Results are fresh memory: an allocator that keeps its pages, such as
-//! mimalloc, is worth more than any of these kernels.
+//! mimalloc (with the feature `mimalloc`, `keep_pages` tells it to), is worth more than any of these kernels.
 
 mod activate;
 mod conv2d;
@@ -30,6 +30,8 @@ mod dense;
 mod depthwise;
 mod extension;
 mod geometry;
+#[cfg(feature = "mimalloc")]
+mod heap;
 mod inference;
 mod norm;
 mod panels;
@@ -49,6 +51,8 @@ pub use extension::{
     KernelBackend, NormOptions, batch_norm, batch_norm_layer, bilinear, conv_transpose2d, conv2d,
     conv2d_activated, cross_entropy2d, log_softmax2d, max_pool2d, scale_kernels, softmax2d,
 };
+#[cfg(feature = "mimalloc")]
+pub use heap::keep_pages;
 pub use geometry::{Geometry, Pads, Refused, is_precise, set_precise};
 pub use inference::Conv2d;
 pub use norm::{Affine, Gradients, Planes, Statistics};

@@ -17,6 +17,7 @@ use kshot::device::Device;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
+    kshot_kernels::keep_pages();
     divan::main();
 }
 

@@ -19,6 +19,7 @@ use kshot::nn::norm::Pass;
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
+    kshot_kernels::keep_pages();
     divan::main();
 }
 

@@ -18,6 +18,7 @@ use kshot::predict::{Options, Predictor};
 static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 fn main() {
+    kshot_kernels::keep_pages();
     divan::main();
 }
 
