@@ -51,9 +51,9 @@ pub use extension::{
     KernelBackend, NormOptions, batch_norm, batch_norm_layer, bilinear, conv_transpose2d, conv2d,
     conv2d_activated, cross_entropy2d, log_softmax2d, max_pool2d, scale_kernels, softmax2d,
 };
+pub use geometry::{Geometry, Pads, Refused, is_precise, set_precise};
 #[cfg(feature = "mimalloc")]
 pub use heap::keep_pages;
-pub use geometry::{Geometry, Pads, Refused, is_precise, set_precise};
 pub use inference::Conv2d;
 pub use norm::{Affine, Gradients, Planes, Statistics};
 pub use resize::Resize;

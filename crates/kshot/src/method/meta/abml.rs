@@ -8,7 +8,7 @@
 //! the inner loss: mixed second derivatives come from the same Hessian products.
 //!
 //! Deviations: the outer loss is on the queries (the paper: support and queries); no hyperprior; the KL
-//! is weighted, as in the authors' experiments.
+//! is weighted, as in the authors' experiments; rates can be learnt, as in MAML++.
 
 use burn::module::{Module, Param};
 use burn::optim::GradientsParams;
@@ -18,6 +18,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::classifier::Classifier;
+use super::rates;
 use super::second_order::{gradient, hessian_product};
 use crate::data::batch::{Batch, Episode};
 use crate::error::{Error, Result};
@@ -38,6 +39,8 @@ pub struct AbmlConfig {
     pub test_steps: Option<usize>,
     /// Length of a step.
     pub rate: f64,
+    /// Whether the rates of each layer's means and deviations at each step are learnt, from `rate` on.
+    pub learn_rates: bool,
     /// The prior's standard deviation before learning.
     pub deviation: f64,
     /// Samples of the parameters in each loss.
@@ -56,6 +59,7 @@ impl Default for AbmlConfig {
             steps: 1,
             test_steps: None,
             rate: 0.4,
+            learn_rates: false,
             deviation: 0.02,
             samples: 1,
             test_samples: 10,
@@ -72,6 +76,8 @@ pub struct Abml {
     means: Classifier,
     /// The logarithm of the prior's standard deviation, one vector for each parameter.
     deviations: Vec<Param<Tensor<1>>>,
+    /// Learnt rates, `[steps, 1]` for each vector of means and of deviations; empty if fixed.
+    rates: Vec<Param<Tensor<2>>>,
     #[module(skip)]
     config: AbmlConfig,
 }
@@ -102,7 +108,7 @@ impl LearnerConfig for AbmlConfig {
         }
         let device = setting.device.clone();
         let means = Classifier::new(setting)?;
-        let deviations = means
+        let deviations: Vec<_> = means
             .weights()
             .0
             .iter()
@@ -111,7 +117,10 @@ impl LearnerConfig for AbmlConfig {
                 Param::from_tensor(Tensor::full([count], self.deviation.ln(), &device))
             })
             .collect();
-        Ok(Abml { means, deviations, config: self.clone() })
+        let learnt = if self.learn_rates { 2 * deviations.len() } else { 0 };
+        let rate = || Param::from_tensor(Tensor::full([self.steps, 1], self.rate, &device));
+        let rates = (0..learnt).map(|_| rate()).collect();
+        Ok(Abml { means, deviations, rates, config: self.clone() })
     }
 }
 
@@ -180,6 +189,16 @@ fn divergence([mean, deviation, prior, width]: [Dual<1>; 4]) -> Dual<1> {
     width.plus(minus(deviation)).plus(half).plus_constant(-0.5).total()
 }
 
+/// What an episode asks of the prior.
+struct Outer {
+    loss: f64,
+    accuracy: f32,
+    /// Gradients of means, then of deviations.
+    prior: Vec<Tensor<1>>,
+    /// Gradients of learnt rates.
+    rates: Vec<Tensor<2>>,
+}
+
 impl Abml {
     /// Prior means, then the logarithms of prior deviations.
     fn prior(&self) -> Vec<Tensor<1>> {
@@ -218,29 +237,43 @@ impl Abml {
             .collect()
     }
 
-    /// Posteriors along the inner loop (means, then deviations), the first being the prior.
-    fn adapt(&self, bounds: &[Bound], prior: &[Tensor<1>]) -> Vec<Vec<Tensor<1>>> {
-        let mut path = vec![prior.to_vec()];
+    /// Posteriors along the inner loop (means, then deviations), the first being the prior, and the
+    /// gradients that led from each to the next.
+    fn adapt(
+        &self,
+        bounds: &[Bound],
+        prior: &[Tensor<1>],
+    ) -> (Vec<Vec<Tensor<1>>>, Vec<Vec<Tensor<1>>>) {
+        let (mut path, mut gradients) = (vec![prior.to_vec()], Vec::new());
         for (step, bound) in bounds.iter().enumerate() {
             let all: Vec<Tensor<1>> = path[step].iter().chain(prior).cloned().collect();
-            let (_, along) = gradient(&|all: &[Dual<1>]| bound.loss(all), &all);
-            let next = path[step].iter().zip(along);
-            path.push(
-                next.map(|(value, along)| value.clone() - along * self.config.rate).collect(),
-            );
+            let (_, mut along) = gradient(&|all: &[Dual<1>]| bound.loss(all), &all);
+            along.truncate(prior.len());
+            let next = path[step].iter().zip(&along).enumerate();
+            let next = next.map(|(index, (value, along))| {
+                value.clone() - self.scaled(index, step, along.clone())
+            });
+            path.push(next.collect());
+            gradients.push(along);
         }
-        path
+        (path, gradients)
     }
 
-    /// The outer gradient of an episode in prior means and deviations, with loss and accuracy.
-    fn outer(&self, episode: &Episode<1>, prior: &[Tensor<1>]) -> (f64, f32, Vec<Tensor<1>>) {
+    /// `rate * vector` for vector `index` of means and deviations at a step.
+    fn scaled(&self, index: usize, step: usize, vector: Tensor<1>) -> Tensor<1> {
+        rates::scaled(&self.rates, self.config.rate, [index, step], vector)
+    }
+
+    /// The outer gradient of an episode in prior means and deviations and in rates, with loss and
+    /// accuracy.
+    fn outer(&self, episode: &Episode<1>, prior: &[Tensor<1>]) -> Outer {
         self.means.check_ways(episode.ways);
         let (support, query) =
             (episode.support.clone().autodiff(), episode.query.clone().autodiff());
         let mut noise = Noise::of(episode.id);
         let steps = self.config.steps;
         let bounds = self.bounds(&support, &mut noise, steps);
-        let path = self.adapt(&bounds, prior);
+        let (path, gradients) = self.adapt(&bounds, prior);
         let mut last = self.bounds(&query, &mut noise, 1);
         let Some(last) = last.pop() else { unreachable!("one was asked for") };
         let all = |posterior: &[Tensor<1>]| -> Vec<Tensor<1>> {
@@ -249,10 +282,15 @@ impl Abml {
         let (loss, mut outer) = gradient(&|all: &[Dual<1>]| last.loss(all), &all(&path[steps]));
         let count = prior.len();
         let mut through_prior = outer.split_off(count);
+        let mut of_rates = rates::zeros(&self.rates);
         for step in (0..steps).rev() {
+            for (index, sum) in of_rates.iter_mut().enumerate() {
+                rates::learn(sum, step, &gradients[step][index], &outer[index]);
+            }
             let direction: Vec<Option<Tensor<1>>> = outer
                 .iter()
-                .map(|vector| Some(vector.clone() * self.config.rate))
+                .enumerate()
+                .map(|(index, vector)| Some(self.scaled(index, step, vector.clone())))
                 .chain(std::iter::repeat_n(None, count))
                 .collect();
             let mut products = hessian_product(
@@ -270,12 +308,12 @@ impl Abml {
             take(&mut through_prior, mixed);
         }
         // The first posterior is the prior itself.
-        let total = outer.into_iter().zip(through_prior).map(|(a, b)| a + b).collect();
+        let total: Vec<_> = outer.into_iter().zip(through_prior).map(|(a, b)| a + b).collect();
         let means: Vec<Dual<1>> =
             path[steps][..count / 2].iter().cloned().map(Dual::from).collect();
         let images = plain(query.images.clone());
         let scores = self.means.logits(images, &means, &mut Pass::batch()).value;
-        (loss, accuracy(&scores, &query.labels), total)
+        Outer { loss, accuracy: accuracy(&scores, &query.labels), prior: total, rates: of_rates }
     }
 }
 
@@ -287,13 +325,9 @@ impl FewShot<1> for Abml {
         let prior = self.prior();
         let steps = self.config.test_steps.unwrap_or(self.config.steps);
         let bounds = self.bounds(&support, &mut noise, steps);
-        let posterior: Vec<Dual<1>> = self
-            .adapt(&bounds, &prior)
-            .pop()
-            .unwrap_or_default()
-            .into_iter()
-            .map(Dual::from)
-            .collect();
+        let (mut path, _) = self.adapt(&bounds, &prior);
+        let posterior: Vec<Dual<1>> =
+            path.pop().unwrap_or_default().into_iter().map(Dual::from).collect();
         let (means, deviations) = posterior.split_at(posterior.len() / 2);
         let samples = self.config.test_samples;
         let query = plain(episode.query.images.clone());
@@ -326,16 +360,20 @@ impl FewShot<1> for Abml {
 
     fn step(&self, episodes: &[Episode<1>]) -> Step {
         let prior = self.prior();
-        let outers: Vec<(f64, f32, Vec<Tensor<1>>)> =
+        let outers: Vec<Outer> =
             episodes.par_iter().map(|episode| self.outer(episode, &prior)).collect();
         let share = 1.0 / episodes.len() as f32;
         let mut result = Step { loss: 0.0, accuracy: None, gradients: GradientsParams::new() };
         let mut sums: Vec<Tensor<1>> = prior.iter().map(Tensor::zeros_like).collect();
+        let mut rates = rates::zeros(&self.rates);
         let mut right = 0.0;
-        for (loss, accuracy, gradients) in outers {
-            result.loss += loss as f32 * share;
-            right += accuracy * share;
-            for (sum, gradient) in sums.iter_mut().zip(gradients) {
+        for outer in outers {
+            result.loss += outer.loss as f32 * share;
+            right += outer.accuracy * share;
+            for (sum, gradient) in sums.iter_mut().zip(outer.prior) {
+                *sum = sum.clone() + gradient * share;
+            }
+            for (sum, gradient) in rates.iter_mut().zip(outer.rates) {
                 *sum = sum.clone() + gradient * share;
             }
         }
@@ -343,6 +381,9 @@ impl FewShot<1> for Abml {
         let deviations = sums.split_off(sums.len() / 2);
         result.gradients = self.means.weights().gradients(sums);
         for (parameter, gradient) in self.deviations.iter().zip(deviations) {
+            result.gradients.register(parameter.id, gradient);
+        }
+        for (parameter, gradient) in self.rates.iter().zip(rates) {
             result.gradients.register(parameter.id, gradient);
         }
         result
@@ -369,6 +410,7 @@ mod tests {
         let config = AbmlConfig {
             steps: 2,
             rate: 0.3,
+            learn_rates: true,
             deviation: 0.2,
             samples: 2,
             kl_weight: 0.05,
@@ -385,7 +427,7 @@ mod tests {
             classes: 2,
             device: tracked,
         };
-        let method = config.init(setting).unwrap();
+        let mut method = config.init(setting).unwrap();
         let batch = |rows: [i32; 4]| Batch {
             images: Tensor::<4>::random([4, 1, 6, 6], Distribution::Default, &device)
                 .cast(DType::F64),
@@ -400,7 +442,8 @@ mod tests {
         };
         let prior: Vec<Tensor<1>> =
             method.prior().into_iter().map(|of| of.cast(DType::F64)).collect();
-        let (_, _, gradient) = method.outer(&episode, &prior);
+        let outer = method.outer(&episode, &prior);
+        let gradient = &outer.prior;
         // One element of every vector, means and deviations.
         for (index, gradient) in gradient.iter().enumerate() {
             let gradient: Vec<f64> = gradient.to_data().iter::<f64>().collect();
@@ -412,7 +455,7 @@ mod tests {
                 let change = burn::tensor::TensorData::new(change, [gradient.len()]);
                 let change = Tensor::<1>::from_data(change, (&device, DType::F64));
                 moved[index] = moved[index].clone() + change;
-                method.outer(&episode, &moved).0
+                method.outer(&episode, &moved).loss
             };
             let expected = (at(1e-5) - at(-1e-5)) / 2e-5;
             let apart = (gradient[place] - expected).abs();
@@ -421,6 +464,23 @@ mod tests {
                 "{index}: {} {expected}",
                 gradient[place]
             );
+        }
+        // A rate of the first step and one of the last.
+        for (index, step) in [(0, 0), (prior.len() - 1, 1)] {
+            let rate = method.rates[index].clone();
+            let mut at = |change: f32| {
+                let mut held: Vec<f32> = plain(rate.val()).to_data().iter::<f32>().collect();
+                held[step] += change;
+                let data = burn::tensor::TensorData::new(held, [2, 1]);
+                method.rates[index] = Param::from_tensor(Tensor::from_data(data, &device));
+                let loss = method.outer(&episode, &prior).loss;
+                method.rates[index] = rate.clone();
+                loss
+            };
+            let expected = (at(1.0 / 1024.0) - at(-1.0 / 1024.0)) * 512.0;
+            let found: Vec<f64> = outer.rates[index].to_data().iter::<f64>().collect();
+            let apart = (found[step] - expected).abs();
+            assert!(apart < 1e-6 + 1e-3 * expected.abs(), "rate {index}: {found:?} {expected}");
         }
     }
 }

@@ -14,6 +14,7 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use super::classifier::Classifier;
+use super::rates;
 use super::second_order::{gradient, hessian_product};
 use crate::data::batch::{Batch, Episode};
 use crate::error::{Error, Result};
@@ -210,15 +211,7 @@ impl Maml {
 
     /// `rate * vector` for parameter `index` at a step; plain tensors.
     fn scaled(&self, index: usize, step: usize, vector: Tensor<1>) -> Tensor<1> {
-        match self.rates.get(index) {
-            None => vector * self.inner.config.rate,
-            Some(rate) => {
-                // The check of gradients runs in 64 bits.
-                let rate = plain(rate.val()).cast(vector.dtype());
-                let [rows, columns] = rate.dims();
-                vector * rate.narrow(0, step.min(rows - 1), 1).reshape([columns])
-            }
-        }
+        rates::scaled(&self.rates, self.inner.config.rate, [index, step], vector)
     }
 
     /// The parameters along the inner loop, and the gradients that led from each to the next.
@@ -275,8 +268,7 @@ impl Maml {
             self.classifier.logits(plain(query.images.clone()), &last, &mut Pass::batch()).value;
         let accuracy = accuracy(&scores, &query.labels);
         let mut loss = 0.0;
-        let mut rates: Vec<Tensor<2>> =
-            self.rates.iter().map(|rate| plain(rate.val()).zeros_like()).collect();
+        let mut rates = rates::zeros(&self.rates);
         let mut outer: Vec<Tensor<1>> = path[0].iter().map(Tensor::zeros_like).collect();
         for step in (0..=steps).rev() {
             let share = self.share(step);
@@ -291,13 +283,7 @@ impl Maml {
             let Some(before) = step.checked_sub(1) else { break };
             for (index, rate) in rates.iter_mut().enumerate() {
                 if self.adapts(index, count) {
-                    let product = -(gradients[before][index].clone() * outer[index].clone());
-                    let [rows, columns] = rate.dims();
-                    let product = if columns == 1 { product.sum() } else { product };
-                    let row = before.min(rows - 1);
-                    let product = product.reshape([1, columns]).cast(rate.dtype());
-                    let added = rate.clone().narrow(0, row, 1) + product;
-                    *rate = rate.clone().slice_assign([row..row + 1, 0..columns], added);
+                    rates::learn(rate, before, &gradients[before][index], &outer[index]);
                 }
             }
             if self.inner.first_order {

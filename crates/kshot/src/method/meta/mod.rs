@@ -6,5 +6,6 @@ pub mod check;
 pub mod classifier;
 pub mod maml;
 pub mod meta_sgd;
+pub mod rates;
 pub mod reptile;
 pub mod second_order;
