@@ -1,13 +1,13 @@
 //! A convolution with its weights, for inference: bias and activation in the same pass.
 
 use crate::geometry::is_precise;
-use crate::{Activation, Geometry, Pads, conv2d};
+use crate::scratch::fresh;
+use crate::{Activation, Geometry, Pads, conv2d, dense, winograd};
 
 /// A two-dimensional convolution with square kernels, ready to run.
 #[derive(Debug, Clone)]
 pub struct Conv2d {
-    /// `[channels_out, channels_in / groups, kernel, kernel]`
-    weight: Vec<f32>,
+    kernels: Kernels,
     /// `[channels_out]`
     bias: Vec<f32>,
     channels: [usize; 2],
@@ -15,6 +15,14 @@ pub struct Conv2d {
     stride: usize,
     dilation: usize,
     groups: usize,
+}
+
+#[derive(Debug, Clone)]
+enum Kernels {
+    /// `[channels_out, channels_in / groups, kernel, kernel]`
+    Plain(Vec<f32>),
+    /// In panels, where products of matrices are all that is asked of them.
+    Packed(Vec<f32>),
 }
 
 impl Conv2d {
@@ -40,7 +48,17 @@ impl Conv2d {
         }
         assert_eq!(weight.len(), channels_out * (channels_in / groups) * kernel * kernel);
         assert_eq!(bias.len(), channels_out);
-        Some(Self { weight, bias, channels, kernel, stride, dilation, groups })
+        let depthwise = groups > 1 && channels == [groups, groups];
+        let kernels = if depthwise
+            || winograd::suits([kernel; 2], [stride; 2], groups, channels)
+            || weight.is_empty()
+        {
+            Kernels::Plain(weight)
+        } else {
+            let extents = [channels_out / groups, channels_in / groups * kernel * kernel];
+            Kernels::Packed(dense::packed(&weight, groups, extents))
+        };
+        Some(Self { kernels, bias, channels, kernel, stride, dilation, groups })
     }
 
     /// Channels of the result.
@@ -87,7 +105,13 @@ impl Conv2d {
         );
         let geometry = geometry.unwrap_or_else(|refused| panic!("{refused}"));
         let geometry = geometry.with_precise(is_precise());
-        conv2d::forward(&geometry, images, &self.weight, Some(&self.bias), activation)
+        let bias = Some(&self.bias[..]);
+        match &self.kernels {
+            Kernels::Plain(weight) => conv2d::forward(&geometry, images, weight, bias, activation),
+            Kernels::Packed(panels) => fresh(geometry.result_len(), |result| {
+                dense::forward_packed(&geometry, images, panels, bias, activation, result);
+            }),
+        }
     }
 }
 
@@ -101,6 +125,7 @@ mod tests {
     /// By the definition, in 64 bits.
     fn reference(
         conv: &Conv2d,
+        weight: &[f32],
         images: &[f32],
         size: [usize; 2],
         pads: Pads,
@@ -135,7 +160,7 @@ mod tests {
                                     }
                                     let plane = image * channels_in + group * inside + i;
                                     let value = images[(plane * size[0] + sy) * size[1] + sx];
-                                    let weight = conv.weight[((o * inside + i) * k + ky) * k + kx];
+                                    let weight = weight[((o * inside + i) * k + ky) * k + kx];
                                     sum += f64::from(value) * f64::from(weight);
                                 }
                             }
@@ -167,8 +192,11 @@ mod tests {
             [6, 6, 5, 1, 1, 6, 9, 7, 2, 1],
             [6, 6, 5, 2, 1, 6, 30, 35, 2, 1],
             [2, 2, 5, 2, 1, 2, 1, 1, 2, 1],
+            [6, 8, 3, 2, 1, 2, 9, 11, 1, 2],
+            [20, 18, 3, 1, 2, 1, 13, 9, 2, 1],
         ] {
-            let conv = Conv2d::new(numbers(o * i / g * k * k), numbers(o), [i, o], [k, s, d, g]);
+            let weight = numbers(o * i / g * k * k);
+            let conv = Conv2d::new(weight.clone(), numbers(o), [i, o], [k, s, d, g]);
             let conv = conv.unwrap();
             let images = numbers(n * i * h * w);
             for (pads, activation) in [
@@ -177,7 +205,7 @@ mod tests {
                 ([(0, 2 * p), (p, p)], Activation::Relu6),
             ] {
                 let ours = conv.forward(&images, [h, w], pads, activation);
-                let expected = reference(&conv, &images, [h, w], pads, activation);
+                let expected = reference(&conv, &weight, &images, [h, w], pads, activation);
                 assert_eq!(ours.len(), expected.len());
                 let scale = expected.iter().fold(1e-3, |a: f64, b| a.max(b.abs()));
                 for (ours, expected) in ours.iter().zip(&expected) {

@@ -3,6 +3,8 @@
 
 #![expect(clippy::needless_range_loop, reason = "an index runs over several arrays")]
 
+use rayon::prelude::*;
+
 use crate::Activation;
 use crate::scratch::Scratch;
 use crate::simd::{Kernel, Simd, dispatch};
@@ -50,7 +52,7 @@ impl<'a> Left<'a> {
 }
 
 /// Packs panel `index` of a matrix of so many rows and such a depth; rows that do not exist are zero.
-pub(crate) fn pack(left: Left, [rows, depth]: [usize; 2], index: usize, panel: &mut [f32]) {
+fn pack(left: Left, [rows, depth]: [usize; 2], index: usize, panel: &mut [f32]) {
     let first = index * ROWS;
     let count = ROWS.min(rows - first);
     if count < ROWS {
@@ -78,6 +80,15 @@ pub(crate) fn pack(left: Left, [rows, depth]: [usize; 2], index: usize, panel: &
             }
         }
     }
+}
+
+/// Packs `groups` matrices of so many rows and such a depth, one after the other.
+pub(crate) fn pack_all(left: Left, groups: usize, extents: [usize; 2], panels: &mut [f32]) {
+    let [rows, depth] = extents;
+    let each = rows.div_ceil(ROWS);
+    panels.par_chunks_exact_mut(ROWS * depth).enumerate().with_min_len(8).for_each(
+        |(index, panel)| pack(left.group(index / each, groups), extents, index % each, panel),
+    );
 }
 
 /// A product, then bias and activation.
@@ -277,9 +288,7 @@ mod tests {
             let line = columns + more;
             let right = values(depth * line, 3);
             let mut panels = vec![f32::NAN; packed_len(rows, depth)];
-            for (index, panel) in panels.chunks_exact_mut(ROWS * depth).enumerate() {
-                pack(Left::Rows(&left), [rows, depth], index, panel);
-            }
+            pack_all(Left::Rows(&left), 1, [rows, depth], &mut panels);
             let product = Product {
                 panels: &panels,
                 rows,

@@ -14,7 +14,7 @@ pub(crate) use weight::{bias_gradient, weight_gradient};
 
 use crate::Activation;
 use crate::geometry::Geometry;
-use crate::panels::Left;
+use crate::panels::{Left, pack_all, packed_len};
 use crate::patches::View;
 use crate::scratch::Scratch;
 use crate::shared::Shared;
@@ -45,6 +45,39 @@ pub(crate) fn forward(
     result: &mut [f32],
 ) {
     geometry.check(images.len(), weight.len(), result.len());
+    let matrix = product::Matrix::Plain(Left::Rows(weight));
+    convolve(geometry, images, matrix, bias, activation, result);
+}
+
+/// A weight of `groups` times `rows` kernels of `depth` elements, packed for [`forward_packed`].
+pub(crate) fn packed(weight: &[f32], groups: usize, [rows, depth]: [usize; 2]) -> Vec<f32> {
+    assert_eq!(weight.len(), groups * rows * depth, "floats of a weight");
+    let mut panels = vec![0.0; groups * packed_len(rows, depth)];
+    pack_all(Left::Rows(weight), groups, [rows, depth], &mut panels);
+    panels
+}
+
+/// [`forward`] with a weight that is packed already.
+pub(crate) fn forward_packed(
+    geometry: &Geometry,
+    images: &[f32],
+    panels: &[f32],
+    bias: Option<&[f32]>,
+    activation: Activation,
+    result: &mut [f32],
+) {
+    geometry.check(images.len(), geometry.weight_len(), result.len());
+    convolve(geometry, images, product::Matrix::Packed(panels), bias, activation, result);
+}
+
+fn convolve(
+    geometry: &Geometry,
+    images: &[f32],
+    matrix: product::Matrix,
+    bias: Option<&[f32]>,
+    activation: Activation,
+    result: &mut [f32],
+) {
     let view = forward_view(geometry);
     let [inside, rows] = geometry.group_channels();
     let target = Target {
@@ -62,7 +95,7 @@ pub(crate) fn forward(
         inside,
         groups,
         batch,
-        matrix: Left::Rows(weight),
+        matrix,
         rows,
         bias,
         activation,
@@ -128,7 +161,7 @@ pub(crate) fn input_gradient(
             inside: outputs,
             groups,
             batch,
-            matrix: Left::Turned { values: weight, taps, used: &taps_used },
+            matrix: product::Matrix::Plain(Left::Turned { values: weight, taps, used: &taps_used }),
             rows: inside,
             bias: None,
             activation: Activation::Identity,

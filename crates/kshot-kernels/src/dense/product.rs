@@ -5,7 +5,7 @@ use rayon::prelude::*;
 use super::TASKS;
 use super::blocks::{Block, Blocks};
 use crate::Activation;
-use crate::panels::{self, Left, pack, packed_len};
+use crate::panels::{self, Left, pack_all, packed_len};
 use crate::patches::{Planes, View};
 use crate::scratch::Scratch;
 use crate::shared::Shared;
@@ -65,6 +65,14 @@ impl Target<'_> {
     }
 }
 
+/// The left operand of a product.
+#[derive(Clone, Copy)]
+pub(super) enum Matrix<'a> {
+    Plain(Left<'a>),
+    /// All groups' panels.
+    Packed(&'a [f32]),
+}
+
 /// One product for every group: `[groups, rows, depth]` times the patches of the group's channels.
 pub(super) struct Product<'a> {
     pub(super) view: &'a View,
@@ -73,7 +81,7 @@ pub(super) struct Product<'a> {
     pub(super) inside: usize,
     pub(super) groups: usize,
     pub(super) batch: usize,
-    pub(super) matrix: Left<'a>,
+    pub(super) matrix: Matrix<'a>,
     /// Rows of a group.
     pub(super) rows: usize,
     pub(super) bias: Option<&'a [f32]>,
@@ -89,14 +97,17 @@ impl Product<'_> {
         let rows = self.rows.div_ceil(parts).next_multiple_of(ROWS).min(self.rows);
         let parts = self.rows.div_ceil(rows);
         let each = packed_len(self.rows, depth);
-        let mut panels = Scratch::take(self.groups * each);
-        let (of_group, of_panel) = (self.rows.div_ceil(panels::ROWS), panels::ROWS * depth);
-        panels.par_chunks_exact_mut(of_panel).enumerate().with_min_len(8).for_each(
-            |(index, panel)| {
-                let (group, index) = (index / of_group, index % of_group);
-                pack(self.matrix.group(group, self.groups), [self.rows, depth], index, panel);
-            },
-        );
+        let packed;
+        let panels: &[f32] = match self.matrix {
+            Matrix::Packed(panels) => panels,
+            Matrix::Plain(left) => {
+                let mut panels = Scratch::take(self.groups * each);
+                pack_all(left, self.groups, [self.rows, depth], &mut panels);
+                packed = panels;
+                &packed
+            }
+        };
+        assert_eq!(panels.len(), self.groups * each, "floats of packed weights");
         (0..self.groups * blocks.count() * parts).into_par_iter().for_each(|task| {
             let (group, within) =
                 (task / (blocks.count() * parts), task % (blocks.count() * parts));

@@ -45,11 +45,21 @@ const SHARED_POINTS: usize = 3_500_000;
 
 /// Whether this path takes the convolution.
 pub(crate) fn fits(geometry: &Geometry) -> bool {
-    !geometry.precise()
-        && geometry.kernel() == [3, 3]
-        && geometry.stride() == [1, 1]
-        && geometry.groups() == 1
-        && geometry.channels().iter().all(|channels| *channels >= CHANNELS)
+    let (kernel, stride) = (geometry.kernel(), geometry.stride());
+    !geometry.precise() && suits(kernel, stride, geometry.groups(), geometry.channels())
+}
+
+/// Whether this path takes such convolutions where plain sums are not asked for.
+pub(crate) fn suits(
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    groups: usize,
+    channels: [usize; 2],
+) -> bool {
+    kernel == [3, 3]
+        && stride == [1, 1]
+        && groups == 1
+        && channels.iter().all(|channels| *channels >= CHANNELS)
 }
 
 /// The convolution, then bias and activation.
