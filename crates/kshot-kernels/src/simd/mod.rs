@@ -94,9 +94,7 @@ pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
         Level::Avx2 => unsafe { avx2::with_avx2(kernel) },
         #[cfg(target_arch = "aarch64")]
         Level::Neon => kernel.run(neon::Neon),
-        #[cfg(feature = "layouts")]
         Level::Portable4 => kernel.run(Portable::<4, 32>),
-        #[cfg(feature = "layouts")]
         Level::Portable16 => kernel.run(Portable::<16, 32>),
         _ => kernel.run(Portable::<8, 16>),
     }
@@ -151,11 +149,11 @@ fn level() -> Level {
 
 /// The levels that this processor has, the best one last.
 fn here() -> Vec<Level> {
-    let mut levels = Vec::new();
-    if cfg!(feature = "layouts") {
-        levels.extend([Level::Portable4, Level::Portable16]);
-    }
-    levels.push(Level::Portable);
+    #[cfg_attr(
+        not(any(target_arch = "x86_64", target_arch = "aarch64")),
+        expect(unused_mut, reason = "of other processors")
+    )]
+    let mut levels = vec![Level::Portable4, Level::Portable16, Level::Portable];
     #[cfg(target_arch = "x86_64")]
     if is_x86_feature_detected!("avx2") && is_x86_feature_detected!("fma") {
         levels.push(Level::Avx2);
