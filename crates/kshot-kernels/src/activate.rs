@@ -1,9 +1,8 @@
-//! The gradient of an activation, from its result.
+//! Activations on their own: after a sum, and the gradient of one from its result.
 
 use rayon::prelude::*;
 
 use crate::Activation;
-use crate::scratch::fresh;
 use crate::simd::{Kernel, Simd, dispatch};
 
 /// Floats of a task.
@@ -14,22 +13,51 @@ const BLOCK: usize = 1 << 14;
 ///
 /// # Panics
 /// If the lengths differ.
-pub fn activation_gradient(result: &[f32], gradient: &[f32], activation: Activation) -> Vec<f32> {
+pub fn activation_gradient(result: &[f32], gradient: &mut [f32], activation: Activation) {
     assert_eq!(result.len(), gradient.len(), "floats of the gradient");
-    fresh(result.len(), |out| {
-        out.par_chunks_mut(BLOCK)
-            .zip(result.par_chunks(BLOCK).zip(gradient.par_chunks(BLOCK)))
-            .for_each(|(out, (result, gradient))| {
-                dispatch(Back { result, gradient, bounds: activation.bounds(), out });
-            });
-    })
+    let blocks = gradient.par_chunks_mut(BLOCK).zip(result.par_chunks(BLOCK));
+    blocks.for_each(|(gradient, result)| {
+        dispatch(Back { result, gradient, bounds: activation.bounds() });
+    });
+}
+
+/// Adds `other` to the values, then applies the activation.
+///
+/// # Panics
+/// If the lengths differ.
+pub fn add_activated(values: &mut [f32], other: &[f32], activation: Activation) {
+    assert_eq!(values.len(), other.len(), "floats of a sum");
+    let blocks = values.par_chunks_mut(BLOCK).zip(other.par_chunks(BLOCK));
+    blocks.for_each(|(values, other)| {
+        dispatch(Add { values, other, bounds: activation.bounds() });
+    });
+}
+
+struct Add<'a> {
+    values: &'a mut [f32],
+    other: &'a [f32],
+    bounds: (f32, f32),
+}
+
+impl Kernel for Add<'_> {
+    type Output = ();
+
+    #[inline(always)]
+    fn run<S: Simd>(self, _: S) {
+        let (low, high) = self.bounds;
+        for (value, other) in self.values.iter_mut().zip(self.other) {
+            let sum = *value + other;
+            // What is no number passes, as everywhere.
+            let sum = if sum < low { low } else { sum };
+            *value = if sum > high { high } else { sum };
+        }
+    }
 }
 
 struct Back<'a> {
     result: &'a [f32],
-    gradient: &'a [f32],
+    gradient: &'a mut [f32],
     bounds: (f32, f32),
-    out: &'a mut [f32],
 }
 
 impl Kernel for Back<'_> {
@@ -38,9 +66,9 @@ impl Kernel for Back<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         let (low, high) = self.bounds;
-        for ((out, result), gradient) in self.out.iter_mut().zip(self.result).zip(self.gradient) {
+        for (gradient, result) in self.gradient.iter_mut().zip(self.result) {
             let clamped = *result <= low || *result >= high;
-            *out = if clamped { 0.0 } else { *gradient };
+            *gradient = if clamped { 0.0 } else { *gradient };
         }
     }
 }

@@ -48,8 +48,9 @@ mod windows;
 mod winograd;
 
 pub use extension::{
-    KernelBackend, NormOptions, batch_norm, batch_norm_layer, bilinear, conv_transpose2d, conv2d,
-    conv2d_activated, cross_entropy2d, log_softmax2d, max_pool2d, scale_kernels, softmax2d,
+    KernelBackend, NormOptions, add_activated, batch_norm, batch_norm_layer, bilinear,
+    conv_transpose2d, conv2d, conv2d_activated, cross_entropy2d, log_softmax2d, max_pool2d,
+    scale_kernels, softmax2d,
 };
 pub use geometry::{Geometry, Pads, Refused, is_precise, set_precise};
 #[cfg(feature = "mimalloc")]
@@ -67,7 +68,7 @@ struct Readme;
 
 /// The same on slices, without Burn.
 pub mod slices {
-    pub use crate::activate::activation_gradient;
+    pub use crate::activate::{activation_gradient, add_activated};
     pub use crate::conv2d::{bias_gradient, forward, input_gradient, weight_gradient};
     pub use crate::norm::{batch_norm, batch_norm_gradients};
     pub use crate::pool::{max_pool, max_pool_gradient};

@@ -7,8 +7,8 @@ use burn::tensor::activation::relu;
 use burn::tensor::ops::{ConvOptions, ConvTransposeOptions, MaxPoolOptions};
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use kshot_kernels::{
-    Activation, batch_norm_layer, bilinear, conv_transpose2d, conv2d, conv2d_activated,
-    cross_entropy2d, log_softmax2d, max_pool2d, softmax2d,
+    Activation, add_activated, batch_norm_layer, bilinear, conv_transpose2d, conv2d,
+    conv2d_activated, cross_entropy2d, log_softmax2d, max_pool2d, softmax2d,
 };
 
 fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
@@ -222,6 +222,39 @@ fn views_and_plain_images_with_trained_weights_work() {
     let result = conv2d(view, weight.clone(), None, options);
     same(result.clone().inner(), expected, "a view");
     assert!(weight.grad(&result.sum().backward()).is_some());
+}
+
+#[test]
+fn sums_with_an_activation_are_burns() {
+    let device = Device::flex().autodiff();
+    let leaf = || (random([2, 5, 9, 7], &device) * 8.0).detach().require_grad();
+    let (a, b, factors) = (leaf(), leaf(), random([2, 5, 9, 7], &device));
+    for (activation, bounds) in [
+        (Activation::Identity, None),
+        (Activation::Relu, Some([0.0, f32::MAX])),
+        (Activation::Relu6, Some([0.0, 6.0])),
+    ] {
+        let ours = add_activated(a.clone(), b.clone(), activation);
+        let theirs = a.clone() + b.clone();
+        let theirs = match bounds {
+            Some([low, high]) => theirs.clamp(low, high),
+            None => theirs,
+        };
+        same(ours.clone().inner(), theirs.clone().inner(), "sum");
+        let gradients = [ours, theirs].map(|result| (result * factors.clone()).sum().backward());
+        for of in [&a, &b] {
+            let [ours, theirs] = gradients.each_ref().map(|found| of.grad(found).unwrap());
+            same(ours, theirs, "gradient of a sum");
+        }
+        // In place where it may be, and never where the operand is still needed.
+        let before = values(a.clone().inner());
+        let again = add_activated(a.clone().inner(), b.clone().inner() * 1.0, activation);
+        same(again, add_activated(a.clone().inner() * 1.0, b.clone().inner(), activation), "order");
+        assert_eq!(values(a.clone().inner()), before);
+        // An operand added to itself.
+        let twice = add_activated(a.clone().inner(), a.clone().inner(), Activation::Identity);
+        same(twice, a.clone().inner() * 2.0, "twice");
+    }
 }
 
 #[test]

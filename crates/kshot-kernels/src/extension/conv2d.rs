@@ -1,5 +1,7 @@
 //! The convolution as an operation of Burn.
 
+use std::sync::Arc;
+
 use burn::backend::Dispatch;
 use burn::backend::autodiff::NodeId;
 use burn::backend::autodiff::checkpoint::base::Checkpointer;
@@ -13,7 +15,7 @@ use burn::tensor::ops::ConvOptions;
 use super::norm::activate;
 use super::{AutodiffTensor, KernelBackend, ours};
 use crate::geometry::is_precise;
-use crate::{Activation, Geometry};
+use crate::{Activation, Conv2d, Geometry, Pads};
 
 /// Two-dimensional convolution: this crate's kernels for 32-bit floats on the CPU, Burn's own operation
 /// elsewhere. Differentiable as any other.
@@ -72,6 +74,26 @@ pub fn conv2d_activated(
         }
         None => Dispatch::convolve(images, weight, geometry, activation),
     })
+}
+
+impl Conv2d {
+    /// [`Conv2d::forward`] as an operation of Burn: of 32-bit floats on the CPU, without gradients.
+    ///
+    /// # Shapes
+    /// `[batch, channels_in, height, width]` to `[batch, channels_out, height', width']`
+    ///
+    /// # Panics
+    /// If the tensor is of another device or type, or has other channels.
+    pub fn run(
+        self: &Arc<Self>,
+        images: Tensor<4>,
+        pads: Pads,
+        activation: Activation,
+    ) -> Tensor<4> {
+        assert!(ours(&images), "Conv2d runs on the CPU in 32 bits; this is {:?}", images.device());
+        let result = Dispatch::infer(images.into_dispatch(), self.clone(), pads, activation);
+        Tensor::from_dispatch(result)
+    }
 }
 
 /// The step back through a convolution with or without a bias: `N` is 3 or 2.

@@ -1,5 +1,6 @@
 //! The kernels as operations of Burn, with gradients.
 
+mod add;
 mod conv2d;
 mod conv_transpose2d;
 mod norm;
@@ -8,12 +9,15 @@ mod resize;
 mod scale;
 mod softmax;
 
+use std::sync::Arc;
+
 use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::flex::FlexTensor;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, Flex, backend_extension};
 use burn::tensor::{DType, Device, Tensor, TensorData};
 
+pub use add::add_activated;
 pub use conv_transpose2d::conv_transpose2d;
 pub use conv2d::{conv2d, conv2d_activated};
 pub use norm::{NormOptions, batch_norm, batch_norm_layer};
@@ -22,7 +26,7 @@ pub use resize::bilinear;
 pub use scale::scale_kernels;
 pub use softmax::{cross_entropy2d, log_softmax2d, softmax2d};
 
-use crate::{Activation, Channels, Geometry, Planes, Resize, Windows, slices};
+use crate::{Activation, Channels, Conv2d, Geometry, Pads, Planes, Resize, Windows, slices};
 
 /// Whether this crate's kernels take a tensor.
 fn ours<const D: usize>(tensor: &Tensor<D>) -> bool {
@@ -41,6 +45,21 @@ pub trait KernelBackend: Backend {
         images: FloatTensor<Self>,
         weight: FloatTensor<Self>,
         geometry: Geometry,
+        activation: Activation,
+    ) -> FloatTensor<Self>;
+
+    /// The convolution with its own weights, for inference: no gradient passes.
+    fn infer(
+        images: FloatTensor<Self>,
+        conv: Arc<Conv2d>,
+        pads: Pads,
+        activation: Activation,
+    ) -> FloatTensor<Self>;
+
+    /// The sum, then the activation.
+    fn add_activated(
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
         activation: Activation,
     ) -> FloatTensor<Self>;
 
@@ -212,14 +231,35 @@ impl KernelBackend for Flex {
         forward(images, weight, None, geometry, activation)
     }
 
+    fn infer(
+        images: FlexTensor,
+        conv: Arc<Conv2d>,
+        pads: Pads,
+        activation: Activation,
+    ) -> FlexTensor {
+        let images = contiguous(images);
+        let [batch, _, height, width] = extents(&images);
+        let result = conv.forward(images.storage(), [height, width], pads, activation);
+        let [height, width] = conv.size([height, width], pads);
+        tensor(result, [batch, conv.channels_out(), height, width])
+    }
+
+    fn add_activated(a: FlexTensor, b: FlexTensor, activation: Activation) -> FlexTensor {
+        let (a, b) = (contiguous(a), contiguous(b));
+        // In the place of one that nobody else needs; else the first is copied.
+        let (mut values, other) = if a.is_unique() { (a, b) } else { (b, a) };
+        slices::add_activated(values.storage_mut(), other.storage(), activation);
+        values
+    }
+
     fn activation_gradient(
         result: FlexTensor,
         gradient: FlexTensor,
         activation: Activation,
     ) -> FlexTensor {
-        let (result, gradient) = (contiguous(result), contiguous(gradient));
-        let values = slices::activation_gradient(result.storage(), gradient.storage(), activation);
-        tensor(values, extents(&result))
+        let (result, mut gradient) = (contiguous(result), contiguous(gradient));
+        slices::activation_gradient(result.storage(), gradient.storage_mut(), activation);
+        gradient
     }
 
     fn convolve_biased(
@@ -426,6 +466,23 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
         conv2d::record::<B, C, 2>(images, weight, nodes, how, |images, weight| {
             B::convolve(images, weight, geometry, activation)
         })
+    }
+
+    fn infer(
+        images: FloatTensor<Self>,
+        conv: Arc<Conv2d>,
+        pads: Pads,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        AutodiffTensor::new(B::infer(images.into_primitive(), conv, pads, activation))
+    }
+
+    fn add_activated(
+        a: FloatTensor<Self>,
+        b: FloatTensor<Self>,
+        activation: Activation,
+    ) -> FloatTensor<Self> {
+        add::record::<B, C>(a, b, activation)
     }
 
     fn activation_gradient(

@@ -14,9 +14,8 @@
 
 use burn::module::Module;
 use burn::prelude::*;
-use burn::tensor::activation::relu;
 use burn::tensor::ops::MaxPoolOptions;
-use kshot_kernels::max_pool2d;
+use kshot_kernels::{add_activated, max_pool2d};
 
 use super::{About, Encode, Family, Features, Normalization, Preset};
 use crate::nn::{Activation, ConvConfig, ConvNorm};
@@ -279,7 +278,7 @@ impl Block {
             Some(shortcut) => shortcut.forward(input),
             None => input,
         };
-        relu(image + shortcut)
+        add_activated(image, shortcut, Activation::Relu)
     }
 
     fn fold(self) -> Self {

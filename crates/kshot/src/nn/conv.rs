@@ -8,7 +8,6 @@ use std::sync::Arc;
 use burn::module::{Module, Param};
 use burn::nn::{BatchNorm, BatchNormConfig, Initializer};
 use burn::prelude::*;
-use burn::tensor::TensorData;
 use burn::tensor::ops::ConvOptions;
 pub use kshot_kernels::Activation;
 use kshot_kernels::Conv2d;
@@ -187,14 +186,11 @@ impl Conv {
             let bias = self.bias.as_ref().map(|bias| bias.val());
             return self.slide(images, self.weight.val(), bias, activation);
         };
-        let [batch, _, height, width] = images.dims();
+        let [_, _, height, width] = images.dims();
         let [_, _, kernel, _] = self.weight.dims();
         let pads = [height, width]
             .map(|size| self.padding.amounts(size, kernel, self.stride, self.dilation));
-        let result = compiled.forward(&cpu_values(images), [height, width], pads, activation);
-        let [height, width] = compiled.size([height, width], pads);
-        let shape = [batch, compiled.channels_out(), height, width];
-        Tensor::from_data(TensorData::new(result, shape), &device)
+        compiled.run(images, pads, activation)
     }
 
     /// Slides the kernels over the images.

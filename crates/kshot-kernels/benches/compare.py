@@ -1,0 +1,63 @@
+"""A bench of ours and its PyTorch script in turns, as a table: `python compare.py layers|networks [turns] [part]`.
+
+Each turn runs all rows of one side, then all of the other, on two threads; a row's figure is the median of
+its turns' medians, in milliseconds. `part` is a part of the rows' names (`forward.*3x3`, a regular expression).
+`KSHOT_HEAP=default` leaves both allocators as they come; otherwise both keep their pages.
+"""
+
+import os
+import re
+import statistics
+import subprocess
+import sys
+from pathlib import Path
+
+HERE = Path(__file__).resolve().parent
+SCRIPTS = {"layers": HERE / "layers.py", "networks": HERE.parents[1] / "kshot/benches/networks.py"}
+THREADS = "2"
+UNITS = {"ns": 1e-6, "µs": 1e-3, "ms": 1.0, "s": 1e3}
+
+
+def ours(bench, part, environment):
+    command = ["cargo", "bench", "--quiet", "--workspace", "--bench", bench, "--", part]
+    environment = {**environment, "RAYON_NUM_THREADS": THREADS}
+    text = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    group, rows = None, {}
+    for line in text.splitlines():
+        name = re.match(r"[├╰]─ (\S+)", line)
+        if name:
+            group = name[1]
+        found = re.match(r"[│ ]\s+[├╰]─ (.+?)\s{2,}\S+ \S+\s+│ \S+ \S+\s+│ (\S+) (\S+)", line)
+        if found:
+            rows[group, found[1]] = float(found[2]) * UNITS[found[3]]
+    return rows
+
+
+def theirs(bench, part, environment):
+    command = [sys.executable, str(SCRIPTS[bench]), THREADS]
+    text = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    cells = [line.split("\t") for line in text.splitlines()]
+    return {(cell[0], cell[1]): float(cell[2]) for cell in cells if re.search(part, f"{cell[0]}::{cell[1]}")}
+
+
+def main():
+    bench = sys.argv[1]
+    turns = int(sys.argv[2]) if len(sys.argv) > 2 else 3
+    part = sys.argv[3] if len(sys.argv) > 3 else ""
+    environment = dict(os.environ)
+    if environment.get("KSHOT_HEAP") == "default":
+        environment["MIMALLOC_PURGE_DELAY"] = "1000"
+    else:
+        environment["GLIBC_TUNABLES"] = (
+            "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967295"
+        )
+    runs = [(ours(bench, part, environment), theirs(bench, part, environment)) for _ in range(turns)]
+    print("| | kshot, ms | PyTorch, ms | ratio |\n|---|---|---|---|")
+    for row in runs[0][0]:
+        if all(row in side for run in runs for side in run):
+            mine, other = (statistics.median(run[side][row] for run in runs) for side in (0, 1))
+            print(f"| {row[0]}, {row[1]} | {mine:.2f} | {other:.2f} | {other / mine:.2f} |")
+
+
+if __name__ == "__main__":
+    main()
