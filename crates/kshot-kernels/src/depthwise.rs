@@ -9,7 +9,7 @@ use crate::Activation;
 use crate::geometry::Geometry;
 use crate::patches::copy_row;
 use crate::scratch::Scratch;
-use crate::simd::{Kernel, Simd, dispatch, lanes};
+use crate::simd::{Kernel, Simd, WIDEST, dispatch, lanes};
 
 /// Rows and vectors of a row that are summed together: enough sums to wait for none.
 const ROWS: usize = 4;
@@ -168,12 +168,12 @@ impl Sums<'_> {
             for (row, sums) in sums.into_iter().enumerate() {
                 let out = self.out.as_mut_ptr().add((y + row) * self.width);
                 for (sum, start) in sums.into_iter().zip(starts) {
-                    let sum = simd.min(simd.max(sum, low), high);
+                    let sum = simd.clamp(sum, [low, high]);
                     if self.width >= S::LANES {
                         simd.store(out.add(start), sum);
                         continue;
                     }
-                    let mut whole = [0.0; 16];
+                    let mut whole = [0.0; WIDEST];
                     simd.store(whole.as_mut_ptr(), sum);
                     for (index, value) in whole.iter().enumerate().take(self.width) {
                         *out.add(index) = *value;

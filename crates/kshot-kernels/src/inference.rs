@@ -49,10 +49,8 @@ impl Conv2d {
         assert_eq!(weight.len(), channels_out * (channels_in / groups) * kernel * kernel);
         assert_eq!(bias.len(), channels_out);
         let depthwise = groups > 1 && channels == [groups, groups];
-        let kernels = if depthwise
-            || winograd::suits([kernel; 2], [stride; 2], groups, channels)
-            || weight.is_empty()
-        {
+        let three = winograd::suits([kernel; 2], [stride; 2], groups, channels);
+        let kernels = if depthwise || three {
             Kernels::Plain(weight)
         } else {
             let extents = [channels_out / groups, channels_in / groups * kernel * kernel];

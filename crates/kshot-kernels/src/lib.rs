@@ -73,7 +73,7 @@ pub mod slices {
     pub use crate::norm::{batch_norm, batch_norm_gradients};
     pub use crate::pool::{max_pool, max_pool_gradient};
     pub use crate::resize::{resize, resize_gradient};
-    pub use crate::scale::{scale_kernels, scale_kernels_gradients};
+    pub use crate::scale::{scale_gradient, scale_kernels};
     pub use crate::softmax::{cross_entropy, cross_entropy_gradient, softmax, softmax_gradient};
     pub use crate::windows::{max_pool_windows, max_pool_windows_gradient};
 }

@@ -9,7 +9,7 @@ use crate::Activation;
 use crate::geometry::Refused;
 use crate::scratch::fresh;
 use crate::shared::Shared;
-use crate::simd::{Kernel, Simd, dispatch};
+use crate::simd::{Kernel, Simd, WIDEST, dispatch};
 
 /// Channels of a batch of pictures, `[batch, channels, pixels]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -176,7 +176,7 @@ unsafe fn load<S: Simd>(simd: S, from: *const f32, count: usize, rest: f32) -> S
         if count >= S::LANES {
             return simd.load(from);
         }
-        let mut whole = [rest; 16];
+        let mut whole = [rest; WIDEST];
         for (index, value) in whole.iter_mut().enumerate().take(count) {
             *value = *from.add(index);
         }
@@ -195,7 +195,7 @@ unsafe fn store<S: Simd>(simd: S, to: *mut f32, count: usize, vector: S::Vector)
         if count >= S::LANES {
             return simd.store(to, vector);
         }
-        let mut whole = [0.0; 16];
+        let mut whole = [0.0; WIDEST];
         simd.store(whole.as_mut_ptr(), vector);
         for (index, value) in whole.iter().enumerate().take(count) {
             *to.add(index) = *value;
@@ -282,7 +282,7 @@ impl Kernel for Normalise<'_> {
                 unsafe {
                     let values = load(simd, plane.as_ptr().add(at), count, 0.0);
                     let values = simd.fma(simd.sub(values, mean), scale, beta);
-                    let values = simd.min(simd.max(values, low), high);
+                    let values = simd.clamp(values, [low, high]);
                     store(simd, result.as_mut_ptr().add(at), count, values);
                 }
             }

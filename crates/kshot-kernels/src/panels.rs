@@ -7,7 +7,7 @@ use rayon::prelude::*;
 
 use crate::Activation;
 use crate::scratch::Scratch;
-use crate::simd::{Kernel, Simd, dispatch};
+use crate::simd::{Kernel, Simd, WIDEST, dispatch};
 
 /// Rows of a panel. With two vectors of columns its sums fill twelve registers of sixteen.
 pub(crate) const ROWS: usize = 6;
@@ -17,8 +17,6 @@ const VECTORS: usize = 2;
 const DEPTH: usize = 256;
 /// Panels that meet a tile before the next: their parts stay in the second cache.
 const PANELS: usize = 32;
-/// Lanes of the widest vectors.
-const WIDEST: usize = 16;
 
 /// Floats of the panels of so many rows.
 pub(crate) fn packed_len(rows: usize, depth: usize) -> usize {
@@ -253,7 +251,7 @@ unsafe fn write<S: Simd>(
                     sum = simd.add(sum, simd.splat(bias[row]));
                 }
                 if let Some((low, high)) = ends.bounds {
-                    sum = simd.min(simd.max(sum, simd.splat(low)), simd.splat(high));
+                    sum = simd.clamp(sum, [simd.splat(low), simd.splat(high)]);
                 }
                 simd.store(at.add(vector * S::LANES), sum);
             }

@@ -28,21 +28,16 @@ pub fn scale_kernels(weight: &[f32], scale: &[f32]) -> Vec<f32> {
     })
 }
 
-/// Its gradients with respect to the weight and to the factors.
+/// The gradient with respect to so many factors; that with respect to the weight is the gradient scaled.
 ///
 /// # Panics
 /// As [`scale_kernels`], or if weight and gradient differ in length.
-pub fn scale_kernels_gradients(
-    weight: &[f32],
-    scale: &[f32],
-    gradient: &[f32],
-) -> (Vec<f32>, Vec<f32>) {
+pub fn scale_gradient(weight: &[f32], gradient: &[f32], factors: usize) -> Vec<f32> {
     assert_eq!(gradient.len(), weight.len(), "floats of the gradient of scaled kernels");
-    let row = row_len(weight.len(), scale.len());
-    let of_weight = scale_kernels(gradient, scale);
+    let row = row_len(weight.len(), factors);
     let rows = weight.par_chunks_exact(row).zip(gradient.par_chunks_exact(row));
     let of_scale = rows.with_min_len(some(row)).map(|(weight, gradient)| product(weight, gradient));
-    (of_weight, of_scale.collect())
+    of_scale.collect()
 }
 
 fn row_len(floats: usize, rows: usize) -> usize {

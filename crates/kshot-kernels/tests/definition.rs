@@ -302,3 +302,25 @@ fn operands_of_another_length_are_refused() {
         Geometry::new([1, 4, 9, 9], [4, 4, 3, 3], [1, 1], [(1, 1); 2], [1, 1], 1).unwrap();
     forward(&geometry, &[0.0; 323], &[0.0; 144], None, Activation::Identity);
 }
+
+/// Paths that a shape can take, and none of them hides what is no number.
+#[test]
+fn what_is_no_number_shows() {
+    for (shape, weight, groups) in [
+        ([1, 16, 9, 9], [16, 16, 3, 3], 1),
+        ([1, 16, 9, 9], [16, 1, 3, 3], 16),
+        ([1, 3, 9, 9], [8, 3, 3, 3], 1),
+        ([1, 16, 9, 9], [8, 16, 1, 1], 1),
+    ] {
+        let pad = (weight[2] / 2, weight[2] / 2);
+        let geometry = Geometry::new(shape, weight, [1, 1], [pad; 2], [1, 1], groups).unwrap();
+        let mut images = vec![1.0; geometry.images_len()];
+        images[40] = f32::NAN;
+        let weight = vec![0.5; geometry.weight_len()];
+        for activation in [Activation::Identity, Activation::Relu, Activation::Relu6] {
+            let result = forward(&geometry, &images, &weight, None, activation);
+            assert!(result[40].is_nan(), "{geometry:?} {activation:?}: {}", result[40]);
+            assert!(!result[0].is_nan());
+        }
+    }
+}

@@ -19,7 +19,7 @@ use crate::patches::View;
 use crate::scratch::Scratch;
 use crate::shared::Shared;
 use blocks::Block;
-use product::{Product, Target};
+use product::{Product, Target, Weight};
 
 /// Tasks that the work is cut into at least, where there is as much.
 const TASKS: usize = 8;
@@ -45,7 +45,7 @@ pub(crate) fn forward(
     result: &mut [f32],
 ) {
     geometry.check(images.len(), weight.len(), result.len());
-    let matrix = product::Matrix::Plain(Left::Rows(weight));
+    let matrix = Weight::Plain(Left::Rows(weight));
     convolve(geometry, images, matrix, bias, activation, result);
 }
 
@@ -67,13 +67,13 @@ pub(crate) fn forward_packed(
     result: &mut [f32],
 ) {
     geometry.check(images.len(), geometry.weight_len(), result.len());
-    convolve(geometry, images, product::Matrix::Packed(panels), bias, activation, result);
+    convolve(geometry, images, Weight::Packed(panels), bias, activation, result);
 }
 
 fn convolve(
     geometry: &Geometry,
     images: &[f32],
-    matrix: product::Matrix,
+    matrix: Weight,
     bias: Option<&[f32]>,
     activation: Activation,
     result: &mut [f32],
@@ -161,7 +161,7 @@ pub(crate) fn input_gradient(
             inside: outputs,
             groups,
             batch,
-            matrix: product::Matrix::Plain(Left::Turned { values: weight, taps, used: &taps_used }),
+            matrix: Weight::Plain(Left::Turned { values: weight, taps, used: &taps_used }),
             rows: inside,
             bias: None,
             activation: Activation::Identity,

@@ -67,7 +67,7 @@ impl Target<'_> {
 
 /// The left operand of a product.
 #[derive(Clone, Copy)]
-pub(super) enum Matrix<'a> {
+pub(super) enum Weight<'a> {
     Plain(Left<'a>),
     /// All groups' panels.
     Packed(&'a [f32]),
@@ -81,7 +81,7 @@ pub(super) struct Product<'a> {
     pub(super) inside: usize,
     pub(super) groups: usize,
     pub(super) batch: usize,
-    pub(super) matrix: Matrix<'a>,
+    pub(super) matrix: Weight<'a>,
     /// Rows of a group.
     pub(super) rows: usize,
     pub(super) bias: Option<&'a [f32]>,
@@ -99,8 +99,8 @@ impl Product<'_> {
         let each = packed_len(self.rows, depth);
         let packed;
         let panels: &[f32] = match self.matrix {
-            Matrix::Packed(panels) => panels,
-            Matrix::Plain(left) => {
+            Weight::Packed(panels) => panels,
+            Weight::Plain(left) => {
                 let mut panels = Scratch::take(self.groups * each);
                 pack_all(left, self.groups, [self.rows, depth], &mut panels);
                 packed = panels;

@@ -31,12 +31,15 @@ pub fn add_activated(a: Tensor<4>, b: Tensor<4>, activation: Activation) -> Tens
 struct Add;
 
 impl<B: KernelBackend> Backward<B, 2> for Add {
-    type State = (FloatTensor<B>, Activation);
+    /// The result, where an activation followed the sum.
+    type State = Option<(FloatTensor<B>, Activation)>;
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
         let gradient = grads.consume::<B>(&ops.node);
-        let (result, activation) = ops.state;
-        let gradient = B::activation_gradient(result, gradient, activation);
+        let gradient = match ops.state {
+            Some((result, activation)) => B::activation_gradient(result, gradient, activation),
+            None => gradient,
+        };
         for node in ops.parents.into_iter().flatten() {
             grads.register::<B>(node.id, gradient.clone());
         }
@@ -51,7 +54,10 @@ pub(super) fn record<B: KernelBackend, C: CheckpointStrategy>(
     let nodes = [a.node(), b.node()];
     let result = B::add_activated(a.into_primitive(), b.into_primitive(), activation);
     match Add.prepare::<C>(nodes).compute_bound().stateful() {
-        OpsKind::Tracked(prep) => prep.finish((result.clone(), activation), result),
+        OpsKind::Tracked(prep) => {
+            let activated = activation != Activation::Identity;
+            prep.finish(activated.then(|| (result.clone(), activation)), result)
+        }
         OpsKind::UnTracked(prep) => prep.finish(result),
     }
 }

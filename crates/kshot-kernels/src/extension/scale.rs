@@ -34,16 +34,17 @@ pub fn scale_kernels(weight: Tensor<4>, scale: Tensor<1>) -> Tensor<4> {
 struct Scale;
 
 impl<B: KernelBackend> Backward<B, 2> for Scale {
-    type State = [FloatTensor<B>; 2];
+    /// The weight where the factors learn, and the factors where the weight does.
+    type State = [Option<FloatTensor<B>>; 2];
 
     fn backward(self, ops: Ops<Self::State, 2>, grads: &mut Gradients, _: &mut Checkpointer) {
         let gradient = grads.consume::<B>(&ops.node);
-        let [weight, scale] = ops.state;
-        let (of_weight, of_scale) = B::scale_gradients(weight, scale, gradient);
-        for (node, gradient) in ops.parents.into_iter().zip([of_weight, of_scale]) {
-            if let Some(node) = node {
-                grads.register::<B>(node.id, gradient);
-            }
+        let ([weight, scale], [of_weight, of_scale]) = (ops.state, ops.parents);
+        if let (Some(node), Some(weight)) = (of_scale, weight) {
+            grads.register::<B>(node.id, B::scale_gradient(weight, gradient.clone()));
+        }
+        if let (Some(node), Some(scale)) = (of_weight, scale) {
+            grads.register::<B>(node.id, B::scale(gradient, scale));
         }
     }
 }
@@ -53,11 +54,13 @@ pub(super) fn record<B: KernelBackend, C: CheckpointStrategy>(
     scale: AutodiffTensor<B>,
 ) -> AutodiffTensor<B> {
     let nodes = [weight.node(), scale.node()];
+    let tracked = [weight.is_tracked(), scale.is_tracked()];
     let (weight, scale) = (weight.into_primitive(), scale.into_primitive());
     match Scale.prepare::<C>(nodes).compute_bound().stateful() {
         OpsKind::Tracked(prep) => {
             let result = B::scale(weight.clone(), scale.clone());
-            prep.finish([weight, scale], result)
+            let kept = [tracked[1].then_some(weight), tracked[0].then_some(scale)];
+            prep.finish(kept, result)
         }
         OpsKind::UnTracked(prep) => prep.finish(B::scale(weight, scale)),
     }

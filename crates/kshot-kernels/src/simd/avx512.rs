@@ -15,6 +15,22 @@ pub(super) unsafe fn with_avx512<K: Kernel>(kernel: K) -> K::Output {
     kernel.run(Avx512(()))
 }
 
+/// Four floats of this row and of the fourth, eighth and twelfth after it side by side: what follows stays
+/// inside 128 bits. No closure, which might be compiled without the vectors.
+///
+/// # Safety
+/// The processor has AVX-512F; all of those floats may be read.
+#[inline(always)]
+unsafe fn quarters(from: *const f32, line: usize) -> __m512 {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let all = _mm512_castps128_ps512(_mm_loadu_ps(from));
+        let all = _mm512_insertf32x4::<1>(all, _mm_loadu_ps(from.add(4 * line)));
+        let all = _mm512_insertf32x4::<2>(all, _mm_loadu_ps(from.add(8 * line)));
+        _mm512_insertf32x4::<3>(all, _mm_loadu_ps(from.add(12 * line)))
+    }
+}
+
 // In all of the functions below: SAFETY: `self` proves the feature; pointers reach as far as the caller
 // promises.
 impl Simd for Avx512 {
@@ -118,17 +134,13 @@ impl Simd for Avx512 {
     unsafe fn transpose(self, from: *const f32, from_line: usize, to: *mut f32, to_line: usize) {
         // SAFETY: see above.
         unsafe {
-            // Four floats of rows i, i + 4, i + 8 and i + 12 side by side: the rest stays inside 128
-            // bits.
-            let quarters = |row: usize, column: usize| {
-                let part = |more: usize| _mm_loadu_ps(from.add((row + more) * from_line + column));
-                let all = _mm512_castps128_ps512(part(0));
-                let all = _mm512_insertf32x4::<1>(all, part(4));
-                let all = _mm512_insertf32x4::<2>(all, part(8));
-                _mm512_insertf32x4::<3>(all, part(12))
-            };
             for column in [0, 4, 8, 12] {
-                let rows = [0, 1, 2, 3].map(|row| quarters(row, column));
+                let rows = [
+                    quarters(from.add(column), from_line),
+                    quarters(from.add(from_line + column), from_line),
+                    quarters(from.add(2 * from_line + column), from_line),
+                    quarters(from.add(3 * from_line + column), from_line),
+                ];
                 let a = _mm512_unpacklo_ps(rows[0], rows[1]);
                 let b = _mm512_unpackhi_ps(rows[0], rows[1]);
                 let c = _mm512_unpacklo_ps(rows[2], rows[3]);
@@ -149,7 +161,7 @@ impl Simd for Avx512 {
             let (low, high) = (_mm512_loadu_ps(from), _mm512_loadu_ps(from.add(16)));
             let even = _mm512_setr_epi32(0, 2, 4, 6, 8, 10, 12, 14, 16, 18, 20, 22, 24, 26, 28, 30);
             let odd = _mm512_add_epi32(even, _mm512_set1_epi32(1));
-            [even, odd].map(|which| _mm512_permutex2var_ps(low, which, high))
+            [_mm512_permutex2var_ps(low, even, high), _mm512_permutex2var_ps(low, odd, high)]
         }
     }
 

@@ -39,6 +39,7 @@ pub(crate) trait Simd: Copy + Send + Sync {
     fn fma(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
     /// `c - a * b`.
     fn fnma(self, a: Self::Vector, b: Self::Vector, c: Self::Vector) -> Self::Vector;
+    /// The larger; `b` where one is no number, as with [`Simd::min`].
     fn max(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     fn min(self, a: Self::Vector, b: Self::Vector) -> Self::Vector;
     /// `value` where `low < x < high` or `x` is no number, zero elsewhere.
@@ -70,11 +71,21 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// `to` points to `2 * LANES` floats that may be written.
     unsafe fn join(self, to: *mut f32, parts: [Self::Vector; 2]);
 
+    /// `x` inside the bounds; what is no number stays so, since `max` and `min` then give their second
+    /// operand.
+    #[inline(always)]
+    fn clamp(self, x: Self::Vector, [low, high]: [Self::Vector; 2]) -> Self::Vector {
+        self.min(high, self.max(low, x))
+    }
+
     #[inline(always)]
     fn zero(self) -> Self::Vector {
         self.splat(0.0)
     }
 }
+
+/// Floats of the widest vector: buffers are made for it.
+pub(crate) const WIDEST: usize = 16;
 
 /// A kernel over any vectors. `run` must be `#[inline(always)]`.
 pub(crate) trait Kernel {
@@ -85,19 +96,7 @@ pub(crate) trait Kernel {
 /// Runs a kernel with this processor's vectors.
 #[inline]
 pub(crate) fn dispatch<K: Kernel>(kernel: K) -> K::Output {
-    match level() {
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: this level is chosen only where the processor has the features.
-        Level::Avx512 => unsafe { avx512::with_avx512(kernel) },
-        #[cfg(target_arch = "x86_64")]
-        // SAFETY: as above.
-        Level::Avx2 => unsafe { avx2::with_avx2(kernel) },
-        #[cfg(target_arch = "aarch64")]
-        Level::Neon => kernel.run(neon::Neon),
-        Level::Portable4 => kernel.run(Portable::<4, 32>),
-        Level::Portable16 => kernel.run(Portable::<16, 32>),
-        _ => kernel.run(Portable::<8, 16>),
-    }
+    level().run(kernel)
 }
 
 /// Floats of the vectors that [`dispatch`] uses.
@@ -122,6 +121,24 @@ enum Level {
 }
 
 impl Level {
+    /// Runs a kernel with this level's vectors: levels are made by [`choose`], from what is [`here`].
+    #[inline]
+    fn run<K: Kernel>(self, kernel: K) -> K::Output {
+        match self {
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: the level is there only where the processor has the features.
+            Self::Avx512 => unsafe { avx512::with_avx512(kernel) },
+            #[cfg(target_arch = "x86_64")]
+            // SAFETY: as above.
+            Self::Avx2 => unsafe { avx2::with_avx2(kernel) },
+            #[cfg(target_arch = "aarch64")]
+            Self::Neon => kernel.run(neon::Neon),
+            Self::Portable4 => kernel.run(Portable::<4, 32>),
+            Self::Portable16 => kernel.run(Portable::<16, 32>),
+            _ => kernel.run(Portable::<8, 16>),
+        }
+    }
+
     const ALL: [(&'static str, Self); 6] = [
         ("portable", Self::Portable),
         ("portable4", Self::Portable4),
@@ -217,6 +234,11 @@ mod tests {
                     simd.splat(simd.sum(a)),
                     even,
                     odd,
+                    simd.max(a, simd.splat(f32::NAN)),
+                    simd.min(simd.splat(f32::NAN), a),
+                    simd.clamp(simd.splat(f32::NAN), [b, a]),
+                    simd.clamp(a, [simd.splat(4.0), simd.splat(6.0)]),
+                    simd.inside(simd.splat(f32::NAN), [b, a], a),
                     simd.equal(a, simd.splat(5.0), b)[0],
                     simd.equal(a, simd.splat(5.0), b)[1],
                     simd.inside(a, [simd.splat(4.0), simd.splat(6.0)], b),
@@ -229,30 +251,32 @@ mod tests {
         }
     }
 
+    struct Extents;
+
+    impl Kernel for Extents {
+        type Output = [usize; 2];
+
+        #[inline(always)]
+        fn run<S: Simd>(self, _: S) -> [usize; 2] {
+            const { assert!(S::LANES <= WIDEST && S::LANES.is_power_of_two()) };
+            [S::LANES, S::REGISTERS]
+        }
+    }
+
     #[test]
     fn all_levels_do_the_same() {
-        let portable = Check.run(Portable::<8, 16>);
-        assert_eq!(portable[10..13], [1.0, 12.0, 23.0]);
-        for (level, portable) in [
-            (Level::Avx2, portable),
-            (Level::Avx512, Check.run(Portable::<16, 32>)),
-            (Level::Neon, Check.run(Portable::<4, 32>)),
-        ] {
-            if !here().contains(&level) {
-                continue;
-            }
-            match level {
-                #[cfg(target_arch = "x86_64")]
-                // SAFETY: the processor has the level.
-                Level::Avx2 => assert_eq!(unsafe { avx2::with_avx2(Check) }, portable),
-                #[cfg(target_arch = "x86_64")]
-                // SAFETY: the processor has the level.
-                Level::Avx512 => assert_eq!(unsafe { avx512::with_avx512(Check) }, portable),
-                #[cfg(target_arch = "aarch64")]
-                Level::Neon => assert_eq!(Check.run(neon::Neon), portable),
-                _ => unreachable!("of another architecture"),
-            }
+        let bits = |values: Vec<f32>| values.into_iter().map(f32::to_bits).collect::<Vec<_>>();
+        for level in here() {
+            // Layouts are made for the extents that the level's name says.
+            assert_eq!(level.run(Extents), level.extents());
+            let portable = match level.extents()[0] {
+                4 => Level::Portable4,
+                8 => Level::Portable,
+                _ => Level::Portable16,
+            };
+            assert_eq!(bits(level.run(Check)), bits(portable.run(Check)), "{level:?}");
         }
+        assert_eq!(Level::Portable.run(Check)[10..13], [1.0, 12.0, 23.0]);
     }
 
     #[test]

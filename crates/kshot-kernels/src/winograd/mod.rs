@@ -34,7 +34,8 @@ use weights::{Direction, VECTORS, Weight};
 
 /// Fewer channels than this are not worth the transforms.
 const CHANNELS: usize = 16;
-/// Tiles of a task, at least and at most: more of them make up for a larger weight, which each reads.
+/// Tiles of a task, at least and at most, but for a multiple of those that a product takes together: more
+/// of them make up for a larger weight, which each reads.
 const TILES: [usize; 2] = [24, 60];
 /// With more channels a task has the fewest tiles: its points would not be near any more.
 const WIDE: usize = 512;

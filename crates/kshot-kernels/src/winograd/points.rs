@@ -3,12 +3,10 @@
 use super::tiles::Tiles;
 use super::transform::{self, OUT, POINTS, SIDE};
 use crate::shared::Shared;
-use crate::simd::Simd;
+use crate::simd::{Simd, WIDEST};
 
 /// Tiles of a strip that are transformed together.
 pub(super) const STRIP: usize = 8;
-/// Floats of the widest vector: buffers are made for it.
-pub(super) const WIDEST: usize = 16;
 /// Pixels of a row of such tiles, with room for a whole vector after the last.
 const COLUMNS: usize = STRIP * OUT + 2 + WIDEST;
 /// Floats for pixels on their way, `[row, column, lane]`.
@@ -279,7 +277,7 @@ pub(super) unsafe fn write<S: Simd>(
                     let results =
                         transform::output(simd, std::array::from_fn(|row| rows[row][column]));
                     for (row, result) in results.into_iter().enumerate() {
-                        let result = simd.min(simd.max(simd.add(result, bias), low), high);
+                        let result = simd.clamp(simd.add(result, bias), [low, high]);
                         simd.store(
                             buffer.add((row * COLUMNS + tile * OUT + column) * lanes),
                             result,

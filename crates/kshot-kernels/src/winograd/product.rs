@@ -168,8 +168,8 @@ pub(super) unsafe fn correlate<S: Simd, const R: usize>(
             let next = if (block + 1) * lanes < inputs { points.add(lines.points) } else { points };
             let sums = sums.add(first * lines.sums);
             let points = [points, next];
-            // Eight start at a multiple of eight, which is no block's or the middle of a wide one; six
-            // at an even lane of eight. The conditions are known when compiled.
+            // Eight start a block, or the second half of sixteen lanes; six start at an even lane of eight.
+            // The conditions are known when compiled.
             const { assert!(S::REGISTERS >= 32 || S::LANES == 8) };
             const { assert!(S::LANES >= 4 && S::LANES <= 16) };
             if S::REGISTERS >= 32 {

@@ -3,13 +3,12 @@
 use super::points::apart;
 use super::transform::{self, POINTS, SIDE};
 use crate::shared::Shared;
-use crate::simd::Simd;
+use crate::simd::{Simd, WIDEST};
 
 /// Vectors of outputs that a product computes together.
 pub(super) const VECTORS: usize = 2;
 /// Elements of a kernel.
 pub(super) const TAPS: usize = 9;
-const WIDEST: usize = 16;
 
 /// Which way the weight is read.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

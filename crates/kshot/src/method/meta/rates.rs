@@ -7,11 +7,11 @@ use burn::prelude::*;
 use crate::nn::weights::plain;
 
 /// Rates of each adapted vector, `[steps or 1, 1 or elements]`; none where one rate is given for all.
-pub type Rates = [Param<Tensor<2>>];
+pub type Learnt = [Param<Tensor<2>>];
 
 /// `rate * vector` for vector `index` at a step; plain tensors.
 pub fn scaled(
-    rates: &Rates,
+    rates: &Learnt,
     given: f64,
     [index, step]: [usize; 2],
     vector: Tensor<1>,
@@ -28,11 +28,11 @@ pub fn scaled(
 }
 
 /// Zeros for the gradients of rates.
-pub fn zeros(rates: &Rates) -> Vec<Tensor<2>> {
+pub fn zeros(rates: &Learnt) -> Vec<Tensor<2>> {
     rates.iter().map(|rate| plain(rate.val()).zeros_like()).collect()
 }
 
-/// Adds to the gradient of vector `index`'s rate at a step, from the gradient that the step followed and
+/// Adds to the gradient of one vector's rate at a step, from the gradient that the step followed and
 /// the outer gradient after it.
 pub fn learn(sum: &mut Tensor<2>, step: usize, along: &Tensor<1>, outer: &Tensor<1>) {
     let product = -(along.clone() * outer.clone());
