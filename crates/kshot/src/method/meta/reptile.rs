@@ -1,12 +1,14 @@
 //! Reptile (Nichol, Achiam and Schulman 2018, arXiv 1803.02999): parameters move towards those that a
-//! short training on each task ends at. The inner loop is Adam without momentum (beta1 = 0), as in the
-//! paper's code, on small batches drawn from the support.
+//! short training on each task ends at. The inner loop is Adam without momentum (beta1 = 0), on small batches
+//! drawn from the support. As in the paper's code its mean squares outlive a task and serve at evaluation
+//! too: from nothing, Adam's first step moves every element by the full rate, those that hardly matter as
+//! well. Here they move with the parameters, by the outer rate (there: with every task).
 //!
 //! The outer step's length is the optimiser's rate: plain gradient descent from 1 to 0. At evaluation
 //! queries are normalised one by one with the support's statistics (`support`) or together (`query`,
 //! transductive); the paper's non-transductive form adds the support to each single query instead.
 
-use burn::module::Module;
+use burn::module::{Module, Param};
 use burn::optim::GradientsParams;
 use burn::prelude::*;
 use burn::tensor::TensorData;
@@ -61,6 +63,10 @@ impl Default for ReptileConfig {
 #[derive(Module, Debug)]
 pub struct Reptile {
     classifier: Classifier,
+    /// Adam's mean squares of gradients, one vector for each parameter.
+    squares: Vec<Param<Tensor<1>>>,
+    /// Inner steps that those are from, `[1]`.
+    seen: Param<Tensor<1>>,
     #[module(skip)]
     config: ReptileConfig,
 }
@@ -86,7 +92,12 @@ impl LearnerConfig for ReptileConfig {
             return Err(Error::config("an encoder cannot be adapted as a whole; use conv4")
                 .at_key("network.name"));
         }
-        Ok(Reptile { classifier: Classifier::new(setting)?, config: self.clone() })
+        let device = setting.device.clone();
+        let classifier = Classifier::new(setting)?;
+        let zeros = |count: usize| Param::from_tensor(Tensor::zeros([count], &device));
+        let weights = classifier.weights();
+        let squares = weights.0.iter().map(|weight| zeros(weight.shape.iter().product())).collect();
+        Ok(Reptile { classifier, squares, seen: zeros(1), config: self.clone() })
     }
 }
 
@@ -100,22 +111,31 @@ fn pick(support: &Batch<1>, rows: &[i32]) -> Batch<1> {
     }
 }
 
+/// Where an inner loop is: parameters and Adam's mean squares.
+#[derive(Clone)]
+struct Place {
+    weights: Vec<Tensor<1>>,
+    squares: Vec<Tensor<1>>,
+}
+
 impl Reptile {
-    /// The parameters after so many steps, the mean loss along them, and the share of the support that
-    /// is right in the end. Batches go through the
-    /// support in random order, again and again.
-    fn adapt(
-        &self,
-        episode: &Episode<1>,
-        mut weights: Vec<Tensor<1>>,
-        steps: usize,
-    ) -> (Vec<Tensor<1>>, f32, f32) {
+    fn start(&self) -> Place {
+        let weights = self.classifier.weights().values().into_iter().map(plain).collect();
+        // An outer optimiser other than plain descent could take them below zero.
+        let squares = self.squares.iter().map(|of| plain(of.val()).clamp_min(0.0)).collect();
+        Place { weights, squares }
+    }
+
+    /// The place after so many steps, the mean loss along them, and the share of the support that is right
+    /// in the end. Batches go through the support in random order, again and again.
+    fn adapt(&self, episode: &Episode<1>, start: Place, steps: usize) -> (Place, f32, f32) {
         self.classifier.check_ways(episode.ways);
         let support = episode.support.clone().autodiff();
         let [count, ..] = support.images.dims();
         let mut random = ChaCha8Rng::seed_from_u64(episode.id.seed ^ episode.id.index << 20);
         let mut order: Vec<i32> = Vec::new();
-        let mut squares: Vec<Tensor<1>> = weights.iter().map(Tensor::zeros_like).collect();
+        let seen = f64::from(plain(self.seen.val()).into_scalar::<f32>());
+        let Place { mut weights, mut squares } = start;
         let mut losses = 0.0;
         for step in 0..steps {
             let size = self.config.batch.min(count);
@@ -130,7 +150,7 @@ impl Reptile {
             let (loss, gradients) = gradient(&objective, &weights);
             losses += loss as f32;
             let beta2 = self.config.beta2;
-            let correction = 1.0 - beta2.powi(step as i32 + 1);
+            let correction = 1.0 - beta2.powf(seen + step as f64 + 1.0);
             for ((weight, square), gradient) in weights.iter_mut().zip(&mut squares).zip(gradients)
             {
                 *square =
@@ -142,15 +162,14 @@ impl Reptile {
         let last: Vec<Dual<1>> = weights.iter().cloned().map(Dual::from).collect();
         let scores = self.classifier.logits(plain(support.images), &last, &mut Pass::batch()).value;
         let right = accuracy(&scores, &support.labels);
-        (weights, losses / steps as f32, right)
+        (Place { weights, squares }, losses / steps as f32, right)
     }
 }
 
 impl FewShot<1> for Reptile {
     fn predict(&self, episode: &Episode<1>) -> Tensor<2> {
-        let start = self.classifier.weights().values().into_iter().map(plain).collect();
-        let (weights, ..) = self.adapt(episode, start, self.config.test_steps);
-        let weights: Vec<Dual<1>> = weights.into_iter().map(Dual::from).collect();
+        let (end, ..) = self.adapt(episode, self.start(), self.config.test_steps);
+        let weights: Vec<Dual<1>> = end.weights.into_iter().map(Dual::from).collect();
         let mut pass = Pass::batch();
         if self.config.batch_norm == BatchNormMode::Support {
             let images = plain(episode.support.images.clone());
@@ -166,27 +185,93 @@ impl FewShot<1> for Reptile {
     }
 
     fn step(&self, episodes: &[Episode<1>]) -> Step {
-        let weights = self.classifier.weights();
-        let start: Vec<Tensor<1>> = weights.values().into_iter().map(plain).collect();
-        let ends: Vec<(Vec<Tensor<1>>, f32, f32)> = episodes
+        let start = self.start();
+        let ends: Vec<(Place, f32, f32)> = episodes
             .par_iter()
             .map(|episode| self.adapt(episode, start.clone(), self.config.steps))
             .collect();
         let share = 1.0 / episodes.len() as f32;
         let mut result = Step { loss: 0.0, accuracy: Some(0.0), gradients: GradientsParams::new() };
-        let mut towards: Vec<Tensor<1>> = start.iter().map(Tensor::zeros_like).collect();
+        let zeros = |of: &[Tensor<1>]| of.iter().map(Tensor::zeros_like).collect::<Vec<_>>();
+        let mut towards = Place { weights: zeros(&start.weights), squares: zeros(&start.squares) };
+        let add = |sums: &mut [Tensor<1>], from: &[Tensor<1>], to: Vec<Tensor<1>>| {
+            for ((sum, from), to) in sums.iter_mut().zip(from).zip(to) {
+                *sum = sum.clone() + (from.clone() - to) * share;
+            }
+        };
         for (end, loss, right) in ends {
             result.loss += loss * share;
             result.accuracy = result.accuracy.map(|sum| sum + right * share);
-            for ((sum, start), end) in towards.iter_mut().zip(&start).zip(end) {
-                *sum = sum.clone() + (start.clone() - end) * share;
-            }
+            add(&mut towards.weights, &start.weights, end.weights);
+            add(&mut towards.squares, &start.squares, end.squares);
         }
-        result.gradients = weights.gradients(towards);
+        result.gradients = self.classifier.weights().gradients(towards.weights);
+        for (parameter, towards) in self.squares.iter().zip(towards.squares) {
+            result.gradients.register(parameter.id, towards);
+        }
+        let steps = plain(self.seen.val()).zeros_like() - self.config.steps as f32;
+        result.gradients.register(self.seen.id, steps);
         result
     }
 
     fn is_transductive(&self) -> bool {
         self.config.batch_norm == BatchNormMode::Query
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Distribution;
+
+    use super::*;
+    use crate::data::batch::EpisodeId;
+    use crate::encoder::conv4::{Conv4Config, Reduction};
+    use crate::encoder::network::NetworkConfig;
+
+    #[test]
+    fn mean_squares_outlive_a_task() {
+        let device = Device::flex();
+        device.seed(3);
+        let tracked = device.clone().autodiff();
+        let network =
+            Conv4Config { width: 3, blocks: 1, reduction: Reduction::Stride, bias: false };
+        let setting = Setting {
+            network: NetworkConfig::Conv4(network).init(1, &tracked).unwrap(),
+            channels: 1,
+            size: [6, 6],
+            ways: 2,
+            classes: 2,
+            device: tracked.clone(),
+        };
+        let config = ReptileConfig { rate: 0.01, steps: 1, ..ReptileConfig::default() };
+        let mut method = config.init(setting).unwrap();
+        let batch = |labels: [i32; 4]| Batch {
+            images: Tensor::<4>::random([4, 1, 6, 6], Distribution::Default, &device),
+            labels: Tensor::from_data(labels, &device),
+        };
+        let episode = Episode {
+            support: batch([0, 0, 1, 1]),
+            query: batch([0, 1, 1, 0]),
+            ways: 2,
+            classes: vec![0, 1],
+            id: EpisodeId { seed: 1, index: 1 },
+        };
+        let moved = |method: &Reptile| {
+            let (start, (end, ..)) = (method.start(), method.adapt(&episode, method.start(), 1));
+            let last = start.weights.len() - 1;
+            let apart = end.weights[last].clone() - start.weights[last].clone();
+            (apart.abs().max().into_scalar::<f32>(), end.squares)
+        };
+        // From nothing a step has the full length, whatever the gradient.
+        let (length, squares) = moved(&method);
+        assert!((length - 0.01).abs() < 1e-4, "{length}");
+        // The second moments of twice these gradients, from long training: half the step.
+        for (held, square) in method.squares.iter_mut().zip(squares) {
+            let square = Tensor::from_inner(square * (4.0 / 0.001));
+            *held = Param::from_tensor(square);
+        }
+        method.seen = Param::from_tensor(Tensor::full([1], 1e6, &tracked));
+        let (length, _) = moved(&method);
+        assert!((length - 0.005).abs() < 1e-4, "{length}");
     }
 }
