@@ -1,9 +1,10 @@
-"""The work of layers.rs in PyTorch, same names: `python layers.py [threads] [part of a name]`.
+"""The work of layers.rs in PyTorch, same names: `python layers.py [threads] [pattern]`.
 
 Run it with a heap that keeps its pages, as the Rust side has one:
 GLIBC_TUNABLES=glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967295
 """
 
+import re
 import sys
 import time
 
@@ -52,7 +53,7 @@ def median(work):
 
 
 def report(group, name, work):
-    if part in f"{group} {name}":
+    if re.search(part, f"{group}::{name}"):
         wall, cpu = median(work)
         print(f"{group}\t{name}\t{wall:.3f}\t{cpu:.3f}", flush=True)
 

@@ -1,4 +1,4 @@
-"""The work of networks.rs in PyTorch, same names: `python networks.py [threads] [part of a name]`.
+"""The work of networks.rs in PyTorch, same names: `python networks.py [threads] [pattern]`.
 
     pip install torch torchvision efficientnet-lite-pytorch
 
@@ -8,6 +8,7 @@ Encoders normalise by running statistics in training too, as there. Times are me
 last column is the process's peak memory so far in MB.
 """
 
+import re
 import resource
 import sys
 import time
@@ -142,7 +143,7 @@ def main():
     for name, (make, shape) in ROWS.items():
         images = torch.randn(shape)
         for group in ("inference", "training"):
-            if part not in f"{group} {name}":
+            if not re.search(part, f"{group}::{name}"):
                 continue
             model = make()
 
