@@ -15,12 +15,22 @@ impl Path {
     fn of(geometry: &Geometry) -> Self {
         if winograd::fits(geometry) {
             Self::Winograd
-        } else if geometry.is_depthwise() {
+        } else if depthwise::suits(geometry.groups(), geometry.channels()) {
             Self::Depthwise
         } else {
             Self::Dense
         }
     }
+}
+
+/// Whether products of matrices are all that is ever asked of such kernels.
+pub(crate) fn is_product(
+    kernel: [usize; 2],
+    stride: [usize; 2],
+    groups: usize,
+    channels: [usize; 2],
+) -> bool {
+    !winograd::suits(kernel, stride, groups, channels) && !depthwise::suits(groups, channels)
 }
 
 /// The convolution of `images`, plus `bias` for each channel, through the activation.

@@ -259,6 +259,11 @@ fn forward_layout(geometry: &Geometry) -> (Layout, Vec<usize>) {
     (layout, offsets)
 }
 
+/// Whether every channel has a kernel of its own and one result.
+pub(crate) fn suits(groups: usize, channels: [usize; 2]) -> bool {
+    groups > 1 && channels == [groups; 2]
+}
+
 /// The convolution, then bias and activation.
 pub(crate) fn forward(
     geometry: &Geometry,
@@ -269,7 +274,7 @@ pub(crate) fn forward(
     result: &mut [f32],
 ) {
     geometry.check(images.len(), weight.len(), result.len());
-    assert!(geometry.is_depthwise());
+    assert!(suits(geometry.groups(), geometry.channels()));
     let (layout, offsets) = forward_layout(geometry);
     let (channels, taps, [_, width]) = (geometry.groups(), geometry.taps(), geometry.out());
     let step = geometry.stride()[0] * layout.phases * layout.line;
@@ -340,7 +345,7 @@ pub(crate) fn input_gradient(
     result: &mut [f32],
 ) {
     geometry.check(result.len(), weight.len(), gradient.len());
-    assert!(geometry.is_depthwise());
+    assert!(suits(geometry.groups(), geometry.channels()));
     let (size, stride, kernel) = (geometry.size(), geometry.stride(), geometry.kernel());
     let (channels, count) = (geometry.groups(), geometry.taps());
     // How far the place is which a tap of that pixel belongs to, where there is one.
@@ -485,7 +490,7 @@ pub(crate) fn weight_gradient(
     result: &mut [f32],
 ) {
     geometry.check(images.len(), result.len(), gradient.len());
-    assert!(geometry.is_depthwise());
+    assert!(suits(geometry.groups(), geometry.channels()));
     let (layout, offsets) = forward_layout(geometry);
     let out = geometry.out();
     let lines = Layout::new(out, [0, 0], out, [1, 1], [0, 0]);

@@ -230,11 +230,6 @@ impl Geometry {
         self.batch * self.channels[1] * self.area_out()
     }
 
-    /// Whether every channel has a kernel of its own and one result.
-    pub fn is_depthwise(&self) -> bool {
-        self.groups > 1 && self.channels == [self.groups; 2]
-    }
-
     /// Refuses operands of other lengths than the shapes say.
     ///
     /// # Panics

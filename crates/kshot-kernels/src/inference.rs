@@ -2,7 +2,7 @@
 
 use crate::geometry::is_precise;
 use crate::scratch::fresh;
-use crate::{Activation, Geometry, Pads, conv2d, dense, winograd};
+use crate::{Activation, Geometry, Pads, conv2d, dense};
 
 /// A two-dimensional convolution with square kernels, ready to run.
 #[derive(Debug, Clone)]
@@ -48,13 +48,11 @@ impl Conv2d {
         }
         assert_eq!(weight.len(), channels_out * (channels_in / groups) * kernel * kernel);
         assert_eq!(bias.len(), channels_out);
-        let depthwise = groups > 1 && channels == [groups, groups];
-        let three = winograd::suits([kernel; 2], [stride; 2], groups, channels);
-        let kernels = if depthwise || three {
-            Kernels::Plain(weight)
-        } else {
+        let kernels = if conv2d::is_product([kernel; 2], [stride; 2], groups, channels) {
             let extents = [channels_out / groups, channels_in / groups * kernel * kernel];
             Kernels::Packed(dense::packed(&weight, groups, extents))
+        } else {
+            Kernels::Plain(weight)
         };
         Some(Self { kernels, bias, channels, kernel, stride, dilation, groups })
     }

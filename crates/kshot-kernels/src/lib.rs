@@ -25,6 +25,7 @@
 //! mimalloc (with the feature `mimalloc`, `keep_pages` tells it to), is worth more than any of these kernels.
 
 mod activate;
+mod average;
 mod conv2d;
 mod dense;
 mod depthwise;
@@ -48,7 +49,7 @@ mod windows;
 mod winograd;
 
 pub use extension::{
-    KernelBackend, NormOptions, add_activated, batch_norm, batch_norm_layer, bilinear,
+    KernelBackend, NormOptions, add_activated, avg_pool2d, batch_norm, batch_norm_layer, bilinear,
     conv_transpose2d, conv2d, conv2d_activated, cross_entropy2d, log_softmax2d, max_pool2d,
     scale_kernels, softmax2d,
 };
@@ -69,6 +70,7 @@ struct Readme;
 /// The same on slices, without Burn.
 pub mod slices {
     pub use crate::activate::{activation_gradient, add_activated};
+    pub use crate::average::{avg_pool, avg_pool_gradient};
     pub use crate::conv2d::{bias_gradient, forward, input_gradient, weight_gradient};
     pub use crate::norm::{batch_norm, batch_norm_gradients};
     pub use crate::pool::{max_pool, max_pool_gradient};

@@ -1,9 +1,7 @@
 //! Maximum pooling over windows of 2x2 pixels, two apart.
 
-use rayon::prelude::*;
-
-use crate::scratch::fresh;
 use crate::simd::{Kernel, Simd, dispatch};
+use crate::windows::{each_plane, each_plane_back};
 
 /// The largest pixel of each window of 2x2; an odd last row or column is left out.
 ///
@@ -13,14 +11,8 @@ use crate::simd::{Kernel, Simd, dispatch};
 /// # Panics
 /// If `images` is not a whole number of planes, or a side is smaller than two pixels.
 pub fn max_pool(images: &[f32], size: [usize; 2]) -> Vec<f32> {
-    let [area, pooled] = areas(size);
-    assert!(images.len().is_multiple_of(area), "images of another size");
-    fresh(images.len() / area * pooled, |result| {
-        result
-            .par_chunks_exact_mut(pooled)
-            .zip(images.par_chunks_exact(area))
-            .with_min_len(8)
-            .for_each(|(result, image)| dispatch(Pool { image, width: size[1], result }));
+    each_plane(images, areas(size), |image, result| {
+        dispatch(Pool { image, width: size[1], result });
     })
 }
 
@@ -30,17 +22,8 @@ pub fn max_pool(images: &[f32], size: [usize; 2]) -> Vec<f32> {
 /// # Panics
 /// If the lengths do not fit each other.
 pub fn max_pool_gradient(images: &[f32], gradient: &[f32], size: [usize; 2]) -> Vec<f32> {
-    let [area, pooled] = areas(size);
-    assert!(images.len().is_multiple_of(area), "images of another size");
-    assert_eq!(gradient.len(), images.len() / area * pooled, "floats of the gradient");
-    fresh(images.len(), |result| {
-        result
-            .par_chunks_exact_mut(area)
-            .zip(images.par_chunks_exact(area).zip(gradient.par_chunks_exact(pooled)))
-            .with_min_len(8)
-            .for_each(|(result, (image, gradient))| {
-                dispatch(Spread { image, gradient, width: size[1], result });
-            });
+    each_plane_back(images, gradient, areas(size), |image, gradient, result| {
+        dispatch(Spread { image, gradient, width: size[1], result });
     })
 }
 

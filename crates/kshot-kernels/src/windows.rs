@@ -1,4 +1,4 @@
-//! Maximum pooling over windows of any size, stride and padding.
+//! Windows of any size, stride and padding, and maximum pooling over them.
 
 use rayon::prelude::*;
 
@@ -18,8 +18,7 @@ pub struct Windows {
 }
 
 impl Windows {
-    /// Windows of `kernel` pixels, `stride` apart, over planes of `size` with `pads` around them that are
-    /// never the largest. With `ceil` a last window may reach beyond the padding.
+    /// Windows of `kernel` pixels, `stride` apart, over planes of `size` with `pads` around them. With `ceil` a last window may reach beyond the padding.
     ///
     /// # Errors
     /// If an extent is zero, padding is as large as the window, or the window larger than the padded
@@ -59,24 +58,69 @@ impl Windows {
         Ok(Self { size, kernel, stride, pads, out })
     }
 
+    /// Rows and columns of the planes.
+    pub fn size(&self) -> [usize; 2] {
+        self.size
+    }
+
     /// Rows and columns of the result.
     pub fn out(&self) -> [usize; 2] {
         self.out
     }
 
-    fn areas(&self) -> [usize; 2] {
+    /// Pixels of a plane before and after.
+    pub(crate) fn areas(&self) -> [usize; 2] {
         [self.size, self.out].map(|[rows, columns]| rows * columns)
     }
 
     /// The pixels along an axis that window `index` covers.
-    fn covers(&self, axis: usize, index: usize) -> std::ops::Range<usize> {
+    pub(crate) fn covers(&self, axis: usize, index: usize) -> std::ops::Range<usize> {
         let start = index * self.stride[axis];
         let (before, size) = (self.pads[axis].0, self.size[axis]);
         start.saturating_sub(before)..(start + self.kernel[axis] - before).min(size)
     }
+
+    /// How many pixels those are, the padding's too if asked for.
+    pub(crate) fn counts(&self, axis: usize, index: usize, padding: bool) -> usize {
+        if !padding {
+            return self.covers(axis, index).len();
+        }
+        let (before, after) = self.pads[axis];
+        let left = self.size[axis] + before + after - index * self.stride[axis];
+        self.kernel[axis].min(left)
+    }
 }
 
-/// The largest pixel of each window.
+/// Runs over planes, several at a time: from `areas[0]` floats each to `areas[1]`.
+pub(crate) fn each_plane(
+    images: &[f32],
+    [area, pooled]: [usize; 2],
+    run: impl Fn(&[f32], &mut [f32]) + Sync,
+) -> Vec<f32> {
+    assert!(images.len().is_multiple_of(area), "images of another size");
+    fresh(images.len() / area * pooled, |result| {
+        let planes = result.par_chunks_exact_mut(pooled).zip(images.par_chunks_exact(area));
+        planes.with_min_len(4).for_each(|(result, image)| run(image, result));
+    })
+}
+
+/// The way back, with the planes that the gradient is of.
+pub(crate) fn each_plane_back(
+    images: &[f32],
+    gradient: &[f32],
+    [area, pooled]: [usize; 2],
+    run: impl Fn(&[f32], &[f32], &mut [f32]) + Sync,
+) -> Vec<f32> {
+    assert!(images.len().is_multiple_of(area), "images of another size");
+    assert_eq!(gradient.len(), images.len() / area * pooled, "floats of the gradient");
+    fresh(images.len(), |result| {
+        let planes = images.par_chunks_exact(area).zip(gradient.par_chunks_exact(pooled));
+        let planes = result.par_chunks_exact_mut(area).zip(planes);
+        planes.with_min_len(4).for_each(|(result, (image, gradient))| run(image, gradient, result));
+    })
+}
+
+/// The largest pixel of each window; padding never is.
 ///
 /// # Shapes
 /// `[planes, size.rows, size.columns]` to `[planes, out.rows, out.columns]`
@@ -84,14 +128,8 @@ impl Windows {
 /// # Panics
 /// If `images` is not a whole number of planes.
 pub fn max_pool_windows(windows: &Windows, images: &[f32]) -> Vec<f32> {
-    let [area, pooled] = windows.areas();
-    assert!(images.len().is_multiple_of(area), "images of another size");
-    fresh(images.len() / area * pooled, |result| {
-        result
-            .par_chunks_exact_mut(pooled)
-            .zip(images.par_chunks_exact(area))
-            .with_min_len(4)
-            .for_each(|(result, image)| dispatch(Pool { windows, image, result }));
+    each_plane(images, windows.areas(), |image, result| {
+        dispatch(Pool { windows, image, result });
     })
 }
 
@@ -100,15 +138,8 @@ pub fn max_pool_windows(windows: &Windows, images: &[f32]) -> Vec<f32> {
 /// # Panics
 /// If the lengths do not fit each other.
 pub fn max_pool_windows_gradient(windows: &Windows, images: &[f32], gradient: &[f32]) -> Vec<f32> {
-    let [area, pooled] = windows.areas();
-    assert!(images.len().is_multiple_of(area), "images of another size");
-    assert_eq!(gradient.len(), images.len() / area * pooled, "floats of the gradient");
-    fresh(images.len(), |result| {
-        result
-            .par_chunks_exact_mut(area)
-            .zip(images.par_chunks_exact(area).zip(gradient.par_chunks_exact(pooled)))
-            .with_min_len(4)
-            .for_each(|(result, (image, gradient))| spread(windows, image, gradient, result));
+    each_plane_back(images, gradient, windows.areas(), |image, gradient, result| {
+        spread(windows, image, gradient, result);
     })
 }
 

@@ -4,10 +4,10 @@
 
 use burn::nn::{BatchNorm, BatchNormConfig};
 use burn::tensor::activation::relu;
-use burn::tensor::ops::{ConvOptions, ConvTransposeOptions, MaxPoolOptions};
+use burn::tensor::ops::{AvgPoolOptions, ConvOptions, ConvTransposeOptions, MaxPoolOptions};
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use kshot_kernels::{
-    Activation, add_activated, batch_norm_layer, bilinear, conv_transpose2d, conv2d,
+    Activation, add_activated, avg_pool2d, batch_norm_layer, bilinear, conv_transpose2d, conv2d,
     conv2d_activated, cross_entropy2d, log_softmax2d, max_pool2d, softmax2d,
 };
 
@@ -340,6 +340,33 @@ fn pooling_is_burns() {
             (result.inner(), leaf.grad(&gradients).unwrap())
         };
         let (ours, theirs) = (run(max_pool2d), run(burn::tensor::module::max_pool2d));
+        same(ours.0, theirs.0, "result");
+        same(ours.1, theirs.1, "gradient");
+    }
+}
+
+#[test]
+fn average_pooling_is_burns() {
+    let device = Device::flex().autodiff();
+    device.seed(7);
+    let plain = AvgPoolOptions::new([2, 2]);
+    let padded = AvgPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1]);
+    let without = padded.clone().with_count_include_pad(false);
+    let ceiled = padded.clone().with_ceil_mode(true);
+    let both = without.clone().with_ceil_mode(true);
+    let uneven = AvgPoolOptions::new([2, 3]).with_stride([1, 2]);
+    let all = [plain, padded, without, ceiled, both, uneven];
+    let shapes = [[2, 3, 8, 8], [2, 3, 7, 5], [1, 2, 3, 3]];
+    for (shape, options) in shapes.into_iter().flat_map(|shape| all.iter().map(move |o| (shape, o)))
+    {
+        let images: Tensor<4> = random(shape, &device);
+        let run = |pool: fn(Tensor<4>, AvgPoolOptions<2>) -> Tensor<4>| {
+            let leaf = images.clone().require_grad();
+            let result = pool(leaf.clone(), options.clone());
+            let gradients = (result.clone() * result.clone()).sum().backward();
+            (result.inner(), leaf.grad(&gradients).unwrap())
+        };
+        let (ours, theirs) = (run(avg_pool2d), run(burn::tensor::module::avg_pool2d));
         same(ours.0, theirs.0, "result");
         same(ours.1, theirs.1, "gradient");
     }

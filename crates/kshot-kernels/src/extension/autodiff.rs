@@ -7,8 +7,8 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
 
 use super::{
-    AutodiffTensor, KernelBackend, NormOptions, add, conv_transpose2d, conv2d, norm, pool, resize,
-    scale, softmax,
+    AutodiffTensor, Average, KernelBackend, NormOptions, add, conv_transpose2d, conv2d, linear,
+    norm, pool, scale, softmax,
 };
 use crate::{Activation, Conv2d, Geometry, Pads, Resize, Windows};
 
@@ -160,8 +160,16 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
         AutodiffTensor::new(B::pool_windows_gradient(images, gradient, windows))
     }
 
+    fn average(images: FloatTensor<Self>, average: Average) -> FloatTensor<Self> {
+        linear::record::<B, C, _>(images, average, B::average, B::average_gradient)
+    }
+
+    fn average_gradient(gradient: FloatTensor<Self>, average: Average) -> FloatTensor<Self> {
+        AutodiffTensor::new(B::average_gradient(gradient.into_primitive(), average))
+    }
+
     fn resize(images: FloatTensor<Self>, resize: Resize) -> FloatTensor<Self> {
-        resize::record::<B, C>(images, resize)
+        linear::record::<B, C, _>(images, resize, B::resize, B::resize_gradient)
     }
 
     fn resize_gradient(gradient: FloatTensor<Self>, resize: Resize) -> FloatTensor<Self> {

@@ -6,7 +6,7 @@ use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::TensorData;
 
-use super::{KernelBackend, NormOptions};
+use super::{Average, KernelBackend, NormOptions};
 use crate::{Activation, Channels, Conv2d, Geometry, Pads, Planes, Resize, Windows, slices};
 
 /// A tensor's floats in order.
@@ -226,6 +226,22 @@ impl KernelBackend for Flex {
         let (values, given) = (images.storage(), gradient.storage());
         let result = slices::max_pool_windows_gradient(&windows, values, given);
         tensor(result, extents(&images))
+    }
+
+    fn average(images: FlexTensor, Average { windows, padding }: Average) -> FlexTensor {
+        let images = contiguous(images);
+        let [batch, channels, ..] = extents(&images);
+        let [height, width] = windows.out();
+        let result = slices::avg_pool(&windows, images.storage(), padding);
+        tensor(result, [batch, channels, height, width])
+    }
+
+    fn average_gradient(gradient: FlexTensor, Average { windows, padding }: Average) -> FlexTensor {
+        let gradient = contiguous(gradient);
+        let [batch, channels, ..] = extents(&gradient);
+        let [height, width] = windows.size();
+        let result = slices::avg_pool_gradient(&windows, gradient.storage(), padding);
+        tensor(result, [batch, channels, height, width])
     }
 
     fn resize(images: FlexTensor, resize: Resize) -> FlexTensor {

@@ -5,6 +5,7 @@ mod autodiff;
 mod conv2d;
 mod conv_transpose2d;
 mod flex;
+mod linear;
 mod norm;
 mod pool;
 mod resize;
@@ -21,7 +22,7 @@ pub use add::add_activated;
 pub use conv_transpose2d::conv_transpose2d;
 pub use conv2d::{conv2d, conv2d_activated};
 pub use norm::{NormOptions, batch_norm, batch_norm_layer};
-pub use pool::max_pool2d;
+pub use pool::{Average, avg_pool2d, max_pool2d};
 pub use resize::bilinear;
 pub use scale::scale_kernels;
 pub use softmax::{cross_entropy2d, log_softmax2d, softmax2d};
@@ -144,6 +145,12 @@ pub trait KernelBackend: Backend {
         gradient: FloatTensor<Self>,
         windows: Windows,
     ) -> FloatTensor<Self>;
+
+    /// The mean of each window.
+    fn average(images: FloatTensor<Self>, average: Average) -> FloatTensor<Self>;
+
+    /// Its gradient with respect to the images.
+    fn average_gradient(gradient: FloatTensor<Self>, average: Average) -> FloatTensor<Self>;
 
     /// The images at another size.
     fn resize(images: FloatTensor<Self>, resize: Resize) -> FloatTensor<Self>;

@@ -1,4 +1,4 @@
-//! Maximum pooling as an operation of Burn.
+//! Pooling as an operation of Burn.
 
 use burn::backend::Dispatch;
 use burn::backend::autodiff::NodeId;
@@ -8,7 +8,7 @@ use burn::backend::autodiff::grads::Gradients;
 use burn::backend::autodiff::ops::{Backward, Ops, OpsKind};
 use burn::backend::tensor::FloatTensor;
 use burn::tensor::Tensor;
-use burn::tensor::ops::MaxPoolOptions;
+use burn::tensor::ops::{AvgPoolOptions, MaxPoolOptions};
 
 use super::{AutodiffTensor, KernelBackend, ours};
 use crate::Windows;
@@ -39,7 +39,36 @@ pub fn max_pool2d(images: Tensor<4>, options: MaxPoolOptions<2>) -> Tensor<4> {
     Tensor::from_dispatch(Dispatch::pool_windows(images.into_dispatch(), windows))
 }
 
-/// The step back through pooling, of windows of 2x2 or others.
+/// The windows of average pooling.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Average {
+    /// Where they lie.
+    pub windows: Windows,
+    /// Whether the padding's zeros count as pixels.
+    pub padding: bool,
+}
+
+/// Average pooling: this crate's kernels for 32-bit floats on the CPU, Burn's own operation elsewhere.
+/// Windows of the images' own size give each plane's mean.
+///
+/// # Shapes
+/// `[batch, channels, height, width]` to `[batch, channels, height', width']`
+///
+/// # Panics
+/// If the windows do not fit the images (see [`Windows::new`]).
+pub fn avg_pool2d(images: Tensor<4>, options: AvgPoolOptions<2>) -> Tensor<4> {
+    let [_, _, height, width] = images.dims();
+    if !ours(&images) {
+        return burn::tensor::module::avg_pool2d(images, options);
+    }
+    let AvgPoolOptions { kernel_size, stride, padding, count_include_pad, ceil_mode, .. } = options;
+    let windows = Windows::new([height, width], kernel_size, stride, padding, ceil_mode);
+    let windows = windows.unwrap_or_else(|refused| panic!("avg_pool2d: {refused}"));
+    let average = Average { windows, padding: count_include_pad };
+    Tensor::from_dispatch(Dispatch::average(images.into_dispatch(), average))
+}
+
+/// The step back through maximum pooling, of windows of 2x2 or others.
 #[derive(Debug)]
 struct Pool;
 

@@ -13,7 +13,7 @@ use burn::module::Module;
 use burn::prelude::*;
 
 use super::{About, Encode, Family, Features, Normalization, Preset};
-use crate::nn::{Activation, Conv, ConvConfig, ConvNorm, Padding};
+use crate::nn::{Activation, Conv, ConvConfig, ConvNorm, Padding, global_average};
 use crate::weights::keys::{self, Renamed};
 
 /// Stages of the smallest network: repeats, kernel, stride, expansion, channels.
@@ -198,8 +198,7 @@ impl EfficientNetLite {
     /// `[batch, 3, height, width]`, normalised, to `[batch, classes]`
     pub fn classify(&self, images: Tensor<4>) -> Option<Tensor<2>> {
         let classify = self.head.as_ref()?.classify.as_ref()?;
-        let pooled = self.embedding(images).mean_dim(3).mean_dim(2); // [batch, head, 1, 1]
-        Some(classify.forward(pooled).flatten::<2>(1, 3))
+        Some(classify.forward(global_average(self.embedding(images))).flatten::<2>(1, 3))
     }
 }
 

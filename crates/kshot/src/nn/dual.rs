@@ -15,6 +15,7 @@ use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use kshot_kernels::{Activation, NormOptions, max_pool2d};
 
 use super::conv::conv2d;
+use super::global_average;
 
 /// A tensor with its derivative along a direction of the parameters.
 #[derive(Debug, Clone)]
@@ -237,8 +238,7 @@ impl Dual<4> {
 
     /// The mean over the pixels, `[batch, channels]`.
     pub fn global_mean(self) -> Dual<2> {
-        let [batch, channels, ..] = self.value.dims();
-        self.linear(|tensor| tensor.mean_dims(&[2, 3]).reshape([batch, channels]))
+        self.linear(|tensor| global_average(tensor).flatten(1, 3))
     }
 }
 

@@ -5,14 +5,23 @@ pub mod dual;
 pub mod norm;
 pub mod weights;
 
+use burn::prelude::*;
+use burn::tensor::ops::AvgPoolOptions;
+
 /// Plain sums in every convolution from now on (slower, and three times closer to the exact result), and
 /// whether that was chosen.
 pub use kshot_kernels::{is_precise, set_precise};
 
 pub use conv::{Activation, Conv, ConvConfig, ConvNorm, Padding, conv2d};
 
+/// The mean over the pixels, `[batch, channels, height, width]` to `[batch, channels, 1, 1]`.
+pub fn global_average(maps: Tensor<4>) -> Tensor<4> {
+    let [.., height, width] = maps.dims();
+    kshot_kernels::avg_pool2d(maps, AvgPoolOptions::new([height, width]))
+}
+
 /// The values of a tensor as they lie on the CPU, without a copy where nobody else holds them.
-pub(crate) fn cpu_values<const D: usize>(tensor: burn::prelude::Tensor<D>) -> Vec<f32> {
+pub(crate) fn cpu_values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     match tensor.into_data().try_into_vec::<f32>() {
         Ok(values) => values,
         // Every tensor of a network is made as f32; a mismatch is a bug, not a user's mistake.

@@ -8,19 +8,30 @@ use serde::{Deserialize, Serialize};
 use super::distance::{Distance, class_means};
 use crate::data::batch::Episode;
 use crate::encoder::network::Network;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::method::episodic::{FewShot, cross_entropy};
 use crate::method::learner::{LearnerConfig, Setting};
 use crate::nn::norm::{BatchNormMode, Pass};
 
 /// How Prototypical Networks are set up.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct PrototypicalNetworksConfig {
     /// How embeddings are compared.
     pub distance: Distance,
+    /// What scores are divided by before the softmax, above 0; the paper's is 1. Squared distances
+    /// grow with the numbers of an embedding: with the 1600 of `conv4` at 84 pixels they saturate the
+    /// softmax of a network that has not learnt yet (TADAM, Oreshkin et al. 2018, arXiv 1805.10123).
+    pub temperature: f64,
     /// Statistics at evaluation; training uses those of support and query together.
     pub batch_norm: BatchNormMode,
+}
+
+impl Default for PrototypicalNetworksConfig {
+    fn default() -> Self {
+        let batch_norm = BatchNormMode::default();
+        Self { distance: Distance::default(), temperature: 1.0, batch_norm }
+    }
 }
 
 /// The method.
@@ -39,13 +50,21 @@ impl LearnerConfig for PrototypicalNetworksConfig {
 
     fn init(&self, setting: Setting) -> Result<PrototypicalNetworks> {
         setting.network.features(setting.size)?;
+        if !(self.temperature > 0.0 && self.temperature.is_finite()) {
+            return Err(Error::config(format!(
+                "the temperature is a number above 0, and {} was given; 1 is the paper's",
+                self.temperature
+            ))
+            .at_key("method.temperature"));
+        }
         Ok(PrototypicalNetworks { network: setting.network, config: self.clone() })
     }
 }
 
 impl PrototypicalNetworks {
     fn scores(&self, support: Tensor<2>, query: Tensor<2>, ways: usize) -> Tensor<2> {
-        self.config.distance.scores(query, class_means(support, ways))
+        let scores = self.config.distance.scores(query, class_means(support, ways));
+        scores / self.config.temperature
     }
 }
 

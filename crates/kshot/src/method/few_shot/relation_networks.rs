@@ -1,8 +1,9 @@
 //! Relation Networks (Sung et al. 2018, arXiv 1711.06025): a small network learns to say how related a
 //! query's maps are to a class's.
 //!
-//! A class's maps are the sum over its shots, as in the paper. Relations are compared with 0 or 1 by
-//! their squared difference.
+//! A class's maps are the sum over its shots, as in the paper. It compares relations with 0 or 1 by
+//! their squared difference; `loss = "cross-entropy"` is a deviation: the log-odds of a query's
+//! relations go through a softmax over the classes, as everywhere else here.
 
 use std::path::Path;
 
@@ -16,12 +17,23 @@ use crate::data::batch::Episode;
 use crate::encoder::conv4::ConvBlock;
 use crate::encoder::network::Network;
 use crate::error::{Error, Result};
-use crate::method::episodic::FewShot;
+use crate::method::episodic::{FewShot, cross_entropy};
 use crate::method::learner::{LearnerConfig, Setting};
 use crate::nn::dual::Dual;
 use crate::nn::norm::{BatchNormMode, Pass};
 use crate::nn::weights::{Cursor, Weights};
 use crate::weights::state::State;
+
+/// What Relation Networks descend.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum RelationLoss {
+    /// The squared difference of each relation with 1 (same class) or 0: the paper's.
+    #[default]
+    SquaredError,
+    /// The cross entropy of the softmax over the log-odds of a query's relations.
+    CrossEntropy,
+}
 
 /// How Relation Networks are set up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -33,13 +45,21 @@ pub struct RelationNetworksConfig {
     pub hidden: usize,
     /// Whether its convolutions add a bias (the published weights have one).
     pub bias: bool,
+    /// What training descends.
+    pub loss: RelationLoss,
     /// Statistics at evaluation; the paper's code takes those of the queries.
     pub batch_norm: BatchNormMode,
 }
 
 impl Default for RelationNetworksConfig {
     fn default() -> Self {
-        Self { width: 64, hidden: 8, bias: false, batch_norm: BatchNormMode::Running }
+        Self {
+            width: 64,
+            hidden: 8,
+            bias: false,
+            loss: RelationLoss::default(),
+            batch_norm: BatchNormMode::Running,
+        }
     }
 }
 
@@ -50,6 +70,8 @@ pub struct RelationNetworks {
     blocks: Vec<ConvBlock>,
     hidden: Linear,
     output: Linear,
+    #[module(skip)]
+    loss: RelationLoss,
     #[module(skip)]
     batch_norm: BatchNormMode,
 }
@@ -87,6 +109,7 @@ impl LearnerConfig for RelationNetworksConfig {
             blocks,
             hidden: LinearConfig::new(features, self.hidden).init(&device),
             output: LinearConfig::new(self.hidden, 1).init(&device),
+            loss: self.loss,
             batch_norm: self.batch_norm,
         })
     }
@@ -142,6 +165,17 @@ impl RelationNetworks {
         ways: usize,
         pass: &mut Pass,
     ) -> Tensor<2> {
+        sigmoid(self.log_odds(support, query, ways, pass))
+    }
+
+    /// Relations before they are brought to 0 to 1: their log-odds, `[queries, ways]`.
+    fn log_odds(
+        &self,
+        support: Tensor<4>,
+        query: Tensor<4>,
+        ways: usize,
+        pass: &mut Pass,
+    ) -> Tensor<2> {
         let [count, channels, height, width] = support.dims();
         let [queries, ..] = query.dims();
         let classes = support
@@ -168,13 +202,7 @@ impl RelationNetworks {
             block.forward(maps, 1, 1, &mut cursor, pass).max_pool(2)
         });
         let hidden = relu(self.hidden.forward(maps.flatten().value));
-        sigmoid(self.output.forward(hidden)).reshape([queries, ways])
-    }
-
-    /// Scores whose softmax sharpens with the relations: they are 0 to 1, so they are stretched.
-    fn logits(relations: Tensor<2>) -> Tensor<2> {
-        let relations = relations.clamp(1e-6, 1.0 - 1e-6);
-        relations.clone().log() - (-relations + 1.0).log()
+        self.output.forward(hidden).reshape([queries, ways])
     }
 }
 
@@ -190,16 +218,16 @@ fn fill(block: &mut ConvBlock, state: &mut State, number: usize) -> Result<()> {
 impl FewShot<1> for RelationNetworks {
     fn predict(&self, episode: &Episode<1>) -> Tensor<2> {
         let (support, query) = (episode.support.images.clone(), episode.query.images.clone());
-        let relations = match self.batch_norm {
+        match self.batch_norm {
             BatchNormMode::Running => {
                 let support = self.maps(support, &mut Pass::running());
                 let query = self.maps(query, &mut Pass::running());
-                self.relations(support, query, episode.ways, &mut Pass::running())
+                self.log_odds(support, query, episode.ways, &mut Pass::running())
             }
             BatchNormMode::Query => {
                 let support = self.maps(support, &mut Pass::batch());
                 let query = self.maps(query, &mut Pass::batch());
-                self.relations(support, query, episode.ways, &mut Pass::batch())
+                self.log_odds(support, query, episode.ways, &mut Pass::batch())
             }
             BatchNormMode::Support => {
                 let mut pass = Pass::batch();
@@ -207,11 +235,10 @@ impl FewShot<1> for RelationNetworks {
                 let query = self.maps(query, &mut Pass::given(pass.met));
                 // Relations among the support give the comparison's statistics.
                 let mut pass = Pass::batch();
-                self.relations(support.clone(), support.clone(), episode.ways, &mut pass);
-                self.relations(support, query, episode.ways, &mut Pass::given(pass.met))
+                self.log_odds(support.clone(), support.clone(), episode.ways, &mut pass);
+                self.log_odds(support, query, episode.ways, &mut Pass::given(pass.met))
             }
-        };
-        Self::logits(relations)
+        }
     }
 
     fn loss(&self, episode: &Episode<1>) -> (Tensor<1>, Tensor<2>) {
@@ -220,10 +247,15 @@ impl FewShot<1> for RelationNetworks {
         let ([support, ..], [count, ..]) = (episode.support.images.dims(), maps.dims());
         let query = maps.clone().narrow(0, support, count - support);
         let support = maps.narrow(0, 0, support);
-        let relations = self.relations(support, query, episode.ways, &mut Pass::training());
-        let wanted: Tensor<2> = episode.query.labels.clone().one_hot(episode.ways).float();
-        let apart = relations.clone() - wanted;
-        ((apart.clone() * apart).mean(), relations)
+        let scores = self.log_odds(support, query, episode.ways, &mut Pass::training());
+        let loss = match self.loss {
+            RelationLoss::CrossEntropy => cross_entropy(scores.clone(), &episode.query.labels),
+            RelationLoss::SquaredError => {
+                let wanted: Tensor<2> = episode.query.labels.clone().one_hot(episode.ways).float();
+                (sigmoid(scores.clone()) - wanted).square().mean()
+            }
+        };
+        (loss, scores)
     }
 
     fn is_transductive(&self) -> bool {

@@ -237,26 +237,21 @@ impl Abml {
             .collect()
     }
 
-    /// Posteriors along the inner loop (means, then deviations), the first being the prior, and the
-    /// gradients that led from each to the next.
+    /// The posterior (means, then deviations) after inner step `step`, and the gradient that led there.
     fn adapt(
         &self,
-        bounds: &[Bound],
+        step: usize,
+        bound: &Bound,
+        posterior: &[Tensor<1>],
         prior: &[Tensor<1>],
-    ) -> (Vec<Vec<Tensor<1>>>, Vec<Vec<Tensor<1>>>) {
-        let (mut path, mut gradients) = (vec![prior.to_vec()], Vec::new());
-        for (step, bound) in bounds.iter().enumerate() {
-            let all: Vec<Tensor<1>> = path[step].iter().chain(prior).cloned().collect();
-            let (_, mut along) = gradient(&|all: &[Dual<1>]| bound.loss(all), &all);
-            along.truncate(prior.len());
-            let next = path[step].iter().zip(&along).enumerate();
-            let next = next.map(|(index, (value, along))| {
-                value.clone() - self.scaled(index, step, along.clone())
-            });
-            path.push(next.collect());
-            gradients.push(along);
-        }
-        (path, gradients)
+    ) -> (Vec<Tensor<1>>, Vec<Tensor<1>>) {
+        let all: Vec<Tensor<1>> = posterior.iter().chain(prior).cloned().collect();
+        let (_, mut along) = gradient(&|all: &[Dual<1>]| bound.loss(all), &all);
+        along.truncate(prior.len());
+        let next = posterior.iter().zip(&along).enumerate();
+        let next = next
+            .map(|(index, (value, along))| value.clone() - self.scaled(index, step, along.clone()));
+        (next.collect(), along)
     }
 
     /// `rate * vector` for vector `index` of means and deviations at a step.
@@ -273,7 +268,13 @@ impl Abml {
         let mut noise = Noise::of(episode.id);
         let steps = self.config.steps;
         let bounds = self.bounds(&support, &mut noise, steps);
-        let (path, gradients) = self.adapt(&bounds, prior);
+        // The first posterior is the prior itself.
+        let (mut path, mut gradients) = (vec![prior.to_vec()], Vec::new());
+        for (step, bound) in bounds.iter().enumerate() {
+            let (next, along) = self.adapt(step, bound, &path[step], prior);
+            path.push(next);
+            gradients.push(along);
+        }
         let mut last = self.bounds(&query, &mut noise, 1);
         let Some(last) = last.pop() else { unreachable!("one was asked for") };
         let all = |posterior: &[Tensor<1>]| -> Vec<Tensor<1>> {
@@ -307,7 +308,6 @@ impl Abml {
             take(&mut outer, products);
             take(&mut through_prior, mixed);
         }
-        // The first posterior is the prior itself.
         let total: Vec<_> = outer.into_iter().zip(through_prior).map(|(a, b)| a + b).collect();
         let means: Vec<Dual<1>> =
             path[steps][..count / 2].iter().cloned().map(Dual::from).collect();
@@ -325,9 +325,11 @@ impl FewShot<1> for Abml {
         let prior = self.prior();
         let steps = self.config.test_steps.unwrap_or(self.config.steps);
         let bounds = self.bounds(&support, &mut noise, steps);
-        let (mut path, _) = self.adapt(&bounds, &prior);
-        let posterior: Vec<Dual<1>> =
-            path.pop().unwrap_or_default().into_iter().map(Dual::from).collect();
+        let posterior =
+            bounds.iter().enumerate().fold(prior.clone(), |posterior, (step, bound)| {
+                self.adapt(step, bound, &posterior, &prior).0
+            });
+        let posterior: Vec<Dual<1>> = posterior.into_iter().map(Dual::from).collect();
         let (means, deviations) = posterior.split_at(posterior.len() / 2);
         let samples = self.config.test_samples;
         let query = plain(episode.query.images.clone());
@@ -396,12 +398,10 @@ impl FewShot<1> for Abml {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{DType, Distribution};
+    use burn::tensor::DType;
 
     use super::*;
-    use crate::data::batch::EpisodeId;
-    use crate::encoder::conv4::{Conv4Config, Reduction};
-    use crate::encoder::network::NetworkConfig;
+    use crate::method::meta::tiny;
 
     #[test]
     fn the_outer_gradient_is_exact_through_the_prior_too() {
@@ -416,30 +416,11 @@ mod tests {
             kl_weight: 0.05,
             ..AbmlConfig::default()
         };
-        let network =
-            Conv4Config { width: 3, blocks: 1, reduction: Reduction::Stride, bias: false };
-        let tracked = device.clone().autodiff();
-        let setting = Setting {
-            network: NetworkConfig::Conv4(network).init(1, &tracked).unwrap(),
-            channels: 1,
-            size: [6, 6],
-            ways: 2,
-            classes: 2,
-            device: tracked,
-        };
-        let mut method = config.init(setting).unwrap();
-        let batch = |rows: [i32; 4]| Batch {
-            images: Tensor::<4>::random([4, 1, 6, 6], Distribution::Default, &device)
-                .cast(DType::F64),
-            labels: Tensor::from_data(rows, &device),
-        };
-        let episode = Episode {
-            support: batch([0, 0, 1, 1]),
-            query: batch([0, 1, 1, 0]),
-            ways: 2,
-            classes: vec![0, 1],
-            id: EpisodeId { seed: 1, index: 1 },
-        };
+        let mut method = config.init(tiny::setting(&device)).unwrap();
+        let mut episode = tiny::episode(&device);
+        for batch in [&mut episode.support, &mut episode.query] {
+            batch.images = batch.images.clone().cast(DType::F64);
+        }
         let prior: Vec<Tensor<1>> =
             method.prior().into_iter().map(|of| of.cast(DType::F64)).collect();
         let outer = method.outer(&episode, &prior);

@@ -9,3 +9,5 @@ pub mod meta_sgd;
 pub mod rates;
 pub mod reptile;
 pub mod second_order;
+#[cfg(test)]
+mod tiny;

@@ -126,9 +126,9 @@ impl Reptile {
         Place { weights, squares }
     }
 
-    /// The place after so many steps, the mean loss along them, and the share of the support that is right
-    /// in the end. Batches go through the support in random order, again and again.
-    fn adapt(&self, episode: &Episode<1>, start: Place, steps: usize) -> (Place, f32, f32) {
+    /// The place after so many steps, and the mean loss along them. Batches go through the support in
+    /// random order, again and again.
+    fn adapt(&self, episode: &Episode<1>, start: Place, steps: usize) -> (Place, f32) {
         self.classifier.check_ways(episode.ways);
         let support = episode.support.clone().autodiff();
         let [count, ..] = support.images.dims();
@@ -159,16 +159,20 @@ impl Reptile {
                 *weight = weight.clone() - gradient / length * self.config.rate;
             }
         }
-        let last: Vec<Dual<1>> = weights.iter().cloned().map(Dual::from).collect();
-        let scores = self.classifier.logits(plain(support.images), &last, &mut Pass::batch()).value;
-        let right = accuracy(&scores, &support.labels);
-        (Place { weights, squares }, losses / steps as f32, right)
+        (Place { weights, squares }, losses / steps as f32)
+    }
+
+    /// The share of pictures that are right with such parameters.
+    fn accuracy(&self, batch: &Batch<1>, weights: &[Tensor<1>]) -> f32 {
+        let weights: Vec<Dual<1>> = weights.iter().cloned().map(Dual::from).collect();
+        let images = plain(batch.images.clone());
+        accuracy(&self.classifier.logits(images, &weights, &mut Pass::batch()).value, &batch.labels)
     }
 }
 
 impl FewShot<1> for Reptile {
     fn predict(&self, episode: &Episode<1>) -> Tensor<2> {
-        let (end, ..) = self.adapt(episode, self.start(), self.config.test_steps);
+        let (end, _) = self.adapt(episode, self.start(), self.config.test_steps);
         let weights: Vec<Dual<1>> = end.weights.into_iter().map(Dual::from).collect();
         let mut pass = Pass::batch();
         if self.config.batch_norm == BatchNormMode::Support {
@@ -188,7 +192,11 @@ impl FewShot<1> for Reptile {
         let start = self.start();
         let ends: Vec<(Place, f32, f32)> = episodes
             .par_iter()
-            .map(|episode| self.adapt(episode, start.clone(), self.config.steps))
+            .map(|episode| {
+                let (end, loss) = self.adapt(episode, start.clone(), self.config.steps);
+                let right = self.accuracy(&episode.support, &end.weights);
+                (end, loss, right)
+            })
             .collect();
         let share = 1.0 / episodes.len() as f32;
         let mut result = Step { loss: 0.0, accuracy: Some(0.0), gradients: GradientsParams::new() };
@@ -221,43 +229,20 @@ impl FewShot<1> for Reptile {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Distribution;
-
     use super::*;
-    use crate::data::batch::EpisodeId;
-    use crate::encoder::conv4::{Conv4Config, Reduction};
-    use crate::encoder::network::NetworkConfig;
+    use crate::method::meta::tiny;
 
     #[test]
     fn mean_squares_outlive_a_task() {
         let device = Device::flex();
         device.seed(3);
-        let tracked = device.clone().autodiff();
-        let network =
-            Conv4Config { width: 3, blocks: 1, reduction: Reduction::Stride, bias: false };
-        let setting = Setting {
-            network: NetworkConfig::Conv4(network).init(1, &tracked).unwrap(),
-            channels: 1,
-            size: [6, 6],
-            ways: 2,
-            classes: 2,
-            device: tracked.clone(),
-        };
+        let setting = tiny::setting(&device);
+        let tracked = setting.device.clone();
         let config = ReptileConfig { rate: 0.01, steps: 1, ..ReptileConfig::default() };
         let mut method = config.init(setting).unwrap();
-        let batch = |labels: [i32; 4]| Batch {
-            images: Tensor::<4>::random([4, 1, 6, 6], Distribution::Default, &device),
-            labels: Tensor::from_data(labels, &device),
-        };
-        let episode = Episode {
-            support: batch([0, 0, 1, 1]),
-            query: batch([0, 1, 1, 0]),
-            ways: 2,
-            classes: vec![0, 1],
-            id: EpisodeId { seed: 1, index: 1 },
-        };
+        let episode = tiny::episode(&device);
         let moved = |method: &Reptile| {
-            let (start, (end, ..)) = (method.start(), method.adapt(&episode, method.start(), 1));
+            let (start, (end, _)) = (method.start(), method.adapt(&episode, method.start(), 1));
             let last = start.weights.len() - 1;
             let apart = end.weights[last].clone() - start.weights[last].clone();
             (apart.abs().max().into_scalar::<f32>(), end.squares)
