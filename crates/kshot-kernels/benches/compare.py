@@ -1,10 +1,13 @@
-"""A bench of ours and its PyTorch script in turns, as a table: `python compare.py layers|networks [turns] [pattern]`.
+"""A bench of ours and its PyTorch script in turns, as a table: `python compare.py layers|networks [turns] [pattern]`,
+and the peak memory of both: `python compare.py memory [turns] [pattern]`.
 
 Each turn runs all rows of one side, then all of the other, on two threads; a row's figure is the median of
-its turns' medians, in milliseconds. The pattern is a regular expression (`forward.*3x3`).
+its turns' medians, in milliseconds. The pattern is a regular expression (`forward.*3x3`). For memory every
+row of `networks` has a process of its own, whose peak resident memory counts, all that it loads included.
 `KSHOT_HEAP=default` leaves both allocators as they come; otherwise both keep their pages.
 """
 
+import json
 import os
 import re
 import statistics
@@ -40,6 +43,39 @@ def theirs(bench, part, environment):
     return {(cell[0], cell[1]): float(cell[2]) for cell in cells}
 
 
+def peak(command, environment):
+    """Peak resident memory of a process and its children, in MB."""
+    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
+    _, status, usage = os.wait4(process.pid, 0)
+    if status:
+        raise SystemExit(f"{' '.join(command)} failed: {status}")
+    return usage.ru_maxrss / 1024
+
+
+def executable(bench):
+    command = ["cargo", "bench", "--quiet", "--workspace", "--bench", bench, "--no-run", "--message-format=json"]
+    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
+    artifacts = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
+    return next(a["executable"] for a in artifacts if a.get("executable") and a["target"]["name"] == bench)
+
+
+def memory(turns, part, environment):
+    ours = executable("networks")
+    listing = subprocess.run([ours, "--bench", "--list"], capture_output=True, text=True, check=True).stdout
+    rows = [line.split(": ")[0] for line in listing.splitlines() if ": " in line]
+    rows = [row for row in rows if re.search(part, row)]
+    print("| | kshot, MB | PyTorch, MB | ratio |\n|---|---|---|---|")
+    for row in rows:
+        sides = [
+            statistics.median(peak(command, environment) for _ in range(turns))
+            for command in (
+                [ours, "--bench", "--exact", row],
+                [sys.executable, str(SCRIPTS["networks"]), THREADS, f"^{re.escape(row)}$"],
+            )
+        ]
+        print(f"| {row} | {sides[0]:.0f} | {sides[1]:.0f} | {sides[1] / sides[0]:.2f} |", flush=True)
+
+
 def main():
     bench = sys.argv[1]
     turns = int(sys.argv[2]) if len(sys.argv) > 2 else 3
@@ -51,6 +87,8 @@ def main():
         environment["GLIBC_TUNABLES"] = (
             "glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967295"
         )
+    if bench == "memory":
+        return memory(turns, part, {**environment, "RAYON_NUM_THREADS": THREADS})
     runs = [(ours(bench, part, environment), theirs(bench, part, environment)) for _ in range(turns)]
     print("| | kshot, ms | PyTorch, ms | ratio |\n|---|---|---|---|")
     for row in runs[0][0]:

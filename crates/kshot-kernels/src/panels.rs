@@ -3,6 +3,8 @@
 
 #![expect(clippy::needless_range_loop, reason = "an index runs over several arrays")]
 
+use std::ops::Range;
+
 use rayon::prelude::*;
 
 use crate::Activation;
@@ -17,6 +19,13 @@ const VECTORS: usize = 2;
 const DEPTH: usize = 256;
 /// Panels that meet a tile before the next: their parts stay in the second cache.
 const PANELS: usize = 32;
+
+/// Panels that are packed together: neighbours share the lines of a turned weight.
+const TOGETHER: usize = 8;
+/// Products of each panel that are packed before those of the next: they stay in the nearest cache.
+const SLICE: usize = 64;
+/// Panels that make it worth while to lay a tile out first.
+const WORTH: usize = 8;
 
 /// Floats of the panels of so many rows.
 pub(crate) fn packed_len(rows: usize, depth: usize) -> usize {
@@ -49,8 +58,15 @@ impl<'a> Left<'a> {
     }
 }
 
-/// Packs panel `index` of a matrix of so many rows and such a depth; rows that do not exist are zero.
-fn pack(left: Left, [rows, depth]: [usize; 2], index: usize, panel: &mut [f32]) {
+/// Packs products `range` of panel `index` of a matrix of so many rows and such a depth; rows that do not
+/// exist are zero.
+fn pack(
+    left: Left,
+    [rows, depth]: [usize; 2],
+    index: usize,
+    range: Range<usize>,
+    panel: &mut [f32],
+) {
     let first = index * ROWS;
     let count = ROWS.min(rows - first);
     if count < ROWS {
@@ -60,15 +76,14 @@ fn pack(left: Left, [rows, depth]: [usize; 2], index: usize, panel: &mut [f32]) 
         Left::Rows(values) => {
             let lines = values[first * depth..][..count * depth].chunks_exact(depth);
             for (row, line) in lines.enumerate() {
-                for (to, value) in panel[row..].iter_mut().step_by(ROWS).zip(line) {
-                    *to = *value;
-                }
+                let to = panel[row..].iter_mut().step_by(ROWS);
+                to.zip(&line[range.clone()]).for_each(|(to, value)| *to = *value);
             }
         }
         Left::Turned { values, taps, used } => {
-            let outputs =
-                values.chunks_exact(rows * taps).zip(panel.chunks_exact_mut(ROWS * used.len()));
-            for (kernels, panel) in outputs {
+            let outputs = &values[range.start / used.len() * rows * taps..];
+            let panels = panel.chunks_exact_mut(ROWS * used.len());
+            for (kernels, panel) in outputs.chunks_exact(rows * taps).zip(panels) {
                 let kernels = &kernels[first * taps..][..count * taps];
                 for (tap, panel) in used.iter().zip(panel.chunks_exact_mut(ROWS)) {
                     for (to, kernel) in panel.iter_mut().zip(kernels.chunks_exact(taps)) {
@@ -84,9 +99,21 @@ fn pack(left: Left, [rows, depth]: [usize; 2], index: usize, panel: &mut [f32]) 
 pub(crate) fn pack_all(left: Left, groups: usize, extents: [usize; 2], panels: &mut [f32]) {
     let [rows, depth] = extents;
     let each = rows.div_ceil(ROWS);
-    panels.par_chunks_exact_mut(ROWS * depth).enumerate().with_min_len(8).for_each(
-        |(index, panel)| pack(left.group(index / each, groups), extents, index % each, panel),
-    );
+    // A turned weight has whole outputs.
+    let unit = if let Left::Turned { used, .. } = left { used.len() } else { 1 };
+    let slice = SLICE.next_multiple_of(unit);
+    let tasks = panels.par_chunks_mut(TOGETHER * ROWS * depth).enumerate();
+    tasks.for_each(|(task, panels)| {
+        for start in (0..depth).step_by(slice) {
+            let range = start..depth.min(start + slice);
+            for (index, panel) in panels.chunks_exact_mut(ROWS * depth).enumerate() {
+                let index = task * TOGETHER + index;
+                let left = left.group(index / each, groups);
+                let part = &mut panel[range.start * ROWS..range.end * ROWS];
+                pack(left, extents, index % each, range.clone(), part);
+            }
+        }
+    });
 }
 
 /// A product, then bias and activation.
@@ -132,14 +159,8 @@ impl Kernel for Run<'_> {
     fn run<S: Simd>(self, simd: S) {
         let Product { panels, rows, depth, right, line, columns, .. } = *self.product;
         let wide = VECTORS * S::LANES;
-        // The last columns, laid out as a tile of their own, so that nothing is read past the end.
         let whole = columns / wide * wide;
-        let mut tail = Scratch::take(if whole < columns { depth * wide } else { 0 });
-        for (row, tail) in tail.chunks_exact_mut(wide).enumerate() {
-            let (values, rest) = tail.split_at_mut(columns - whole);
-            values.copy_from_slice(&right[row * line + whole..][..columns - whole]);
-            rest.fill(0.0);
-        }
+        let mut tile = Scratch::take(depth.min(DEPTH) * wide);
         for start in (0..depth).step_by(DEPTH) {
             let count = DEPTH.min(depth - start);
             let (first, last) = (start == 0, start + count == depth);
@@ -147,13 +168,17 @@ impl Kernel for Run<'_> {
                 .then(|| self.product.activation.bounds());
             let all = rows.div_ceil(ROWS);
             for some in (0..all).step_by(PANELS) {
+                let some = some..all.min(some + PANELS);
                 for column in (0..columns).step_by(wide) {
-                    let (right, line, width) = if column < whole {
-                        (right[start * line + column..].as_ptr(), line, wide)
+                    let width = wide.min(columns - column);
+                    let right = &right[start * line + column..];
+                    let (right, line) = if column < whole && some.len() < WORTH {
+                        (right.as_ptr(), line)
                     } else {
-                        (tail[start * wide..].as_ptr(), wide, columns - whole)
+                        lay(simd, right, line, width, &mut tile[..count * wide]);
+                        (tile.as_ptr(), wide)
                     };
-                    for panel in some..all.min(some + PANELS) {
+                    for panel in some.clone() {
                         let left = panels[(panel * depth + start) * ROWS..].as_ptr();
                         let bias = self.product.bias.filter(|_| last);
                         let ends = Ends {
@@ -162,8 +187,8 @@ impl Kernel for Run<'_> {
                             bias: bias.map(|bias| &bias[panel * ROWS..]),
                             bounds,
                         };
-                        // SAFETY: panels, right operand and tail reach as far as the caller has checked
-                        // and the tail was made; the target by `Product::run`'s caller.
+                        // SAFETY: panels, right operand and tile reach as far as the caller has checked
+                        // and the tile was made; the target by `Product::run`'s caller.
                         unsafe {
                             let sums = multiply(simd, left, right, line, count);
                             let target = self.target.add(panel * ROWS * self.line + column);
@@ -172,6 +197,29 @@ impl Kernel for Run<'_> {
                     }
                 }
             }
+        }
+    }
+}
+
+/// Lays `width` columns out as a tile: rows that lie far apart fall on the same few lines of the nearest
+/// cache, and in the last tile nothing may be read past the end.
+#[inline(always)]
+fn lay<S: Simd>(simd: S, right: &[f32], line: usize, width: usize, tile: &mut [f32]) {
+    let wide = VECTORS * S::LANES;
+    assert!(right.len() >= (tile.len() / wide - 1) * line + width);
+    for (row, to) in tile.chunks_exact_mut(wide).enumerate() {
+        if width == wide {
+            for vector in 0..VECTORS {
+                // SAFETY: a whole tile of columns is left in this row, by the assertion.
+                unsafe {
+                    let from = right.as_ptr().add(row * line + vector * S::LANES);
+                    simd.store(to.as_mut_ptr().add(vector * S::LANES), simd.load(from));
+                }
+            }
+        } else {
+            let (values, rest) = to.split_at_mut(width);
+            values.copy_from_slice(&right[row * line..][..width]);
+            rest.fill(0.0);
         }
     }
 }
