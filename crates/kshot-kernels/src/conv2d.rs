@@ -2,12 +2,13 @@
 
 use crate::geometry::Geometry;
 use crate::scratch::fresh;
-use crate::{Activation, dense, depthwise, scatter, winograd};
+use crate::{Activation, dense, depthwise, scatter, stem, winograd};
 
 /// Who computes a convolution.
 enum Path {
     Winograd,
     Depthwise,
+    Stem,
     Dense,
 }
 
@@ -17,6 +18,8 @@ impl Path {
             Self::Winograd
         } else if depthwise::suits(geometry.groups(), geometry.channels()) {
             Self::Depthwise
+        } else if stem::fits(geometry) {
+            Self::Stem
         } else {
             Self::Dense
         }
@@ -56,11 +59,24 @@ pub fn forward(
     let path = match Path::of(geometry) {
         Path::Winograd => winograd::forward,
         Path::Depthwise => depthwise::forward,
+        Path::Stem => stem::forward,
         Path::Dense => dense::forward,
     };
     fresh(geometry.result_len(), |result| {
         path(geometry, images, weight, bias, activation, result);
     })
+}
+
+/// [`forward`] with the panels of [`dense::packed`], where [`is_product`] says so.
+pub(crate) fn forward_packed(
+    geometry: &Geometry,
+    images: &[f32],
+    panels: &[f32],
+    bias: Option<&[f32]>,
+    activation: Activation,
+) -> Vec<f32> {
+    let path = if stem::fits(geometry) { stem::forward_packed } else { dense::forward_packed };
+    fresh(geometry.result_len(), |result| path(geometry, images, panels, bias, activation, result))
 }
 
 /// The gradient with respect to the images, from the gradient of the result.
@@ -71,8 +87,8 @@ pub fn input_gradient(geometry: &Geometry, gradient: &[f32], weight: &[f32]) -> 
     let path = match Path::of(geometry) {
         Path::Winograd => winograd::input_gradient,
         Path::Depthwise => depthwise::input_gradient,
-        Path::Dense if scatter::fits(geometry) => scatter::input_gradient,
-        Path::Dense => dense::input_gradient,
+        Path::Stem | Path::Dense if scatter::fits(geometry) => scatter::input_gradient,
+        Path::Stem | Path::Dense => dense::input_gradient,
     };
     fresh(geometry.images_len(), |result| path(geometry, gradient, weight, result))
 }
@@ -85,6 +101,7 @@ pub fn weight_gradient(geometry: &Geometry, images: &[f32], gradient: &[f32]) ->
     let path = match Path::of(geometry) {
         Path::Winograd => winograd::weight_gradient,
         Path::Depthwise => depthwise::weight_gradient,
+        Path::Stem => stem::weight_gradient,
         Path::Dense => dense::weight_gradient,
     };
     fresh(geometry.weight_len(), |result| path(geometry, images, gradient, result))

@@ -1,90 +1,21 @@
 //! Depthwise convolutions along the rows of padded planes, for any kernel, stride and dilation.
 //!
-//! A plane is copied with its zeros, its columns sorted by their remainder to the stride: then every tap
-//! is a row of neighbouring floats at a fixed offset, and a result is a weighted sum of such rows.
+//! In a plane's padded copy ([`Layout`]) every tap is a row of neighbouring floats at a fixed offset, and a
+//! result is a weighted sum of such rows.
 
 use rayon::prelude::*;
 
 use crate::Activation;
 use crate::geometry::Geometry;
-use crate::patches::copy_row;
+use crate::layout::Layout;
 use crate::scratch::Scratch;
-use crate::simd::{Kernel, Simd, WIDEST, dispatch, lanes};
+use crate::simd::{Kernel, Simd, WIDEST, dispatch};
 
 /// Rows and vectors of a row that are summed together: enough sums to wait for none.
 const ROWS: usize = 4;
 const VECTORS: usize = 2;
 /// Results that a task computes at least.
 const RESULTS: usize = 16_384;
-
-/// Where a plane's pixels lie in its padded copy.
-struct Layout {
-    /// Height and width of the plane.
-    size: [usize; 2],
-    /// Zeros above and to the left.
-    before: [usize; 2],
-    /// Rows of the copy.
-    rows: usize,
-    /// Remainders that columns are sorted by.
-    phases: usize,
-    /// Floats of one remainder's part of a row, room for the last vector included.
-    line: usize,
-}
-
-impl Layout {
-    /// A copy of which places on a `grid`, `steps` pixels apart, are read up to `reach` pixels away.
-    fn new(
-        size: [usize; 2],
-        before: [usize; 2],
-        grid: [usize; 2],
-        steps: [usize; 2],
-        reach: [usize; 2],
-    ) -> Self {
-        let rows = (before[0] + size[0]).max((grid[0] - 1) * steps[0] + reach[0] + 1);
-        let line = (before[1] + size[1]).div_ceil(steps[1]);
-        let line = line.max(grid[1].next_multiple_of(lanes()) + reach[1] / steps[1]);
-        Self { size, before, rows, phases: steps[1], line }
-    }
-
-    fn len(&self) -> usize {
-        self.rows * self.phases * self.line
-    }
-
-    /// Offset of a pixel of the padded plane.
-    fn at(&self, row: usize, column: usize) -> usize {
-        (row * self.phases + column % self.phases) * self.line + column / self.phases
-    }
-
-    /// Copies a plane into the middle; the zeros around it are there already.
-    #[inline(always)]
-    fn fill<S: Simd>(&self, simd: S, plane: &[f32], copy: &mut [f32]) {
-        for (y, source) in plane.chunks_exact(self.size[1]).enumerate() {
-            let start = |phase: usize| self.at(y + self.before[0], self.before[1] + phase);
-            let mut done = 0;
-            if self.phases == 1 {
-                copy_row(simd, source, &mut copy[start(0)..start(0) + source.len()]);
-                continue;
-            }
-            if self.phases == 2 {
-                let (even, odd) = (start(0), start(1));
-                while done + 2 * S::LANES <= source.len() {
-                    let at = done / 2;
-                    assert!(even.max(odd) + at + S::LANES <= copy.len());
-                    // SAFETY: two vectors of the source and one of each half, by the conditions.
-                    unsafe {
-                        let parts = simd.split(source.as_ptr().add(done));
-                        simd.store(copy.as_mut_ptr().add(even + at), parts[0]);
-                        simd.store(copy.as_mut_ptr().add(odd + at), parts[1]);
-                    }
-                    done += 2 * S::LANES;
-                }
-            }
-            for (index, pixel) in source.iter().enumerate().skip(done) {
-                copy[start(index % self.phases) + index / self.phases] = *pixel;
-            }
-        }
-    }
-}
 
 /// A plane of weighted sums of rows.
 struct Sums<'a> {
@@ -247,18 +178,6 @@ impl Correlate<'_> {
     }
 }
 
-/// The layout of an image's plane, and the taps' offsets in it.
-fn forward_layout(geometry: &Geometry) -> (Layout, Vec<usize>) {
-    let (kernel, dilation, pads) = (geometry.kernel(), geometry.dilation(), geometry.pads());
-    let reach = std::array::from_fn(|axis| (kernel[axis] - 1) * dilation[axis]);
-    let before = pads.map(|(before, _)| before);
-    let layout = Layout::new(geometry.size(), before, geometry.out(), geometry.stride(), reach);
-    let offsets = (0..geometry.taps())
-        .map(|tap| layout.at(tap / kernel[1] * dilation[0], tap % kernel[1] * dilation[1]));
-    let offsets = offsets.collect();
-    (layout, offsets)
-}
-
 /// Whether every channel has a kernel of its own and one result.
 pub(crate) fn suits(groups: usize, channels: [usize; 2]) -> bool {
     groups > 1 && channels == [groups; 2]
@@ -275,9 +194,9 @@ pub(crate) fn forward(
 ) {
     geometry.check(images.len(), weight.len(), result.len());
     assert!(suits(geometry.groups(), geometry.channels()));
-    let (layout, offsets) = forward_layout(geometry);
+    let (layout, offsets) = Layout::of_images(geometry);
     let (channels, taps, [_, width]) = (geometry.groups(), geometry.taps(), geometry.out());
-    let step = geometry.stride()[0] * layout.phases * layout.line;
+    let step = geometry.stride()[0] * layout.row();
     result
         .par_chunks_exact_mut(geometry.area_out())
         .zip(images.par_chunks_exact(geometry.area_in()))
@@ -476,7 +395,7 @@ fn sums<S: Simd>(
 ) {
     let weights = &mut weights[..phase.taps.len()];
     weights.iter_mut().zip(&phase.taps).for_each(|(to, tap)| *to = kernel[*tap]);
-    let (step, width) = (layout.line, phase.grid[1]);
+    let (step, width) = (layout.line(), phase.grid[1]);
     let bounds = Activation::Identity.bounds();
     let offsets = &phase.offsets;
     Sums { copy, offsets, weights, step, bias: 0.0, bounds, out, width }.run(simd);
@@ -491,7 +410,7 @@ pub(crate) fn weight_gradient(
 ) {
     geometry.check(images.len(), result.len(), gradient.len());
     assert!(suits(geometry.groups(), geometry.channels()));
-    let (layout, offsets) = forward_layout(geometry);
+    let (layout, offsets) = Layout::of_images(geometry);
     let out = geometry.out();
     let lines = Layout::new(out, [0, 0], out, [1, 1], [0, 0]);
     let (layout, offsets, lines) = (&layout, &offsets[..], &lines);
@@ -544,9 +463,9 @@ impl Kernel for Weights<'_> {
             let correlate = Correlate {
                 copy: self.copy,
                 offsets: self.offsets,
-                step: self.geometry.stride()[0] * self.layout.phases * self.layout.line,
+                step: self.geometry.stride()[0] * self.layout.row(),
                 gradient: self.padded,
-                width: self.lines.line,
+                width: self.lines.line(),
                 sums: self.sums,
             };
             correlate.run(simd);

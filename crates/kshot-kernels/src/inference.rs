@@ -1,7 +1,6 @@
 //! A convolution with its weights, for inference: bias and activation in the same pass.
 
 use crate::geometry::is_precise;
-use crate::scratch::fresh;
 use crate::{Activation, Geometry, Pads, conv2d, dense};
 
 /// A two-dimensional convolution with square kernels, ready to run.
@@ -104,9 +103,9 @@ impl Conv2d {
         let bias = Some(&self.bias[..]);
         match &self.kernels {
             Kernels::Plain(weight) => conv2d::forward(&geometry, images, weight, bias, activation),
-            Kernels::Packed(panels) => fresh(geometry.result_len(), |result| {
-                dense::forward_packed(&geometry, images, panels, bias, activation, result);
-            }),
+            Kernels::Packed(panels) => {
+                conv2d::forward_packed(&geometry, images, panels, bias, activation)
+            }
         }
     }
 }

@@ -7,6 +7,7 @@
 //! |---|---|
 //! | 3x3, stride 1, any dilation and padding, at least 16 channels in and out | Winograd's F(4x4, 3x3) |
 //! | one kernel per channel, any size, stride and dilation | rows of padded planes |
+//! | few channels in (channels times kernel at most 256), as in a network's first layer | packed weights times rows of padded planes |
 //! | any other, and the first where plain sums are asked for | packed weights times blocks of patches |
 //!
 //! Pictures are `[batch, channels, height, width]` in and out. What a processor can do is asked at run
@@ -34,6 +35,8 @@ mod geometry;
 #[cfg(feature = "mimalloc")]
 mod heap;
 mod inference;
+mod layout;
+mod micro;
 mod norm;
 mod panels;
 mod patches;
@@ -45,6 +48,7 @@ mod scratch;
 mod shared;
 mod simd;
 mod softmax;
+mod stem;
 mod windows;
 mod winograd;
 

@@ -1,20 +1,15 @@
 //! Matrix products whose left operand, a weight, lies in panels of a few rows: packed once, it serves
 //! every block of pixels. The right operand is read where it lies.
 
-#![expect(clippy::needless_range_loop, reason = "an index runs over several arrays")]
-
 use std::ops::Range;
 
 use rayon::prelude::*;
 
 use crate::Activation;
+use crate::micro::{Ends, ROWS, VECTORS, tile_of};
 use crate::scratch::Scratch;
-use crate::simd::{Kernel, Simd, WIDEST, dispatch};
+use crate::simd::{Kernel, Simd, dispatch};
 
-/// Rows of a panel. With two vectors of columns its sums fill twelve registers of sixteen.
-pub(crate) const ROWS: usize = 6;
-/// Vectors of columns of a tile.
-const VECTORS: usize = 2;
 /// Products that are summed before the next tile: a tile's part stays in the nearest cache.
 const DEPTH: usize = 256;
 /// Panels that meet a tile before the next: their parts stay in the second cache.
@@ -187,12 +182,17 @@ impl Kernel for Run<'_> {
                             bias: bias.map(|bias| &bias[panel * ROWS..]),
                             bounds,
                         };
+                        let target = self.target.wrapping_add(panel * ROWS * self.line + column);
+                        let target = (target, self.line);
+                        let row = |at: usize| right.wrapping_add(at * line);
                         // SAFETY: panels, right operand and tile reach as far as the caller has checked
                         // and the tile was made; the target by `Product::run`'s caller.
                         unsafe {
-                            let sums = multiply(simd, left, right, line, count);
-                            let target = self.target.add(panel * ROWS * self.line + column);
-                            write(simd, sums, target, self.line, width, &ends);
+                            if width > S::LANES {
+                                tile_of::<S, VECTORS>(simd, left, row, count, target, width, &ends);
+                            } else {
+                                tile_of::<S, 1>(simd, left, row, count, target, width, &ends);
+                            }
                         }
                     }
                 }
@@ -220,92 +220,6 @@ fn lay<S: Simd>(simd: S, right: &[f32], line: usize, width: usize, tile: &mut [f
             let (values, rest) = to.split_at_mut(width);
             values.copy_from_slice(&right[row * line..][..width]);
             rest.fill(0.0);
-        }
-    }
-}
-
-/// What happens to a panel's sums.
-struct Ends<'a> {
-    /// Rows that exist.
-    rows: usize,
-    /// Whether nothing was summed before.
-    first: bool,
-    bias: Option<&'a [f32]>,
-    bounds: Option<(f32, f32)>,
-}
-
-/// A panel times a tile.
-///
-/// # Safety
-/// `left` points to `depth` times [`ROWS`] floats, `right` to `depth` rows of a tile.
-#[inline(always)]
-unsafe fn multiply<S: Simd>(
-    simd: S,
-    left: *const f32,
-    right: *const f32,
-    line: usize,
-    depth: usize,
-) -> [[S::Vector; VECTORS]; ROWS] {
-    let mut sums = [[simd.zero(); VECTORS]; ROWS];
-    for at in 0..depth {
-        // SAFETY: by the caller's promise.
-        unsafe {
-            let right = right.add(at * line);
-            let values = [simd.load(right), simd.load(right.add(S::LANES))];
-            for row in 0..ROWS {
-                let factor = simd.splat(*left.add(at * ROWS + row));
-                for vector in 0..VECTORS {
-                    sums[row][vector] = simd.fma(factor, values[vector], sums[row][vector]);
-                }
-            }
-        }
-    }
-    sums
-}
-
-/// Adds sums to the target, finishes and writes them.
-///
-/// # Safety
-/// `width` floats of each row that exists may be read and written.
-#[inline(always)]
-unsafe fn write<S: Simd>(
-    simd: S,
-    mut sums: [[S::Vector; VECTORS]; ROWS],
-    target: *mut f32,
-    line: usize,
-    width: usize,
-    ends: &Ends,
-) {
-    let wide = VECTORS * S::LANES;
-    let mut buffer = [0.0f32; VECTORS * WIDEST];
-    for row in 0..ends.rows {
-        let whole = width == wide;
-        // SAFETY: the row exists; where less than a tile may be touched, the buffer stands in.
-        unsafe {
-            let target = target.add(row * line);
-            let at = if whole { target } else { buffer.as_mut_ptr() };
-            if !ends.first {
-                if !whole {
-                    std::ptr::copy_nonoverlapping(target, at, width);
-                }
-                for vector in 0..VECTORS {
-                    let before = simd.load(at.add(vector * S::LANES));
-                    sums[row][vector] = simd.add(sums[row][vector], before);
-                }
-            }
-            for vector in 0..VECTORS {
-                let mut sum = sums[row][vector];
-                if let Some(bias) = ends.bias {
-                    sum = simd.add(sum, simd.splat(bias[row]));
-                }
-                if let Some((low, high)) = ends.bounds {
-                    sum = simd.clamp(sum, [simd.splat(low), simd.splat(high)]);
-                }
-                simd.store(at.add(vector * S::LANES), sum);
-            }
-            if !whole {
-                std::ptr::copy_nonoverlapping(at, target, width);
-            }
         }
     }
 }

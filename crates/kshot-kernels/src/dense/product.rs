@@ -5,13 +5,14 @@ use rayon::prelude::*;
 use super::TASKS;
 use super::blocks::{Block, Blocks};
 use crate::Activation;
+use crate::micro;
 use crate::panels::{self, Left, pack_all, packed_len};
 use crate::patches::{Planes, View};
 use crate::scratch::Scratch;
 use crate::shared::Shared;
 
 /// Rows of a task's product are a multiple of this: whole panels.
-const ROWS: usize = 2 * panels::ROWS;
+const ROWS: usize = 2 * micro::ROWS;
 /// Channels this many floats apart, or a multiple of it, fall on the same lines of the cache: they are
 /// copied together first.
 const CLASH: usize = 256;
