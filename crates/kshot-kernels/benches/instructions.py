@@ -26,11 +26,11 @@ def executable():
     return next(a["executable"] for a in artifacts if a.get("executable") and a["target"]["name"] == "layers")
 
 
-def count(layers, row):
+def count(layers, name):
     command = ["valgrind", "--tool=callgrind", "--callgrind-out-file=/dev/null"]
     command += [f"--toggle-collect={entry}" for entry in ENTRIES]
     # One sample of one pass.
-    command += [layers, "--bench", "--exact", row, "--sample-count=1", "--sample-size=1"]
+    command += [layers, "--bench", f"forward_and_backward.*{re.escape(name)}$", "--sample-count=1", "--sample-size=1"]
     environment = {**os.environ, "RAYON_NUM_THREADS": "1", "KSHOT_KERNELS": "avx2"}
     run = subprocess.run(command, env=environment, capture_output=True, text=True, check=True)
     return int(re.search(r"Collected : (\d+)", run.stderr)[1]) / 1e6
@@ -38,13 +38,13 @@ def count(layers, row):
 
 def main():
     layers = executable()
-    listing = subprocess.run([layers, "--bench", "--list"], capture_output=True, text=True, check=True).stdout
-    rows = [line.split(": ")[0] for line in listing.splitlines() if "forward_and_backward::" in line]
+    # The bench does not list its arguments.
+    source = Path(__file__).with_name("layers.rs").read_text().split("const LAYERS", 1)[1].split("];", 1)[0]
+    names = re.findall(r'\("([^"]+)",', source)
     before = dict(line.split("\t") for line in TABLE.read_text().splitlines()) if TABLE.exists() else {}
     counts, worse = {}, []
-    for row in rows:
-        name = row.split("::")[-1]
-        counts[name] = count(layers, row)
+    for name in names:
+        counts[name] = count(layers, name)
         old = float(before[name]) if name in before else None
         change = f"{counts[name] / old - 1:+.1%}" if old else "new"
         print(f"{name:40}{counts[name]:10.1f}  {change}", flush=True)
