@@ -13,6 +13,7 @@ import re
 import statistics
 import subprocess
 import sys
+import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
@@ -45,10 +46,12 @@ def theirs(bench, part, environment):
 
 def peak(command, environment):
     """Peak resident memory of a process and its children, in MB."""
-    process = subprocess.Popen(command, env=environment, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL)
-    _, status, usage = os.wait4(process.pid, 0)
-    if status:
-        raise SystemExit(f"{' '.join(command)} failed: {status}")
+    with tempfile.TemporaryFile() as output:
+        process = subprocess.Popen(command, env=environment, stdout=output)
+        _, status, usage = os.wait4(process.pid, 0)
+        ran = output.tell()
+    if status or not ran:
+        raise SystemExit(f"{' '.join(command)} failed: {os.waitstatus_to_exitcode(status)}")
     return usage.ru_maxrss / 1024
 
 
@@ -59,11 +62,16 @@ def executable(bench):
     return next(a["executable"] for a in artifacts if a.get("executable") and a["target"]["name"] == bench)
 
 
+def rows_of(bench):
+    """Names of its rows: the bench does not list its arguments."""
+    source = SCRIPTS[bench].with_suffix(".rs").read_text()
+    table = re.search(r"\nconst (?:LAYERS|ROWS): .*?\];", source, re.DOTALL)[0]
+    return re.findall(r'\("([^"]+)",', table)
+
+
 def memory(turns, part, environment):
-    ours = executable("networks")
-    # The bench does not list its arguments.
-    source = (HERE.parents[1] / "kshot/benches/networks.rs").read_text()
-    names = re.findall(r'\("([^"]+)",', source.split("const ROWS", 1)[1].split("];", 1)[0])
+    binary = executable("networks")
+    names = rows_of("networks")
     rows = [f"{group}::{name}" for name in names for group in ("inference", "training")]
     rows = [row for row in rows if re.search(part, row)]
     print("| | kshot, MB | PyTorch, MB | ratio |\n|---|---|---|---|")
@@ -71,7 +79,7 @@ def memory(turns, part, environment):
         sides = [
             statistics.median(peak(command, environment) for _ in range(turns))
             for command in (
-                [ours, "--bench", row.replace("::", ".*") + "$"],
+                [binary, "--bench", row.replace("::", ".*") + "$"],
                 [sys.executable, str(SCRIPTS["networks"]), THREADS, f"^{re.escape(row)}$"],
             )
         ]

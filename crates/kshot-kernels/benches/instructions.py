@@ -6,24 +6,18 @@ compared with `instructions.tsv` beside this, and more than 2 % above it is an e
 Needs valgrind.
 """
 
-import json
 import os
 import re
 import subprocess
 import sys
 from pathlib import Path
 
+from compare import executable, rows_of
+
 TABLE = Path(__file__).with_suffix(".tsv")
 # Entries of the kernels: this crate's, and those of the products of weights' gradients.
 ENTRIES = ["*with_avx2*", "*gemm_basic*"]
 ALLOWED = 1.02
-
-
-def executable():
-    command = ["cargo", "bench", "--quiet", "--workspace", "--bench", "layers", "--no-run", "--message-format=json"]
-    text = subprocess.run(command, capture_output=True, text=True, check=True).stdout
-    artifacts = [json.loads(line) for line in text.splitlines() if line.startswith("{")]
-    return next(a["executable"] for a in artifacts if a.get("executable") and a["target"]["name"] == "layers")
 
 
 def count(layers, name):
@@ -37,10 +31,9 @@ def count(layers, name):
 
 
 def main():
-    layers = executable()
-    # The bench does not list its arguments.
-    source = Path(__file__).with_name("layers.rs").read_text().split("const LAYERS", 1)[1].split("];", 1)[0]
-    names = re.findall(r'\("([^"]+)",', source)
+    if not TABLE.exists() and "--write" not in sys.argv:
+        raise SystemExit(f"no {TABLE.name} to compare with; --write makes one")
+    layers, names = executable("layers"), rows_of("layers")
     before = dict(line.split("\t") for line in TABLE.read_text().splitlines()) if TABLE.exists() else {}
     counts, worse = {}, []
     for name in names:

@@ -7,8 +7,10 @@
 //! |---|---|
 //! | 3x3, stride 1, any dilation and padding, at least 16 channels in and out | Winograd's F(4x4, 3x3) |
 //! | one kernel per channel, any size, stride and dilation | rows of padded planes |
-//! | few channels in (channels times kernel at most 256), as in a network's first layer | packed weights times rows of padded planes |
-//! | any other, and the first where plain sums are asked for | packed weights times blocks of patches |
+//! | few channels in (16 to 256 products a place), as in a network's first layer | packed weights times rows of padded planes |
+//! | any other | packed weights times blocks of patches |
+//!
+//! Where plain sums are asked for, the other paths take the first one's convolutions.
 //!
 //! Pictures are `[batch, channels, height, width]` in and out. What a processor can do is asked at run
 //! time, so that one binary serves all: AVX-512, AVX2 with FMA, NEON, or portable code.
@@ -53,9 +55,9 @@ mod windows;
 mod winograd;
 
 pub use extension::{
-    KernelBackend, NormOptions, add_activated, avg_pool2d, batch_norm, batch_norm_layer, bilinear,
-    conv_transpose2d, conv2d, conv2d_activated, cross_entropy2d, log_softmax2d, max_pool2d,
-    scale_kernels, softmax2d,
+    AveragePool, KernelBackend, NormOptions, add_activated, avg_pool2d, batch_norm,
+    batch_norm_layer, bilinear, conv_transpose2d, conv2d, conv2d_activated, cross_entropy2d,
+    log_softmax2d, max_pool2d, scale_kernels, softmax2d,
 };
 pub use geometry::{Geometry, Pads, Refused, is_precise, set_precise};
 #[cfg(feature = "mimalloc")]

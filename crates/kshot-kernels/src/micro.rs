@@ -28,7 +28,8 @@ pub(crate) struct Ends<'a> {
 /// # Safety
 /// - `left` points to `depth` times [`ROWS`] floats.
 /// - `right(at)` points to the tile's row `at`, `V` vectors of floats, for every `at` below `depth`.
-/// - `width` floats of each row of the target that exists may be read and written.
+/// - `width`, at most `V` vectors, floats of each row of the target that exists may be read and written.
+/// - There are at most [`ROWS`] rows, and a bias for each.
 #[inline(always)]
 pub(crate) unsafe fn tile_of<S: Simd, const V: usize>(
     simd: S,
@@ -55,6 +56,7 @@ unsafe fn multiply<S: Simd, const V: usize>(
     right: impl Fn(usize) -> *const f32,
     depth: usize,
 ) -> [[S::Vector; V]; ROWS] {
+    const { assert!(V <= VECTORS, "more sums than registers") }
     let mut sums = [[simd.zero(); V]; ROWS];
     for at in 0..depth {
         let right = right(at);
@@ -77,7 +79,7 @@ unsafe fn multiply<S: Simd, const V: usize>(
 /// Adds sums to the target, finishes and writes them.
 ///
 /// # Safety
-/// `width` floats of each row that exists may be read and written.
+/// As [`tile_of`]'s of `width` and rows.
 #[inline(always)]
 unsafe fn write<S: Simd, const V: usize>(
     simd: S,

@@ -1,5 +1,6 @@
 //! Matrix products whose left operand, a weight, lies in panels of a few rows: packed once, it serves
-//! every block of pixels. The right operand is read where it lies.
+//! every block of pixels. The right operand is read where it lies, or tile by tile from a copy where many panels
+//! meet it.
 
 use std::ops::Range;
 

@@ -19,19 +19,37 @@ use crate::simd::{Kernel, Simd, dispatch, lanes};
 /// Products of a place: with fewer, long rows of patches are written faster than short ones; a panel of more
 /// would not stay in the nearest cache.
 const DEPTH: RangeInclusive<usize> = 16..=256;
-/// Floats of a block's copy: it stays in the second cache.
+/// Floats of a block's copy, where a row of places sees no more: it stays in the second cache.
 const COPY: usize = 16_384;
-/// Sums that the weight's gradient is cut into, where there are as many blocks.
-const PARTS: usize = 8;
+/// Floats of a weight at most: its gradient is summed in a vector for each, by every task.
+const WEIGHT: usize = 1 << 15;
+/// Floats of a block's rows of the result at most.
+const RESULT: usize = 1 << 19;
+/// Tasks that the work is cut into, where there is as much.
+const TASKS: usize = 8;
 /// Outputs and products that the weight's gradient is made of at once: with their sums they fill the
 /// registers.
 const OUTPUTS: usize = 4;
 const PRODUCTS: usize = 3;
 
-/// Whether this path takes the convolution.
+/// Whether this path takes the convolution: one row of places must see few pixels, whatever the image's
+/// width and the distances between the kernel's elements.
 pub(crate) fn fits(geometry: &Geometry) -> bool {
-    let products = geometry.channels()[0] * geometry.taps();
-    geometry.groups() == 1 && geometry.taps() > 1 && DEPTH.contains(&products)
+    let ([channels, outputs], [rows, width]) = (geometry.channels(), geometry.out());
+    let (stride, reach, (before, after)) = (geometry.stride(), reach(geometry), geometry.pads()[1]);
+    let seen =
+        channels.saturating_mul(reach[0] + 1).saturating_mul(before + geometry.size()[1] + after);
+    suits(geometry.kernel(), geometry.groups(), geometry.channels())
+        && (0..2).all(|axis| stride[axis] <= reach[axis] + 1)
+        && seen <= 4 * COPY
+        && outputs.saturating_mul(width) <= RESULT
+        && geometry.batch() * rows >= TASKS
+}
+
+/// Whether it takes such kernels, where the images are no obstacle.
+fn suits(kernel: [usize; 2], groups: usize, [channels, outputs]: [usize; 2]) -> bool {
+    let products = channels * kernel[0] * kernel[1];
+    groups == 1 && kernel != [1, 1] && DEPTH.contains(&products) && products * outputs <= WEIGHT
 }
 
 /// How the rows of the results are cut into blocks: by the shapes alone.
@@ -60,7 +78,10 @@ impl<'a> Blocks<'a> {
         let (layout, taps) = Layout::of_images(geometry);
         let fit =
             (COPY / (geometry.channels()[0] * layout.row())).saturating_sub(reach(geometry)[0]);
-        let rows = (fit / geometry.stride()[0]).clamp(1, geometry.out()[0]);
+        let ([rows, width], outputs) = (geometry.out(), geometry.channels()[1]);
+        // Not so many that there are fewer blocks than tasks.
+        let most = rows.div_ceil(TASKS.div_ceil(geometry.batch().max(1)));
+        let rows = (fit / geometry.stride()[0]).min(RESULT / (outputs * width)).clamp(1, most);
         Self { geometry, rows, taps }
     }
 
@@ -225,10 +246,10 @@ pub(crate) fn weight_gradient(
         return;
     }
     // Each part of the blocks has sums of its own, added up at the end in a fixed order.
-    let each = blocks.count().div_ceil(PARTS.min(blocks.count()));
-    let mut sums = Scratch::take(blocks.count().div_ceil(each) * result.len());
+    let parts = TASKS.min(blocks.count());
+    let mut sums = Scratch::take(parts * result.len());
     sums.par_chunks_exact_mut(result.len()).enumerate().for_each(|(part, sums)| {
-        let range = part * each..blocks.count().min((part + 1) * each);
+        let range = part * blocks.count() / parts..(part + 1) * blocks.count() / parts;
         dispatch(Weights { blocks: &blocks, range, images, gradient, sums });
     });
     let (first, others) = sums.split_at(result.len());

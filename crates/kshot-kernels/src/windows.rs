@@ -18,7 +18,8 @@ pub struct Windows {
 }
 
 impl Windows {
-    /// Windows of `kernel` pixels, `stride` apart, over planes of `size` with `pads` around them. With `ceil` a last window may reach beyond the padding.
+    /// Windows of `kernel` pixels, `stride` apart, over planes of `size` with `pads` around them.
+    /// With `ceil` a last window may reach beyond the padding.
     ///
     /// # Errors
     /// If an extent is zero, padding is as large as the window, or the window larger than the padded
@@ -97,7 +98,7 @@ pub(crate) fn each_plane(
     [area, pooled]: [usize; 2],
     run: impl Fn(&[f32], &mut [f32]) + Sync,
 ) -> Vec<f32> {
-    assert!(images.len().is_multiple_of(area), "images of another size");
+    assert!(images.len().is_multiple_of(area), "not a whole number of planes");
     fresh(images.len() / area * pooled, |result| {
         let planes = result.par_chunks_exact_mut(pooled).zip(images.par_chunks_exact(area));
         planes.with_min_len(4).for_each(|(result, image)| run(image, result));

@@ -43,17 +43,22 @@ fn most<T>(run: impl FnOnce() -> T) -> usize {
 #[test]
 fn scratch_is_bounded() {
     let threads = 2;
-    for (images, weight, stride, groups) in [
-        ([1, 64, 224, 224], [64, 64, 3, 3], 1, 1),
-        ([2, 512, 53, 53], [256, 512, 3, 3], 1, 1),
-        ([4, 64, 112, 112], [96, 64, 3, 3], 2, 1),
-        ([8, 3, 224, 224], [64, 3, 7, 7], 2, 1),
-        ([8, 96, 56, 56], [24, 96, 1, 1], 1, 1),
-        ([4, 96, 112, 112], [96, 1, 5, 5], 1, 96),
+    for (images, weight, stride, dilation, groups) in [
+        ([1, 64, 224, 224], [64, 64, 3, 3], 1, 1, 1),
+        ([2, 512, 53, 53], [256, 512, 3, 3], 1, 1, 1),
+        ([4, 64, 112, 112], [96, 64, 3, 3], 2, 1, 1),
+        ([8, 3, 224, 224], [64, 3, 7, 7], 2, 1, 1),
+        ([8, 96, 56, 56], [24, 96, 1, 1], 1, 1, 1),
+        ([4, 96, 112, 112], [96, 1, 5, 5], 1, 1, 96),
+        ([1, 1, 130, 130], [512, 1, 5, 5], 1, 1, 1),
+        ([1, 3, 16, 40_000], [16, 3, 7, 7], 1, 1, 1),
+        ([1, 8, 256, 256], [8, 8, 3, 3], 1, 64, 1),
+        ([1, 3, 9, 9], [4, 3, 3, 3], 1 << 20, 1, 1),
     ] {
-        let pad = weight[2] / 2;
+        let pad = weight[2] / 2 * dilation;
         let geometry =
-            Geometry::new(images, weight, [stride; 2], [(pad, pad); 2], [1, 1], groups).unwrap();
+            Geometry::new(images, weight, [stride; 2], [(pad, pad); 2], [dilation; 2], groups)
+                .unwrap();
         let images = vec![0.5f32; geometry.images_len()];
         let weight = vec![0.5f32; geometry.weight_len()];
         let gradient = vec![0.5f32; geometry.result_len()];

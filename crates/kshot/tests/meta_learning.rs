@@ -13,6 +13,7 @@ use kshot::encoder::conv4::{Conv4Config, Reduction};
 use kshot::encoder::network::{EncoderChoice, NetworkConfig};
 use kshot::method::episodic::FewShot;
 use kshot::method::few_shot::generative::GenerativeConfig;
+use kshot::method::few_shot::prototypical_networks::PrototypicalNetworksConfig;
 use kshot::method::few_shot::relation_networks::RelationNetworksConfig;
 use kshot::method::learner::{Learner, LearnerConfig, Learning, Setting};
 use kshot::method::meta::maml::MamlConfig;
@@ -264,6 +265,50 @@ fn published_relation_networks_score_as_in_pytorch() {
     let expected = Tensor::<2>::from_data(state.tensors["relation.scores"].clone(), &device);
     let apart: f32 = (ours - expected).abs().max().into_scalar();
     assert!(apart < 1e-4, "{apart}");
+}
+
+#[test]
+fn a_temperature_divides_scores_and_is_a_number_above_zero() {
+    let _alone = alone();
+    let network = Conv4Config { width: 4, blocks: 2, ..Conv4Config::default() };
+    let scores = |temperature: f64| {
+        Device::flex().seed(1);
+        let config = PrototypicalNetworksConfig { temperature, ..Default::default() };
+        let learner = config.init(setting(network.clone(), 24, 3)).unwrap().valid();
+        learner.predict(&episode(3, [2, 3], 24))
+    };
+    let apart: f32 = (scores(1.0) / 4.0 - scores(4.0)).abs().max().into_scalar();
+    assert!(apart < 1e-4, "{apart}");
+    for temperature in [0.0, -1.0, f64::NAN, f64::INFINITY, 1e-60, 1e60] {
+        let config = PrototypicalNetworksConfig { temperature, ..Default::default() };
+        let refused = config.init(setting(network.clone(), 24, 3)).unwrap_err().to_string();
+        assert!(refused.contains("temperature"), "{refused}");
+    }
+}
+
+#[test]
+fn relations_descend_what_the_recipe_says() {
+    let _alone = alone();
+    let network =
+        Conv4Config { reduction: Reduction::Relation, width: 6, blocks: 3, ..Default::default() };
+    let loss = |text: &str| {
+        Device::flex().seed(1);
+        let config: RelationNetworksConfig = toml::from_str(text).unwrap();
+        let learner = config.init(setting(network.clone(), 24, 3)).unwrap();
+        let (loss, scores) = FewShot::loss(&learner, &episode(3, [2, 3], 24).autodiff());
+        (loss.into_scalar::<f32>(), scores.inner())
+    };
+    let [(squared, scores), (entropy, again)] =
+        ["", "loss = \"cross-entropy\""].map(|text| loss(text));
+    let apart: f32 = (scores.clone() - again).abs().max().into_scalar();
+    assert!(apart < 1e-5, "{apart}");
+    let wanted: Tensor<2> = episode(3, [2, 3], 24).query.labels.one_hot(3).float();
+    let relations = burn::tensor::activation::sigmoid(scores.clone());
+    let expected: f32 = (relations - wanted.clone()).square().mean().into_scalar();
+    assert!((squared - expected).abs() < 1e-5, "{squared} {expected}");
+    let logs = burn::tensor::activation::log_softmax(scores, 1) * wanted;
+    let expected: f32 = (logs.sum() / -9.0).into_scalar();
+    assert!((entropy - expected).abs() < 1e-5, "{entropy} {expected}");
 }
 
 #[test]

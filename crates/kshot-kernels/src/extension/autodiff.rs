@@ -7,7 +7,7 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
 
 use super::{
-    AutodiffTensor, Average, KernelBackend, NormOptions, add, conv_transpose2d, conv2d, linear,
+    AutodiffTensor, AveragePool, KernelBackend, NormOptions, add, conv_transpose2d, conv2d, linear,
     norm, pool, scale, softmax,
 };
 use crate::{Activation, Conv2d, Geometry, Pads, Resize, Windows};
@@ -160,11 +160,11 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
         AutodiffTensor::new(B::pool_windows_gradient(images, gradient, windows))
     }
 
-    fn average(images: FloatTensor<Self>, average: Average) -> FloatTensor<Self> {
+    fn average(images: FloatTensor<Self>, average: AveragePool) -> FloatTensor<Self> {
         linear::record::<B, C, _>(images, average, B::average, B::average_gradient)
     }
 
-    fn average_gradient(gradient: FloatTensor<Self>, average: Average) -> FloatTensor<Self> {
+    fn average_gradient(gradient: FloatTensor<Self>, average: AveragePool) -> FloatTensor<Self> {
         AutodiffTensor::new(B::average_gradient(gradient.into_primitive(), average))
     }
 

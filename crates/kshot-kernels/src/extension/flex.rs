@@ -6,7 +6,7 @@ use burn::backend::Flex;
 use burn::backend::flex::FlexTensor;
 use burn::tensor::TensorData;
 
-use super::{Average, KernelBackend, NormOptions};
+use super::{AveragePool, KernelBackend, NormOptions};
 use crate::{Activation, Channels, Conv2d, Geometry, Pads, Planes, Resize, Windows, slices};
 
 /// A tensor's floats in order.
@@ -228,7 +228,7 @@ impl KernelBackend for Flex {
         tensor(result, extents(&images))
     }
 
-    fn average(images: FlexTensor, Average { windows, padding }: Average) -> FlexTensor {
+    fn average(images: FlexTensor, AveragePool { windows, padding }: AveragePool) -> FlexTensor {
         let images = contiguous(images);
         let [batch, channels, ..] = extents(&images);
         let [height, width] = windows.out();
@@ -236,7 +236,10 @@ impl KernelBackend for Flex {
         tensor(result, [batch, channels, height, width])
     }
 
-    fn average_gradient(gradient: FlexTensor, Average { windows, padding }: Average) -> FlexTensor {
+    fn average_gradient(
+        gradient: FlexTensor,
+        AveragePool { windows, padding }: AveragePool,
+    ) -> FlexTensor {
         let gradient = contiguous(gradient);
         let [batch, channels, ..] = extents(&gradient);
         let [height, width] = windows.size();

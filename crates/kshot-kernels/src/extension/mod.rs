@@ -22,7 +22,7 @@ pub use add::add_activated;
 pub use conv_transpose2d::conv_transpose2d;
 pub use conv2d::{conv2d, conv2d_activated};
 pub use norm::{NormOptions, batch_norm, batch_norm_layer};
-pub use pool::{Average, avg_pool2d, max_pool2d};
+pub use pool::{AveragePool, avg_pool2d, max_pool2d};
 pub use resize::bilinear;
 pub use scale::scale_kernels;
 pub use softmax::{cross_entropy2d, log_softmax2d, softmax2d};
@@ -147,10 +147,10 @@ pub trait KernelBackend: Backend {
     ) -> FloatTensor<Self>;
 
     /// The mean of each window.
-    fn average(images: FloatTensor<Self>, average: Average) -> FloatTensor<Self>;
+    fn average(images: FloatTensor<Self>, average: AveragePool) -> FloatTensor<Self>;
 
     /// Its gradient with respect to the images.
-    fn average_gradient(gradient: FloatTensor<Self>, average: Average) -> FloatTensor<Self>;
+    fn average_gradient(gradient: FloatTensor<Self>, average: AveragePool) -> FloatTensor<Self>;
 
     /// The images at another size.
     fn resize(images: FloatTensor<Self>, resize: Resize) -> FloatTensor<Self>;

@@ -41,14 +41,14 @@ pub fn max_pool2d(images: Tensor<4>, options: MaxPoolOptions<2>) -> Tensor<4> {
 
 /// The windows of average pooling.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Average {
+pub struct AveragePool {
     /// Where they lie.
     pub windows: Windows,
     /// Whether the padding's zeros count as pixels.
     pub padding: bool,
 }
 
-/// Average pooling: this crate's kernels for 32-bit floats on the CPU, Burn's own operation elsewhere.
+/// AveragePool pooling: this crate's kernels for 32-bit floats on the CPU, Burn's own operation elsewhere.
 /// Windows of the images' own size give each plane's mean.
 ///
 /// # Shapes
@@ -64,7 +64,7 @@ pub fn avg_pool2d(images: Tensor<4>, options: AvgPoolOptions<2>) -> Tensor<4> {
     let AvgPoolOptions { kernel_size, stride, padding, count_include_pad, ceil_mode, .. } = options;
     let windows = Windows::new([height, width], kernel_size, stride, padding, ceil_mode);
     let windows = windows.unwrap_or_else(|refused| panic!("avg_pool2d: {refused}"));
-    let average = Average { windows, padding: count_include_pad };
+    let average = AveragePool { windows, padding: count_include_pad };
     Tensor::from_dispatch(Dispatch::average(images.into_dispatch(), average))
 }
 

@@ -16,15 +16,15 @@ pub enum Distance {
     Cosine,
 }
 
-/// Cosines are multiplied by it before a softmax.
-const TEMPERATURE: f64 = 10.0;
+/// Cosines are multiplied by it.
+const SCALE: f64 = 10.0;
 
 impl Distance {
     /// Scores, higher is nearer, `[rows, others]`, of `[rows, features]` against `[others, features]`.
     pub fn scores(self, rows: Tensor<2>, others: Tensor<2>) -> Tensor<2> {
         match self {
             Self::SquaredEuclidean => -squared(rows, others),
-            Self::Cosine => unit(rows).matmul(unit(others).transpose()) * TEMPERATURE,
+            Self::Cosine => unit(rows).matmul(unit(others).transpose()) * SCALE,
         }
     }
 }

@@ -50,9 +50,10 @@ impl LearnerConfig for PrototypicalNetworksConfig {
 
     fn init(&self, setting: Setting) -> Result<PrototypicalNetworks> {
         setting.network.features(setting.size)?;
-        if !(self.temperature > 0.0 && self.temperature.is_finite()) {
+        // Scores are divided in 32 bits.
+        if !(self.temperature > 0.0 && (self.temperature as f32).is_normal()) {
             return Err(Error::config(format!(
-                "the temperature is a number above 0, and {} was given; 1 is the paper's",
+                "the temperature is a number from 1e-37 to 1e38, and {} was given; 1 is the paper's",
                 self.temperature
             ))
             .at_key("method.temperature"));

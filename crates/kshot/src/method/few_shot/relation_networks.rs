@@ -157,18 +157,7 @@ impl RelationNetworks {
         self.network.maps(Dual::from(images), &mut Cursor::new(&weights), pass).value
     }
 
-    /// Relations, 0 to 1, `[queries, ways]`, of support maps that stand class by class.
-    pub fn relations(
-        &self,
-        support: Tensor<4>,
-        query: Tensor<4>,
-        ways: usize,
-        pass: &mut Pass,
-    ) -> Tensor<2> {
-        sigmoid(self.log_odds(support, query, ways, pass))
-    }
-
-    /// Relations before they are brought to 0 to 1: their log-odds, `[queries, ways]`.
+    /// The log-odds of relations, `[queries, ways]`, of support maps that stand class by class.
     fn log_odds(
         &self,
         support: Tensor<4>,
