@@ -108,7 +108,7 @@ fn set_up(name: &str, device: &Device) -> (Model, Tensor<4>) {
 }
 
 /// As there, the first runs do not count: they touch memory that later ones find again.
-fn warm_up<T>(run: impl Fn() -> T) {
+fn warm_up<T>(run: &impl Fn() -> T) {
     (0..3).for_each(|_| drop(run()));
 }
 

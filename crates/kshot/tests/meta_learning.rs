@@ -298,8 +298,7 @@ fn relations_descend_what_the_recipe_says() {
         let (loss, scores) = FewShot::loss(&learner, &episode(3, [2, 3], 24).autodiff());
         (loss.into_scalar::<f32>(), scores.inner())
     };
-    let [(squared, scores), (entropy, again)] =
-        ["", "loss = \"cross-entropy\""].map(|text| loss(text));
+    let [(squared, scores), (entropy, again)] = ["", "loss = \"cross-entropy\""].map(loss);
     let apart: f32 = (scores.clone() - again).abs().max().into_scalar();
     assert!(apart < 1e-5, "{apart}");
     let wanted: Tensor<2> = episode(3, [2, 3], 24).query.labels.one_hot(3).float();
