@@ -51,6 +51,7 @@ mod shared;
 mod simd;
 mod softmax;
 mod stem;
+mod sums;
 mod windows;
 mod winograd;
 

@@ -4,6 +4,7 @@
 use rayon::prelude::*;
 
 use crate::scratch::fresh;
+use crate::sums::product;
 
 /// Floats of a task at least.
 const TASK: usize = 1 << 14;
@@ -46,18 +47,4 @@ fn row_len(floats: usize, rows: usize) -> usize {
         "{floats} floats in {rows} rows"
     );
     floats / rows
-}
-
-/// The sum of products in eight lanes, so that it is quick and its rounding does not grow with the length.
-fn product(a: &[f32], b: &[f32]) -> f32 {
-    let mut lanes = [0.0f32; 8];
-    let (a_whole, a_rest) = a.as_chunks::<8>();
-    let (b_whole, b_rest) = b.as_chunks::<8>();
-    for (a, b) in a_whole.iter().zip(b_whole) {
-        for lane in 0..8 {
-            lanes[lane] += a[lane] * b[lane];
-        }
-    }
-    let rest: f32 = a_rest.iter().zip(b_rest).map(|(a, b)| a * b).sum();
-    lanes.iter().sum::<f32>() + rest
 }

@@ -9,6 +9,7 @@ use crate::geometry::Geometry;
 use crate::patches::{Planes, View};
 use crate::scratch::Scratch;
 use crate::shared::Shared;
+use crate::sums::total;
 
 /// Rows of a task's product are a multiple of this.
 const ROWS: usize = 16;
@@ -104,15 +105,4 @@ pub(crate) fn bias_gradient(geometry: &Geometry, gradient: &[f32], result: &mut 
         let planes = gradient.chunks_exact(area).skip(channel).step_by(outputs);
         *sum = planes.map(total).sum();
     });
-}
-
-/// A sum in eight lanes, so that it is quick and its rounding does not grow with the length.
-fn total(values: &[f32]) -> f32 {
-    let mut lanes = [0.0f32; 8];
-    let chunks = values.chunks_exact(8);
-    let rest: f32 = chunks.remainder().iter().sum();
-    for chunk in chunks {
-        lanes.iter_mut().zip(chunk).for_each(|(lane, value)| *lane += value);
-    }
-    lanes.iter().sum::<f32>() + rest
 }
