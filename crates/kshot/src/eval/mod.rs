@@ -25,6 +25,7 @@ use crate::error::{Error, Result};
 use crate::hash;
 use crate::method::features::Extractor;
 use crate::metric::interval::Estimate;
+use crate::metric::recognition::Bin;
 use crate::train::experiment::weights_of;
 use crate::train::learning::AnyRecipe;
 use crate::train::recipe::{EncoderChoice, Protocol, Recipe};
@@ -56,9 +57,9 @@ pub struct Evaluation {
     /// Recognition: which classes are taken for which others most often, in the first shape.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub confused: Vec<Confusion>,
-    /// Mean confidence, share right and number of the answers, by confidence; not part of the JSON.
-    #[serde(skip)]
-    pub reliability: Vec<(f64, f64, u64)>,
+    /// Recognition: the answers of the first shape by confidence, bins without any left out.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub reliability: Vec<Bin>,
     /// The worst episodes, worst first, if there is a folder to leave them in; not part of the JSON.
     #[serde(skip)]
     pub worst: Vec<report::Worst>,

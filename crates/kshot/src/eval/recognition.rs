@@ -16,8 +16,8 @@ use crate::data::classes::tasks::Shape;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::method::episodic::FewShot;
-use crate::metric::calibration::Calibration;
 use crate::metric::interval::Estimate;
+use crate::metric::recognition::{bins, grouped_ece};
 use crate::train::experiment::{Experiment, load};
 use crate::train::learning::{AnyRecipe, LearningRecipe, PROTOCOL};
 
@@ -82,16 +82,17 @@ pub fn run(
             })
             .collect::<Result<_>>()?;
         let accuracy = Estimate::of(&answers.iter().map(|of| of.0).collect::<Vec<f64>>());
-        let mut calibration = Calibration::default();
-        for answer in answers.iter().flat_map(|of| &of.1) {
-            calibration.add_one(answer.confidence, answer.right());
-        }
-        let ece = Estimate { mean: calibration.ece(), ci95: None, n: episodes };
+        let judged = |of: &(f64, Vec<Answer>, Vec<usize>)| -> Vec<(f32, bool)> {
+            of.1.iter().map(|answer| (answer.confidence, answer.right())).collect()
+        };
+        let judged: Vec<Vec<(f32, bool)>> = answers.iter().map(judged).collect();
+        let ece = grouped_ece(&judged, protocol.seed);
         let (ways, shots) = (shape.ways, shape.shots);
         if place == 0 {
             result.metrics.insert("accuracy".to_owned(), accuracy);
             result.metrics.insert("ece".to_owned(), ece);
-            result.reliability = calibration.curve();
+            result.reliability = bins(&judged.concat(), BINS);
+            result.reliability.retain(|bin| bin.count > 0);
             let classes = &experiment.splits.part(protocol.part)?.classes;
             result.confused = confused(answers.iter().map(|of| (&*of.1, &*of.2)), |class| {
                 classes[class].name.clone()
@@ -109,6 +110,9 @@ pub fn run(
     result.seconds = started.elapsed().as_secs_f64();
     Ok(result)
 }
+
+/// Bins of the reliability table.
+const BINS: usize = 15;
 
 /// What was said of a query.
 struct Answer {

@@ -287,11 +287,11 @@ fn learning(
     let calibration = result
         .reliability
         .iter()
-        .map(|&(confidence, right, count)| Metric {
-            name: format!("said {:.0} %", 100.0 * confidence),
-            mean: right as f32,
+        .map(|bin| Metric {
+            name: format!("said {:.0} %", 100.0 * bin.confidence),
+            mean: bin.right as f32 / bin.count as f32,
             ci95: None,
-            count: count as usize,
+            count: bin.count,
         })
         .collect();
     let confused = result

@@ -31,28 +31,6 @@ impl Calibration {
         }
     }
 
-    /// Counts one answer with its confidence, 0 to 1.
-    pub fn add_one(&mut self, confidence: f32, right: bool) {
-        let confidence = (confidence.clamp(0.0, 1.0) * 255.0).round() as u64;
-        let bin = &mut self.bins[confidence as usize * BINS / 256];
-        bin.0 += 1;
-        bin.1 += u64::from(right);
-        bin.2 += confidence;
-    }
-
-    /// Per bin that holds any: its mean confidence, the share of right answers (0 to 1 each), and how
-    /// many answers.
-    pub fn curve(&self) -> Vec<(f64, f64, u64)> {
-        self.bins
-            .iter()
-            .filter(|bin| bin.0 > 0)
-            .map(|&(count, right, sum)| {
-                let share = |of: f64| of / count as f64;
-                (share(sum as f64 / 255.0), share(right as f64), count)
-            })
-            .collect()
-    }
-
     /// Adds another count.
     pub fn merge(&mut self, other: &Self) {
         for (bin, other) in self.bins.iter_mut().zip(&other.bins) {
