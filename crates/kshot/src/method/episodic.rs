@@ -3,6 +3,7 @@
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::prelude::*;
+use burn::tensor::activation::softmax;
 
 use crate::data::batch::Episode;
 
@@ -66,4 +67,33 @@ pub fn scalar(tensor: &Tensor<1>) -> f32 {
 /// The mean cross entropy of logits with labels.
 pub fn cross_entropy(scores: Tensor<2>, labels: &Tensor<1, Int>) -> Tensor<1> {
     crate::nn::dual::Dual::from(scores).cross_entropy(labels.clone()).value
+}
+
+/// Logits of the mean probabilities of several predictions, `[queries, ways]` each: the answer of a
+/// method that draws something anew for each of them.
+///
+/// # Panics
+/// Without a prediction.
+pub fn mixture(predictions: impl ExactSizeIterator<Item = Tensor<2>>) -> Tensor<2> {
+    let share = 1.0 / predictions.len() as f64;
+    let mean = predictions.map(|scores| softmax(scores, 1) * share).reduce(|sum, one| sum + one);
+    (mean.expect("there is at least one prediction") + 1e-8).log()
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::TensorData;
+
+    use super::*;
+
+    #[test]
+    fn a_mixture_is_the_mean_of_probabilities() {
+        let device = Device::default();
+        let of = |row: [f32; 2]| {
+            Tensor::<2>::from_data(TensorData::new(row.map(f32::ln).to_vec(), [1, 2]), &device)
+        };
+        let mixed = mixture([of([0.9, 0.1]), of([0.5, 0.5])].into_iter());
+        let found: Vec<f32> = softmax(mixed, 1).into_data().iter::<f32>().collect();
+        assert!((found[0] - 0.7).abs() < 1e-6 && (found[1] - 0.3).abs() < 1e-6, "{found:?}");
+    }
 }

@@ -13,7 +13,6 @@
 use burn::module::{Module, Param};
 use burn::optim::GradientsParams;
 use burn::prelude::*;
-use burn::tensor::activation::softmax;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
@@ -22,7 +21,7 @@ use super::rates;
 use super::second_order::{gradient, hessian_product};
 use crate::data::batch::{Batch, Episode};
 use crate::error::{Error, Result};
-use crate::method::episodic::{FewShot, Step, accuracy, cross_entropy};
+use crate::method::episodic::{FewShot, Step, accuracy, cross_entropy, mixture};
 use crate::method::learner::{LearnerConfig, Setting};
 use crate::method::noise::Noise;
 use crate::nn::dual::Dual;
@@ -333,8 +332,7 @@ impl FewShot<1> for Abml {
         let (means, deviations) = posterior.split_at(posterior.len() / 2);
         let samples = self.config.test_samples;
         let query = plain(episode.query.images.clone());
-        let mut mean: Option<Tensor<2>> = None;
-        for noise in self.noise(&mut noise, samples, false) {
+        mixture(self.noise(&mut noise, samples, false).into_iter().map(|noise| {
             let weights = sample(means, deviations, &noise);
             let mut pass = Pass::batch();
             if self.config.batch_norm == BatchNormMode::Support {
@@ -342,17 +340,8 @@ impl FewShot<1> for Abml {
                 self.means.logits(images, &weights, &mut pass);
                 pass = Pass::given(pass.met);
             }
-            let scores = self.means.logits(query.clone(), &weights, &mut pass).value;
-            let share = softmax(scores, 1) * (1.0 / samples as f64);
-            mean = Some(match mean {
-                Some(mean) => mean + share,
-                None => share,
-            });
-        }
-        match mean {
-            Some(mean) => (mean + 1e-8).log(),
-            None => unreachable!("there is at least one sample"),
-        }
+            self.means.logits(query.clone(), &weights, &mut pass).value
+        }))
     }
 
     fn loss(&self, episode: &Episode<1>) -> (Tensor<1>, Tensor<2>) {
