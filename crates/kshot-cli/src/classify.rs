@@ -5,6 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use clap::Args;
+use kshot::bf16::{self, Cost, is_bf16};
 use kshot::classify::Recogniser;
 use kshot::classify::folder::{self, Labelled};
 use kshot::classify::heads::{self, Method};
@@ -137,10 +138,14 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     if arguments.shots == Some(0) {
         bail!("--shots must be at least 1");
     }
+    crate::check_bf16(&arguments.device)?;
     let talk = Talk { json: arguments.json, quiet: arguments.quiet };
     let place = Place::new(&arguments.out);
     place.check(arguments)?;
     if let (Some(run), Some(support)) = (&arguments.run, &arguments.support) {
+        if is_bf16() {
+            bail!("--bf16 does not go with --run: a training says itself how it multiplies");
+        }
         let job = Job {
             run,
             support,
@@ -154,7 +159,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         return classify_run::run(&job, &talk);
     }
     let methods = heads::by_name(&arguments.method)?;
-    let (model, embedder) = model(arguments, &talk)?;
+    let (model, embedder) = bf16::in_32_bits(|| model(arguments, &talk))?;
     let (mut items, listed) = folder::items(&arguments.query)?;
     let classes: Vec<String> = model.classes.iter().map(|class| class.name.clone()).collect();
     let sorting = match (&arguments.move_to, &arguments.link) {
@@ -180,7 +185,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
 
     // Vectors depend on how pictures are looked at, and on nothing else.
     let run = hash::of_bytes(
-        json!([env!("CARGO_PKG_VERSION"), model.origin, kshot::nn::is_precise()])
+        json!([env!("CARGO_PKG_VERSION"), model.origin, kshot::nn::is_precise(), is_bf16()])
             .to_string()
             .as_bytes(),
     );
@@ -196,6 +201,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             "labelled": recogniser.examples().labels.len(), "classes": classes}),
         &format!("{total} pictures to label, {skipped} already looked at"),
     );
+    let cost = if is_bf16() {
+        let files = left.iter().map(|item| item.file.as_path());
+        bf16::of_recognition((&embedder, &recogniser), files)?
+    } else {
+        None
+    };
+    talk.cost(cost.as_ref());
     let bar = talk.bar(left.len());
     let failed = vectors::embed(&embedder, &left, &mut journal, &run, |event| {
         talk.event(&bar, &event, &recogniser)
@@ -216,7 +228,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let files: Vec<String> =
         model.classes.iter().flat_map(|class| &class.examples).map(|e| e.file.clone()).collect();
     classify_csv::write(&place.table, &labelled, &classes, &files, arguments.top_k)?;
-    run_file(arguments, &model, &recogniser, counts, judgement.as_ref(), &started)?
+    run_file(arguments, &model, &recogniser, counts, (judgement.as_ref(), cost), &started)?
         .write(&place.folder)?;
     let report = classify_html::write(
         &place.folder.join("report.html"),
@@ -413,7 +425,7 @@ fn run_file(
     model: &ModelFile,
     recogniser: &Recogniser,
     counts: Counts,
-    judgement: Option<&Judgement>,
+    (judgement, cost): (Option<&Judgement>, Option<Cost>),
     started: &(String, Instant),
 ) -> anyhow::Result<RunFile> {
     let choice = recogniser.choice();
@@ -422,6 +434,9 @@ fn run_file(
         "views": model.origin.looking.views, "temperature": choice.temperature,
         "top_k": arguments.top_k, "reject": choice.rejection.how,
     });
+    if let Some(cost) = cost {
+        options["bf16"] = json!(cost);
+    }
     if let Some(threshold) = choice.rejection.threshold {
         options["threshold"] = json!(threshold);
     }

@@ -2,6 +2,7 @@
 
 use std::process::ExitCode;
 
+use anyhow::Context;
 use clap::{Parser, Subcommand};
 use kshot::train::learning::AnyRecipe;
 
@@ -31,6 +32,11 @@ struct Cli {
     /// closer to the exact result (on CPUs; `precise = true` in a recipe does the same).
     #[arg(long, global = true)]
     precise: bool,
+    /// Multiplies in bf16 where frozen networks multiply large matrices: faster on processors with such
+    /// products, at a cost in accuracy that segment and classify tell (on CPUs; `bf16 = true` in a recipe
+    /// does the same).
+    #[arg(long, global = true, conflicts_with = "precise")]
+    bf16: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -62,6 +68,10 @@ fn main() -> ExitCode {
     if cli.precise {
         kshot::nn::set_precise(true);
     }
+    if let Err(refused) = choose_bf16(&cli) {
+        eprintln!("kshot: --bf16: {refused:#}");
+        return ExitCode::from(WRONG_USE);
+    }
     let result = match cli.command {
         Command::Segment(arguments) => segment::run(&arguments),
         Command::Train(arguments) => train::run(&arguments),
@@ -86,9 +96,36 @@ fn main() -> ExitCode {
 /// Reads a recipe with changes, and chooses the sums that it or the command line asks for.
 fn read_recipe(path: &std::path::Path, changes: &[String]) -> anyhow::Result<AnyRecipe> {
     let mut recipe = AnyRecipe::read(path, changes)?;
-    *recipe.precise() |= kshot::nn::is_precise();
-    kshot::nn::set_precise(*recipe.precise());
+    let (precise, bf16) = recipe.sums();
+    *precise |= kshot::nn::is_precise();
+    *bf16 |= kshot::bf16::is_bf16();
+    anyhow::ensure!(!(*precise && *bf16), "precise and bf16 exclude each other; choose one");
+    kshot::nn::set_precise(*precise);
+    kshot::bf16::set_bf16(*bf16).context("bf16")?;
     Ok(recipe)
+}
+
+fn choose_bf16(cli: &Cli) -> anyhow::Result<()> {
+    use Command::{Classify, Eval, Segment, Train};
+    if !cli.bf16 {
+        return Ok(());
+    }
+    anyhow::ensure!(
+        matches!(cli.command, Segment(_) | Classify(_) | Eval(_) | Train(_)),
+        "it goes with segment, classify, eval and train"
+    );
+    kshot::bf16::set_bf16(true)?;
+    Ok(())
+}
+
+/// Refuses bf16 where other hardware than the CPU does the work.
+fn check_bf16(device: &str) -> anyhow::Result<()> {
+    let on_cpu = kshot::device::parse(device)? == kshot::device::Device::flex();
+    anyhow::ensure!(
+        on_cpu || !kshot::bf16::is_bf16(),
+        "--bf16 is for CPUs, and the device is {device}; leave one of them out"
+    );
+    Ok(())
 }
 
 /// Cores of this machine.

@@ -6,6 +6,7 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::ProgressBar;
+use kshot::bf16::{self, Cost, is_bf16};
 use kshot::data::support::Support;
 use kshot::encoder::EncoderConfig;
 use kshot::hash;
@@ -94,6 +95,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     if arguments.scale.is_some_and(|scale| !(scale > 0.0 && scale <= 4.0)) {
         bail!("--scale must be above 0 and at most 4, such as 0.5");
     }
+    crate::check_bf16(&arguments.device)?;
     let talk = Talk { json: arguments.json, quiet: arguments.quiet };
     let network = Network::new(arguments)?;
     let items = folder::items(&arguments.query)?;
@@ -128,12 +130,18 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         );
         return Ok(DONE);
     }
-    let predictor = network.fit(arguments, &support)?;
+    let predictor = bf16::in_32_bits(|| network.fit(arguments, &support))?;
     let choice = predictor.choice();
     talk.say(
         json!({"event": "fitted", "choice": choice, "seconds": started.1.elapsed().as_secs_f64()}),
         &format!("{} ({:.1} s)", choice.reason, started.1.elapsed().as_secs_f64()),
     );
+    let cost = if is_bf16() {
+        bf16::of_segmentation(&predictor, items.iter().map(|item| item.file.as_path()))?
+    } else {
+        None
+    };
+    talk.cost(cost.as_ref());
     let bar = talk.bar(items.len());
     let outcome =
         folder::segment(&predictor, items, &mut journal, &settings.fingerprint, |event| {
@@ -146,10 +154,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let outcome = Outcome { counts, ..outcome };
     folder::tables(&journal, predictor.classes())?;
     settings
-        .run_file(arguments, &support, &predictor, &outcome, &started)?
+        .run_file(arguments, &support, &predictor, &outcome, cost, &started)?
         .write(&arguments.out)?;
     let report =
-        html::write(&journal, &report(arguments, &support, &predictor, &outcome, &started)?)?;
+        html::write(&journal, &report(arguments, &support, &predictor, &outcome, cost, &started)?)?;
     talk.say(
         json!({"event": "done", "done": counts.done, "skipped": skipped, "failed": counts.failed,
             "seconds": started.1.elapsed().as_secs_f64(), "report": report}),
@@ -258,7 +266,8 @@ impl Settings {
             arguments.scale,
             arguments.no_refine,
             arguments.seed,
-            kshot::nn::is_precise()
+            kshot::nn::is_precise(),
+            is_bf16()
         ]);
         let fingerprint = hash::of_bytes(fingerprint.to_string().as_bytes());
         Ok(Self { weights_sha256, support: files, fingerprint })
@@ -270,13 +279,17 @@ impl Settings {
         support: &Support,
         predictor: &Predictor,
         outcome: &Outcome,
+        cost: Option<Cost>,
         started: &(String, Instant),
     ) -> anyhow::Result<RunFile> {
-        let options = json!({
+        let mut options = json!({
             "method": arguments.method, "scale": predictor.choice().scale,
             "refinement": refinement(arguments, support).name(),
             "temperature": predictor.choice().temperature,
         });
+        if let Some(cost) = cost {
+            options["bf16"] = json!(cost);
+        }
         Ok(RunFile {
             kshot: env!("CARGO_PKG_VERSION").to_owned(),
             command: std::env::args().collect(),
@@ -302,6 +315,7 @@ fn report(
     support: &Support,
     predictor: &Predictor,
     outcome: &Outcome,
+    cost: Option<Cost>,
     started: &(String, Instant),
 ) -> anyhow::Result<ReportData> {
     let palette = Palette::distinct();
@@ -350,11 +364,13 @@ fn report(
         method: choice.method.clone(),
         why: choice.reason.clone(),
         candidates,
-        notes: vec![format!(
+        notes: std::iter::once(format!(
             "Pictures are looked at {:.2} times their size; probabilities are divided by a \
              temperature of {:.2}, which fits the held-out labels best.",
             choice.scale, choice.temperature
-        )],
+        ))
+        .chain(cost.map(|cost| format!("{cost}.")))
+        .collect(),
         failed: outcome.failed.clone(),
     })
 }

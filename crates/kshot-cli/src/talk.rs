@@ -1,6 +1,7 @@
 //! How commands that work through a folder speak.
 
 use indicatif::{ProgressBar, ProgressStyle};
+use kshot::bf16::Cost;
 use kshot::classify::Recogniser;
 use kshot::classify::vectors::Event;
 use kshot::predict::folder::Item;
@@ -28,6 +29,13 @@ impl Talk {
     /// Says what is odd.
     pub fn warn(&self, words: &str) {
         self.say(json!({"event": "warning", "message": words}), &format!("warning: {words}"));
+    }
+
+    /// Says what products in bf16 cost, where they were asked for.
+    pub fn cost(&self, cost: Option<&Cost>) {
+        if let Some(cost) = cost {
+            self.say(json!({"event": "bf16", "cost": cost}), &cost.to_string());
+        }
     }
 
     /// A bar on a terminal.

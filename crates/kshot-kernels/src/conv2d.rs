@@ -1,6 +1,7 @@
 //! The convolution and its gradients on slices: which path takes which shape.
 
 use crate::geometry::Geometry;
+use crate::packed::Packed;
 use crate::scratch::fresh;
 use crate::{Activation, dense, depthwise, scatter, stem, winograd};
 
@@ -67,16 +68,23 @@ pub fn forward(
     })
 }
 
-/// [`forward`] with the panels of [`dense::packed`], where [`is_product`] says so.
+/// [`forward`] with a packed weight, where [`is_product`] says so; in bf16 if asked for, where it has many
+/// products.
 pub(crate) fn forward_packed(
     geometry: &Geometry,
     images: &[f32],
-    panels: &[f32],
+    weight: &Packed,
+    bf16: bool,
     bias: Option<&[f32]>,
     activation: Activation,
 ) -> Vec<f32> {
-    let path = if stem::fits(geometry) { stem::forward_packed } else { dense::forward_packed };
-    fresh(geometry.result_len(), |result| path(geometry, images, panels, bias, activation, result))
+    fresh(geometry.result_len(), |result| {
+        if stem::fits(geometry) {
+            stem::forward_packed(geometry, images, weight.floats(), bias, activation, result);
+        } else {
+            dense::forward_packed(geometry, images, weight.panels(bf16), bias, activation, result);
+        }
+    })
 }
 
 /// The gradient with respect to the images, from the gradient of the result.

@@ -1,7 +1,8 @@
 //! A convolution with its weights, for inference: bias and activation in the same pass.
 
 use crate::geometry::is_precise;
-use crate::{Activation, Geometry, Pads, conv2d, dense};
+use crate::packed::Packed;
+use crate::{Activation, Geometry, Pads, conv2d, is_bf16};
 
 /// A two-dimensional convolution with square kernels, ready to run.
 #[derive(Debug, Clone)]
@@ -21,7 +22,7 @@ enum Kernels {
     /// `[channels_out, channels_in / groups, kernel, kernel]`
     Plain(Vec<f32>),
     /// In panels, where products of matrices are all that is asked of them.
-    Packed(Vec<f32>),
+    Packed(Packed),
 }
 
 impl Conv2d {
@@ -49,7 +50,7 @@ impl Conv2d {
         assert_eq!(bias.len(), channels_out);
         let kernels = if conv2d::is_product([kernel; 2], [stride; 2], groups, channels) {
             let extents = [channels_out / groups, channels_in / groups * kernel * kernel];
-            Kernels::Packed(dense::packed(&weight, groups, extents))
+            Kernels::Packed(Packed::new(&weight, groups, extents))
         } else {
             Kernels::Plain(weight)
         };
@@ -76,7 +77,8 @@ impl Conv2d {
     }
 
     /// Convolves a batch: `[batch, channels_in, height, width]` to
-    /// `[batch, channels_out, height', width']`, then applies bias and activation.
+    /// `[batch, channels_out, height', width']`, then applies bias and activation. Multiplies in bf16 where
+    /// [`crate::set_bf16`] says so and the convolution is a product of large matrices.
     ///
     /// # Panics
     /// If `images` is not a whole number of pictures of `size`.
@@ -103,8 +105,9 @@ impl Conv2d {
         let bias = Some(&self.bias[..]);
         match &self.kernels {
             Kernels::Plain(weight) => conv2d::forward(&geometry, images, weight, bias, activation),
-            Kernels::Packed(panels) => {
-                conv2d::forward_packed(&geometry, images, panels, bias, activation)
+            Kernels::Packed(packed) => {
+                let bf16 = is_bf16() && !is_precise();
+                conv2d::forward_packed(&geometry, images, packed, bf16, bias, activation)
             }
         }
     }
@@ -116,6 +119,7 @@ mod tests {
     use rand_chacha::ChaCha8Rng;
 
     use super::*;
+    use crate::simd::pair;
 
     /// By the definition, in 64 bits.
     fn reference(
@@ -208,6 +212,54 @@ mod tests {
                     assert!(far < 1e-5, "{far:e} in {i} {o} {k} {s} {d} {g} {h} {w}");
                 }
             }
+        }
+    }
+
+    #[test]
+    fn products_in_bf16_are_those_of_rounded_operands() {
+        let mut random = ChaCha8Rng::seed_from_u64(2);
+        let mut numbers = |count: usize| -> Vec<f32> {
+            (0..count).map(|_| random.random_range(-1.0..1.0)).collect()
+        };
+        let rounded = |values: &[f32]| -> Vec<f32> {
+            let high = |value: &f32| f32::from_bits(pair([0.0, *value]).to_bits());
+            values.iter().map(high).collect()
+        };
+        // channels in, out, kernel, stride, groups, height, width
+        for [i, o, k, s, g, h, w] in [
+            [40, 96, 1, 1, 1, 14, 15],
+            [65, 50, 3, 2, 1, 9, 8],
+            [300, 70, 1, 1, 1, 3, 5],
+            [130, 128, 3, 1, 2, 7, 6],
+        ] {
+            let (weight, images) = (numbers(o * i / g * k * k), numbers(2 * i * h * w));
+            let conv = Conv2d::new(weight.clone(), numbers(o), [i, o], [k, s, 1, g]).unwrap();
+            let Kernels::Packed(packed) = &conv.kernels else { panic!("no product of matrices") };
+            let pads = [(k / 2, k / 2); 2];
+            let geometry =
+                Geometry::new([2, i, h, w], [o, i / g, k, k], [s; 2], pads, [1; 2], g).unwrap();
+            let run = |bf16: bool| {
+                let bias = Some(&conv.bias[..]);
+                conv2d::forward_packed(&geometry, &images, packed, bf16, bias, Activation::Relu)
+            };
+            let (ours, exact) = (run(true), run(false));
+            let expected = reference(
+                &conv,
+                &rounded(&weight),
+                &rounded(&images),
+                [h, w],
+                pads,
+                Activation::Relu,
+            );
+            let scale = expected.iter().fold(1e-3, |a: f64, b| a.max(b.abs()));
+            let far = |a: f64, b: f64| (a - b).abs() / scale;
+            let worst = |others: &mut dyn Iterator<Item = f64>| {
+                ours.iter().zip(others).map(|(a, b)| far(f64::from(*a), b)).fold(0.0, f64::max)
+            };
+            let of_rounded = worst(&mut expected.iter().copied());
+            let of_exact = worst(&mut exact.iter().copied().map(f64::from));
+            assert!(of_rounded < 1e-5, "{of_rounded:e} from rounded operands");
+            assert!((1e-4..1e-2).contains(&of_exact), "{of_exact:e} from 32 bits");
         }
     }
 

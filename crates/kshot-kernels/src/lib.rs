@@ -40,6 +40,7 @@ mod inference;
 mod layout;
 mod micro;
 mod norm;
+mod packed;
 mod panels;
 mod patches;
 mod pool;
@@ -66,6 +67,7 @@ pub use heap::keep_pages;
 pub use inference::Conv2d;
 pub use norm::{Affine, Gradients, Planes, Statistics};
 pub use resize::Resize;
+pub use simd::format::{NoBf16, is_bf16, set_bf16};
 pub use softmax::Channels;
 pub use windows::Windows;
 

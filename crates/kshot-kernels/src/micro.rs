@@ -3,6 +3,7 @@
 
 #![expect(clippy::needless_range_loop, reason = "an index runs over several arrays")]
 
+use crate::simd::format::Format;
 use crate::simd::{Simd, WIDEST};
 
 /// Rows of a panel. With two vectors of columns its sums fill twelve registers of sixteen.
@@ -22,7 +23,7 @@ pub(crate) struct Ends<'a> {
     pub(crate) bounds: Option<(f32, f32)>,
 }
 
-/// A panel times a tile of `V` vectors, added to `width` columns of the target, whose rows lie
+/// A panel times a tile of `V` vectors, both of `depth` steps of a format's products, added to `width` columns of the target, whose rows lie
 /// `target.1` floats apart, and finished.
 ///
 /// # Safety
@@ -31,8 +32,8 @@ pub(crate) struct Ends<'a> {
 /// - `width`, at most `V` vectors, floats of each row of the target that exists may be read and written.
 /// - There are at most [`ROWS`] rows, and a bias for each.
 #[inline(always)]
-pub(crate) unsafe fn tile_of<S: Simd, const V: usize>(
-    simd: S,
+pub(crate) unsafe fn tile_of<S: Simd, F: Format<S>, const V: usize>(
+    (simd, format): (S, F),
     left: *const f32,
     right: impl Fn(usize) -> *const f32,
     depth: usize,
@@ -42,7 +43,7 @@ pub(crate) unsafe fn tile_of<S: Simd, const V: usize>(
 ) {
     // SAFETY: by the caller's promise.
     unsafe {
-        let sums = multiply::<S, V>(simd, left, right, depth);
+        let sums = multiply::<S, F, V>((simd, format), left, right, depth);
         write(simd, sums, target, line, width, ends);
     }
 }
@@ -50,8 +51,8 @@ pub(crate) unsafe fn tile_of<S: Simd, const V: usize>(
 /// # Safety
 /// As [`tile_of`]'s of `left` and `right`.
 #[inline(always)]
-unsafe fn multiply<S: Simd, const V: usize>(
-    simd: S,
+unsafe fn multiply<S: Simd, F: Format<S>, const V: usize>(
+    (simd, format): (S, F),
     left: *const f32,
     right: impl Fn(usize) -> *const f32,
     depth: usize,
@@ -69,7 +70,7 @@ unsafe fn multiply<S: Simd, const V: usize>(
             // SAFETY: by the caller's promise.
             let factor = simd.splat(unsafe { *left.add(at * ROWS + row) });
             for vector in 0..V {
-                sums[row][vector] = simd.fma(factor, values[vector], sums[row][vector]);
+                sums[row][vector] = format.add(simd, factor, values[vector], sums[row][vector]);
             }
         }
     }

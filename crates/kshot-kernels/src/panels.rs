@@ -9,7 +9,8 @@ use rayon::prelude::*;
 use crate::Activation;
 use crate::micro::{Ends, ROWS, VECTORS, tile_of};
 use crate::scratch::Scratch;
-use crate::simd::{Kernel, Simd, dispatch};
+use crate::simd::format::{Format, FormatKernel, dispatch_floats, dispatch_pairs};
+use crate::simd::{Simd, WIDEST, pair};
 
 /// Products that are summed before the next tile: a tile's part stays in the nearest cache.
 const DEPTH: usize = 256;
@@ -26,6 +27,56 @@ const WORTH: usize = 8;
 /// Floats of the panels of so many rows.
 pub(crate) fn packed_len(rows: usize, depth: usize) -> usize {
     rows.next_multiple_of(ROWS) * depth
+}
+
+/// Panels of a matrix, or several one after the other.
+#[derive(Clone, Copy)]
+pub(crate) struct Panels<'a> {
+    values: &'a [f32],
+    /// Whether they are pairs of bf16 ([`paired`]).
+    pairs: bool,
+}
+
+impl<'a> Panels<'a> {
+    pub(crate) fn floats(values: &'a [f32]) -> Self {
+        Self { values, pairs: false }
+    }
+
+    /// Of what [`paired`] made.
+    pub(crate) fn pairs(values: &'a [f32]) -> Self {
+        Self { values, pairs: true }
+    }
+
+    /// Steps of so many products.
+    fn steps(self, depth: usize) -> usize {
+        if self.pairs { depth.div_ceil(2) } else { depth }
+    }
+
+    /// Whether there are those of `groups` matrices of so many rows and such a depth, and no more.
+    pub(crate) fn are_of(self, groups: usize, [rows, depth]: [usize; 2]) -> bool {
+        self.values.len() == groups * packed_len(rows, self.steps(depth))
+    }
+
+    /// Those of a matrix from `first` on, which begins a panel.
+    pub(crate) fn from(self, matrix: usize, [rows, depth]: [usize; 2], first: usize) -> Self {
+        let steps = self.steps(depth);
+        let each = packed_len(rows, steps);
+        Self { values: &self.values[matrix * each + first * steps..(matrix + 1) * each], ..self }
+    }
+}
+
+/// Packed floats as pairs of bf16: two neighbouring products of a row in one, the last with zero where it has
+/// no neighbour.
+pub(crate) fn paired(panels: &[f32], depth: usize) -> Vec<f32> {
+    let panels = panels.chunks_exact(depth * ROWS);
+    panels
+        .flat_map(|panel| {
+            panel.chunks(2 * ROWS).flat_map(|step| {
+                let (low, high) = step.split_at(ROWS);
+                (0..ROWS).map(|row| pair([low[row], high.get(row).copied().unwrap_or(0.0)]))
+            })
+        })
+        .collect()
 }
 
 /// The left operand where it lies.
@@ -114,8 +165,8 @@ pub(crate) fn pack_all(left: Left, groups: usize, extents: [usize; 2], panels: &
 
 /// A product, then bias and activation.
 pub(crate) struct Product<'a> {
-    /// Panels of `rows` rows.
-    pub(crate) panels: &'a [f32],
+    /// Panels of `rows` rows, or more.
+    pub(crate) panels: Panels<'a>,
     pub(crate) rows: usize,
     pub(crate) depth: usize,
     /// `depth` rows of `columns` floats, `line` floats from row to row.
@@ -135,10 +186,12 @@ impl Product<'_> {
     pub(crate) unsafe fn run(&self, target: *mut f32, line: usize) {
         let Self { panels, rows, depth, right, columns, bias, .. } = self;
         assert!(*rows > 0 && *columns > 0 && *depth > 0 && (*rows == 1 || line >= *columns));
-        assert!(panels.len() >= packed_len(*rows, *depth), "panels are missing");
+        let steps = panels.steps(*depth);
+        assert!(panels.values.len() >= packed_len(*rows, steps), "panels are missing");
         assert!(right.len() >= (depth - 1) * self.line + columns, "the right operand is too short");
         assert!(bias.is_none_or(|bias| bias.len() >= *rows), "biases are missing");
-        dispatch(Run { product: self, target, line });
+        let run = Run { product: self, target, line };
+        if panels.pairs { dispatch_pairs(run) } else { dispatch_floats(run) }
     }
 }
 
@@ -148,34 +201,39 @@ struct Run<'a> {
     line: usize,
 }
 
-impl Kernel for Run<'_> {
+impl FormatKernel for Run<'_> {
     type Output = ();
 
     #[inline(always)]
-    fn run<S: Simd>(self, simd: S) {
-        let Product { panels, rows, depth, right, line, columns, .. } = *self.product;
-        let wide = VECTORS * S::LANES;
+    fn run<S: Simd, F: Format<S>>(self, simd: S, format: F) {
+        let Product { panels: Panels { values: panels, .. }, rows, depth, right, line, .. } =
+            *self.product;
+        let columns = self.product.columns;
+        let (wide, steps) = (VECTORS * S::LANES, depth.div_ceil(F::PRODUCTS));
         let whole = columns / wide * wide;
-        let mut tile = Scratch::take(depth.min(DEPTH) * wide);
-        for start in (0..depth).step_by(DEPTH) {
-            let count = DEPTH.min(depth - start);
-            let (first, last) = (start == 0, start + count == depth);
+        let mut tile = Scratch::take(steps.min(DEPTH) * wide);
+        for start in (0..steps).step_by(DEPTH) {
+            let count = DEPTH.min(steps - start);
+            let (first, last) = (start == 0, start + count == steps);
             let bounds = (last && self.product.activation != Activation::Identity)
                 .then(|| self.product.activation.bounds());
+            let products = start * F::PRODUCTS..depth.min((start + count) * F::PRODUCTS);
             let all = rows.div_ceil(ROWS);
             for some in (0..all).step_by(PANELS) {
                 let some = some..all.min(some + PANELS);
                 for column in (0..columns).step_by(wide) {
                     let width = wide.min(columns - column);
-                    let right = &right[start * line + column..];
-                    let (right, line) = if column < whole && some.len() < WORTH {
+                    let right = &right[products.start * line + column..];
+                    let in_place = F::PRODUCTS == 1 && column < whole && some.len() < WORTH;
+                    let (right, line) = if in_place {
                         (right.as_ptr(), line)
                     } else {
-                        lay(simd, right, line, width, &mut tile[..count * wide]);
+                        let tile = &mut tile[..count * wide];
+                        lay::<S, F>(simd, (right, line), products.len(), width, tile);
                         (tile.as_ptr(), wide)
                     };
                     for panel in some.clone() {
-                        let left = panels[(panel * depth + start) * ROWS..].as_ptr();
+                        let left = panels[(panel * steps + start) * ROWS..].as_ptr();
                         let bias = self.product.bias.filter(|_| last);
                         let ends = Ends {
                             rows: ROWS.min(rows - panel * ROWS),
@@ -184,15 +242,17 @@ impl Kernel for Run<'_> {
                             bounds,
                         };
                         let target = self.target.wrapping_add(panel * ROWS * self.line + column);
-                        let target = (target, self.line);
+                        let (how, target) = ((simd, format), (target, self.line));
                         let row = |at: usize| right.wrapping_add(at * line);
                         // SAFETY: panels, right operand and tile reach as far as the caller has checked
                         // and the tile was made; the target by `Product::run`'s caller.
                         unsafe {
                             if width > S::LANES {
-                                tile_of::<S, VECTORS>(simd, left, row, count, target, width, &ends);
+                                tile_of::<S, F, VECTORS>(
+                                    how, left, row, count, target, width, &ends,
+                                );
                             } else {
-                                tile_of::<S, 1>(simd, left, row, count, target, width, &ends);
+                                tile_of::<S, F, 1>(how, left, row, count, target, width, &ends);
                             }
                         }
                     }
@@ -202,25 +262,45 @@ impl Kernel for Run<'_> {
     }
 }
 
-/// Lays `width` columns out as a tile: rows that lie far apart fall on the same few lines of the nearest
-/// cache, and in the last tile nothing may be read past the end.
+/// Lays `width` columns of `depth` rows out as a tile of a format's steps: rows that lie far apart fall on
+/// the same few lines of the nearest cache, and in the last tile nothing may be read past the end.
 #[inline(always)]
-fn lay<S: Simd>(simd: S, right: &[f32], line: usize, width: usize, tile: &mut [f32]) {
+fn lay<S: Simd, F: Format<S>>(
+    simd: S,
+    (right, line): (&[f32], usize),
+    depth: usize,
+    width: usize,
+    tile: &mut [f32],
+) {
     let wide = VECTORS * S::LANES;
-    assert!(right.len() >= (tile.len() / wide - 1) * line + width);
-    for (row, to) in tile.chunks_exact_mut(wide).enumerate() {
-        if width == wide {
-            for vector in 0..VECTORS {
-                // SAFETY: a whole tile of columns is left in this row, by the assertion.
-                unsafe {
-                    let from = right.as_ptr().add(row * line + vector * S::LANES);
-                    simd.store(to.as_mut_ptr().add(vector * S::LANES), simd.load(from));
+    assert!(tile.len() == depth.div_ceil(F::PRODUCTS) * wide);
+    assert!(right.len() >= (depth - 1) * line + width && width <= wide);
+    let mut rest = [[0.0f32; VECTORS * WIDEST]; 2];
+    for (step, to) in tile.chunks_exact_mut(wide).enumerate() {
+        let rows = (depth - step * F::PRODUCTS).min(F::PRODUCTS);
+        let whole = width == wide && rows == F::PRODUCTS;
+        if !whole {
+            for (row, rest) in rest.iter_mut().enumerate() {
+                rest.fill(0.0);
+                if row < rows {
+                    let from = &right[(step * F::PRODUCTS + row) * line..][..width];
+                    rest[..width].copy_from_slice(from);
                 }
             }
-        } else {
-            let (values, rest) = to.split_at_mut(width);
-            values.copy_from_slice(&right[row * line..][..width]);
-            rest.fill(0.0);
+        }
+        for vector in 0..VECTORS {
+            let at = |row: usize| {
+                let rest = rest[row].as_ptr();
+                let from = right.as_ptr().wrapping_add((step * F::PRODUCTS + row) * line);
+                if whole { from } else { rest }.wrapping_add(vector * S::LANES)
+            };
+            // SAFETY: a whole tile of columns is left in these rows, by the assertion; a tile's width
+            // fits into what stands in for others, and into each of the tile's steps.
+            unsafe {
+                let low = simd.load(at(0));
+                let laid = if F::PRODUCTS == 1 { low } else { simd.halve([low, simd.load(at(1))]) };
+                simd.store(to.as_mut_ptr().add(vector * S::LANES), laid);
+            }
         }
     }
 }
@@ -241,7 +321,9 @@ mod tests {
             columns in 1usize..50,
             more in 0usize..9,
             biased in any::<bool>(),
+            in_pairs in any::<bool>(),
         ) {
+            // Eight bits hold these exactly: rounded to bf16 they stay what they are.
             let values = |count: usize, seed: usize| -> Vec<f32> {
                 (0..count).map(|i| ((i * 7919 + seed) % 257) as f32 / 128.0 - 1.0).collect()
             };
@@ -250,8 +332,9 @@ mod tests {
             let right = values(depth * line, 3);
             let mut panels = vec![f32::NAN; packed_len(rows, depth)];
             pack_all(Left::Rows(&left), 1, [rows, depth], &mut panels);
+            let pairs = paired(&panels, depth);
             let product = Product {
-                panels: &panels,
+                panels: if in_pairs { Panels::pairs(&pairs) } else { Panels::floats(&panels) },
                 rows,
                 depth,
                 right: &right,

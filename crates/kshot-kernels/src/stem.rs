@@ -14,6 +14,7 @@ use crate::micro::{Ends, ROWS, VECTORS, tile_of};
 use crate::panels::{Left, pack_all, packed_len};
 use crate::scratch::Scratch;
 use crate::shared::Shared;
+use crate::simd::format::Floats;
 use crate::simd::{Kernel, Simd, dispatch, lanes};
 
 /// Products of a place: with fewer, long rows of patches are written faster than short ones; a panel of more
@@ -199,7 +200,7 @@ impl Kernel for Forward<'_> {
         let geometry = blocks.geometry;
         let ([_, outputs], [_, width]) = (geometry.channels(), geometry.out());
         let (area, depth) = (geometry.area_out(), block.offsets.len());
-        let offsets = block.offsets.as_ptr();
+        let (offsets, how) = (block.offsets.as_ptr(), (simd, Floats));
         for (y, row) in block.rows.clone().enumerate() {
             let from = copy[y * blocks.step(&block)..].as_ptr();
             let first = block.picture * outputs * area + row * width;
@@ -221,9 +222,9 @@ impl Kernel for Forward<'_> {
                         let right = |at: usize| from.add(*offsets.add(at) + x);
                         if vectors == VECTORS {
                             let to = (to, area);
-                            tile_of::<S, VECTORS>(simd, left, right, depth, to, count, &ends);
+                            tile_of::<S, _, VECTORS>(how, left, right, depth, to, count, &ends);
                         } else {
-                            tile_of::<S, 1>(simd, left, right, depth, (to, area), count, &ends);
+                            tile_of::<S, _, 1>(how, left, right, depth, (to, area), count, &ends);
                         }
                     }
                 }

@@ -187,7 +187,9 @@ fn drawn(
 
 /// Cases of each property; each checks four results.
 fn cases() -> ProptestConfig {
-    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(48) }
+    // Fewer under emulators.
+    let wish = std::env::var("PROPTEST_CASES").ok().and_then(|wish| wish.parse().ok());
+    ProptestConfig { failure_persistence: None, ..ProptestConfig::with_cases(wish.unwrap_or(48)) }
 }
 
 proptest! {

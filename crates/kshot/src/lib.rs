@@ -1,5 +1,6 @@
 //! **kshot**: learn to see from a handful of labels.
 
+pub mod bf16;
 pub mod classify;
 pub mod data;
 pub mod decoder;

@@ -14,7 +14,7 @@ pub(crate) use weight::{bias_gradient, weight_gradient};
 
 use crate::Activation;
 use crate::geometry::Geometry;
-use crate::panels::{Left, pack_all, packed_len};
+use crate::panels::{Left, Panels};
 use crate::patches::View;
 use crate::scratch::Scratch;
 use crate::shared::Shared;
@@ -49,19 +49,11 @@ pub(crate) fn forward(
     convolve(geometry, images, matrix, bias, activation, result);
 }
 
-/// A weight of `groups` times `rows` kernels of `depth` elements, packed for [`forward_packed`].
-pub(crate) fn packed(weight: &[f32], groups: usize, [rows, depth]: [usize; 2]) -> Vec<f32> {
-    assert_eq!(weight.len(), groups * rows * depth, "floats of a weight");
-    let mut panels = vec![0.0; groups * packed_len(rows, depth)];
-    pack_all(Left::Rows(weight), groups, [rows, depth], &mut panels);
-    panels
-}
-
 /// [`forward`] with a weight that is packed already.
 pub(crate) fn forward_packed(
     geometry: &Geometry,
     images: &[f32],
-    panels: &[f32],
+    panels: Panels,
     bias: Option<&[f32]>,
     activation: Activation,
     result: &mut [f32],

@@ -6,7 +6,7 @@ use super::TASKS;
 use super::blocks::{Block, Blocks};
 use crate::Activation;
 use crate::micro;
-use crate::panels::{self, Left, pack_all, packed_len};
+use crate::panels::{self, Left, Panels, pack_all, packed_len};
 use crate::patches::{Planes, View};
 use crate::scratch::Scratch;
 use crate::shared::Shared;
@@ -71,7 +71,7 @@ impl Target<'_> {
 pub(super) enum Weight<'a> {
     Plain(Left<'a>),
     /// All groups' panels.
-    Packed(&'a [f32]),
+    Packed(Panels<'a>),
 }
 
 /// One product for every group: `[groups, rows, depth]` times the patches of the group's channels.
@@ -97,24 +97,23 @@ impl Product<'_> {
         let parts = TASKS.div_ceil(blocks.count().max(1) * self.groups);
         let rows = self.rows.div_ceil(parts).next_multiple_of(ROWS).min(self.rows);
         let parts = self.rows.div_ceil(rows);
-        let each = packed_len(self.rows, depth);
         let packed;
-        let panels: &[f32] = match self.matrix {
+        let panels = match self.matrix {
             Weight::Packed(panels) => panels,
             Weight::Plain(left) => {
-                let mut panels = Scratch::take(self.groups * each);
+                let mut panels = Scratch::take(self.groups * packed_len(self.rows, depth));
                 pack_all(left, self.groups, [self.rows, depth], &mut panels);
                 packed = panels;
-                &packed
+                Panels::floats(&packed)
             }
         };
-        assert_eq!(panels.len(), self.groups * each, "floats of packed weights");
+        assert!(panels.are_of(self.groups, [self.rows, depth]), "other packed weights");
         (0..self.groups * blocks.count() * parts).into_par_iter().for_each(|task| {
             let (group, within) =
                 (task / (blocks.count() * parts), task % (blocks.count() * parts));
             let (block, first) = (blocks.block(within / parts), within % parts * rows);
             let rows = rows.min(self.rows - first);
-            let panels = &panels[group * each + first * depth..(group + 1) * each];
+            let panels = panels.from(group, [self.rows, depth], first);
             self.block(target, panels, group, &block, [first, rows]);
         });
     }
@@ -123,7 +122,7 @@ impl Product<'_> {
     fn block(
         &self,
         target: &Target,
-        panels: &[f32],
+        panels: Panels,
         group: usize,
         block: &Block,
         [first, rows]: [usize; 2],

@@ -15,6 +15,24 @@ pub(super) unsafe fn with_avx2<K: Kernel>(kernel: K) -> K::Output {
     kernel.run(Avx2(()))
 }
 
+/// The bits of floats whose upper halves are rounded to bf16.
+///
+/// # Safety
+/// The processor has AVX2.
+#[inline(always)]
+unsafe fn rounded(v: __m256) -> __m256i {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let bits = _mm256_castps_si256(v);
+        let odd = _mm256_and_si256(_mm256_srli_epi32::<16>(bits), _mm256_set1_epi32(1));
+        let half = _mm256_add_epi32(odd, _mm256_set1_epi32(0x7fff));
+        let rounded = _mm256_castsi256_ps(_mm256_add_epi32(bits, half));
+        let quiet = _mm256_or_ps(v, _mm256_castsi256_ps(_mm256_set1_epi32(0x40_0000)));
+        let no_number = _mm256_cmp_ps::<_CMP_UNORD_Q>(v, v);
+        _mm256_castps_si256(_mm256_blendv_ps(rounded, quiet, no_number))
+    }
+}
+
 impl Simd for Avx2 {
     const LANES: usize = 8;
     const REGISTERS: usize = 16;
@@ -158,6 +176,28 @@ impl Simd for Avx2 {
             let high = _mm256_unpackhi_ps(even, odd);
             _mm256_storeu_ps(to, _mm256_permute2f128_ps::<0x20>(low, high));
             _mm256_storeu_ps(to.add(8), _mm256_permute2f128_ps::<0x31>(low, high));
+        }
+    }
+
+    #[inline(always)]
+    fn halve(self, [low, high]: [__m256; 2]) -> __m256 {
+        // SAFETY: `self` proves the feature.
+        unsafe {
+            let (low, high) = (rounded(low), rounded(high));
+            let high = _mm256_and_si256(high, _mm256_set1_epi32(!0xffff));
+            _mm256_castsi256_ps(_mm256_or_si256(_mm256_srli_epi32::<16>(low), high))
+        }
+    }
+
+    #[inline(always)]
+    fn widen(self, pairs: __m256) -> [__m256; 2] {
+        // SAFETY: `self` proves the feature.
+        unsafe {
+            let bits = _mm256_castps_si256(pairs);
+            [
+                _mm256_castsi256_ps(_mm256_slli_epi32::<16>(bits)),
+                _mm256_castsi256_ps(_mm256_and_si256(bits, _mm256_set1_epi32(!0xffff))),
+            ]
         }
     }
 }

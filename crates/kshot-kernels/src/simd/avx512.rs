@@ -1,7 +1,9 @@
 //! AVX-512F: sixteen floats, thirty-two registers.
 
 use std::arch::x86_64::*;
+use std::mem::transmute;
 
+use super::format::{Format, FormatKernel};
 use super::{Kernel, Simd};
 
 /// Proof of AVX-512F: made in [`with_avx512`] only.
@@ -13,6 +15,47 @@ pub(crate) struct Avx512(());
 #[target_feature(enable = "avx512f,avx2,fma")]
 pub(super) unsafe fn with_avx512<K: Kernel>(kernel: K) -> K::Output {
     kernel.run(Avx512(()))
+}
+
+/// Proof of AVX512_BF16: made in [`with_pairs`] only.
+#[derive(Clone, Copy)]
+pub(crate) struct Pairs(());
+
+/// # Safety
+/// The processor has AVX512_BF16, AVX-512F, AVX2 and FMA.
+#[target_feature(enable = "avx512bf16,avx512f,avx2,fma")]
+pub(super) unsafe fn with_pairs<K: FormatKernel>(kernel: K) -> K::Output {
+    kernel.run(Avx512(()), Pairs(()))
+}
+
+impl Format<Avx512> for Pairs {
+    const PRODUCTS: usize = 2;
+
+    #[inline(always)]
+    fn add(self, _: Avx512, left: __m512, right: __m512, sum: __m512) -> __m512 {
+        // SAFETY: `self` proves the feature; all of these are 64 bytes of any bits.
+        unsafe {
+            let left = transmute::<__m512, __m512bh>(left);
+            _mm512_dpbf16_ps(sum, left, transmute::<__m512, __m512bh>(right))
+        }
+    }
+}
+
+/// The bits of floats whose upper halves are rounded to bf16.
+///
+/// # Safety
+/// The processor has AVX-512F.
+#[inline(always)]
+unsafe fn rounded(v: __m512) -> __m512i {
+    // SAFETY: by the caller's promise.
+    unsafe {
+        let bits = _mm512_castps_si512(v);
+        let odd = _mm512_and_si512(_mm512_srli_epi32::<16>(bits), _mm512_set1_epi32(1));
+        let half = _mm512_add_epi32(odd, _mm512_set1_epi32(0x7fff));
+        let quiet = _mm512_or_si512(bits, _mm512_set1_epi32(0x40_0000));
+        let no_number = _mm512_cmp_ps_mask::<_CMP_UNORD_Q>(v, v);
+        _mm512_mask_mov_epi32(_mm512_add_epi32(bits, half), no_number, quiet)
+    }
 }
 
 /// Four floats of this row and of the fourth, eighth and twelfth after it side by side: what follows stays
@@ -173,6 +216,28 @@ impl Simd for Avx512 {
             let high = _mm512_add_epi32(low, _mm512_set1_epi32(8));
             _mm512_storeu_ps(to, _mm512_permutex2var_ps(even, low, odd));
             _mm512_storeu_ps(to.add(16), _mm512_permutex2var_ps(even, high, odd));
+        }
+    }
+
+    #[inline(always)]
+    fn halve(self, [low, high]: [__m512; 2]) -> __m512 {
+        // SAFETY: see above.
+        unsafe {
+            let (low, high) = (rounded(low), rounded(high));
+            let high = _mm512_and_si512(high, _mm512_set1_epi32(!0xffff));
+            _mm512_castsi512_ps(_mm512_or_si512(_mm512_srli_epi32::<16>(low), high))
+        }
+    }
+
+    #[inline(always)]
+    fn widen(self, pairs: __m512) -> [__m512; 2] {
+        // SAFETY: see above.
+        unsafe {
+            let bits = _mm512_castps_si512(pairs);
+            [
+                _mm512_castsi512_ps(_mm512_slli_epi32::<16>(bits)),
+                _mm512_castsi512_ps(_mm512_and_si512(bits, _mm512_set1_epi32(!0xffff))),
+            ]
         }
     }
 }

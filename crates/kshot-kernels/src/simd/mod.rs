@@ -7,6 +7,7 @@
 mod avx2;
 #[cfg(target_arch = "x86_64")]
 mod avx512;
+pub(crate) mod format;
 #[cfg(target_arch = "aarch64")]
 mod neon;
 mod portable;
@@ -14,6 +15,7 @@ mod portable;
 use std::sync::OnceLock;
 
 use portable::Portable;
+pub(crate) use portable::pair;
 
 /// Vectors of [`Simd::LANES`] floats and what kernels do with them.
 ///
@@ -70,6 +72,12 @@ pub(crate) trait Simd: Copy + Send + Sync {
     /// # Safety
     /// `to` points to `2 * LANES` floats that may be written.
     unsafe fn join(self, to: *mut f32, parts: [Self::Vector; 2]);
+
+    /// Two vectors rounded to bf16, to the nearest and to even between two; what is no number stays so. Their
+    /// lanes lie side by side as bits: the first's in the lower halves.
+    fn halve(self, parts: [Self::Vector; 2]) -> Self::Vector;
+    /// The reverse of [`Simd::halve`], without its rounding.
+    fn widen(self, pairs: Self::Vector) -> [Self::Vector; 2];
 
     /// `x` inside the bounds; what is no number stays so, since `max` and `min` then give their second
     /// operand.
@@ -242,6 +250,10 @@ mod tests {
                     simd.equal(a, simd.splat(5.0), b)[0],
                     simd.equal(a, simd.splat(5.0), b)[1],
                     simd.inside(a, [simd.splat(4.0), simd.splat(6.0)], b),
+                    simd.halve([simd.mul(a, simd.splat(1.1)), simd.mul(a, simd.splat(-7e-3))]),
+                    simd.halve([simd.splat(f32::from_bits(u32::MAX)), a]),
+                    simd.widen(simd.mul(a, simd.splat(1.1)))[0],
+                    simd.widen(simd.mul(a, simd.splat(1.1)))[1],
                 ] {
                     simd.store(rest.as_mut_ptr(), vector);
                     out.extend_from_slice(&rest);

@@ -3,10 +3,49 @@
 use std::arch::aarch64::*;
 
 use super::Simd;
+use super::format::{Format, FormatKernel};
 
 /// Proof of NEON, which every processor of this architecture has that Rust's standard library runs on.
 #[derive(Clone, Copy)]
 pub(crate) struct Neon;
+
+/// Proof of NEON's products of bf16: made in [`with_pairs`] only.
+#[derive(Clone, Copy)]
+pub(crate) struct Pairs(());
+
+/// # Safety
+/// The processor has the feature `bf16`.
+#[target_feature(enable = "neon,bf16")]
+pub(super) unsafe fn with_pairs<K: FormatKernel>(kernel: K) -> K::Output {
+    kernel.run(Neon, Pairs(()))
+}
+
+impl Format<Neon> for Pairs {
+    const PRODUCTS: usize = 2;
+
+    #[inline(always)]
+    fn add(
+        self,
+        _: Neon,
+        left: float32x4_t,
+        right: float32x4_t,
+        mut sum: float32x4_t,
+    ) -> float32x4_t {
+        // SAFETY: `self` proves the feature; the instruction touches these registers alone. (Its intrinsic
+        // is not stable yet.)
+        unsafe {
+            std::arch::asm!(
+                ".arch_extension bf16",
+                "bfdot {sum:v}.4s, {left:v}.8h, {right:v}.8h",
+                sum = inout(vreg) sum,
+                left = in(vreg) left,
+                right = in(vreg) right,
+                options(pure, nomem, nostack, preserves_flags),
+            );
+        }
+        sum
+    }
+}
 
 // In all of the functions below: SAFETY: the feature is there, as `Neon` says; pointers reach as far as
 // the caller promises.
@@ -144,6 +183,32 @@ impl Simd for Neon {
         unsafe {
             vst1q_f32(to, vzip1q_f32(even, odd));
             vst1q_f32(to.add(4), vzip2q_f32(even, odd));
+        }
+    }
+
+    #[inline(always)]
+    fn halve(self, parts: [float32x4_t; 2]) -> float32x4_t {
+        // SAFETY: see above.
+        unsafe {
+            let [low, high] = parts.map(|v| {
+                let bits = vreinterpretq_u32_f32(v);
+                let odd = vandq_u32(vshrq_n_u32::<16>(bits), vdupq_n_u32(1));
+                let rounded = vaddq_u32(bits, vaddq_u32(odd, vdupq_n_u32(0x7fff)));
+                let quiet = vorrq_u32(bits, vdupq_n_u32(0x40_0000));
+                vbslq_u32(vceqq_f32(v, v), rounded, quiet)
+            });
+            let high = vandq_u32(high, vdupq_n_u32(!0xffff));
+            vreinterpretq_f32_u32(vorrq_u32(vshrq_n_u32::<16>(low), high))
+        }
+    }
+
+    #[inline(always)]
+    fn widen(self, pairs: float32x4_t) -> [float32x4_t; 2] {
+        // SAFETY: see above.
+        unsafe {
+            let bits = vreinterpretq_u32_f32(pairs);
+            [vshlq_n_u32::<16>(bits), vandq_u32(bits, vdupq_n_u32(!0xffff))]
+                .map(|bits| vreinterpretq_f32_u32(bits))
         }
     }
 }

@@ -122,4 +122,55 @@ impl<const N: usize, const REGISTERS: usize> Simd for Portable<N, REGISTERS> {
             }
         }
     }
+
+    #[inline(always)]
+    fn halve(self, [low, high]: [[f32; N]; 2]) -> [f32; N] {
+        std::array::from_fn(|lane| pair([low[lane], high[lane]]))
+    }
+
+    #[inline(always)]
+    fn widen(self, pairs: [f32; N]) -> [[f32; N]; 2] {
+        let bits = pairs.map(f32::to_bits);
+        [
+            bits.map(|bits| f32::from_bits(bits << 16)),
+            bits.map(|bits| f32::from_bits(bits & !0xffff)),
+        ]
+    }
+}
+
+/// One lane of [`Simd::halve`].
+#[inline(always)]
+pub(crate) fn pair(parts: [f32; 2]) -> f32 {
+    let [low, high] = parts.map(|value| {
+        let bits = value.to_bits();
+        if value.is_nan() { bits | 0x40_0000 } else { bits + 0x7fff + (bits >> 16 & 1) }
+    });
+    f32::from_bits(low >> 16 | high & !0xffff)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bf16_is_rounded_to_the_nearest_and_ties_to_even() {
+        // One unit in the last of eight places of numbers from 1 on is 1/128.
+        for (value, expected) in [
+            (1.0, 1.0),
+            (1.0 + 1.0 / 256.0, 1.0),
+            (1.0 + 3.0 / 256.0, 1.0 + 2.0 / 128.0),
+            (1.0 + 1.01 / 256.0, 1.0 + 1.0 / 128.0),
+            (-3.139_7, -3.140_625),
+            (f32::MAX, f32::INFINITY),
+            (f32::NEG_INFINITY, f32::NEG_INFINITY),
+            (-0.0, -0.0),
+        ] {
+            let simd = Portable::<1, 16>;
+            let [low, high] = simd.widen(simd.halve([[value], [1.5]]));
+            assert_eq!((low[0].to_bits(), high), (f32::to_bits(expected), [1.5]), "{value}");
+            let [low, high] = simd.widen(simd.halve([[f32::from_bits(0xffff_ffff)], [value]]));
+            assert!(low[0].is_nan());
+            assert_eq!(high[0].to_bits(), f32::to_bits(expected), "{value}");
+        }
+    }
 }

@@ -48,11 +48,11 @@ impl AnyRecipe {
         Ok(Self::Segmentation(Box::new(read_as(table, path, &text, changes)?)))
     }
 
-    /// Whether convolutions sum product by product.
-    pub fn precise(&mut self) -> &mut bool {
+    /// Whether convolutions sum product by product, and whether frozen networks multiply in bf16.
+    pub fn sums(&mut self) -> (&mut bool, &mut bool) {
         match self {
-            Self::Segmentation(recipe) => &mut recipe.precise,
-            Self::Learning(recipe) => &mut recipe.precise,
+            Self::Segmentation(recipe) => (&mut recipe.precise, &mut recipe.bf16),
+            Self::Learning(recipe) => (&mut recipe.precise, &mut recipe.bf16),
         }
     }
 }
@@ -65,6 +65,9 @@ pub struct LearningRecipe {
     /// times closer to the exact result.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub precise: bool,
+    /// Whether frozen networks multiply large matrices in bf16, which not every processor can.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bf16: bool,
     /// What is measured.
     pub protocol: Episodes,
     /// On what.

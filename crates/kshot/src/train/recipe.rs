@@ -21,6 +21,9 @@ pub struct Recipe {
     /// times closer to the exact result.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
     pub precise: bool,
+    /// Whether frozen networks multiply large matrices in bf16, which not every processor can.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub bf16: bool,
     /// What is measured.
     pub protocol: Protocol,
     /// On what.

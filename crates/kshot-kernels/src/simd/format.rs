@@ -1,0 +1,154 @@
+//! What the operands of a product are made of: floats, or pairs of bf16.
+//!
+//! Pairs lie as bits in floats, the first product's in the lower half: floats are copied, never computed
+//! with, so that their bits stay.
+
+use std::sync::OnceLock;
+use std::sync::atomic::{AtomicBool, Ordering};
+
+use super::{Kernel, Level, Simd, dispatch, level};
+
+/// Products that one step adds.
+pub(crate) trait Format<S: Simd>: Copy {
+    /// Products of a step: rows of the right operand that lie in one.
+    const PRODUCTS: usize;
+
+    /// `sum` and the products of each lane.
+    fn add(self, simd: S, left: S::Vector, right: S::Vector, sum: S::Vector) -> S::Vector;
+}
+
+/// One float.
+#[derive(Clone, Copy)]
+pub(crate) struct Floats;
+
+impl<S: Simd> Format<S> for Floats {
+    const PRODUCTS: usize = 1;
+
+    #[inline(always)]
+    fn add(self, simd: S, left: S::Vector, right: S::Vector, sum: S::Vector) -> S::Vector {
+        simd.fma(left, right, sum)
+    }
+}
+
+/// Pairs of bf16 on a processor without products of them.
+#[derive(Clone, Copy)]
+pub(crate) struct Emulated;
+
+impl<S: Simd> Format<S> for Emulated {
+    const PRODUCTS: usize = 2;
+
+    #[inline(always)]
+    fn add(self, simd: S, left: S::Vector, right: S::Vector, sum: S::Vector) -> S::Vector {
+        let ([a, b], [c, d]) = (simd.widen(left), simd.widen(right));
+        simd.fma(b, d, simd.fma(a, c, sum))
+    }
+}
+
+/// A kernel over any vectors and formats. `run` must be `#[inline(always)]`.
+pub(crate) trait FormatKernel {
+    type Output;
+    fn run<S: Simd, F: Format<S>>(self, simd: S, format: F) -> Self::Output;
+}
+
+/// Runs a kernel over floats with this processor's vectors.
+pub(crate) fn dispatch_floats<K: FormatKernel>(kernel: K) -> K::Output {
+    struct Run<K>(K);
+    impl<K: FormatKernel> Kernel for Run<K> {
+        type Output = K::Output;
+
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) -> K::Output {
+            self.0.run(simd, Floats)
+        }
+    }
+    dispatch(Run(kernel))
+}
+
+/// Runs a kernel over pairs: by this processor's own products of bf16, or emulated ones.
+pub(crate) fn dispatch_pairs<K: FormatKernel>(kernel: K) -> K::Output {
+    struct Run<K>(K);
+    impl<K: FormatKernel> Kernel for Run<K> {
+        type Output = K::Output;
+
+        #[inline(always)]
+        fn run<S: Simd>(self, simd: S) -> K::Output {
+            self.0.run(simd, Emulated)
+        }
+    }
+    match level() {
+        #[cfg(target_arch = "x86_64")]
+        // SAFETY: the processor has the features of the level, and those of pairs.
+        Level::Avx512 if multiplies_pairs() => unsafe { super::avx512::with_pairs(kernel) },
+        #[cfg(target_arch = "aarch64")]
+        // SAFETY: as above.
+        Level::Neon if multiplies_pairs() => unsafe { super::neon::with_pairs(kernel) },
+        _ => dispatch(Run(kernel)),
+    }
+}
+
+/// Whether this processor has products of pairs with the vectors that [`dispatch`] uses. Asked once.
+fn multiplies_pairs() -> bool {
+    static ANSWER: OnceLock<bool> = OnceLock::new();
+    *ANSWER.get_or_init(|| match level() {
+        #[cfg(target_arch = "x86_64")]
+        Level::Avx512 => is_x86_feature_detected!("avx512bf16"),
+        #[cfg(target_arch = "aarch64")]
+        Level::Neon => std::arch::is_aarch64_feature_detected!("bf16"),
+        _ => false,
+    })
+}
+
+static WANTED: AtomicBool = AtomicBool::new(false);
+
+/// The processor has no products of bf16.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct NoBf16;
+
+impl std::fmt::Display for NoBf16 {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(
+            "this processor has no products of bf16 (AVX512_BF16, or NEON with BF16); with \
+             KSHOT_BF16=emulate in the environment they are computed without, slower than 32 bits, to see \
+             what they cost in accuracy",
+        )
+    }
+}
+
+impl std::error::Error for NoBf16 {}
+
+/// Whether [`crate::Conv2d`] multiplies in bf16 (8 bits of precision, sums in 32 bits) where its convolution
+/// is a product of matrices: kernels of one pixel, strides, groups of many channels. Twice the products an
+/// instruction, half the weights to read. Off unless this is called, for all threads; layers that learn and
+/// [`crate::conv2d`] always multiply in 32 bits.
+///
+/// # Errors
+/// If the processor has no such products, and the environment does not say `KSHOT_BF16=emulate`.
+pub fn set_bf16(wanted: bool) -> Result<(), NoBf16> {
+    let wish = std::env::var("KSHOT_BF16").ok();
+    if wanted && !possible(multiplies_pairs(), wish.as_deref()) {
+        return Err(NoBf16);
+    }
+    WANTED.store(wanted, Ordering::Relaxed);
+    Ok(())
+}
+
+fn possible(native: bool, wish: Option<&str>) -> bool {
+    native || wish == Some("emulate")
+}
+
+/// What [`set_bf16`] chose.
+pub fn is_bf16() -> bool {
+    WANTED.load(Ordering::Relaxed)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn bf16_is_emulated_only_where_the_environment_says_so() {
+        assert!(possible(true, None) && possible(false, Some("emulate")));
+        assert!(!possible(false, None) && !possible(false, Some("yes")));
+        assert!(NoBf16.to_string().contains("KSHOT_BF16=emulate"));
+    }
+}

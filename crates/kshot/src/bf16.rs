@@ -1,0 +1,169 @@
+//! Products in bf16, and what they cost in accuracy: how many labels of the same pictures stay as they are
+//! in 32 bits. Predictors are fitted in 32 bits, so that the cost is that of the pictures alone.
+
+use std::fmt;
+use std::path::Path;
+
+use serde::Serialize;
+
+pub use kshot_kernels::{NoBf16, is_bf16, set_bf16};
+
+use crate::classify::Recogniser;
+use crate::data::image;
+use crate::encoder::embed::Embedder;
+use crate::error::Result;
+use crate::predict::Predictor;
+
+/// Pictures that are labelled twice: decoded one after the other.
+const PICTURES: [usize; 2] = [3, 16];
+
+/// Does some work in 32 bits, whatever was chosen before and is again afterwards.
+pub fn in_32_bits<T>(work: impl FnOnce() -> T) -> T {
+    let chosen = is_bf16();
+    choose(false);
+    let done = work();
+    choose(chosen);
+    done
+}
+
+/// Only what was on before is turned on again, so that no processor refuses it.
+fn choose(on: bool) {
+    set_bf16(on).unwrap_or_else(|refused| unreachable!("{refused}"));
+}
+
+/// What of a person is labelled.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Labelled {
+    /// Every pixel.
+    Pixels,
+    /// Whole pictures.
+    Pictures,
+}
+
+/// How labels in bf16 differ from those in 32 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Cost {
+    /// What was labelled.
+    pub of: Labelled,
+    /// Pictures looked at twice.
+    pub pictures: usize,
+    /// Share of labels that are the same, 0 to 1.
+    pub same: f64,
+    /// Mean distance of the confidences, 0 to 1.
+    pub confidence: f64,
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = match self.of {
+            Labelled::Pixels => "of the pixels of the first",
+            Labelled::Pictures => "of the first",
+        };
+        write!(
+            f,
+            "bf16: {:.2} % {of} {} get the same label as in 32 bits; confidences differ by {:.4}",
+            100.0 * self.same,
+            match self.pictures {
+                1 => "picture".to_owned(),
+                several => format!("{several} pictures"),
+            },
+            self.confidence
+        )
+    }
+}
+
+/// Sums of what was compared.
+struct Tally {
+    of: Labelled,
+    pictures: usize,
+    labels: usize,
+    same: usize,
+    apart: f64,
+}
+
+impl Tally {
+    fn new(of: Labelled) -> Self {
+        Self { of, pictures: 0, labels: 0, same: 0, apart: 0.0 }
+    }
+
+    fn add(&mut self, same: bool, confidences: [f64; 2]) {
+        self.labels += 1;
+        self.same += usize::from(same);
+        self.apart += (confidences[0] - confidences[1]).abs();
+    }
+
+    /// `None` where no picture could be read.
+    fn cost(&self) -> Option<Cost> {
+        let share = |of: f64| of / self.labels as f64;
+        (self.labels > 0).then(|| Cost {
+            of: self.of,
+            pictures: self.pictures,
+            same: share(self.same as f64),
+            confidence: share(self.apart),
+        })
+    }
+}
+
+/// What it costs a predictor: the first few of these pictures are labelled in 32 bits and in what is chosen.
+/// One that cannot be read is left to the work itself, which says so; `None` if none can.
+///
+/// # Errors
+/// If a picture has no pixels.
+pub fn of_segmentation<'a>(
+    predictor: &Predictor,
+    files: impl IntoIterator<Item = &'a Path>,
+) -> Result<Option<Cost>> {
+    let mut tally = Tally::new(Labelled::Pixels);
+    for file in files.into_iter().take(PICTURES[0]) {
+        let Ok(picture) = image::read(file) else { continue };
+        let exact = in_32_bits(|| predictor.predict(&picture))?.labelling;
+        let quick = predictor.predict(&picture)?.labelling;
+        tally.pictures += 1;
+        let labels = exact.mask.pixels.iter().zip(&quick.mask.pixels);
+        let confidences = exact.confidence.iter().zip(&quick.confidence);
+        for ((a, b), (c, d)) in labels.zip(confidences) {
+            tally.add(a == b, [c, d].map(|value| f64::from(*value) / 255.0));
+        }
+    }
+    Ok(tally.cost())
+}
+
+/// What it costs a recogniser; as [`of_segmentation`].
+///
+/// # Errors
+/// If a picture has no pixels.
+pub fn of_recognition<'a>(
+    (embedder, recogniser): (&Embedder, &Recogniser),
+    files: impl IntoIterator<Item = &'a Path>,
+) -> Result<Option<Cost>> {
+    let mut tally = Tally::new(Labelled::Pictures);
+    for file in files.into_iter().take(PICTURES[1]) {
+        let Ok(picture) = image::read(file) else { continue };
+        let exact = recogniser.recognise(&in_32_bits(|| embedder.embed_one(&picture))?);
+        let quick = recogniser.recognise(&embedder.embed_one(&picture)?);
+        tally.pictures += 1;
+        let confidences = [&exact, &quick].map(|found| f64::from(found.probability()));
+        tally.add(exact.class() == quick.class(), confidences);
+    }
+    Ok(tally.cost())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cost_is_told_in_words() {
+        let mut tally = Tally::new(Labelled::Pixels);
+        assert_eq!(tally.cost(), None);
+        tally.pictures = 1;
+        for same in [true, true, true, false] {
+            tally.add(same, [0.5, if same { 0.5 } else { 0.7 }]);
+        }
+        let words = tally.cost().unwrap().to_string();
+        let expected = "bf16: 75.00 % of the pixels of the first picture get the same label as in 32 bits; \
+                        confidences differ by 0.0500";
+        assert_eq!(words, expected);
+    }
+}
