@@ -10,7 +10,7 @@ use crate::Activation;
 use crate::micro::{Ends, ROWS, VECTORS, tile_of};
 use crate::scratch::Scratch;
 use crate::simd::format::{Format, FormatKernel, dispatch_floats, dispatch_pairs};
-use crate::simd::{Simd, WIDEST, pair};
+use crate::simd::{Simd, pair};
 
 /// Products that are summed before the next tile: a tile's part stays in the nearest cache.
 const DEPTH: usize = 256;
@@ -272,33 +272,37 @@ fn lay<S: Simd, F: Format<S>>(
     width: usize,
     tile: &mut [f32],
 ) {
+    const { assert!(F::PRODUCTS == 1 || F::PRODUCTS == 2) }
     let wide = VECTORS * S::LANES;
     assert!(tile.len() == depth.div_ceil(F::PRODUCTS) * wide);
     assert!(right.len() >= (depth - 1) * line + width && width <= wide);
-    let mut rest = [[0.0f32; VECTORS * WIDEST]; 2];
     for (step, to) in tile.chunks_exact_mut(wide).enumerate() {
-        let rows = (depth - step * F::PRODUCTS).min(F::PRODUCTS);
-        let whole = width == wide && rows == F::PRODUCTS;
-        if !whole {
-            for (row, rest) in rest.iter_mut().enumerate() {
-                rest.fill(0.0);
-                if row < rows {
-                    let from = &right[(step * F::PRODUCTS + row) * line..][..width];
-                    rest[..width].copy_from_slice(from);
+        let row = |index: usize| &right[(step * F::PRODUCTS + index) * line..][..width];
+        let alone = step * F::PRODUCTS + 1 == depth;
+        if width < wide || (F::PRODUCTS == 2 && alone) {
+            let (values, rest) = to.split_at_mut(width);
+            rest.fill(0.0);
+            match (F::PRODUCTS, alone) {
+                (1, _) => values.copy_from_slice(row(0)),
+                (_, true) => {
+                    values.iter_mut().zip(row(0)).for_each(|(to, a)| *to = pair([*a, 0.0]))
+                }
+                _ => {
+                    let both = row(0).iter().zip(row(1));
+                    values.iter_mut().zip(both).for_each(|(to, (a, b))| *to = pair([*a, *b]));
                 }
             }
+            continue;
         }
+        let from = right.as_ptr().wrapping_add(step * F::PRODUCTS * line);
         for vector in 0..VECTORS {
-            let at = |row: usize| {
-                let rest = rest[row].as_ptr();
-                let from = right.as_ptr().wrapping_add((step * F::PRODUCTS + row) * line);
-                if whole { from } else { rest }.wrapping_add(vector * S::LANES)
-            };
-            // SAFETY: a whole tile of columns is left in these rows, by the assertion; a tile's width
-            // fits into what stands in for others, and into each of the tile's steps.
+            let from = from.wrapping_add(vector * S::LANES);
+            // SAFETY: a whole tile of columns is left in each of the step's rows, by the assertion.
             unsafe {
-                let low = simd.load(at(0));
-                let laid = if F::PRODUCTS == 1 { low } else { simd.halve([low, simd.load(at(1))]) };
+                let mut laid = simd.load(from);
+                if F::PRODUCTS == 2 {
+                    laid = simd.halve([laid, simd.load(from.wrapping_add(line))]);
+                }
                 simd.store(to.as_mut_ptr().add(vector * S::LANES), laid);
             }
         }
