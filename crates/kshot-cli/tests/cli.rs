@@ -49,8 +49,14 @@ impl Place {
     }
 
     fn kshot(&self, arguments: &[&str]) -> Ran {
+        self.kshot_where(&[], arguments)
+    }
+
+    /// With some of the environment set.
+    fn kshot_where(&self, environment: &[(&str, &str)], arguments: &[&str]) -> Ran {
         let output = Command::new(env!("CARGO_BIN_EXE_kshot"))
             .current_dir(self.folder.path())
+            .envs(environment.iter().copied())
             .args(arguments)
             .output()
             .unwrap();
@@ -480,4 +486,33 @@ fn walk(folder: &Path) -> Vec<PathBuf> {
             if path.is_dir() { walk(&path) } else { vec![path] }
         })
         .collect()
+}
+
+#[test]
+fn bf16_tells_what_it_costs() {
+    let place = Place::new();
+    let segment = |flags: &[&str]| {
+        let all = ["segment", "--support", "support", "--query", "query", "--out", "out"];
+        let all: Vec<&str> =
+            all.into_iter().chain(["--method", "prototype"]).chain(flags.iter().copied()).collect();
+        place.kshot_where(&[("KSHOT_BF16", "emulate")], &all)
+    };
+    let quick = segment(&["--bf16"]);
+    let words = ["bf16: ", "of the pixels of the first 2 pictures get the same label", "2 done"];
+    assert_eq!(quick.faults(DONE, &words), [""; 0]);
+    let run = fs::read_to_string(place.at("out/run.toml")).unwrap();
+    let (_, cost) = run.split_once("[options.bf16]").unwrap();
+    let value = |key: &str| -> f64 {
+        let line = cost.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = "));
+        line.unwrap().parse().unwrap()
+    };
+    assert!(value("pictures") == 2.0 && value("same") > 0.9, "{cost}");
+    let report = fs::read_to_string(place.at("out/report.html")).unwrap();
+    assert!(report.contains("get the same label as in 32 bits"));
+    // What is finished in bf16 is not finished in 32 bits.
+    assert_eq!(segment(&[]).faults(DONE, &["2 done, 0 skipped"]), [""; 0]);
+    assert_eq!(segment(&["--bf16", "--precise"]).faults(WRONG_USE, &["--precise"]), [""; 0]);
+    let emulated = [("KSHOT_BF16", "emulate")];
+    let list = place.kshot_where(&emulated, &["list", "encoders", "--bf16"]);
+    assert_eq!(list.faults(WRONG_USE, &["it goes with segment"]), [""; 0]);
 }
