@@ -63,7 +63,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     anyhow::ensure!(arguments.directions > 0, "--directions must be at least 1");
     let whole = arguments.method.iter().map(|name| format!("method={{ name = \"{name}\" }}"));
     let changes: Vec<String> = whole.chain(arguments.changes.iter().cloned()).collect();
-    let AnyRecipe::Learning(recipe) = crate::read_recipe(&arguments.recipe, &changes)? else {
+    let AnyRecipe::Learning(recipe) = crate::read_recipe(&arguments.recipe, &changes, "flex")?
+    else {
         anyhow::bail!("{}: this recipe has no inner loop", arguments.recipe.display());
     };
     let experiment = Experiment::new(&recipe, &device::parse("flex")?)?;

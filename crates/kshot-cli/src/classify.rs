@@ -144,7 +144,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     place.check(arguments)?;
     if let (Some(run), Some(support)) = (&arguments.run, &arguments.support) {
         if is_bf16() {
-            bail!("--bf16 does not go with --run: a training says itself how it multiplies");
+            bail!("--bf16 does not go with --run: its recipe says whether it multiplies in bf16");
         }
         let job = Job {
             run,
@@ -183,7 +183,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         model.write(file)?;
     }
 
-    // Vectors depend on how pictures are looked at, and on nothing else.
+    // Vectors depend on how pictures are looked at and multiplied, and on nothing else.
     let run = hash::of_bytes(
         json!([env!("CARGO_PKG_VERSION"), model.origin, kshot::nn::is_precise(), is_bf16()])
             .to_string()
@@ -201,13 +201,10 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             "labelled": recogniser.examples().labels.len(), "classes": classes}),
         &format!("{total} pictures to label, {skipped} already looked at"),
     );
-    let cost = if is_bf16() {
+    let cost = talk.cost(|| {
         let files = left.iter().map(|item| item.file.as_path());
-        bf16::of_recognition((&embedder, &recogniser), files)?
-    } else {
-        None
-    };
-    talk.cost(cost.as_ref());
+        bf16::of_recognition((&embedder, &recogniser), files)
+    });
     let bar = talk.bar(left.len());
     let failed = vectors::embed(&embedder, &left, &mut journal, &run, |event| {
         talk.event(&bar, &event, &recogniser)
@@ -434,8 +431,8 @@ fn run_file(
         "views": model.origin.looking.views, "temperature": choice.temperature,
         "top_k": arguments.top_k, "reject": choice.rejection.how,
     });
-    if let Some(cost) = cost {
-        options["bf16"] = json!(cost);
+    if is_bf16() {
+        options["bf16"] = json!({"used": true, "cost": cost});
     }
     if let Some(threshold) = choice.rejection.threshold {
         options["threshold"] = json!(threshold);

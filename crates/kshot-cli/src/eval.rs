@@ -59,7 +59,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         crate::set_threads(threads)?;
     }
     let started = run::now();
-    let recipe = crate::read_recipe(&arguments.recipe, &arguments.changes)?;
+    let recipe = crate::read_recipe(&arguments.recipe, &arguments.changes, &arguments.device)?;
     let device = device::parse(&arguments.device)?;
     let bar = if arguments.quiet { ProgressBar::hidden() } else { ProgressBar::new(0) };
     bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len}, {per_sec}, {eta} left")?);

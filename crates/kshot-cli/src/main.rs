@@ -32,9 +32,9 @@ struct Cli {
     /// closer to the exact result (on CPUs; `precise = true` in a recipe does the same).
     #[arg(long, global = true)]
     precise: bool,
-    /// Multiplies in bf16 where frozen networks multiply large matrices: faster on processors with such
-    /// products, at a cost in accuracy that segment and classify tell (on CPUs; `bf16 = true` in a recipe
-    /// does the same).
+    /// Multiplies in bf16 where frozen networks (EfficientNet-Lite, ResNets of bottlenecks) multiply large
+    /// matrices: twice the products an instruction on processors that have them, at a cost in accuracy that
+    /// segment and classify tell (on CPUs; `bf16 = true` in a recipe does the same).
     #[arg(long, global = true, conflicts_with = "precise")]
     bf16: bool,
     #[command(subcommand)]
@@ -94,7 +94,11 @@ fn main() -> ExitCode {
 }
 
 /// Reads a recipe with changes, and chooses the sums that it or the command line asks for.
-fn read_recipe(path: &std::path::Path, changes: &[String]) -> anyhow::Result<AnyRecipe> {
+fn read_recipe(
+    path: &std::path::Path,
+    changes: &[String],
+    device: &str,
+) -> anyhow::Result<AnyRecipe> {
     let mut recipe = AnyRecipe::read(path, changes)?;
     let (precise, bf16) = recipe.sums();
     *precise |= kshot::nn::is_precise();
@@ -102,6 +106,9 @@ fn read_recipe(path: &std::path::Path, changes: &[String]) -> anyhow::Result<Any
     anyhow::ensure!(!(*precise && *bf16), "precise and bf16 exclude each other; choose one");
     kshot::nn::set_precise(*precise);
     kshot::bf16::set_bf16(*bf16).context("bf16")?;
+    check_bf16(device)?;
+    // What --bf16 adds is held against the rest.
+    recipe.check()?;
     Ok(recipe)
 }
 
@@ -114,16 +121,17 @@ fn choose_bf16(cli: &Cli) -> anyhow::Result<()> {
         matches!(cli.command, Segment(_) | Classify(_) | Eval(_) | Train(_)),
         "it goes with segment, classify, eval and train"
     );
+    // Flags of a program and of its command are not compared by the parser.
+    anyhow::ensure!(!cli.precise, "it excludes --precise; choose one");
     kshot::bf16::set_bf16(true)?;
     Ok(())
 }
 
 /// Refuses bf16 where other hardware than the CPU does the work.
 fn check_bf16(device: &str) -> anyhow::Result<()> {
-    let on_cpu = kshot::device::parse(device)? == kshot::device::Device::flex();
     anyhow::ensure!(
-        on_cpu || !kshot::bf16::is_bf16(),
-        "--bf16 is for CPUs, and the device is {device}; leave one of them out"
+        !kshot::bf16::is_bf16() || kshot::device::parse(device)? == kshot::device::Device::flex(),
+        "bf16 is for CPUs, and the device is {device}; leave one of them out"
     );
     Ok(())
 }

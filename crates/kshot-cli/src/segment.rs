@@ -130,18 +130,14 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         );
         return Ok(DONE);
     }
-    let predictor = bf16::in_32_bits(|| network.fit(arguments, &support))?;
+    let predictor = network.fit(arguments, &support)?;
     let choice = predictor.choice();
     talk.say(
         json!({"event": "fitted", "choice": choice, "seconds": started.1.elapsed().as_secs_f64()}),
         &format!("{} ({:.1} s)", choice.reason, started.1.elapsed().as_secs_f64()),
     );
-    let cost = if is_bf16() {
-        bf16::of_segmentation(&predictor, items.iter().map(|item| item.file.as_path()))?
-    } else {
-        None
-    };
-    talk.cost(cost.as_ref());
+    let cost = talk
+        .cost(|| bf16::of_segmentation(&predictor, items.iter().map(|item| item.file.as_path())));
     let bar = talk.bar(items.len());
     let outcome =
         folder::segment(&predictor, items, &mut journal, &settings.fingerprint, |event| {
@@ -287,8 +283,8 @@ impl Settings {
             "refinement": refinement(arguments, support).name(),
             "temperature": predictor.choice().temperature,
         });
-        if let Some(cost) = cost {
-            options["bf16"] = json!(cost);
+        if is_bf16() {
+            options["bf16"] = json!({"used": true, "cost": cost});
         }
         Ok(RunFile {
             kshot: env!("CARGO_PKG_VERSION").to_owned(),

@@ -1,7 +1,7 @@
 //! How commands that work through a folder speak.
 
 use indicatif::{ProgressBar, ProgressStyle};
-use kshot::bf16::Cost;
+use kshot::bf16::{Cost, is_bf16};
 use kshot::classify::Recogniser;
 use kshot::classify::vectors::Event;
 use kshot::predict::folder::Item;
@@ -31,11 +31,11 @@ impl Talk {
         self.say(json!({"event": "warning", "message": words}), &format!("warning: {words}"));
     }
 
-    /// Says what products in bf16 cost, where they were asked for.
-    pub fn cost(&self, cost: Option<&Cost>) {
-        if let Some(cost) = cost {
-            self.say(json!({"event": "bf16", "cost": cost}), &cost.to_string());
-        }
+    /// Measures and says what products in bf16 cost, where they were asked for and somebody listens.
+    pub fn cost(&self, measure: impl FnOnce() -> Option<Cost>) -> Option<Cost> {
+        let cost = (is_bf16() && !self.quiet).then(measure).flatten()?;
+        self.say(json!({"event": "bf16", "cost": cost}), &cost.to_string());
+        Some(cost)
     }
 
     /// A bar on a terminal.

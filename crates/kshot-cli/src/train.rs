@@ -62,9 +62,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         crate::set_threads(threads)?;
     }
     let device = device::parse(&arguments.device)?;
-    match crate::read_recipe(&arguments.recipe, &arguments.changes)? {
+    match crate::read_recipe(&arguments.recipe, &arguments.changes, &arguments.device)? {
         AnyRecipe::Learning(recipe) => go(arguments, Experiment::new(&recipe, &device)?.session()?),
         AnyRecipe::Segmentation(recipe) => {
+            anyhow::ensure!(
+                !recipe.bf16,
+                "bf16: only frozen encoders multiply in bf16, and this one learns"
+            );
             go(arguments, pixel_experiment::session(&recipe, &device)?)
         }
     }

@@ -501,18 +501,21 @@ fn bf16_tells_what_it_costs() {
     let words = ["bf16: ", "of the pixels of the first 2 pictures get the same label", "2 done"];
     assert_eq!(quick.faults(DONE, &words), [""; 0]);
     let run = fs::read_to_string(place.at("out/run.toml")).unwrap();
-    let (_, cost) = run.split_once("[options.bf16]").unwrap();
+    let (_, cost) = run.split_once("[options.bf16.cost]").unwrap();
     let value = |key: &str| -> f64 {
         let line = cost.lines().find_map(|line| line.strip_prefix(key)?.strip_prefix(" = "));
         line.unwrap().parse().unwrap()
     };
-    assert!(value("pictures") == 2.0 && value("same") > 0.9, "{cost}");
+    assert!(value("pictures") == 2.0 && value("agreement") > 0.9, "{cost}");
+    assert!(value("confidence_difference") > 0.0, "not in bf16 at all: {cost}");
     let report = fs::read_to_string(place.at("out/report.html")).unwrap();
     assert!(report.contains("get the same label as in 32 bits"));
     // What is finished in bf16 is not finished in 32 bits.
     assert_eq!(segment(&[]).faults(DONE, &["2 done, 0 skipped"]), [""; 0]);
     assert_eq!(segment(&["--bf16", "--precise"]).faults(WRONG_USE, &["--precise"]), [""; 0]);
     let emulated = [("KSHOT_BF16", "emulate")];
+    let apart = ["--precise", "list", "encoders", "--bf16"];
+    assert_eq!(place.kshot_where(&emulated, &apart).status, WRONG_USE);
     let list = place.kshot_where(&emulated, &["list", "encoders", "--bf16"]);
     assert_eq!(list.faults(WRONG_USE, &["it goes with segment"]), [""; 0]);
 }

@@ -20,7 +20,7 @@
 //! Largest difference from 64 bits over the largest value, for numbers in -1..1 and up to 130 channels,
 //! forward and gradients (tested): below 1e-5 for Winograd, below 3e-6 for the others. [`set_precise`]
 //! chooses plain sums everywhere. [`Conv2d`] in bf16 ([`set_bf16`]): below 1e-2 of 32 bits, and below 1e-5 of
-//! the product of the rounded operands (tested).
+//! the product of the rounded operands (tested, but on no processor with AVX512_BF16).
 //!
 //! # Memory
 //! No path gathers the patches of a whole picture. Besides operands and results a convolution takes at

@@ -23,8 +23,8 @@ pub(crate) struct Ends<'a> {
     pub(crate) bounds: Option<(f32, f32)>,
 }
 
-/// A panel times a tile of `V` vectors, both of `depth` steps of a format's products, added to `width` columns of the target, whose rows lie
-/// `target.1` floats apart, and finished.
+/// A panel times a tile of `V` vectors, both of `depth` steps of a format's products, added to `width` columns
+/// of the target, whose rows lie `target.1` floats apart, and finished.
 ///
 /// # Safety
 /// - `left` points to `depth` times [`ROWS`] floats.

@@ -16,6 +16,7 @@ use crate::scratch::Scratch;
 use crate::shared::Shared;
 use crate::simd::format::Floats;
 use crate::simd::{Kernel, Simd, dispatch, lanes};
+use crate::sums::add_parts;
 
 /// Products of a place: with fewer, long rows of patches are written faster than short ones; a panel of more
 /// would not stay in the nearest cache.
@@ -253,11 +254,7 @@ pub(crate) fn weight_gradient(
         let range = part * blocks.count() / parts..(part + 1) * blocks.count() / parts;
         dispatch(Weights { blocks: &blocks, range, images, gradient, sums });
     });
-    let (first, others) = sums.split_at(result.len());
-    result.copy_from_slice(first);
-    for part in others.chunks_exact(result.len()) {
-        result.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
-    }
+    add_parts(&sums, result);
 }
 
 /// The weight's gradient over some blocks.

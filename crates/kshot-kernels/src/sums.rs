@@ -19,6 +19,15 @@ pub(crate) fn product(a: &[f32], b: &[f32]) -> f32 {
     dispatch(Sum { a, b: Some(b) })
 }
 
+/// Adds up the parts of a result, one after the other and as long as it, in their order.
+pub(crate) fn add_parts(parts: &[f32], result: &mut [f32]) {
+    let (first, others) = parts.split_at(result.len());
+    result.copy_from_slice(first);
+    for part in others.chunks_exact(result.len()) {
+        result.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
+    }
+}
+
 /// The sum of `a`, each times its `b` where there are any.
 struct Sum<'a> {
     a: &'a [f32],

@@ -1,15 +1,17 @@
 //! Products in bf16, and what they cost in accuracy: how many labels of the same pictures stay as they are
-//! in 32 bits. Predictors are fitted in 32 bits, so that the cost is that of the pictures alone.
+//! in 32 bits. What is fitted to labelled pictures is fitted in 32 bits, so that the cost is that of the
+//! others alone; episodes are in bf16 as a whole.
 
 use std::fmt;
 use std::path::Path;
 
+use ::image::RgbImage;
 use serde::Serialize;
 
 pub use kshot_kernels::{NoBf16, is_bf16, set_bf16};
 
 use crate::classify::Recogniser;
-use crate::data::image;
+use crate::data;
 use crate::encoder::embed::Embedder;
 use crate::error::Result;
 use crate::predict::Predictor;
@@ -17,21 +19,22 @@ use crate::predict::Predictor;
 /// Pictures that are labelled twice: decoded one after the other.
 const PICTURES: [usize; 2] = [3, 16];
 
-/// Does some work in 32 bits, whatever was chosen before and is again afterwards.
+/// Does some work in 32 bits, whatever was chosen before and is again afterwards. The choice is that of the
+/// whole process: work that other threads do meanwhile is in 32 bits too.
 pub fn in_32_bits<T>(work: impl FnOnce() -> T) -> T {
-    let chosen = is_bf16();
-    choose(false);
-    let done = work();
-    choose(chosen);
-    done
+    struct Again(bool);
+    impl Drop for Again {
+        fn drop(&mut self) {
+            // Only what was on before is turned on again: it is not refused.
+            let _ = set_bf16(self.0);
+        }
+    }
+    let _again = Again(is_bf16());
+    let _ = set_bf16(false);
+    work()
 }
 
-/// Only what was on before is turned on again, so that no processor refuses it.
-fn choose(on: bool) {
-    set_bf16(on).unwrap_or_else(|refused| unreachable!("{refused}"));
-}
-
-/// What of a person is labelled.
+/// What gets labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Labelled {
@@ -49,9 +52,9 @@ pub struct Cost {
     /// Pictures looked at twice.
     pub pictures: usize,
     /// Share of labels that are the same, 0 to 1.
-    pub same: f64,
+    pub agreement: f64,
     /// Mean distance of the confidences, 0 to 1.
-    pub confidence: f64,
+    pub confidence_difference: f64,
 }
 
 impl fmt::Display for Cost {
@@ -62,13 +65,14 @@ impl fmt::Display for Cost {
         };
         write!(
             f,
-            "bf16: {:.2} % {of} {} get the same label as in 32 bits; confidences differ by {:.4}",
-            100.0 * self.same,
+            "bf16: {:.2} % {of} {} get the same label as in 32 bits; confidences differ by {:.4} \
+             on average",
+            100.0 * self.agreement,
             match self.pictures {
                 1 => "picture".to_owned(),
                 several => format!("{several} pictures"),
             },
-            self.confidence
+            self.confidence_difference
         )
     }
 }
@@ -99,26 +103,30 @@ impl Tally {
         (self.labels > 0).then(|| Cost {
             of: self.of,
             pictures: self.pictures,
-            same: share(self.same as f64),
-            confidence: share(self.apart),
+            agreement: share(self.same as f64),
+            confidence_difference: share(self.apart),
         })
     }
 }
 
+/// What a picture gets in 32 bits, and in what is chosen.
+fn twice<T>(file: &Path, label: impl Fn(&RgbImage) -> Result<T>) -> Result<(T, T)> {
+    let picture = data::image::read(file)?;
+    Ok((in_32_bits(|| label(&picture))?, label(&picture)?))
+}
+
 /// What it costs a predictor: the first few of these pictures are labelled in 32 bits and in what is chosen.
-/// One that cannot be read is left to the work itself, which says so; `None` if none can.
-///
-/// # Errors
-/// If a picture has no pixels.
+/// One that cannot be labelled is left to the work itself, which says why; `None` if none can.
 pub fn of_segmentation<'a>(
     predictor: &Predictor,
     files: impl IntoIterator<Item = &'a Path>,
-) -> Result<Option<Cost>> {
+) -> Option<Cost> {
     let mut tally = Tally::new(Labelled::Pixels);
     for file in files.into_iter().take(PICTURES[0]) {
-        let Ok(picture) = image::read(file) else { continue };
-        let exact = in_32_bits(|| predictor.predict(&picture))?.labelling;
-        let quick = predictor.predict(&picture)?.labelling;
+        let Ok((exact, quick)) = twice(file, |picture| Ok(predictor.predict(picture)?.labelling))
+        else {
+            continue;
+        };
         tally.pictures += 1;
         let labels = exact.mask.pixels.iter().zip(&quick.mask.pixels);
         let confidences = exact.confidence.iter().zip(&quick.confidence);
@@ -126,32 +134,36 @@ pub fn of_segmentation<'a>(
             tally.add(a == b, [c, d].map(|value| f64::from(*value) / 255.0));
         }
     }
-    Ok(tally.cost())
+    tally.cost()
 }
 
 /// What it costs a recogniser; as [`of_segmentation`].
-///
-/// # Errors
-/// If a picture has no pixels.
 pub fn of_recognition<'a>(
     (embedder, recogniser): (&Embedder, &Recogniser),
     files: impl IntoIterator<Item = &'a Path>,
-) -> Result<Option<Cost>> {
+) -> Option<Cost> {
     let mut tally = Tally::new(Labelled::Pictures);
     for file in files.into_iter().take(PICTURES[1]) {
-        let Ok(picture) = image::read(file) else { continue };
-        let exact = recogniser.recognise(&in_32_bits(|| embedder.embed_one(&picture))?);
-        let quick = recogniser.recognise(&embedder.embed_one(&picture)?);
+        let found = twice(file, |picture| Ok(recogniser.recognise(&embedder.embed_one(picture)?)));
+        let Ok((exact, quick)) = found else { continue };
         tally.pictures += 1;
         let confidences = [&exact, &quick].map(|found| f64::from(found.probability()));
         tally.add(exact.class() == quick.class(), confidences);
     }
-    Ok(tally.cost())
+    tally.cost()
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_choice_comes_back_after_a_panic_too() {
+        let before = is_bf16();
+        assert!(!in_32_bits(is_bf16));
+        assert!(std::panic::catch_unwind(|| in_32_bits(|| panic!("on purpose"))).is_err());
+        assert_eq!(is_bf16(), before);
+    }
 
     #[test]
     fn a_cost_is_told_in_words() {
@@ -163,7 +175,7 @@ mod tests {
         }
         let words = tally.cost().unwrap().to_string();
         let expected = "bf16: 75.00 % of the pixels of the first picture get the same label as in 32 bits; \
-                        confidences differ by 0.0500";
+                        confidences differ by 0.0500 on average";
         assert_eq!(words, expected);
     }
 }

@@ -9,7 +9,7 @@ use crate::geometry::Geometry;
 use crate::patches::{Planes, View};
 use crate::scratch::Scratch;
 use crate::shared::Shared;
-use crate::sums::total;
+use crate::sums::{add_parts, total};
 
 /// Rows of a task's product are a multiple of this.
 const ROWS: usize = 16;
@@ -90,10 +90,7 @@ pub(crate) fn weight_gradient(
             multiply([rows, count, depth], left, right, sums, depth, index > range.start);
         }
     });
-    result.copy_from_slice(&sums[..length]);
-    for part in sums[length..].chunks_exact(length) {
-        result.iter_mut().zip(part).for_each(|(sum, part)| *sum += part);
-    }
+    add_parts(&sums, result);
 }
 
 /// The gradient with respect to the bias: sums over pictures and places.

@@ -6,7 +6,7 @@ use std::mem::transmute;
 use super::format::{Format, FormatKernel};
 use super::{Kernel, Simd};
 
-/// Proof of AVX-512F: made in [`with_avx512`] only.
+/// Proof of AVX-512F: made in [`with_avx512`] and [`with_pairs`] only.
 #[derive(Clone, Copy)]
 pub(crate) struct Avx512(());
 

@@ -50,31 +50,37 @@ pub(crate) trait FormatKernel {
     fn run<S: Simd, F: Format<S>>(self, simd: S, format: F) -> Self::Output;
 }
 
+/// A kernel with a format for any vectors.
+struct Run<K, F> {
+    kernel: K,
+    format: F,
+}
+
+impl<K: FormatKernel> Kernel for Run<K, Floats> {
+    type Output = K::Output;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> K::Output {
+        self.kernel.run(simd, self.format)
+    }
+}
+
+impl<K: FormatKernel> Kernel for Run<K, Emulated> {
+    type Output = K::Output;
+
+    #[inline(always)]
+    fn run<S: Simd>(self, simd: S) -> K::Output {
+        self.kernel.run(simd, self.format)
+    }
+}
+
 /// Runs a kernel over floats with this processor's vectors.
 pub(crate) fn dispatch_floats<K: FormatKernel>(kernel: K) -> K::Output {
-    struct Run<K>(K);
-    impl<K: FormatKernel> Kernel for Run<K> {
-        type Output = K::Output;
-
-        #[inline(always)]
-        fn run<S: Simd>(self, simd: S) -> K::Output {
-            self.0.run(simd, Floats)
-        }
-    }
-    dispatch(Run(kernel))
+    dispatch(Run { kernel, format: Floats })
 }
 
 /// Runs a kernel over pairs: by this processor's own products of bf16, or emulated ones.
 pub(crate) fn dispatch_pairs<K: FormatKernel>(kernel: K) -> K::Output {
-    struct Run<K>(K);
-    impl<K: FormatKernel> Kernel for Run<K> {
-        type Output = K::Output;
-
-        #[inline(always)]
-        fn run<S: Simd>(self, simd: S) -> K::Output {
-            self.0.run(simd, Emulated)
-        }
-    }
     match level() {
         #[cfg(target_arch = "x86_64")]
         // SAFETY: the processor has the features of the level, and those of pairs.
@@ -82,7 +88,7 @@ pub(crate) fn dispatch_pairs<K: FormatKernel>(kernel: K) -> K::Output {
         #[cfg(target_arch = "aarch64")]
         // SAFETY: as above.
         Level::Neon if multiplies_pairs() => unsafe { super::neon::with_pairs(kernel) },
-        _ => dispatch(Run(kernel)),
+        _ => dispatch(Run { kernel, format: Emulated }),
     }
 }
 
@@ -107,9 +113,9 @@ pub struct NoBf16;
 impl std::fmt::Display for NoBf16 {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(
-            "this processor has no products of bf16 (AVX512_BF16, or NEON with BF16); with \
-             KSHOT_BF16=emulate in the environment they are computed without, slower than 32 bits, to see \
-             what they cost in accuracy",
+            "this processor has no products of bf16 with the vectors in use (AVX512_BF16, or NEON with \
+             BF16); with KSHOT_BF16=emulate in the environment they are computed without, slower than 32 \
+             bits, to see what they cost in accuracy",
         )
     }
 }
@@ -117,15 +123,20 @@ impl std::fmt::Display for NoBf16 {
 impl std::error::Error for NoBf16 {}
 
 /// Whether [`crate::Conv2d`] multiplies in bf16 (8 bits of precision, sums in 32 bits) where its convolution
-/// is a product of matrices: kernels of one pixel, strides, groups of many channels. Twice the products an
-/// instruction, half the weights to read. Off unless this is called, for all threads; layers that learn and
+/// is a product of matrices: kernels of one pixel, strides, groups of many channels (most of EfficientNet-Lite
+/// and of ResNets of bottlenecks, nothing of VGG). Twice the products an instruction, half the weights to read;
+/// the weights in 32 bits are kept beside. Off unless this is called, for all threads; layers that learn and
 /// [`crate::conv2d`] always multiply in 32 bits.
+///
+/// NEON's instruction and emulated products are tested; AVX512_BF16's has not run on a processor yet.
 ///
 /// # Errors
 /// If the processor has no such products, and the environment does not say `KSHOT_BF16=emulate`.
 pub fn set_bf16(wanted: bool) -> Result<(), NoBf16> {
-    let wish = std::env::var("KSHOT_BF16").ok();
-    if wanted && !possible(multiplies_pairs(), wish.as_deref()) {
+    // Asked once: what was possible stays so.
+    static POSSIBLE: OnceLock<bool> = OnceLock::new();
+    let asked = || possible(multiplies_pairs(), std::env::var("KSHOT_BF16").ok().as_deref());
+    if wanted && !*POSSIBLE.get_or_init(asked) {
         return Err(NoBf16);
     }
     WANTED.store(wanted, Ordering::Relaxed);

@@ -10,6 +10,7 @@ use burn::tensor::TensorData;
 use burn::tensor::activation::softmax;
 use rayon::prelude::*;
 
+use crate::bf16::{NoBf16, set_bf16};
 use crate::data::batch::{Batch, Episode, EpisodeId};
 use crate::data::class_folder::ClassFolder;
 use crate::device::Device;
@@ -60,6 +61,10 @@ impl Taught {
         }
         if recipe.precise {
             crate::nn::set_precise(true);
+        }
+        if recipe.bf16 {
+            let refused = |refused: NoBf16| Error::config(refused.to_string()).at_key("bf16");
+            set_bf16(true).map_err(refused)?;
         }
         let trained = recipe.train.as_ref().map_or(ways, |train| train.ways);
         recipe.protocol.ways = OneOrMore::One(ways);

@@ -40,7 +40,7 @@ pub struct VectorRecord {
     pub path: String,
     /// What tells whether the picture has changed.
     pub fingerprint: String,
-    /// What tells whether the vector would be the same: encoder, weights and looking.
+    /// What tells whether the vector would be the same: encoder, weights, looking and how it multiplies.
     pub run: String,
     /// The vector in half precision, little-endian, in base64.
     pub vector: String,

@@ -17,7 +17,7 @@ use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::method::episodic::FewShot;
 use crate::metric::interval::Estimate;
-use crate::metric::recognition::{bins, grouped_ece};
+use crate::metric::recognition::{BINS, bins, grouped_ece};
 use crate::train::experiment::{Experiment, load};
 use crate::train::learning::{AnyRecipe, LearningRecipe, PROTOCOL};
 
@@ -100,6 +100,7 @@ pub fn run(
         }
         if shapes.len() > 1 {
             result.metrics.insert(format!("accuracy_{ways}way_{shots}shot"), accuracy);
+            result.metrics.insert(format!("ece_{ways}way_{shots}shot"), ece);
         }
         result.per_fold.insert(
             format!("{ways}-way {shots}-shot"),
@@ -110,9 +111,6 @@ pub fn run(
     result.seconds = started.elapsed().as_secs_f64();
     Ok(result)
 }
-
-/// Bins of the reliability table.
-const BINS: usize = 15;
 
 /// What was said of a query.
 struct Answer {

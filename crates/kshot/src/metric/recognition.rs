@@ -7,7 +7,7 @@ use serde::Serialize;
 use super::interval::Estimate;
 
 /// Bins of equal width for the expected calibration error.
-const BINS: usize = 15;
+pub const BINS: usize = 15;
 
 /// Expected calibration error of predictions (probability of the predicted class, whether it was
 /// right): the mean gap between probability and share of right ones over 15 bins of equal width,
@@ -27,8 +27,12 @@ const RESAMPLES: usize = 1000;
 
 /// [`ece`] of all predictions, which come in groups (episodes) that share their doubt. The interval is
 /// 1.96 standard deviations of the error over 1000 draws of as many groups with replacement (the
-/// bootstrap; Efron 1979, doi 10.1214/aos/1176344552), which `seed` decides; `None` for fewer than two
-/// groups.
+/// bootstrap over clusters; Efron 1979, doi 10.1214/aos/1176344552), which `seed` decides; `None` for fewer
+/// than two groups.
+///
+/// The interval says how far the estimate varies from one list of episodes to another. The estimate itself,
+/// a sum of absolute gaps, is not corrected for its bias: where an error is near 0 it is too high by up to
+/// about the interval, which then need not hold 0 even for perfect confidences.
 pub fn grouped_ece(groups: &[Vec<(f32, bool)>], seed: u64) -> Estimate {
     let sum = |of: &[Bin]| -> Vec<[f64; 3]> {
         of.iter()
@@ -140,20 +144,23 @@ mod tests {
     #[test]
     fn the_error_of_groups_is_that_of_all_and_its_interval_narrows() {
         // Right 4 of 5 times, said with 0.9: an error of 0.1, whose own spread is known.
-        let group = |index: usize| vec![(0.9, !index.is_multiple_of(5))];
-        let of = |count: usize| {
-            let groups: Vec<_> = (0..count).map(group).collect();
+        let group = |index: usize, size: usize| vec![(0.9, !index.is_multiple_of(5)); size];
+        let of_size = |count: usize, size: usize| {
+            let groups: Vec<_> = (0..count).map(|index| group(index, size)).collect();
             let all: Vec<_> = groups.concat();
             let estimate = grouped_ece(&groups, 1);
             assert!((estimate.mean - ece(&all)).abs() < 1e-6);
             assert_eq!(estimate, grouped_ece(&groups, 1));
             estimate.ci95.unwrap()
         };
+        let of = |count: usize| of_size(count, 1);
         // The share right has a standard error of sqrt(0.8 * 0.2 / n).
         let expected = 1.96 * (0.16f64 / 2000.0).sqrt();
         assert!((of(2000) / expected - 1.0).abs() < 0.1);
         assert!(of(200) > 2.0 * of(2000));
-        assert_eq!(grouped_ece(&[group(0)], 1).ci95, None);
+        // Answers that always go together say no more than one of them.
+        assert!((of_size(2000, 5) / of(2000) - 1.0).abs() < 1e-6);
+        assert_eq!(grouped_ece(&[group(0, 1)], 1).ci95, None);
         assert_eq!(grouped_ece(&[], 1).mean, 0.0);
     }
 

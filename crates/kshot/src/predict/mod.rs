@@ -10,8 +10,9 @@ pub mod views;
 
 use image::RgbImage;
 
+use crate::bf16::in_32_bits;
 use crate::data::mask::{Mask, UNLABELLED};
-use crate::data::support::Support;
+use crate::data::support::{LabelledPicture, Support};
 use crate::error::{Error, Result};
 use crate::method::dense_crf::DenseCrf;
 use crate::method::features::{Extractor, TileFeatures};
@@ -116,7 +117,7 @@ const STROKE_LONG_SIDE: f32 = 2048.0;
 const STROKE_STRIDE: usize = 16;
 
 impl Predictor {
-    /// Fits to a support set.
+    /// Fits to a support set, in 32 bits whatever pictures are labelled in.
     ///
     /// # Errors
     /// If the support is empty or holds no label, or if no method is given.
@@ -132,14 +133,13 @@ impl Predictor {
         let views: &[View] = if partly { &views::MANY } else { &views::FEW };
         let scale = options.scale.unwrap_or_else(|| scale_of(support));
         let intensity = Intensity::of(support);
-        let shots = support
-            .pictures
-            .iter()
-            .map(|picture| {
+        let shots = in_32_bits(|| {
+            let shot = |picture: &LabelledPicture| {
                 let seen = intensity.apply(&picture.image);
                 shot(&extractor, &seen, &picture.mask, scale, views)
-            })
-            .collect::<Result<Vec<_>>>()?;
+            };
+            support.pictures.iter().map(shot).collect::<Result<Vec<_>>>()
+        })?;
         let planes = support.classes.len() + 1;
         let folds = Folds::new(&shots, options.seed);
         let suited = |method: Box<dyn Method>| match method.for_strokes() {

@@ -48,6 +48,17 @@ impl AnyRecipe {
         Ok(Self::Segmentation(Box::new(read_as(table, path, &text, changes)?)))
     }
 
+    /// Holds what it says against what is possible.
+    ///
+    /// # Errors
+    /// If it asks for what cannot be; the key is named.
+    pub fn check(&self) -> Result<()> {
+        match self {
+            Self::Segmentation(_) => Ok(()),
+            Self::Learning(recipe) => recipe.check(),
+        }
+    }
+
     /// Whether convolutions sum product by product, and whether frozen networks multiply in bf16.
     pub fn sums(&mut self) -> (&mut bool, &mut bool) {
         match self {
@@ -416,6 +427,10 @@ impl LearningRecipe {
         }
         if *episodes == 0 {
             return wrong("protocol.episodes", "at least 1 episode");
+        }
+        let frozen = matches!(&self.network, NetworkConfig::Encoder(encoder) if encoder.frozen);
+        if self.bf16 && !frozen {
+            return wrong("bf16", "only frozen encoders multiply in bf16, and this network learns");
         }
         if self.data.size()[0] == 0 {
             return wrong("data.size", "pictures need at least 1 pixel");
