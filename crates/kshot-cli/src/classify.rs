@@ -5,7 +5,7 @@ use std::time::Instant;
 
 use anyhow::{Context, bail};
 use clap::Args;
-use kshot::bf16::{self, Cost, is_bf16};
+use kshot::bf16::{self, Cost};
 use kshot::classify::Recogniser;
 use kshot::classify::folder::{self, Labelled};
 use kshot::classify::heads::{self, Method};
@@ -18,6 +18,7 @@ use kshot::data::class_folder::ClassFolder;
 use kshot::encoder::EncoderConfig;
 use kshot::encoder::embed::{Embedder, Looking};
 use kshot::hash;
+use kshot::nn::bf16::{in_32_bits, is_bf16};
 use kshot::predict::folder::split_finished;
 use kshot::report::classify_html::{self, PageData};
 use kshot::report::html::FailedPicture;
@@ -159,7 +160,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         return classify_run::run(&job, &talk);
     }
     let methods = heads::by_name(&arguments.method)?;
-    let (model, embedder) = bf16::in_32_bits(|| model(arguments, &talk))?;
+    let (model, embedder) = in_32_bits(|| model(arguments, &talk))?;
     let (mut items, listed) = folder::items(&arguments.query)?;
     let classes: Vec<String> = model.classes.iter().map(|class| class.name.clone()).collect();
     let sorting = match (&arguments.move_to, &arguments.link) {

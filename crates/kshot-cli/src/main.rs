@@ -102,10 +102,10 @@ fn read_recipe(
     let mut recipe = AnyRecipe::read(path, changes)?;
     let (precise, bf16) = recipe.sums();
     *precise |= kshot::nn::is_precise();
-    *bf16 |= kshot::bf16::is_bf16();
+    *bf16 |= kshot::nn::bf16::is_bf16();
     anyhow::ensure!(!(*precise && *bf16), "precise and bf16 exclude each other; choose one");
     kshot::nn::set_precise(*precise);
-    kshot::bf16::set_bf16(*bf16).context("bf16")?;
+    kshot::nn::bf16::set_bf16(*bf16).context("bf16")?;
     check_bf16(device)?;
     // What --bf16 adds is held against the rest.
     recipe.check()?;
@@ -123,14 +123,15 @@ fn choose_bf16(cli: &Cli) -> anyhow::Result<()> {
     );
     // Flags of a program and of its command are not compared by the parser.
     anyhow::ensure!(!cli.precise, "it excludes --precise; choose one");
-    kshot::bf16::set_bf16(true)?;
+    kshot::nn::bf16::set_bf16(true)?;
     Ok(())
 }
 
 /// Refuses bf16 where other hardware than the CPU does the work.
 fn check_bf16(device: &str) -> anyhow::Result<()> {
     anyhow::ensure!(
-        !kshot::bf16::is_bf16() || kshot::device::parse(device)? == kshot::device::Device::flex(),
+        !kshot::nn::bf16::is_bf16()
+            || kshot::device::parse(device)? == kshot::device::Device::flex(),
         "bf16 is for CPUs, and the device is {device}; leave one of them out"
     );
     Ok(())

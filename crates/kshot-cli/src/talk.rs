@@ -1,9 +1,10 @@
 //! How commands that work through a folder speak.
 
 use indicatif::{ProgressBar, ProgressStyle};
-use kshot::bf16::{Cost, is_bf16};
+use kshot::bf16::Cost;
 use kshot::classify::Recogniser;
 use kshot::classify::vectors::Event;
+use kshot::nn::bf16::is_bf16;
 use kshot::predict::folder::Item;
 use kshot::report::html::FailedPicture;
 use serde_json::json;

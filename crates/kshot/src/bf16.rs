@@ -1,4 +1,4 @@
-//! Products in bf16, and what they cost in accuracy: how many labels of the same pictures stay as they are
+//! What products in bf16 ([`crate::nn::bf16`]) cost in accuracy: how many labels of the same pictures stay as they are
 //! in 32 bits. What is fitted to labelled pictures is fitted in 32 bits, so that the cost is that of the
 //! others alone; episodes are in bf16 as a whole.
 
@@ -8,31 +8,17 @@ use std::path::Path;
 use ::image::RgbImage;
 use serde::Serialize;
 
-pub use kshot_kernels::{NoBf16, is_bf16, set_bf16};
-
 use crate::classify::Recogniser;
 use crate::data;
 use crate::encoder::embed::Embedder;
 use crate::error::Result;
+use crate::nn::bf16::in_32_bits;
 use crate::predict::Predictor;
 
-/// Pictures that are labelled twice: decoded one after the other.
-const PICTURES: [usize; 2] = [3, 16];
-
-/// Does some work in 32 bits, whatever was chosen before and is again afterwards. The choice is that of the
-/// whole process: work that other threads do meanwhile is in 32 bits too.
-pub fn in_32_bits<T>(work: impl FnOnce() -> T) -> T {
-    struct Again(bool);
-    impl Drop for Again {
-        fn drop(&mut self) {
-            // Only what was on before is turned on again: it is not refused.
-            let _ = set_bf16(self.0);
-        }
-    }
-    let _again = Again(is_bf16());
-    let _ = set_bf16(false);
-    work()
-}
+/// Pictures that are segmented twice.
+const SEGMENTED: usize = 3;
+/// Pictures that are recognised twice.
+const RECOGNISED: usize = 16;
 
 /// What gets labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
@@ -122,7 +108,7 @@ pub fn of_segmentation<'a>(
     files: impl IntoIterator<Item = &'a Path>,
 ) -> Option<Cost> {
     let mut tally = Tally::new(Labelled::Pixels);
-    for file in files.into_iter().take(PICTURES[0]) {
+    for file in files.into_iter().take(SEGMENTED) {
         let Ok((exact, quick)) = twice(file, |picture| Ok(predictor.predict(picture)?.labelling))
         else {
             continue;
@@ -143,7 +129,7 @@ pub fn of_recognition<'a>(
     files: impl IntoIterator<Item = &'a Path>,
 ) -> Option<Cost> {
     let mut tally = Tally::new(Labelled::Pictures);
-    for file in files.into_iter().take(PICTURES[1]) {
+    for file in files.into_iter().take(RECOGNISED) {
         let found = twice(file, |picture| Ok(recogniser.recognise(&embedder.embed_one(picture)?)));
         let Ok((exact, quick)) = found else { continue };
         tally.pictures += 1;
@@ -156,14 +142,6 @@ pub fn of_recognition<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn the_choice_comes_back_after_a_panic_too() {
-        let before = is_bf16();
-        assert!(!in_32_bits(is_bf16));
-        assert!(std::panic::catch_unwind(|| in_32_bits(|| panic!("on purpose"))).is_err());
-        assert_eq!(is_bf16(), before);
-    }
 
     #[test]
     fn a_cost_is_told_in_words() {

@@ -10,13 +10,13 @@ use burn::tensor::TensorData;
 use burn::tensor::activation::softmax;
 use rayon::prelude::*;
 
-use crate::bf16::{NoBf16, set_bf16};
 use crate::data::batch::{Batch, Episode, EpisodeId};
 use crate::data::class_folder::ClassFolder;
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::method::episodic::FewShot;
 use crate::method::learner::Learner;
+use crate::nn::bf16::{NoBf16, set_bf16};
 use crate::train::experiment::{learner, load};
 use crate::train::input::Input;
 use crate::train::learning::{AnyRecipe, LearningRecipe, OneOrMore};

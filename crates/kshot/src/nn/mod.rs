@@ -1,5 +1,6 @@
 //! Layers that every encoder and decoder is made of: the one place convolutions pass through.
 
+pub mod bf16;
 pub mod conv;
 pub mod dual;
 pub mod norm;

@@ -10,7 +10,6 @@ pub mod views;
 
 use image::RgbImage;
 
-use crate::bf16::in_32_bits;
 use crate::data::mask::{Mask, UNLABELLED};
 use crate::data::support::{LabelledPicture, Support};
 use crate::error::{Error, Result};
@@ -21,6 +20,7 @@ use crate::method::intensity::Intensity;
 use crate::method::refine::{Labelling, Refinement, label};
 use crate::method::score::ScoreMap;
 use crate::method::tile::Blend;
+use crate::nn::bf16::in_32_bits;
 use crossval::{Folds, HeldOut, Outcome};
 use familiarity::{Familiarity, Seen};
 use views::View;
