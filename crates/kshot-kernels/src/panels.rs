@@ -68,15 +68,16 @@ impl<'a> Panels<'a> {
 /// Packed floats as pairs of bf16: two neighbouring products of a row in one, the last with zero where it has
 /// no neighbour.
 pub(crate) fn paired(panels: &[f32], depth: usize) -> Vec<f32> {
-    let panels = panels.chunks_exact(depth * ROWS);
-    panels
-        .flat_map(|panel| {
-            panel.chunks(2 * ROWS).flat_map(|step| {
-                let (low, high) = step.split_at(ROWS);
-                (0..ROWS).map(|row| pair([low[row], high.get(row).copied().unwrap_or(0.0)]))
-            })
-        })
-        .collect()
+    let mut pairs = Vec::with_capacity(panels.len() / depth * depth.div_ceil(2));
+    for panel in panels.chunks_exact(depth * ROWS) {
+        for step in panel.chunks(2 * ROWS) {
+            let (low, high) = step.split_at(ROWS);
+            for (row, low) in low.iter().enumerate() {
+                pairs.push(pair([*low, high.get(row).copied().unwrap_or(0.0)]));
+            }
+        }
+    }
+    pairs
 }
 
 /// The left operand where it lies.
