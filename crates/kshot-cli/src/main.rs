@@ -35,7 +35,7 @@ struct Cli {
     /// Multiplies in bf16 where frozen networks (EfficientNet-Lite, ResNets of bottlenecks) multiply large
     /// matrices: twice the products an instruction on processors that have them, at a cost in accuracy that
     /// segment and classify tell (on CPUs; `bf16 = true` in a recipe does the same).
-    #[arg(long, global = true, conflicts_with = "precise")]
+    #[arg(long, global = true)]
     bf16: bool,
     #[command(subcommand)]
     command: Command,
@@ -121,7 +121,7 @@ fn choose_bf16(cli: &Cli) -> anyhow::Result<()> {
         matches!(cli.command, Segment(_) | Classify(_) | Eval(_) | Train(_)),
         "it goes with segment, classify, eval and train"
     );
-    // Flags of a program and of its command are not compared by the parser.
+    // Here, since the parser does not compare flags of a program with those of its command.
     anyhow::ensure!(!cli.precise, "it excludes --precise; choose one");
     kshot::nn::bf16::set_bf16(true)?;
     Ok(())
