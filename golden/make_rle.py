@@ -1,4 +1,4 @@
-"""Makes crates/kshot/tests/golden/rle.json: COCO run-length masks, areas and boxes by pycocotools.
+"""Makes golden/rle.json: COCO run-length masks, areas and boxes by pycocotools.
 
 pip install pycocotools numpy; python golden/make_rle.py
 """
@@ -42,5 +42,5 @@ for mask in masks:
     height, width = mask.shape
     cases.append({"width": width, "height": height, "pixels": mask.flatten().tolist(), "classes": classes})
 
-target = Path(__file__).parent.parent / "crates/kshot/tests/golden/rle.json"
+target = Path(__file__).parent / "rle.json"
 target.write_text(json.dumps(cases, separators=(",", ":")).replace('},{"width"', '},\n{"width"') + "\n")

@@ -8,8 +8,8 @@ use kshot::data::classes::split::Part;
 use kshot::data::classes::tasks::Shape;
 use kshot::device;
 use kshot::method::learner::Learner;
+use kshot::recipe::learning::AnyRecipe;
 use kshot::train::experiment::Experiment;
-use kshot::train::learning::AnyRecipe;
 
 use crate::DONE;
 

@@ -7,10 +7,10 @@ use anyhow::bail;
 use kshot::classify::by_episode::Taught;
 use kshot::classify::folder;
 use kshot::classify::judge::Truth;
-use kshot::data::class_folder::ClassFolder;
 use kshot::device;
 use kshot::report::classify_csv;
 use kshot::report::episode_html::{self, Labelled, PageData};
+use kshot_data::class_folder::ClassFolder;
 use serde_json::json;
 
 use crate::classify::Place;

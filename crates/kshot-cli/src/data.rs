@@ -4,8 +4,8 @@ use std::path::PathBuf;
 
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
-use kshot::data::check::{self, Report, Severity};
-use kshot::data::convert::{self, Format, Options, Summary};
+use kshot_data::check::{self, Report, Severity};
+use kshot_data::convert::{self, Format, Options, Summary};
 use serde_json::json;
 
 use crate::table::print;

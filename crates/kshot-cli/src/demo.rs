@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use kshot::report::atomic;
+use kshot_data::atomic;
 
 use crate::classify::Place;
 use crate::classify_run::{self, Job};

@@ -6,8 +6,9 @@ use clap::Args;
 use indicatif::{ProgressBar, ProgressStyle};
 use kshot::device;
 use kshot::eval::{self, Evaluation, Options, recognition};
-use kshot::report::{atomic, run};
-use kshot::train::learning::AnyRecipe;
+use kshot::recipe::learning::AnyRecipe;
+use kshot::report::{evaluation, run};
+use kshot_data::atomic;
 
 use crate::DONE;
 
@@ -91,7 +92,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     }
     if let Some(out) = &arguments.out {
         let command = std::env::args().collect::<Vec<_>>().join(" ");
-        let page = eval::report::write(out, &result, &command, &started)?;
+        let page = evaluation::write(out, &result, &command, &started)?;
         println!("look at {}", page.display());
     }
     Ok(DONE)

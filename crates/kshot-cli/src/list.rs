@@ -2,7 +2,8 @@
 
 use clap::{Args, ValueEnum};
 use kshot::encoder::EncoderConfig;
-use kshot::registry::{self, Row};
+use kshot::job::tables;
+use kshot::names::Row;
 use serde_json::json;
 
 use crate::DONE;
@@ -71,11 +72,11 @@ impl Table {
                         "paper": about.paper, "year": about.year, "url": about.url})
                 })
                 .collect(),
-            Self::Methods => rows(registry::methods()),
-            Self::Learners => rows(registry::learners()),
-            Self::Heads => rows(registry::heads()),
-            Self::Devices => rows(registry::devices()),
-            Self::Formats => rows(registry::formats()),
+            Self::Methods => rows(tables::methods()),
+            Self::Learners => rows(tables::learners()),
+            Self::Heads => rows(tables::heads()),
+            Self::Devices => rows(tables::devices()),
+            Self::Formats => rows(tables::formats()),
         }
     }
 
@@ -86,11 +87,11 @@ impl Table {
         };
         match self {
             Self::Encoders => encoders(),
-            Self::Methods => plain(registry::methods()),
-            Self::Learners => plain(registry::learners()),
-            Self::Heads => plain(registry::heads()),
-            Self::Devices => plain(registry::devices()),
-            Self::Formats => plain(registry::formats()),
+            Self::Methods => plain(tables::methods()),
+            Self::Learners => plain(tables::learners()),
+            Self::Heads => plain(tables::heads()),
+            Self::Devices => plain(tables::devices()),
+            Self::Formats => plain(tables::formats()),
         }
     }
 }

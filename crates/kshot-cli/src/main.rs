@@ -4,7 +4,7 @@ use std::process::ExitCode;
 
 use anyhow::Context;
 use clap::{Parser, Subcommand};
-use kshot::train::learning::AnyRecipe;
+use kshot::recipe::learning::AnyRecipe;
 
 mod check;
 mod classify;

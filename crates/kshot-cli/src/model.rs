@@ -5,11 +5,11 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 use kshot::classify::model_file::{ModelFile, Origin};
 use kshot::classify::vectors;
-use kshot::data::class_folder::{ClassFolder, ClassPicture};
-use kshot::data::image;
 use kshot::device;
 use kshot::encoder::EncoderConfig;
-use kshot::encoder::embed::Embedder;
+use kshot::features::embed::Embedder;
+use kshot_data::class_folder::{ClassFolder, ClassPicture};
+use kshot_data::image;
 use serde_json::json;
 
 use crate::DONE;

@@ -6,22 +6,23 @@ use std::time::Instant;
 use anyhow::{Context, bail};
 use clap::Args;
 use indicatif::ProgressBar;
-use kshot::bf16::{self, Cost};
-use kshot::data::support::Support;
 use kshot::encoder::EncoderConfig;
+use kshot::features::extract::Extractor;
 use kshot::hash;
-use kshot::method::features::Extractor;
+use kshot::job::bf16::{self, Cost};
+use kshot::job::folder::{self, Event, Outcome};
 use kshot::method::few_shot::{self, Method};
-use kshot::method::refine::Refinement;
 use kshot::nn::bf16::is_bf16;
-use kshot::predict::folder::{self, Event, Outcome};
+use kshot::postprocess::refine::Refinement;
 use kshot::predict::{Options, Predictor};
 use kshot::report::html::{self, Candidate, ReportData, SupportShown};
-use kshot::report::journal::Journal;
-use kshot::report::overlay::{self, OverlayStyle};
-use kshot::report::palette::Palette;
 use kshot::report::run::{self, RunFile, SupportFile};
 use kshot::{device, weights};
+use kshot_data::journal::Journal;
+use kshot_data::overlay::{self, OverlayStyle};
+use kshot_data::palette::Palette;
+use kshot_data::query;
+use kshot_data::support::Support;
 use serde_json::json;
 
 use crate::talk::Talk;
@@ -99,7 +100,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     crate::check_bf16(&arguments.device)?;
     let talk = Talk { json: arguments.json, quiet: arguments.quiet };
     let network = Network::new(arguments)?;
-    let items = folder::items(&arguments.query)?;
+    let items = query::items(&arguments.query)?;
     let support = Support::load(&arguments.support)?;
     for warning in &support.warnings {
         talk.warn(warning);
@@ -112,7 +113,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     let (items, skipped) = if arguments.force {
         (items, 0)
     } else {
-        folder::split_finished(items, &journal, &settings.fingerprint)
+        query::split_finished(items, &journal, &settings.fingerprint)
     };
     talk.say(
         json!({"event": "start", "pictures": total, "skipped": skipped, "labelled": support.pictures.len(),

@@ -1,12 +1,12 @@
 //! How commands that work through a folder speak.
 
 use indicatif::{ProgressBar, ProgressStyle};
-use kshot::bf16::Cost;
 use kshot::classify::Recogniser;
 use kshot::classify::vectors::Event;
+use kshot::job::bf16::Cost;
 use kshot::nn::bf16::is_bf16;
-use kshot::predict::folder::Item;
-use kshot::report::html::FailedPicture;
+use kshot_data::query::FailedPicture;
+use kshot_data::query::Item;
 use serde_json::json;
 
 /// How the command speaks: JSON lines, plain lines, or a bar on a terminal.

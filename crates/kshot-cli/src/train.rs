@@ -5,8 +5,8 @@ use std::path::PathBuf;
 
 use clap::Args;
 use kshot::device;
+use kshot::recipe::learning::AnyRecipe;
 use kshot::train::experiment::Experiment;
-use kshot::train::learning::AnyRecipe;
 use kshot::train::pixel_experiment;
 use kshot::train::run::{self, Session, Trainable, View};
 

@@ -7,13 +7,15 @@ use clap::{Args, Subcommand};
 #[cfg(feature = "hub")]
 use indicatif::{ProgressBar, ProgressStyle};
 use kshot::encoder::EncoderConfig;
+use kshot::encoder::keys::Renamed;
 use kshot::hash;
+use kshot::weights::catalog::Published;
 #[cfg(feature = "hub")]
 use kshot::weights::hub::Hub;
 #[cfg(feature = "hub")]
 use kshot::weights::source;
 use kshot::weights::state::State;
-use kshot::weights::{apply, catalog, catalog::Published, keys::Renamed};
+use kshot::weights::{apply, catalog};
 use serde_json::json;
 
 use crate::DONE;

@@ -193,9 +193,8 @@ impl Kernel for Down<'_> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
+    use proptest::prelude::*;
 
     fn side() -> impl Strategy<Value = usize> {
         1usize..40

@@ -324,9 +324,8 @@ impl Kernel for EntropyBack<'_> {
 
 #[cfg(test)]
 mod tests {
-    use proptest::prelude::*;
-
     use super::*;
+    use proptest::prelude::*;
 
     #[test]
     fn the_exponential_is_close_everywhere() {

@@ -11,8 +11,8 @@ use burn::tensor::{Device, Distribution, Tensor};
 use divan::Bencher;
 use kshot::decoder::{UNet, UNetConfig};
 use kshot::encoder::conv4::Conv4Config;
-use kshot::encoder::network::{Network, NetworkConfig};
 use kshot::encoder::{Encode, Encoder, EncoderConfig};
+use kshot::method::network::{Network, NetworkConfig};
 use kshot::nn::norm::Pass;
 
 #[global_allocator]

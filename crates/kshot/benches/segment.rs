@@ -5,13 +5,13 @@
 
 use divan::Bencher;
 use image::{Rgb, RgbImage};
-use kshot::data::mask::Mask;
-use kshot::data::support::{LabelKind, LabelledPicture, Support};
 use kshot::device::Device;
-use kshot::method::features::Extractor;
+use kshot::features::extract::Extractor;
 use kshot::method::few_shot::by_name;
-use kshot::method::refine::Refinement;
+use kshot::postprocess::refine::Refinement;
 use kshot::predict::{Options, Predictor};
+use kshot_data::mask::Mask;
+use kshot_data::support::{LabelKind, LabelledPicture, Support};
 
 /// As the command has it: fresh pages cost more than most layers.
 #[global_allocator]

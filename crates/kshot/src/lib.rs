@@ -1,21 +1,23 @@
 //! **kshot**: learn to see from a handful of labels.
 
-pub mod bf16;
+pub use kshot_data::{Error, ErrorKind, Result};
+pub use kshot_data::{error, hash, names};
+
 pub mod classify;
+pub mod contract;
 pub mod data;
 pub mod decoder;
 pub mod device;
 pub mod encoder;
-pub mod error;
 pub mod eval;
-pub mod hash;
+pub mod features;
+pub mod job;
 pub mod method;
 pub mod metric;
 pub mod nn;
+pub mod postprocess;
 pub mod predict;
-pub mod registry;
+pub mod recipe;
 pub mod report;
 pub mod train;
 pub mod weights;
-
-pub use error::{Error, ErrorKind, Result};

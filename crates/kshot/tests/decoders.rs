@@ -8,9 +8,9 @@ use burn::module::Module;
 use burn::prelude::*;
 use burn::tensor::TensorData;
 use kshot::decoder::UNetConfig;
+use kshot::encoder::keys::Renamed;
 use kshot::encoder::{Encode, EncoderConfig, Features};
 use kshot::weights::apply::into_module;
-use kshot::weights::keys::Renamed;
 use kshot::weights::state::State;
 
 const SIZES: [[usize; 3]; 3] = [[3, 11, 9], [4, 6, 5], [5, 3, 3]];

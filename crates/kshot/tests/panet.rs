@@ -86,8 +86,8 @@ fn data(root: &Path) {
 #[test]
 fn training_lowers_the_loss_resumes_exactly_and_is_evaluated() {
     use kshot::eval;
+    use kshot::recipe::learning::AnyRecipe;
     use kshot::train::curve;
-    use kshot::train::learning::AnyRecipe;
     use kshot::train::pixel_experiment::session;
     use kshot::train::run::{How, View, train};
 
@@ -153,7 +153,7 @@ fn training_lowers_the_loss_resumes_exactly_and_is_evaluated() {
     assert!(whole[2].train_loss < whole[0].train_loss, "{whole:?}");
     assert_eq!(run("parts", &[Some(1), None]).0, whole);
 
-    let iou = |recipe: &kshot::train::recipe::Recipe, model: Option<&Path>| {
+    let iou = |recipe: &kshot::recipe::segmentation::Recipe, model: Option<&Path>| {
         let options = eval::Options { model, ..eval::Options::default() };
         eval::run(recipe, &device, &options, &|_| {}).map(|result| result.metrics["mean_iou"].mean)
     };
@@ -161,6 +161,7 @@ fn training_lowers_the_loss_resumes_exactly_and_is_evaluated() {
     assert!(taught > 0.3, "{taught}");
     let error = iou(&recipe, None).unwrap_err().to_string();
     assert!(error.contains("kshot train"), "{error}");
-    let untaught = iou(&kshot::train::recipe::Recipe { train: None, ..(*recipe).clone() }, None);
+    let untaught =
+        iou(&kshot::recipe::segmentation::Recipe { train: None, ..(*recipe).clone() }, None);
     assert!((untaught.unwrap() - taught).abs() > 1e-6);
 }

@@ -5,10 +5,10 @@ use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 
 use kshot::data::episode::{Episode, Episodes, Split, fold_classes, relabel, support_labels};
-use kshot::data::mask::{Mask, VOID};
 use kshot::data::set::SegmentationSet;
-use kshot::train::learning::{AnyRecipe, LearningRecipe};
-use kshot::train::recipe::{Protocol, Recipe};
+use kshot::recipe::learning::{AnyRecipe, LearningRecipe};
+use kshot::recipe::segmentation::{Protocol, Recipe};
+use kshot_data::mask::{Mask, VOID};
 use rayon::prelude::*;
 
 const CLASSES: usize = 20;

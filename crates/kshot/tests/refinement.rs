@@ -5,8 +5,8 @@
 use std::path::Path;
 
 use image::RgbImage;
-use kshot::method::dense_crf::{DenseCrf, infer};
-use kshot::method::score::ScoreMap;
+use kshot::features::score_map::ScoreMap;
+use kshot::postprocess::dense_crf::{DenseCrf, infer};
 use kshot::weights::state::State;
 
 #[test]

@@ -9,7 +9,9 @@ mod matrix;
 mod product;
 mod weight;
 
+use blocks::Block;
 pub(crate) use matrix::{Matrix, multiply};
+use product::{Product, Target, Weight};
 pub(crate) use weight::{bias_gradient, weight_gradient};
 
 use crate::Activation;
@@ -18,8 +20,6 @@ use crate::panels::{Left, Panels};
 use crate::patches::View;
 use crate::scratch::Scratch;
 use crate::shared::Shared;
-use blocks::Block;
-use product::{Product, Target, Weight};
 
 /// Tasks that the work is cut into at least, where there is as much.
 const TASKS: usize = 8;

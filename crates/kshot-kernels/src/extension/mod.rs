@@ -14,11 +14,10 @@ mod softmax;
 
 use std::sync::Arc;
 
+pub use add::add_activated;
 use burn::backend::tensor::FloatTensor;
 use burn::backend::{Autodiff, Backend, backend_extension};
 use burn::tensor::{DType, Device, Tensor};
-
-pub use add::add_activated;
 pub use conv_transpose2d::conv_transpose2d;
 pub use conv2d::{conv2d, conv2d_activated};
 pub use norm::{NormOptions, batch_norm, batch_norm_layer};

@@ -21,16 +21,16 @@ mod weights;
 use rayon::prelude::*;
 
 pub(crate) use gradient::weight_gradient;
+use points::{BUFFER, Layout, Source, Target};
+use tiles::Tiles;
+use transform::POINTS;
+use weights::{Direction, VECTORS, Weight};
 
 use crate::Activation;
 use crate::geometry::Geometry;
 use crate::scratch::Scratch;
 use crate::shared::Shared;
 use crate::simd::{Kernel, Simd, dispatch, lanes, registers};
-use points::{BUFFER, Layout, Source, Target};
-use tiles::Tiles;
-use transform::POINTS;
-use weights::{Direction, VECTORS, Weight};
 
 /// Fewer channels than this are not worth the transforms.
 const CHANNELS: usize = 16;

@@ -8,18 +8,18 @@ use burn::module::Module;
 use burn::prelude::*;
 use burn::tensor::TensorData;
 use burn::tensor::activation::softmax;
+use kshot_data::class_folder::ClassFolder;
 use rayon::prelude::*;
 
+use crate::contract::episodic::FewShot;
 use crate::data::batch::{Batch, Episode, EpisodeId};
-use crate::data::class_folder::ClassFolder;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::method::episodic::FewShot;
 use crate::method::learner::Learner;
 use crate::nn::bf16::{NoBf16, set_bf16};
+use crate::recipe::input::Input;
+use crate::recipe::learning::{AnyRecipe, LearningRecipe, OneOrMore};
 use crate::train::experiment::{learner, load};
-use crate::train::input::Input;
-use crate::train::learning::{AnyRecipe, LearningRecipe, OneOrMore};
 
 /// Queries of one episode at most.
 const TOGETHER: usize = 128;

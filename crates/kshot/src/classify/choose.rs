@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use super::Examples;
-use super::calibrate::{Rows, right, temperature};
-use super::heads::{Fitted, Method};
+use crate::classify::Examples;
+use crate::classify::calibrate::{Rows, right, temperature};
+use crate::classify::heads::{Fitted, Method};
 use crate::error::{Error, Result};
 use crate::metric::recognition::wilson;
 

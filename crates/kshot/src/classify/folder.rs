@@ -3,15 +3,15 @@
 use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
+use kshot_data::class_folder;
+use kshot_data::journal::Journal;
+use kshot_data::query::Item;
 use rayon::prelude::*;
 
-use super::judge::{Judged, Truth};
-use super::vectors::VectorRecord;
-use super::{Recogniser, Recognition};
-use crate::data::class_folder;
+use crate::classify::judge::{Judged, Truth};
+use crate::classify::vectors::VectorRecord;
+use crate::classify::{Recogniser, Recognition};
 use crate::error::{Error, Result};
-use crate::predict::folder::Item;
-use crate::report::journal::Journal;
 
 /// How many odd names a message shows.
 const SHOWN: usize = 10;
@@ -28,7 +28,7 @@ pub fn items(query: &Path) -> Result<(Vec<Item>, Vec<Option<String>>)> {
             .extension()
             .is_some_and(|end| ["csv", "txt"].iter().any(|e| end.eq_ignore_ascii_case(e)));
     if !is_list {
-        let items = crate::predict::folder::items(query)?;
+        let items = kshot_data::query::items(query)?;
         let none = vec![None; items.len()];
         return Ok((items, none));
     }

@@ -18,10 +18,11 @@ pub mod reject;
 pub mod sort;
 pub mod vectors;
 
-use crate::error::{Error, Result};
 use choose::Trial;
 use heads::{Head, Method, dot};
 use reject::{Keep, Rejection};
+
+use crate::error::{Error, Result};
 
 /// Labelled vectors of the same length.
 #[derive(Debug, Clone, Default, PartialEq)]
@@ -209,7 +210,7 @@ pub(crate) mod tests {
         let mut direction = || {
             let mut vector: Vec<f32> =
                 (0..dimensions).map(|_| random.random_range(-1.0..1.0)).collect();
-            crate::encoder::embed::normalise(&mut vector);
+            crate::features::embed::normalise(&mut vector);
             vector
         };
         let mut examples = Examples::default();
@@ -220,7 +221,7 @@ pub(crate) mod tests {
                 let away = direction();
                 let mut vector: Vec<f32> =
                     middle.iter().zip(away).map(|(m, a)| m + spread * a).collect();
-                crate::encoder::embed::normalise(&mut vector);
+                crate::features::embed::normalise(&mut vector);
                 examples.vectors.push(vector);
                 examples.labels.push(class);
             }

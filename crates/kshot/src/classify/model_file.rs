@@ -10,15 +10,15 @@ use std::path::Path;
 
 use half::f16;
 use half::slice::HalfFloatSliceExt;
+use kshot_data::atomic;
 use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
-use super::Examples;
-use crate::encoder::embed::Looking;
+use crate::classify::Examples;
 use crate::error::{Error, Result};
-use crate::registry;
-use crate::report::atomic;
+use crate::features::embed::Looking;
+use crate::names;
 
 /// The version of the format.
 const FORMAT: u32 = 1;
@@ -148,7 +148,7 @@ impl ModelFile {
     pub fn drop_class(&mut self, name: &str) -> Result<Class> {
         let Some(at) = self.classes.iter().position(|class| class.name == name) else {
             let names: Vec<&str> = self.classes.iter().map(|class| &*class.name).collect();
-            return Err(Error::config(registry::unknown("class", name, &names)));
+            return Err(Error::config(names::unknown("class", name, &names)));
         };
         if self.classes.len() == 1 {
             return Err(Error::config(format!(

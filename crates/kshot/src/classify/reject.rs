@@ -6,9 +6,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::Examples;
-use super::calibrate::probabilities;
-use super::heads::{HeldOut, dot};
+use crate::classify::Examples;
+use crate::classify::calibrate::probabilities;
+use crate::classify::heads::{HeldOut, dot};
 use crate::error::{Error, Result};
 
 /// How many true members are to be kept.
@@ -164,7 +164,8 @@ fn most_similar(examples: &Examples, index: usize, others: impl Iterator<Item = 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::classify::heads::{Method, ridge::Ridge};
+    use crate::classify::heads::Method;
+    use crate::classify::heads::ridge::Ridge;
     use crate::classify::tests::clusters;
 
     #[test]

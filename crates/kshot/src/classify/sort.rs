@@ -5,9 +5,10 @@ use std::fs;
 use std::io;
 use std::path::{Component, Path, PathBuf};
 
-use super::folder::Labelled;
+use kshot_data::query::FailedPicture;
+
+use crate::classify::folder::Labelled;
 use crate::error::{Error, Result};
-use crate::report::html::FailedPicture;
 
 /// The folder of pictures that were not accepted.
 pub const NONE: &str = "none-of-these";
@@ -103,7 +104,7 @@ pub fn sort(target: &Path, how: How, labelled: &[Labelled], classes: &[String]) 
 /// # Errors
 /// If the file cannot be written.
 pub fn write_moves(path: &Path, placed: &[(PathBuf, PathBuf)]) -> Result<()> {
-    crate::report::atomic::write_with(path, |writer| {
+    kshot_data::atomic::write_with(path, |writer| {
         let mut table = csv::Writer::from_writer(writer);
         table.write_record(["from", "to"])?;
         for (from, to) in placed {
@@ -137,7 +138,7 @@ fn place(from: &Path, to: &Path, how: How) -> Result<()> {
         How::Move => match fs::rename(from, to) {
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
                 let whole = fs::read(from).map_err(|e| Error::io("read the picture", from, e))?;
-                crate::report::atomic::write(to, &whole)?;
+                kshot_data::atomic::write(to, &whole)?;
                 fs::remove_file(from).map_err(|error| Error::io("remove the picture", from, error))
             }
             moved => moved.map_err(|error| Error::io("move the picture here", to, error)),
@@ -200,7 +201,7 @@ fn remove_outdated(
 mod tests {
     use super::*;
     use crate::classify::Recognition;
-    use crate::predict::folder::Item;
+    use kshot_data::query::Item;
 
     fn labelled(file: &Path, shown: &str, class: usize, accepted: bool) -> Labelled {
         let item = Item { file: file.to_owned(), shown: shown.into(), name: shown.into() };

@@ -11,20 +11,21 @@ use std::time::Instant;
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
 use half::f16;
+use kshot_data::atomic::unwritable;
+use kshot_data::class_folder::ClassFolder;
+use kshot_data::image;
+use kshot_data::journal::{Journal, Record};
+use kshot_data::overlay;
+use kshot_data::query::FailedPicture;
+use kshot_data::query::{Item, fingerprint};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::model_file::{Class, Example};
-use crate::data::class_folder::ClassFolder;
-use crate::data::image;
-use crate::encoder::embed::{BATCH, Embedder};
+use crate::classify::model_file::{Class, Example};
 use crate::error::{Error, Result};
+use crate::features::embed::{BATCH, Embedder};
 use crate::hash;
-use crate::predict::folder::{Item, fingerprint, unwritable};
 use crate::predict::pipeline::overlap;
-use crate::report::html::FailedPicture;
-use crate::report::journal::{Journal, Record};
-use crate::report::overlay;
 
 /// Longer side and bytes at most of a labelled picture's small version.
 pub const THUMBNAIL: (u32, usize) = (200, 6_000);

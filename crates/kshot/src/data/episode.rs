@@ -1,12 +1,12 @@
 //! Few-shot segmentation episodes over the folds of a data set.
 
+use kshot_data::mask::{BACKGROUND, MAX_CLASSES, Mask, VOID};
 use rand::seq::{IndexedRandom, index};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::mask::{BACKGROUND, MAX_CLASSES, Mask, VOID};
-use super::set::SegmentationSet;
+use crate::data::set::SegmentationSet;
 use crate::error::{Error, Result};
 
 /// One task: `ways` classes, `shots` pictures of each, one query.

@@ -5,17 +5,16 @@ use std::sync::{Arc, OnceLock};
 use burn::prelude::*;
 use burn::tensor::TensorData;
 use image::RgbImage;
+use kshot_data::image::resize;
+use kshot_data::mask::{MAX_CLASSES, Mask, VOID};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::batch::{Batch, Episode, EpisodeId, EpisodeSource};
-use super::episode::{Episodes, relabel, support_labels};
-use super::mask::{MAX_CLASSES, Mask, VOID};
-use super::set::SegmentationSet;
+use crate::data::batch::{Batch, Episode, EpisodeId, EpisodeSource};
+use crate::data::episode::{Episodes, relabel, support_labels};
+use crate::data::set::SegmentationSet;
 use crate::encoder::Normalization;
 use crate::error::Result;
-use crate::method::features::resize;
-use crate::method::tile::Tile;
 
 /// The pictures of a data set as squares, kept once decoded.
 pub struct Squares {
@@ -57,8 +56,9 @@ pub fn normalised(
     let Some(first) = pictures.first() else { return Tensor::zeros([0, 3, 0, 0], device) };
     let [height, width] = [first.height() as usize, first.width() as usize];
     let mut values = Vec::with_capacity(pictures.len() * 3 * height * width);
-    let whole = Tile { top: 0, left: 0, height, width };
-    pictures.iter().for_each(|picture| values.extend(normalization.planes(picture, whole)));
+    pictures
+        .iter()
+        .for_each(|picture| values.extend(normalization.planes(picture, [0, 0, height, width])));
     Tensor::from_data(TensorData::new(values, [pictures.len(), 3, height, width]), device)
 }
 

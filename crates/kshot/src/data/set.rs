@@ -3,9 +3,9 @@
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
+use kshot_data::labels::index::{Reading, read, read_values};
+use kshot_data::mask::{Mask, VOID};
 
-use super::labels::index::{Reading, read, read_values};
-use super::mask::{Mask, VOID};
 use crate::error::{Error, Result};
 
 /// The kinds of data set, in the order of lists and help.
@@ -144,7 +144,7 @@ impl SegmentationSet {
     /// # Errors
     /// If it cannot be read.
     pub fn image(&self, index: usize) -> Result<RgbImage> {
-        super::image::read(&self.items[index].0)
+        kshot_data::image::read(&self.items[index].0)
     }
 
     /// A picture's mask: 0 background, `1..=classes`, 255 void.
@@ -182,7 +182,7 @@ fn lines(file: &Path) -> Result<Vec<String>> {
 
 fn folder_items(root: &Path, list: &str) -> Result<Vec<(PathBuf, PathBuf)>> {
     let stems = |name: &str| lines(&root.join(format!("{name}.txt")));
-    let files = super::image::list(root.join("images"), false)?;
+    let files = kshot_data::image::list(root.join("images"), false)?;
     let stem = |file: &Path| file.file_stem().unwrap_or_default().to_string_lossy().into_owned();
     let chosen: Box<dyn Fn(&str) -> bool> = match list.strip_prefix('*') {
         Some("") => Box::new(|_| true),

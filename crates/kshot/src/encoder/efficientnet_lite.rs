@@ -12,9 +12,9 @@
 use burn::module::Module;
 use burn::prelude::*;
 
-use super::{About, Encode, Family, Features, Normalization, Preset};
+use crate::encoder::keys::{self, Renamed};
+use crate::encoder::{About, Encode, Family, Features, Normalization, Preset};
 use crate::nn::{Activation, Conv, ConvConfig, ConvNorm, Padding, global_average};
-use crate::weights::keys::{self, Renamed};
 
 /// Stages of the smallest network: repeats, kernel, stride, expansion, channels.
 const STAGES: [(usize, usize, usize, usize, usize); 7] = [

@@ -3,7 +3,7 @@
 //! centred and scaled features serve few shots best (Wang et al. 2019, arXiv 1911.04623). Before it learns,
 //! a head that normalises by running averages keeps every direction.
 //!
-//! Vectors have length 1 ([`super::embed`]); the gain makes their distances large enough for a softmax.
+//! Vectors have length 1 ([`crate::features::embed`]); the gain makes their distances large enough for a softmax.
 
 use burn::module::{Module, Param};
 use burn::nn::Initializer;
@@ -92,9 +92,8 @@ impl FeatureHead {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::Distribution;
-
     use super::*;
+    use burn::tensor::Distribution;
 
     fn embedded(units: usize, vectors: &Tensor<4>, device: &Device) -> Tensor<2> {
         let head = FeatureHead::new(6, units, device);

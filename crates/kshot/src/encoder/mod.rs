@@ -12,15 +12,16 @@
 
 use burn::module::{Module, ModuleMapper};
 use burn::prelude::*;
+pub use normalization::Normalization;
 
+use crate::encoder::keys::Renamed;
 use crate::error::{Error, Result};
-use crate::weights::keys::Renamed;
 
 pub mod conv4;
 pub mod efficientnet_lite;
-pub mod embed;
 pub mod feature_head;
-pub mod network;
+pub mod keys;
+pub mod normalization;
 pub mod resnet;
 pub mod resnet12;
 pub mod vgg;
@@ -69,22 +70,6 @@ pub trait Encode {
 
     /// By how much each map is smaller than the picture.
     fn strides(&self) -> Vec<usize>;
-}
-
-/// What is taken from each pixel before a network sees it: `(pixel - mean) / std` per channel (red,
-/// green, blue), where pixels count from 0 to 255.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Normalization {
-    /// Taken away from each channel.
-    pub mean: [f32; 3],
-    /// What each channel is then divided by.
-    pub std: [f32; 3],
-}
-
-impl Normalization {
-    /// The mean and deviation of ImageNet's pixels, as torchvision's networks expect.
-    pub const IMAGENET: Self =
-        Self { mean: [123.675, 116.28, 103.53], std: [58.395, 57.12, 57.375] };
 }
 
 /// Where a family of networks comes from.
@@ -304,7 +289,7 @@ impl std::str::FromStr for EncoderConfig {
             return Ok(*config);
         }
         let names: Vec<&str> = all.iter().map(Self::name).collect();
-        Err(Error::config(crate::registry::unknown("encoder", name, &names)))
+        Err(Error::config(crate::names::unknown("encoder", name, &names)))
     }
 }
 

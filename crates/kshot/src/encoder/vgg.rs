@@ -16,9 +16,9 @@ use burn::prelude::*;
 use burn::tensor::ops::MaxPoolOptions;
 use kshot_kernels::max_pool2d;
 
-use super::{About, Encode, Family, Features, Normalization, Preset};
+use crate::encoder::keys::{self, Renamed};
+use crate::encoder::{About, Encode, Family, Features, Normalization, Preset};
 use crate::nn::{Activation, ConvConfig, ConvNorm};
-use crate::weights::keys::{self, Renamed};
 
 const EPSILON: f64 = 1e-5;
 

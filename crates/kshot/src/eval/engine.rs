@@ -4,27 +4,28 @@
 use std::sync::Arc;
 
 use image::RgbImage;
+use kshot_data::image::resize;
+use kshot_data::mask::Mask;
+use kshot_data::support::{LabelKind, LabelledPicture, Support};
 
-use super::cache::Cache;
 use crate::data::episode::{Episode, relabel, support_labels};
-use crate::data::mask::Mask;
 use crate::data::pixel_tasks::{labels, normalised};
 use crate::data::set::SegmentationSet;
-use crate::data::support::{LabelKind, LabelledPicture, Support};
 use crate::device::Device;
 use crate::encoder::Normalization;
 use crate::error::{Error, Result};
-use crate::method::features::{Extractor, resize};
+use crate::features::cache::Cache;
+use crate::features::extract::Extractor;
+use crate::features::score_map::ScoreMap;
 use crate::method::few_shot::panet::{Maps, Panet, PanetConfig, planes_of, prototypes};
 use crate::method::few_shot::self_support::{Bank, Example, SelfSupport};
 use crate::method::few_shot::{AUTO, by_name, methods};
-use crate::method::refine::{Labelling, Refinement, label};
-use crate::method::score::ScoreMap;
+use crate::names;
 use crate::nn::cpu_values;
+use crate::postprocess::refine::{Labelling, Refinement, label};
 use crate::predict::{Options, Predictor};
-use crate::registry;
+use crate::recipe::segmentation::MethodChoice;
 use crate::train::pixel_experiment::PANET;
-use crate::train::recipe::MethodChoice;
 
 /// Bytes of pictures and features that are kept between episodes.
 const KEPT: usize = 3 << 30;
@@ -118,7 +119,7 @@ impl<'a> Engine<'a> {
                 Kind::Fitted(name.to_owned(), extractor)
             }
             other => {
-                let message = registry::unknown("few-shot method", other, &names());
+                let message = names::unknown("few-shot method", other, &names());
                 return Err(Error::config(message).at_key("method.name"));
             }
         };

@@ -8,20 +8,20 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::engine::{Engine, Taught, way};
-use super::report::{Panel, WORST, Worst};
-use super::tally::{Counts, Tally, count, episode_iou};
-use super::{Context, Evaluation, Progress, extractor};
 use crate::data::episode::{Episode, Episodes, Split, class_counts, fold_classes, support_labels};
 use crate::data::set::SegmentationSet;
 use crate::encoder::EncoderConfig;
 use crate::error::{Error, Result};
+use crate::eval::engine::{Engine, Taught, way};
+use crate::eval::tally::{Counts, Tally, count, episode_iou};
+use crate::eval::worst::{Panel, WORST, Worst};
+use crate::eval::{Context, Evaluation, Progress, extractor};
 use crate::metric::calibration::Calibration;
 use crate::metric::interval::Estimate;
+use crate::recipe::learning::AnyRecipe;
+use crate::recipe::segmentation::{Counting, Protocol, Recipe};
 use crate::train::experiment::from_run;
-use crate::train::learning::AnyRecipe;
 use crate::train::pixel_experiment::{self, PANET};
-use crate::train::recipe::{Counting, Protocol, Recipe};
 
 /// The protocol's keys.
 struct Setting<'a> {

@@ -1,14 +1,13 @@
 //! Protocols run from recipes, with confidence intervals.
 
-mod cache;
 mod engine;
 pub mod few_shot;
 pub mod presence;
 pub mod recognition;
-pub mod report;
 pub mod resume;
 pub mod segmentation;
 mod tally;
+pub mod worst;
 
 use std::collections::BTreeMap;
 use std::path::Path;
@@ -22,13 +21,13 @@ use crate::data::set::SegmentationSet;
 use crate::device::Device;
 use crate::encoder::EncoderConfig;
 use crate::error::{Error, Result};
+use crate::features::extract::Extractor;
 use crate::hash;
-use crate::method::features::Extractor;
 use crate::metric::interval::Estimate;
 use crate::metric::recognition::Bin;
+use crate::recipe::learning::AnyRecipe;
+use crate::recipe::segmentation::{EncoderChoice, Protocol, Recipe};
 use crate::train::experiment::weights_of;
-use crate::train::learning::AnyRecipe;
-use crate::train::recipe::{EncoderChoice, Protocol, Recipe};
 
 /// The result of a recipe, as `--json` writes it. Rates are 0 to 1.
 #[derive(Debug, Clone, Serialize)]
@@ -62,7 +61,7 @@ pub struct Evaluation {
     pub reliability: Vec<Bin>,
     /// The worst episodes, worst first, if there is a folder to leave them in; not part of the JSON.
     #[serde(skip)]
-    pub worst: Vec<report::Worst>,
+    pub worst: Vec<worst::Worst>,
 }
 
 /// A class that is taken for another.
@@ -172,6 +171,16 @@ pub fn run(
 }
 
 impl Evaluation {
+    /// The result as indented JSON with a line break at the end.
+    ///
+    /// # Errors
+    /// If a value cannot be written as JSON.
+    pub fn json(&self) -> Result<String> {
+        serde_json::to_string_pretty(self).map(|text| text + "\n").map_err(|error| {
+            Error::config(format!("the result cannot be written as JSON: {error}")).caused_by(error)
+        })
+    }
+
     /// An empty result.
     fn new(protocol: &str, seed: u64, recipe: AnyRecipe) -> Self {
         Self {

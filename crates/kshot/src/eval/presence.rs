@@ -3,23 +3,23 @@
 
 use std::collections::BTreeMap;
 
+use kshot_data::support::{LabelKind, LabelledPicture, Support};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::{Context, Evaluation, Progress, extractor};
 use crate::data::episode::{class_counts, relabel};
 use crate::data::set::SegmentationSet;
-use crate::data::support::{LabelKind, LabelledPicture, Support};
 use crate::error::{Error, Result};
-use crate::method::features::Extractor;
+use crate::eval::{Context, Evaluation, Progress, extractor};
+use crate::features::extract::Extractor;
 use crate::method::few_shot::by_name;
 use crate::metric::calibration::Calibration;
 use crate::metric::interval::Estimate;
 use crate::predict::{Options, Predictor};
-use crate::train::learning::AnyRecipe;
-use crate::train::recipe::{Protocol, Recipe};
+use crate::recipe::learning::AnyRecipe;
+use crate::recipe::segmentation::{Protocol, Recipe};
 
 /// What was said of one picture.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]

@@ -10,16 +10,16 @@ use burn::prelude::*;
 use burn::tensor::activation::softmax;
 use rayon::prelude::*;
 
-use super::{Confusion, Evaluation, Progress};
+use crate::contract::episodic::FewShot;
 use crate::data::batch::{Episode, EpisodeSource};
 use crate::data::classes::tasks::Shape;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::method::episodic::FewShot;
+use crate::eval::{Confusion, Evaluation, Progress};
 use crate::metric::interval::Estimate;
 use crate::metric::recognition::{BINS, bins, grouped_ece};
+use crate::recipe::learning::{AnyRecipe, LearningRecipe, PROTOCOL};
 use crate::train::experiment::{Experiment, load};
-use crate::train::learning::{AnyRecipe, LearningRecipe, PROTOCOL};
 
 /// How a recipe is evaluated.
 #[derive(Debug, Clone, Copy, Default)]

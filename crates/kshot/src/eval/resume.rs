@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::error::{Error, Result};
 use crate::hash;
-use crate::train::recipe::Recipe;
+use crate::recipe::segmentation::Recipe;
 
 /// One finished part.
 #[derive(Serialize, Deserialize)]
@@ -63,7 +63,7 @@ impl Finished {
                 parts.insert(line.part, line.result);
             }
         }
-        crate::report::atomic::write(&path, whole.as_bytes())?;
+        kshot_data::atomic::write(&path, whole.as_bytes())?;
         let file = OpenOptions::new().append(true).open(&path).map_err(wrong)?;
         Ok(Self { file: Some((path, file)), recipe, parts })
     }

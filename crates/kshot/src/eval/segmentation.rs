@@ -2,25 +2,25 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use kshot_data::scribble::scribble;
+use kshot_data::support::{LabelKind, LabelledPicture, Support};
 use rand::SeedableRng;
 use rand::seq::index::sample;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use super::report::{Panel, WORST, Worst};
-use super::{Context, Evaluation, Progress, extractor};
-use crate::data::scribble::scribble;
 use crate::data::set::{SegmentationSet, SetKind};
-use crate::data::support::{LabelKind, LabelledPicture, Support};
 use crate::error::{Error, Result};
-use crate::method::features::Extractor;
+use crate::eval::worst::{Panel, WORST, Worst};
+use crate::eval::{Context, Evaluation, Progress, extractor};
+use crate::features::extract::Extractor;
 use crate::method::few_shot::by_name;
 use crate::metric::calibration::Calibration;
 use crate::metric::confusion::Confusion;
 use crate::metric::interval::Estimate;
 use crate::predict::{Options, Predictor};
-use crate::train::learning::AnyRecipe;
-use crate::train::recipe::{Labels, Protocol, Recipe};
+use crate::recipe::learning::AnyRecipe;
+use crate::recipe::segmentation::{Labels, Protocol, Recipe};
 
 /// What one seed gave.
 #[derive(Serialize, Deserialize)]

@@ -1,11 +1,11 @@
 //! Pixels counted over few-shot episodes, by PANet's rule or the data set's.
 
+use kshot_data::mask::{MAX_CLASSES, Mask};
 use serde::{Deserialize, Serialize};
 
 use crate::data::episode::Episode;
-use crate::data::mask::{MAX_CLASSES, Mask};
 use crate::metric::calibration::Calibration;
-use crate::train::recipe::Counting;
+use crate::recipe::segmentation::Counting;
 
 /// Right, falsely found and missed pixels of a class.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]

@@ -4,15 +4,15 @@
 use burn::module::Module;
 use burn::prelude::*;
 
-use super::episodic::{FewShot, Step};
-use super::few_shot::{
+use crate::contract::episodic::{FewShot, Step};
+use crate::data::batch::Episode;
+use crate::error::Result;
+use crate::method::few_shot::{
     baseline, generative, matching_networks, prototypical_networks, relation_networks, ridge_head,
 };
-use super::meta::{abml, anil, maml, meta_sgd, reptile};
-use crate::data::batch::Episode;
-use crate::encoder::network::Network;
-use crate::error::Result;
-use crate::registry::Row;
+use crate::method::meta::{abml, anil, maml, meta_sgd, reptile};
+use crate::method::network::Network;
+use crate::names::Row;
 
 /// What a method is made for.
 #[derive(Debug)]

@@ -1,8 +1,7 @@
 //! Whether confidences mean what they say.
 
+use kshot_data::mask::{MAX_CLASSES, Mask};
 use serde::{Deserialize, Serialize};
-
-use crate::data::mask::{MAX_CLASSES, Mask};
 
 /// Bins of equal width.
 const BINS: usize = 15;

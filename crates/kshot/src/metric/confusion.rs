@@ -1,8 +1,8 @@
 //! The confusion matrix of a segmentation, and what is read off it.
 
+use kshot_data::mask::{MAX_CLASSES, Mask};
 use serde::{Deserialize, Serialize};
 
-use crate::data::mask::{MAX_CLASSES, Mask};
 use crate::error::{Error, Result};
 
 /// Pixels by true class (row) and predicted class (column), class 0 being background.

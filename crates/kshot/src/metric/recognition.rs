@@ -4,7 +4,7 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
-use super::interval::Estimate;
+use crate::metric::interval::Estimate;
 
 /// Bins of equal width for the expected calibration error.
 pub const BINS: usize = 15;

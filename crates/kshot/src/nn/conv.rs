@@ -12,7 +12,7 @@ use burn::tensor::ops::ConvOptions;
 pub use kshot_kernels::Activation;
 use kshot_kernels::Conv2d;
 
-use super::cpu_values;
+use crate::nn::cpu_values;
 
 /// How an image is extended by zeros before the kernel slides over it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

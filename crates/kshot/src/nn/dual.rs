@@ -14,8 +14,8 @@ use burn::tensor::module::{batch_norm, max_pool2d_with_indices};
 use burn::tensor::ops::{ConvOptions, MaxPoolOptions};
 use kshot_kernels::{Activation, NormOptions, max_pool2d};
 
-use super::conv::conv2d;
-use super::global_average;
+use crate::nn::conv::conv2d;
+use crate::nn::global_average;
 
 /// A tensor with its derivative along a direction of the parameters.
 #[derive(Debug, Clone)]

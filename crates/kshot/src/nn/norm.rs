@@ -5,8 +5,8 @@ use burn::module::{Module, Param, RunningState};
 use burn::nn::Initializer;
 use burn::prelude::*;
 
-use super::dual::{Dual, Moments};
-use super::weights::{Cursor, Weights, plain};
+use crate::nn::dual::{Dual, Moments};
+use crate::nn::weights::{Cursor, Weights, plain};
 
 /// Added to the variance.
 const EPSILON: f64 = 1e-5;

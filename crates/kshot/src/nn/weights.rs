@@ -4,7 +4,7 @@ use burn::module::{Module, Param, ParamId};
 use burn::optim::GradientsParams;
 use burn::prelude::*;
 
-use super::dual::Dual;
+use crate::nn::dual::Dual;
 
 /// One parameter, flattened.
 #[derive(Debug, Clone)]

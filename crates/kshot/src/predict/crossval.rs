@@ -1,10 +1,10 @@
 //! Leave-one-picture-out on the support: which method to take, and what to expect of it.
 
+use kshot_data::mask::MAX_CLASSES;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use crate::data::mask::MAX_CLASSES;
 use crate::error::Result;
 use crate::method::few_shot::{CellLabels, Method, Shot};
 

@@ -7,9 +7,9 @@
 
 use rayon::prelude::*;
 
-use crate::method::features::TileFeatures;
+use crate::features::extract::TileFeatures;
+use crate::features::score_map::ScoreMap;
 use crate::method::few_shot::Shot;
-use crate::method::score::ScoreMap;
 use crate::nn::cpu_values;
 
 /// What the classes of the support look like.

@@ -3,27 +3,26 @@
 
 pub mod crossval;
 pub mod familiarity;
-pub mod folder;
 pub mod pipeline;
 pub mod prior;
 pub mod views;
 
-use image::RgbImage;
-
-use crate::data::mask::{Mask, UNLABELLED};
-use crate::data::support::{LabelledPicture, Support};
-use crate::error::{Error, Result};
-use crate::method::dense_crf::DenseCrf;
-use crate::method::features::{Extractor, TileFeatures};
-use crate::method::few_shot::{CellLabels, Head, Method, Shot};
-use crate::method::intensity::Intensity;
-use crate::method::refine::{Labelling, Refinement, label};
-use crate::method::score::ScoreMap;
-use crate::method::tile::Blend;
-use crate::nn::bf16::in_32_bits;
 use crossval::{Folds, HeldOut, Outcome};
 use familiarity::{Familiarity, Seen};
+use image::RgbImage;
+use kshot_data::mask::{Mask, UNLABELLED};
+use kshot_data::support::{LabelledPicture, Support};
 use views::View;
+
+use crate::error::{Error, Result};
+use crate::features::extract::{Extractor, TileFeatures};
+use crate::features::intensity::Intensity;
+use crate::features::score_map::ScoreMap;
+use crate::features::tile::Blend;
+use crate::method::few_shot::{CellLabels, Head, Method, Shot};
+use crate::nn::bf16::in_32_bits;
+use crate::postprocess::dense_crf::DenseCrf;
+use crate::postprocess::refine::{Labelling, Refinement, label};
 
 /// What a predictor is made of besides the encoder.
 pub struct Options {
@@ -260,7 +259,7 @@ impl Predictor {
         let pixels = (size[0] * size[1]) as f64;
         let mut confidence = sums.iter().sum::<u64>() as f64 / 255.0 / pixels;
         if found && none_of_these {
-            labelling.mask.pixels.fill(crate::data::mask::BACKGROUND);
+            labelling.mask.pixels.fill(kshot_data::mask::BACKGROUND);
             areas[1..].fill(0);
         }
         if seen.iter().zip(&areas).skip(1).any(|(seen, &area)| seen.strange && area > 0)
@@ -351,7 +350,7 @@ fn scale_of(support: &Support) -> f32 {
             continue;
         }
         sides.extend(
-            crate::data::components::areas(&picture.mask).iter().map(|a| (*a as f32).sqrt()),
+            kshot_data::components::areas(&picture.mask).iter().map(|a| (*a as f32).sqrt()),
         );
     }
     // Weighted by area: specks of a noisy mask do not decide.

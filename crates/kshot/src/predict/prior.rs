@@ -68,13 +68,12 @@ fn normalise(values: &mut [f64]) {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::{Tensor, TensorData};
-
     use super::*;
     use crate::device::Device;
-    use crate::method::features::{StageMap, TileFeatures};
+    use crate::features::extract::{StageMap, TileFeatures};
+    use crate::features::tile::Tile;
     use crate::method::few_shot::CellLabels;
-    use crate::method::tile::Tile;
+    use burn::tensor::{Tensor, TensorData};
 
     /// Reads the logit of class 1 straight off the only feature.
     struct Straight;

@@ -2,10 +2,9 @@
 //! another exposure changes.
 
 use image::{RgbImage, imageops};
+use kshot_data::mask::Mask;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-
-use crate::data::mask::Mask;
 
 /// One way to see a picture: turned first, then exposed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -2,7 +2,8 @@
 
 use std::path::Path;
 
-use super::atomic;
+use kshot_data::atomic;
+
 use crate::classify::folder::Labelled;
 use crate::classify::judge::Truth;
 use crate::classify::sort::NONE;
@@ -102,7 +103,7 @@ pub fn write_rankings(
 mod tests {
     use super::*;
     use crate::classify::Recognition;
-    use crate::predict::folder::Item;
+    use kshot_data::query::Item;
 
     #[test]
     fn a_line_a_picture() {

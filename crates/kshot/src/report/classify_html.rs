@@ -10,23 +10,23 @@ use std::path::{Path, PathBuf};
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use kshot_data::atomic;
+use kshot_data::image;
+use kshot_data::overlay;
+use kshot_data::query::FailedPicture;
 use maud::{Markup, PreEscaped, html};
 use rayon::prelude::*;
 
-use super::atomic;
-use super::classify_judged;
-use super::html::FailedPicture;
-use super::overlay;
-use super::page::{self, duration, href, jpeg_uri, meter, percent};
-use super::run::Counts;
 use crate::classify::Recogniser;
 use crate::classify::folder::Labelled;
 use crate::classify::judge::{Judgement, Share, Truth};
 use crate::classify::model_file::ModelFile;
 use crate::classify::sort::NONE;
 use crate::classify::vectors::THUMBNAIL;
-use crate::data::image;
 use crate::error::Result;
+use crate::report::classify_judged;
+use crate::report::page::{self, duration, href, jpeg_uri, meter, percent};
+use crate::report::run::Counts;
 
 /// Cards of accepted pictures, and of those that are none of these.
 const ACCEPTED: usize = 160;
@@ -437,8 +437,8 @@ mod tests {
     use crate::classify::judge::judge;
     use crate::classify::model_file::{Class, Example, Origin};
     use crate::classify::reject::Keep;
-    use crate::encoder::embed::Looking;
-    use crate::predict::folder::Item;
+    use crate::features::embed::Looking;
+    use kshot_data::query::Item;
 
     #[test]
     fn hostile_names_stay_text_and_missing_pictures_do_no_harm() {

@@ -2,8 +2,8 @@
 
 use maud::{Markup, html};
 
-use super::page::{meter, percent};
 use crate::classify::judge::{Judgement, Share};
+use crate::report::page::{meter, percent};
 
 /// Rows of the table of confusions.
 const CONFUSED: usize = 15;

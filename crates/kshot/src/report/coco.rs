@@ -3,12 +3,12 @@
 use std::io::{self, Write};
 use std::path::PathBuf;
 
+use kshot_data::atomic::{self, Failure};
+use kshot_data::journal::{Journal, PictureRecord};
 use serde::Serialize;
 
-use super::atomic::{self, Failure};
-use super::journal::{Journal, PictureRecord};
-use super::run;
 use crate::error::Result;
+use crate::report::run;
 
 #[derive(Serialize)]
 struct Category<'a> {
@@ -110,7 +110,7 @@ fn separate(writer: &mut impl Write, index: usize) -> io::Result<()> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::journal::tests::record;
+    use crate::report::tests::record;
 
     #[test]
     fn images_categories_and_annotations_refer_to_each_other() {

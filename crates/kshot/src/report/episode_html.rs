@@ -4,17 +4,17 @@
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
+use kshot_data::atomic;
+use kshot_data::class_folder::ClassFolder;
+use kshot_data::image;
+use kshot_data::overlay;
 use maud::{Markup, html};
 use rayon::prelude::*;
 
-use super::atomic;
-use super::overlay;
-use super::page::{self, duration, jpeg_uri, meter, percent};
 use crate::classify::by_episode::Ranking;
 use crate::classify::vectors::THUMBNAIL;
-use crate::data::class_folder::ClassFolder;
-use crate::data::image;
 use crate::error::Result;
+use crate::report::page::{self, duration, jpeg_uri, meter, percent};
 
 /// Cards at most.
 const SHOWN: usize = 200;

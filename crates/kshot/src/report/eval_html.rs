@@ -2,11 +2,11 @@
 
 use std::path::Path;
 
+use kshot_data::atomic;
 use maud::{Markup, html};
 
-use super::atomic;
-use super::page::{self, duration, jpeg_uri, meter, percent};
 use crate::error::Result;
+use crate::report::page::{self, duration, jpeg_uri, meter, percent};
 
 /// What the page of an evaluation says.
 #[derive(Debug, Clone, Default)]
@@ -67,7 +67,7 @@ pub struct WorstEpisode {
     /// Its IoU, 0..1.
     pub iou: f32,
     /// Its pictures with captions, such as support, query, truth, prediction: JPEGs in base64
-    /// (see [`super::overlay::thumbnail`]).
+    /// (see [`kshot_data::overlay::thumbnail`]).
     pub pictures: Vec<(String, String)>,
 }
 

@@ -7,15 +7,16 @@ use std::fmt::Write as _;
 use std::io::Write as _;
 use std::path::PathBuf;
 
+use kshot_data::atomic;
+use kshot_data::journal::{Journal, PictureRecord};
+use kshot_data::palette::Palette;
+use kshot_data::query::FailedPicture;
 use maud::{Markup, html};
 
-use super::atomic;
-use super::html_about::{failed, go_on, method, support};
-use super::journal::{Journal, PictureRecord};
-use super::page::{self, duration, href, jpeg_uri, meter, percent};
-use super::palette::Palette;
-use super::run::Counts;
 use crate::error::Result;
+use crate::report::html_about::{failed, go_on, method, support};
+use crate::report::page::{self, duration, href, jpeg_uri, meter, percent};
+use crate::report::run::Counts;
 
 /// Pictures shown under "Label these next".
 const NEXT: usize = 10;
@@ -63,7 +64,7 @@ pub struct SupportShown {
     pub how: String,
     /// The classes it shows.
     pub classes: Vec<u8>,
-    /// The picture with its labels on it, a JPEG in base64 (see [`super::overlay::thumbnail`]).
+    /// The picture with its labels on it, a JPEG in base64 (see [`kshot_data::overlay::thumbnail`]).
     pub thumbnail: String,
 }
 
@@ -81,15 +82,6 @@ pub struct Candidate {
     pub class_iou: Vec<Option<f32>>,
     /// How long the trial took.
     pub seconds: Option<f64>,
-}
-
-/// A picture without a mask.
-#[derive(Debug, Clone, Default)]
-pub struct FailedPicture {
-    /// The picture's file.
-    pub name: String,
-    /// What went wrong and what to do.
-    pub error: String,
 }
 
 /// The little that is kept of every picture while the page is made.
@@ -385,7 +377,7 @@ fn gallery_heading(data: &ReportData, pictures: usize, by_name: bool) -> Markup 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::journal::tests::record;
+    use crate::report::tests::record;
 
     fn data() -> ReportData {
         ReportData {

@@ -3,8 +3,8 @@
 
 use maud::{Markup, html};
 
-use super::html::{ReportData, class_name, dot};
-use super::page::{duration, jpeg_uri, meter, percent};
+use crate::report::html::{ReportData, class_name, dot};
+use crate::report::page::{duration, jpeg_uri, meter, percent};
 
 pub(super) fn support(data: &ReportData) -> Markup {
     html! {

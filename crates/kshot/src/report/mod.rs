@@ -1,23 +1,50 @@
-//! What a run leaves behind: masks, overlays, COCO, a table, a report page and how it was made.
+//! What a run leaves behind for people and other tools: COCO, tables, pages, and how it was made.
 //!
-//! Every finished picture becomes one line of the [`journal`]; the files about the whole run
-//! ([`coco`], [`table`], [`html`]) are assembled from the journal at the end, so that memory does
+//! Every finished picture becomes one line of the [`journal`](kshot_data::journal); the files about the
+//! whole run ([`coco`], [`table`], [`html`]) are assembled from the journal at the end, so that memory does
 //! not grow with the pictures and a second run can go on where the first was stopped.
 
-pub mod atomic;
 pub mod classify_csv;
 pub mod classify_html;
 pub mod classify_judged;
 pub mod coco;
 pub mod episode_html;
 pub mod eval_html;
+pub mod evaluation;
 pub mod html;
 mod html_about;
-pub mod journal;
-pub mod mask_png;
-pub mod overlay;
 pub mod page;
-pub mod palette;
-pub mod rle;
 pub mod run;
 pub mod table;
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use kshot_data::journal::PictureRecord;
+    use kshot_data::rle::ClassRecord;
+
+    /// A record to test with: class 1 on a quarter of a picture of 8 x 4 pixels.
+    pub(crate) fn record(name: &str) -> PictureRecord {
+        PictureRecord {
+            name: name.into(),
+            path: format!("{name}.png"),
+            width: 8,
+            height: 4,
+            mask: format!("masks/{name}.png"),
+            overlay: String::new(),
+            fingerprint: "f".into(),
+            run: "r".into(),
+            classes: vec![ClassRecord {
+                class: 1,
+                area: 8,
+                fraction: 0.25,
+                confidence: 0.75,
+                rle: "88`0".into(),
+                bbox: [2, 0, 2, 4],
+            }],
+            confidence: 0.5,
+            flags: vec!["uncertain".into()],
+            seconds: 0.25,
+            thumbnail: String::new(),
+        }
+    }
+}

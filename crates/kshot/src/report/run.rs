@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
+use kshot_data::atomic;
 use serde::{Deserialize, Serialize};
 
-use super::atomic;
 use crate::error::{Error, Result};
 
 /// How a run came about. Everything that decides the result is in here.

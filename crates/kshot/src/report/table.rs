@@ -2,8 +2,9 @@
 
 use std::path::PathBuf;
 
-use super::atomic;
-use super::journal::Journal;
+use kshot_data::atomic;
+use kshot_data::journal::Journal;
+
 use crate::error::Result;
 
 /// The columns of `labels.csv`, in order.
@@ -53,8 +54,8 @@ pub fn write(journal: &Journal, classes: &[String]) -> Result<PathBuf> {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::report::journal::PictureRecord;
-    use crate::report::journal::tests::record;
+    use crate::report::tests::record;
+    use kshot_data::journal::PictureRecord;
 
     #[test]
     fn every_picture_has_a_row() {

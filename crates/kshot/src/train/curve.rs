@@ -6,10 +6,10 @@ use std::sync::{Arc, Mutex, PoisonError};
 use burn::train::EarlyStoppingStrategy;
 use burn::train::checkpoint::{CheckpointingAction, CheckpointingStrategy};
 use burn::train::metric::store::{Aggregate, EventStoreClient, Split};
+use kshot_data::atomic;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
-use crate::report::atomic;
 
 /// The metrics' names on the dashboard.
 pub const LOSS: &str = "Loss";

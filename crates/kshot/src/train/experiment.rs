@@ -6,14 +6,14 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::prelude::*;
 
-use super::checkpoint;
-use super::input::Input;
-use super::learning::LearningRecipe;
-use super::run::{Session, training};
 use crate::data::classes::split::{Part, Splits};
 use crate::data::classes::tasks::{Shape, Tasks};
 use crate::error::{Error, Result};
 use crate::method::learner::{Learner, Setting};
+use crate::recipe::input::Input;
+use crate::recipe::learning::LearningRecipe;
+use crate::train::checkpoint;
+use crate::train::run::{Session, training};
 
 /// The weights that a finished training leaves in its folder.
 pub const MODEL: &str = "model.bpk";

@@ -7,8 +7,8 @@ use burn::train::renderer::{
     MetricsRendererTraining,
 };
 
-use super::curve::Curve;
-use super::run::View;
+use crate::train::curve::Curve;
+use crate::train::run::View;
 
 /// Writes a line for every validation once its checkpoint is due.
 pub struct Lines {

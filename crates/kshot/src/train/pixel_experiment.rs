@@ -4,15 +4,15 @@ use std::sync::Arc;
 
 use burn::prelude::*;
 
-use super::experiment::as_toml;
-use super::recipe::{Protocol, Recipe};
-use super::run::{Session, training};
 use crate::data::episode::{Episodes, class_counts, fold_classes};
 use crate::data::pixel_tasks::{PixelTasks, Squares};
 use crate::data::set::SegmentationSet;
 use crate::encoder::EncoderConfig;
 use crate::error::{Error, Result};
 use crate::method::few_shot::panet::Panet;
+use crate::recipe::segmentation::{Protocol, Recipe};
+use crate::train::experiment::as_toml;
+use crate::train::run::{Session, training};
 use crate::weights::source::Source;
 
 /// The name of the method that is trained.

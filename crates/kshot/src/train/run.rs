@@ -14,19 +14,19 @@ use burn::train::renderer::tui::TuiMetricsRendererWrapper;
 use burn::train::{
     ExecutionStrategy, InferenceStep, Interrupter, SupervisedTraining, TrainOutput, TrainStep,
 };
+use kshot_data::atomic;
 
-use super::checkpoint::{self, WholeFiles};
-use super::curve::{ACCURACY, Curve, LOSS, Point};
-use super::experiment::{CHECKPOINTS, MODEL};
-use super::learning::Training;
-use super::lines::Lines;
-use super::loader::EpisodeLoader;
+use crate::contract::episodic::{FewShot, accuracy, cross_entropy, scalar};
 use crate::data::batch::{Episode, EpisodeSource};
 use crate::error::{Error, Result};
-use crate::method::episodic::{FewShot, accuracy, cross_entropy, scalar};
 use crate::method::few_shot::panet::{Panet, pixel_cross_entropy_rows};
 use crate::method::learner::Learner;
-use crate::report::atomic;
+use crate::recipe::learning::Training;
+use crate::train::checkpoint::{self, WholeFiles};
+use crate::train::curve::{ACCURACY, Curve, LOSS, Point};
+use crate::train::experiment::{CHECKPOINTS, MODEL};
+use crate::train::lines::Lines;
+use crate::train::loader::EpisodeLoader;
 
 /// What people see of a training while it runs.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

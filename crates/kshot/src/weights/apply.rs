@@ -6,10 +6,10 @@ use burn::module::{Module, ModuleMapper, Param};
 use burn::prelude::*;
 use burn::tensor::{DType, TensorData};
 
-use super::keys::Renamed;
-use super::state::State;
+use crate::encoder::keys::Renamed;
 use crate::encoder::{Encoder, EncoderConfig};
 use crate::error::{Error, Result};
+use crate::weights::state::State;
 
 /// At most that many names are shown in a message.
 const SHOWN: usize = 10;

@@ -6,9 +6,9 @@ use hf_hub::api::Progress;
 use hf_hub::api::sync::{ApiBuilder, ApiError};
 use hf_hub::{Cache, Repo, RepoType};
 
-use super::source::RepositoryFile;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hash;
+use crate::weights::source::RepositoryFile;
 
 /// The files that hold weights, in the order they are looked for.
 const USUAL: [&str; 2] = ["model.safetensors", "pytorch_model.bin"];

@@ -4,17 +4,16 @@ pub mod apply;
 pub mod catalog;
 #[cfg(feature = "hub")]
 pub mod hub;
-pub mod keys;
 pub mod source;
 pub mod state;
 
 use std::path::Path;
 
 use burn::prelude::Device;
+use state::State;
 
 use crate::encoder::{Encoder, EncoderConfig};
 use crate::error::Result;
-use state::State;
 
 /// EfficientNet-Lite0's ImageNet weights in half precision: see `assets/README.md`.
 #[cfg(feature = "embedded-weights")]

@@ -4,10 +4,11 @@ use std::path::{Path, PathBuf};
 
 use burn::prelude::Device;
 
-use super::{EMBEDDED, apply, catalog, state::State};
 use crate::encoder::{Encoder, EncoderConfig};
 use crate::error::{Error, Result};
 use crate::hash;
+use crate::weights::state::State;
+use crate::weights::{EMBEDDED, apply, catalog};
 
 /// A file of a Hugging Face repository: `owner/name`, `owner/name@revision` or
 /// `owner/name@revision/path/in/it.safetensors`.

@@ -6,10 +6,10 @@
 //! - Wang et al., *SimpleShot: Revisiting Nearest-Neighbor Classification for Few-Shot Learning*, 2019,
 //!   <https://arxiv.org/abs/1911.04623>: the same after the examples' mean is taken away (CL2N)
 
-use super::{Centre, Fitted, Head, HeldOut, Method, dot};
 use crate::classify::Examples;
-use crate::encoder::embed::normalise;
+use crate::classify::heads::{Centre, Fitted, Head, HeldOut, Method, dot};
 use crate::error::Result;
+use crate::features::embed::normalise;
 
 /// Cosine to the class's mean.
 #[derive(Debug, Clone, Copy, Default)]

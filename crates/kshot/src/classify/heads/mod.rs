@@ -6,7 +6,7 @@ pub mod centroid;
 pub mod probe;
 pub mod ridge;
 
-use super::Examples;
+use crate::classify::Examples;
 use crate::error::{Error, Result};
 
 /// A head fitted to labelled vectors.
@@ -75,7 +75,7 @@ pub fn by_name(name: &str) -> Result<Vec<Box<dyn Method>>> {
     }
     let valid: Vec<&str> =
         std::iter::once(AUTO).chain(all.iter().map(|method| method.name())).collect();
-    Err(Error::config(crate::registry::unknown("method", name, &valid)))
+    Err(Error::config(crate::names::unknown("method", name, &valid)))
 }
 
 /// The inner product.
@@ -112,7 +112,7 @@ impl Centre {
 
     pub(crate) fn direction(&self, vector: &[f32]) -> Vec<f32> {
         let mut seen: Vec<f32> = vector.iter().zip(&self.0).map(|(v, mean)| v - mean).collect();
-        crate::encoder::embed::normalise(&mut seen);
+        crate::features::embed::normalise(&mut seen);
         seen
     }
 }

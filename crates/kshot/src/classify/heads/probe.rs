@@ -11,9 +11,9 @@
 use nalgebra::{Cholesky, DMatrix, DVector, Dyn};
 use rayon::prelude::*;
 
-use super::{Centre, Fitted, Head, HeldOut, Method, dot};
 use crate::classify::Examples;
 use crate::classify::calibrate::{Rows, right, temperature};
+use crate::classify::heads::{Centre, Fitted, Head, HeldOut, Method, dot};
 use crate::error::{Error, Result};
 
 /// Penalties tried: half of this times the squared weights is added to the mean loss.

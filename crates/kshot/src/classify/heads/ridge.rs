@@ -12,9 +12,9 @@
 
 use nalgebra::{Cholesky, DMatrix, DVector, Dyn};
 
-use super::{Centre, Fitted, Head, HeldOut, Method, dot};
 use crate::classify::Examples;
 use crate::classify::calibrate::{Rows, right, temperature};
+use crate::classify::heads::{Centre, Fitted, Head, HeldOut, Method, dot};
 use crate::error::{Error, Result};
 
 /// Strengths of the penalty that are tried, for vectors of length 1 and weights whose sum is the number

@@ -43,10 +43,9 @@ impl Augment {
 
 #[cfg(test)]
 mod tests {
+    use super::*;
     use rand::SeedableRng;
     use rand_chacha::ChaCha8Rng;
-
-    use super::*;
 
     #[test]
     fn a_shift_keeps_values_and_nothing_is_done_by_default() {

@@ -4,9 +4,9 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
-use super::pixels::{Pixels, Scaling};
-use super::split::{Splits, at_random};
-use super::{Class, ClassSet};
+use crate::data::classes::pixels::{Pixels, Scaling};
+use crate::data::classes::split::{Splits, at_random};
+use crate::data::classes::{Class, ClassSet};
 use crate::error::{Error, Result};
 
 /// Names that the parts go by.
@@ -73,7 +73,7 @@ pub fn usual(channels: usize) -> Scaling {
 /// Every folder with pictures is a class, by the name of its path.
 fn folders(root: &Path, files: &mut Vec<PathBuf>) -> Result<Vec<Class>> {
     let mut classes: BTreeMap<String, Vec<usize>> = BTreeMap::new();
-    for file in crate::data::image::list(root, true)? {
+    for file in kshot_data::image::list(root, true)? {
         let Some(folder) = file.parent().and_then(|folder| folder.strip_prefix(root).ok()) else {
             continue;
         };

@@ -11,9 +11,9 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
-use super::pixels::{Pixels, Scaling, gray_into};
-use super::split::Splits;
-use super::{Class, ClassSet};
+use crate::data::classes::pixels::{Pixels, Scaling, gray_into};
+use crate::data::classes::split::Splits;
+use crate::data::classes::{Class, ClassSet};
 use crate::error::{Error, Result};
 
 /// The two halves of the data set as published.
@@ -118,7 +118,7 @@ fn places<'a>(
             let mut known: Vec<&str> = keys.filter(|key| key.0 == 0).map(|key| key.1).collect();
             known.dedup();
             if let Some(unknown) = validation.iter().find(|name| !known.contains(&name.as_str())) {
-                let text = crate::registry::unknown("background alphabet", unknown, &known);
+                let text = crate::names::unknown("background alphabet", unknown, &known);
                 return Err(Error::config(text).at_key("data.split.alphabets"));
             }
             let validation = validation.clone();
@@ -155,7 +155,7 @@ fn parts_of(path: &Path) -> Option<(String, String)> {
 }
 
 fn unpacked(folder: &Path, half: usize, drawings: &mut Vec<Drawing>) -> Result<()> {
-    for name in crate::data::image::list(folder, true)? {
+    for name in kshot_data::image::list(folder, true)? {
         // Only drawings two folders below: ALPHABET/CHARACTER/DRAWING.
         let depth = name.strip_prefix(folder).map_or(0, |inside| inside.iter().count());
         let (3, Some((alphabet, character))) = (depth, parts_of(&name)) else { continue };

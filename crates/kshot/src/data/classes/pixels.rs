@@ -181,7 +181,7 @@ impl Pixels {
 
 /// Reads and resizes a file into planes.
 fn file_into(file: &Path, channels: usize, size: [usize; 2], target: &mut [u8]) -> Result<()> {
-    let picture = crate::data::image::read(file)?;
+    let picture = kshot_data::image::read(file)?;
     if channels == 1 {
         let gray = image::DynamicImage::from(picture).into_luma8();
         return gray_into(&gray, size, target).map_err(|error| error.in_file(file));

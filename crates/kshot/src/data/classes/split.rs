@@ -4,7 +4,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::{Class, ClassSet};
+use crate::data::classes::{Class, ClassSet};
 use crate::error::{Error, Result};
 
 /// Which classes.

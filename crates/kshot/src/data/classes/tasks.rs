@@ -8,9 +8,9 @@ use rand::SeedableRng;
 use rand::seq::index;
 use rand_chacha::ChaCha8Rng;
 
-use super::ClassSet;
-use super::augment::Augment;
 use crate::data::batch::{Batch, Episode, EpisodeId, EpisodeSource};
+use crate::data::classes::ClassSet;
+use crate::data::classes::augment::Augment;
 use crate::error::{Error, Result};
 
 /// How many of what.

@@ -16,13 +16,13 @@ use burn::prelude::*;
 use burn::tensor::TensorData;
 use serde::{Deserialize, Serialize};
 
-use super::distance::{Distance, class_means, unit};
-use super::prototypical_networks::{embed_apart, embed_together};
+use crate::contract::episodic::{FewShot, cross_entropy};
 use crate::data::batch::Episode;
-use crate::encoder::network::Network;
 use crate::error::Result;
-use crate::method::episodic::{FewShot, cross_entropy};
+use crate::method::few_shot::distance::{Distance, class_means, unit};
+use crate::method::few_shot::prototypical_networks::{embed_apart, embed_together};
 use crate::method::learner::{LearnerConfig, Setting};
+use crate::method::network::Network;
 use crate::nn::norm::BatchNormMode;
 use crate::nn::weights::{constant, leaves, plain};
 

@@ -15,10 +15,10 @@ use smartcore::tree::decision_tree_classifier::{
     DecisionTreeClassifier, DecisionTreeClassifierParameters,
 };
 
-use super::samples::{Samples, gather};
-use super::{Head, Method, Shot};
 use crate::error::{Error, Result};
-use crate::method::features::TileFeatures;
+use crate::features::extract::TileFeatures;
+use crate::method::few_shot::samples::{Samples, gather};
+use crate::method::few_shot::{Head, Method, Shot};
 
 type Tree = DecisionTreeClassifier<f32, u32, DenseMatrix<f32>, Vec<u32>>;
 

@@ -15,13 +15,13 @@ use burn::prelude::*;
 use burn::tensor::activation::{relu, sigmoid};
 use serde::{Deserialize, Serialize};
 
-use super::distance::{Distance, class_means};
-use super::prototypical_networks::{embed_apart, embed_together};
+use crate::contract::episodic::{FewShot, cross_entropy};
 use crate::data::batch::Episode;
-use crate::encoder::network::Network;
 use crate::error::{Error, Result};
-use crate::method::episodic::{FewShot, cross_entropy};
+use crate::method::few_shot::distance::{Distance, class_means};
+use crate::method::few_shot::prototypical_networks::{embed_apart, embed_together};
 use crate::method::learner::{LearnerConfig, Setting};
+use crate::method::network::Network;
 use crate::method::noise::Noise;
 use crate::nn::norm::{BatchNormMode, Pass};
 

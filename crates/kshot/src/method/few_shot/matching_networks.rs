@@ -12,13 +12,13 @@ use burn::prelude::*;
 use burn::tensor::activation::{sigmoid, softmax};
 use serde::{Deserialize, Serialize};
 
-use super::distance::Distance;
-use super::prototypical_networks::{embed_apart, embed_together};
+use crate::contract::episodic::{FewShot, cross_entropy};
 use crate::data::batch::Episode;
-use crate::encoder::network::Network;
 use crate::error::Result;
-use crate::method::episodic::{FewShot, cross_entropy};
+use crate::method::few_shot::distance::Distance;
+use crate::method::few_shot::prototypical_networks::{embed_apart, embed_together};
 use crate::method::learner::{LearnerConfig, Setting};
+use crate::method::network::Network;
 use crate::nn::norm::BatchNormMode;
 
 /// How Matching Networks are set up.

@@ -4,7 +4,6 @@ pub mod baseline;
 pub mod distance;
 pub mod forest;
 pub mod generative;
-mod likeness;
 pub mod matching_networks;
 pub mod panet;
 pub mod probe;
@@ -14,11 +13,13 @@ pub mod relation_networks;
 pub mod ridge_head;
 pub mod samples;
 pub mod self_support;
+mod similarity;
 
-use crate::data::mask::{MAX_CLASSES, Mask};
+use kshot_data::mask::{MAX_CLASSES, Mask};
+
 use crate::error::{Error, Result};
-use crate::method::features::{TileFeatures, Working};
-use crate::method::tile::Tile;
+use crate::features::extract::{TileFeatures, Working};
+use crate::features::tile::Tile;
 
 /// The label of each cell of a tile's grid, and how far it may be trusted.
 #[derive(Debug, Clone)]
@@ -145,7 +146,7 @@ pub fn by_name(name: &str) -> Result<Vec<Box<dyn Method>>> {
     }
     let valid: Vec<&str> =
         std::iter::once(AUTO).chain(all.iter().map(|method| method.name())).collect();
-    Err(Error::config(crate::registry::unknown("method", name, &valid)))
+    Err(Error::config(crate::names::unknown("method", name, &valid)))
 }
 
 /// The name that lets the support decide.

@@ -14,11 +14,11 @@ use burn::module::Module;
 use burn::prelude::*;
 use burn::tensor::TensorData;
 
+use crate::contract::episodic::FewShot;
 use crate::data::batch::{Batch, Episode};
 use crate::encoder::{Encode, Encoder};
 use crate::error::{Error, Result};
-use crate::method::episodic::FewShot;
-use crate::method::score::taps;
+use crate::features::score_map::taps;
 
 /// How it compares and what it is taught by.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]

@@ -15,10 +15,10 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
-use super::samples::{Samples, gather};
-use super::{Head, Method, Shot};
 use crate::error::Result;
-use crate::method::features::TileFeatures;
+use crate::features::extract::TileFeatures;
+use crate::method::few_shot::samples::{Samples, gather};
+use crate::method::few_shot::{Head, Method, Shot};
 use crate::nn::cpu_values;
 
 /// How a probe is trained.

@@ -7,10 +7,10 @@
 //! features are several stages, each of unit length and weighted, instead of VGG's last; each class
 //! may have several prototypes, by k-means over its cells.
 
-use super::samples::gather;
-use super::{Head, Method, Shot};
 use crate::error::{Error, Result};
-use crate::method::features::{StageMap, TileFeatures};
+use crate::features::extract::{StageMap, TileFeatures};
+use crate::method::few_shot::samples::gather;
+use crate::method::few_shot::{Head, Method, Shot};
 use crate::method::kmeans::kmeans;
 
 /// How prototypes are made.

@@ -5,12 +5,12 @@ use burn::module::Module;
 use burn::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::distance::{Distance, class_means};
+use crate::contract::episodic::{FewShot, cross_entropy};
 use crate::data::batch::Episode;
-use crate::encoder::network::Network;
 use crate::error::{Error, Result};
-use crate::method::episodic::{FewShot, cross_entropy};
+use crate::method::few_shot::distance::{Distance, class_means};
 use crate::method::learner::{LearnerConfig, Setting};
+use crate::method::network::Network;
 use crate::nn::norm::{BatchNormMode, Pass};
 
 /// How Prototypical Networks are set up.

@@ -13,12 +13,12 @@ use burn::prelude::*;
 use burn::tensor::activation::{relu, sigmoid};
 use serde::{Deserialize, Serialize};
 
+use crate::contract::episodic::{FewShot, cross_entropy};
 use crate::data::batch::Episode;
 use crate::encoder::conv4::ConvBlock;
-use crate::encoder::network::Network;
 use crate::error::{Error, Result};
-use crate::method::episodic::{FewShot, cross_entropy};
 use crate::method::learner::{LearnerConfig, Setting};
+use crate::method::network::Network;
 use crate::nn::dual::Dual;
 use crate::nn::norm::{BatchNormMode, Pass};
 use crate::nn::weights::{Cursor, Weights};

@@ -12,12 +12,12 @@ use burn::tensor::TensorData;
 use nalgebra::DMatrix;
 use serde::{Deserialize, Serialize};
 
-use super::prototypical_networks::{embed_apart, embed_together};
+use crate::contract::episodic::{FewShot, cross_entropy};
 use crate::data::batch::Episode;
-use crate::encoder::network::Network;
 use crate::error::Result;
-use crate::method::episodic::{FewShot, cross_entropy};
+use crate::method::few_shot::prototypical_networks::{embed_apart, embed_together};
 use crate::method::learner::{LearnerConfig, Setting};
+use crate::method::network::Network;
 use crate::nn::norm::BatchNormMode;
 
 /// How the ridge head is set up.

@@ -6,8 +6,8 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use super::Shot;
 use crate::error::{Error, Result};
+use crate::method::few_shot::Shot;
 
 /// Rows of features with one class each.
 #[derive(Debug, Clone)]

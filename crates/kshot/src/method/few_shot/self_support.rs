@@ -12,13 +12,14 @@
 use burn::prelude::*;
 use burn::tensor::TensorData;
 use image::RgbImage;
+use kshot_data::image::resize;
+use kshot_data::mask::{BACKGROUND, MAX_CLASSES, Mask};
 
-pub use super::likeness::Bank;
-use super::likeness::{Attended, Likeness, TINY, add_scaled, dot, weight};
-use crate::data::mask::{BACKGROUND, MAX_CLASSES, Mask};
 use crate::error::Result;
-use crate::method::features::{Extractor, TileFeatures, resize};
-use crate::method::score::{Resize, ScoreMap};
+use crate::features::extract::{Extractor, TileFeatures};
+use crate::features::score_map::{Resize, ScoreMap};
+pub use crate::method::few_shot::similarity::Bank;
+use crate::method::few_shot::similarity::{Attended, Likeness, TINY, add_scaled, dot, weight};
 use crate::nn::cpu_values;
 
 /// The constants of the method.

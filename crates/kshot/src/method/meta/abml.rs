@@ -16,13 +16,13 @@ use burn::prelude::*;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::classifier::Classifier;
-use super::rates;
-use super::second_order::{gradient, hessian_product};
+use crate::contract::episodic::{FewShot, Step, accuracy, cross_entropy, mixture};
 use crate::data::batch::{Batch, Episode};
 use crate::error::{Error, Result};
-use crate::method::episodic::{FewShot, Step, accuracy, cross_entropy, mixture};
 use crate::method::learner::{LearnerConfig, Setting};
+use crate::method::meta::classifier::Classifier;
+use crate::method::meta::rates;
+use crate::method::meta::second_order::{gradient, hessian_product};
 use crate::method::noise::Noise;
 use crate::nn::dual::Dual;
 use crate::nn::norm::{BatchNormMode, Pass};
@@ -387,10 +387,9 @@ impl FewShot<1> for Abml {
 
 #[cfg(test)]
 mod tests {
-    use burn::tensor::DType;
-
     use super::*;
     use crate::method::meta::tiny;
+    use burn::tensor::DType;
 
     #[test]
     fn the_outer_gradient_is_exact_through_the_prior_too() {

@@ -3,9 +3,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::maml::{Loop, Maml, MamlConfig, Rates};
 use crate::error::Result;
 use crate::method::learner::{LearnerConfig, Setting};
+use crate::method::meta::maml::{Loop, Maml, MamlConfig, Rates};
 
 /// How ANIL is set up: as MAML.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

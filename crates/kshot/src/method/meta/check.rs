@@ -5,8 +5,8 @@ use burn::tensor::DType;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use super::maml::Maml;
 use crate::data::batch::Episode;
+use crate::method::meta::maml::Maml;
 use crate::nn::weights::plain;
 
 /// How far gradients are from central differences, along random directions.

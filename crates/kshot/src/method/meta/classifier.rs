@@ -5,9 +5,9 @@ use burn::nn::Initializer;
 use burn::prelude::*;
 
 use crate::data::batch::Batch;
-use crate::encoder::network::Network;
 use crate::error::Result;
 use crate::method::learner::Setting;
+use crate::method::network::Network;
 use crate::nn::dual::Dual;
 use crate::nn::norm::Pass;
 use crate::nn::weights::{Cursor, Weights};

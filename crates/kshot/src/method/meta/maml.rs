@@ -13,13 +13,13 @@ use burn::prelude::*;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::classifier::Classifier;
-use super::rates;
-use super::second_order::{gradient, hessian_product};
+use crate::contract::episodic::{FewShot, Step, accuracy, cross_entropy};
 use crate::data::batch::{Batch, Episode};
 use crate::error::{Error, Result};
-use crate::method::episodic::{FewShot, Step, accuracy, cross_entropy};
 use crate::method::learner::{LearnerConfig, Setting};
+use crate::method::meta::classifier::Classifier;
+use crate::method::meta::rates;
+use crate::method::meta::second_order::{gradient, hessian_product};
 use crate::nn::dual::Dual;
 use crate::nn::norm::{BatchNormMode, Pass};
 use crate::nn::weights::{Weights, constant, plain};

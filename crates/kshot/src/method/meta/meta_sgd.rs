@@ -2,9 +2,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use super::maml::{Loop, Maml, MamlConfig, Rates};
 use crate::error::Result;
 use crate::method::learner::{LearnerConfig, Setting};
+use crate::method::meta::maml::{Loop, Maml, MamlConfig, Rates};
 
 /// How Meta-SGD is set up: as MAML; `rate` is where the learnt rates start.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]

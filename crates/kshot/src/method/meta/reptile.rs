@@ -18,12 +18,12 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::classifier::Classifier;
-use super::second_order::gradient;
+use crate::contract::episodic::{FewShot, Step, accuracy, cross_entropy};
 use crate::data::batch::{Batch, Episode};
 use crate::error::{Error, Result};
-use crate::method::episodic::{FewShot, Step, accuracy, cross_entropy};
 use crate::method::learner::{LearnerConfig, Setting};
+use crate::method::meta::classifier::Classifier;
+use crate::method::meta::second_order::gradient;
 use crate::nn::dual::Dual;
 use crate::nn::norm::{BatchNormMode, Pass};
 use crate::nn::weights::{constant, plain};

@@ -5,8 +5,8 @@ use burn::tensor::Distribution;
 
 use crate::data::batch::{Batch, Episode, EpisodeId};
 use crate::encoder::conv4::{Conv4Config, Reduction};
-use crate::encoder::network::NetworkConfig;
 use crate::method::learner::Setting;
+use crate::method::network::NetworkConfig;
 
 /// One block of three channels for two classes of 6x6 pixels.
 pub fn setting(device: &Device) -> Setting {

@@ -1,0 +1,169 @@
+//! What is wrong, or odd, with labels, before a run depends on them.
+
+use std::path::{Path, PathBuf};
+
+use rayon::prelude::*;
+
+use crate::error::Result;
+pub use crate::finding::{Finding, Findings, Severity};
+use crate::label_folder::LabelFolder;
+use crate::mask::MAX_CLASSES;
+use crate::near_duplicate::{alike, difference_hash};
+
+pub mod values;
+
+/// What a check saw.
+#[derive(Debug, Clone, Default)]
+pub struct Report {
+    /// Errors first, then by file.
+    pub findings: Vec<Finding>,
+    /// Labelled pictures of the support.
+    pub labelled: usize,
+    /// Pictures of the query folder.
+    pub query: usize,
+    /// Classes' names, where they are known.
+    pub classes: Vec<String>,
+}
+
+impl Report {
+    /// Whether a run would stop.
+    pub fn has_errors(&self) -> bool {
+        self.findings.iter().any(|finding| finding.severity == Severity::Error)
+    }
+}
+
+/// What is kept of a picture.
+struct Seen {
+    hash: u64,
+    /// Which values its labels hold.
+    used: [bool; 256],
+}
+
+/// Checks a support folder (laid out as for [`LabelFolder::open`]), and the pictures of a query
+/// folder against it.
+///
+/// # Errors
+/// Only when a folder cannot be listed; what is wrong with files is in the report.
+pub fn check(folder: &Path, query: Option<&Path>) -> Result<Report> {
+    let mut folder = LabelFolder::open(folder)?;
+    let mut findings = std::mem::take(&mut folder.findings);
+    let looked: Vec<(Option<Seen>, Findings)> =
+        (0..folder.pictures.len()).into_par_iter().map(|index| look(&folder, index)).collect();
+    let mut used = [false; 256];
+    let mut seen = Vec::new();
+    for (picture, (looked, mut found)) in folder.pictures.iter().zip(looked) {
+        findings.0.append(&mut found.0);
+        if let Some(looked) = looked {
+            used.iter_mut().zip(looked.used).for_each(|(all, one)| *all |= one);
+            seen.push((&picture.file, looked.hash));
+        }
+    }
+    unused(&folder, &used, &mut findings);
+    within(&seen, &mut findings);
+    let mut report = Report {
+        labelled: folder.pictures.iter().filter(|picture| picture.labels.is_some()).count(),
+        classes: folder.classes.names().to_vec(),
+        ..Report::default()
+    };
+    if let Some(query) = query {
+        report.query = against(&seen, query, &mut findings)?;
+    }
+    report.findings = findings.0;
+    report.findings.sort_by(|a, b| (a.severity, &a.file).cmp(&(b.severity, &b.file)));
+    Ok(report)
+}
+
+fn look(folder: &LabelFolder, index: usize) -> (Option<Seen>, Findings) {
+    let mut findings = Findings::default();
+    let file = &folder.pictures[index].file;
+    let picture = match crate::image::read(file) {
+        Ok(picture) => picture,
+        Err(error) => {
+            findings.fails(file, &error);
+            return (None, findings);
+        }
+    };
+    let (width, height) = (picture.width() as usize, picture.height() as usize);
+    let mut used = [false; 256];
+    if let Some(read) = folder.read(index, width, height, &mut findings) {
+        read.mask.pixels.iter().for_each(|&value| used[usize::from(value)] = true);
+    }
+    (Some(Seen { hash: difference_hash(&picture), used }), findings)
+}
+
+/// Notes classes that no label shows.
+fn unused(folder: &LabelFolder, used: &[bool; 256], findings: &mut Findings) {
+    let names = folder.classes.names().iter().zip(1..=MAX_CLASSES);
+    let absent: Vec<(u8, &String)> = names
+        .map(|(name, number)| (number, name))
+        .filter(|(number, _)| !used[usize::from(*number)])
+        .collect();
+    let file = folder.list.as_deref().unwrap_or(&folder.root);
+    if folder.declared || folder.list.is_none() {
+        for (number, name) in absent {
+            let what = format!("class {number} `{name}` has no pixel in any label");
+            let todo = "label a picture that shows it, or remove it from the end of classes.txt";
+            findings.add(Severity::Warning, file, what, todo);
+        }
+    } else if !absent.is_empty() {
+        // A tool's own list is often longer than what is labelled.
+        let mut shown: Vec<&str> = absent.iter().take(8).map(|(_, name)| name.as_str()).collect();
+        if absent.len() > shown.len() {
+            shown.push("...");
+        }
+        let what = format!(
+            "{} of its {} classes have no pixel in any label: {}",
+            absent.len(),
+            folder.classes.len(),
+            shown.join(", ")
+        );
+        let todo = "a run leaves them out; label a picture that shows them if they are wanted";
+        findings.add(Severity::Note, file, what, todo);
+    }
+}
+
+/// Finds near-duplicates within the support.
+fn within(support: &[(&PathBuf, u64)], findings: &mut Findings) {
+    for (index, (file, hash)) in support.iter().enumerate() {
+        if let Some((other, _)) = support[..index].iter().find(|(_, other)| alike(*hash, *other)) {
+            findings.add(
+                Severity::Warning,
+                file,
+                format!("looks the same as {}", shown(other)),
+                "label different pictures: a copy adds nothing and makes the expected quality too \
+                 good",
+            );
+        }
+    }
+}
+
+/// Finds near-duplicates of the support in a query folder; how many pictures that has.
+fn against(support: &[(&PathBuf, u64)], query: &Path, findings: &mut Findings) -> Result<usize> {
+    let files = crate::image::list(query, true)?;
+    let looked: Vec<Result<u64>> =
+        files.par_iter().map(|file| Ok(difference_hash(&crate::image::read(file)?))).collect();
+    for (file, looked) in files.iter().zip(looked) {
+        match looked {
+            Err(error) => findings.fails(file, &error),
+            Ok(hash) => {
+                if let Some((other, _)) = support.iter().find(|(_, other)| alike(hash, *other)) {
+                    findings.add(
+                        Severity::Warning,
+                        file,
+                        format!("looks the same as the labelled picture {}", shown(other)),
+                        "leave it out where quality is measured: it is known already",
+                    );
+                }
+            }
+        }
+    }
+    if files.is_empty() {
+        let todo = "kshot reads JPEG, PNG, TIFF, WebP, BMP and GIF, in subfolders too";
+        findings.add(Severity::Error, query, "no picture here", todo);
+    }
+    Ok(files.len())
+}
+
+fn shown(file: &Path) -> String {
+    file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned()
+}

@@ -1,0 +1,125 @@
+//! What a format cannot hold.
+
+use crate::annotation::{Content, Shape};
+use crate::convert::Format;
+use crate::finding::LabelKind;
+use crate::label_folder::Read;
+use crate::labels::names::Classes;
+use crate::mask::{MAX_CLASSES, UNLABELLED, VOID};
+
+/// Counts of what formats differ in.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub(super) struct Tally {
+    boxes: usize,
+    outlines: usize,
+    runs: usize,
+    crowds: usize,
+    difficult: usize,
+    /// Pictures with a value per pixel that hold a class.
+    masks: usize,
+    void: usize,
+    unlabelled: usize,
+    /// Pictures without any object of a class.
+    empty: usize,
+}
+
+impl Tally {
+    /// Counts what a picture has.
+    pub(super) fn of(read: &Read, classes: &Classes) -> Self {
+        let counts = read.mask.counts();
+        let mut tally = Self {
+            void: counts[usize::from(VOID)],
+            unlabelled: counts[usize::from(UNLABELLED)],
+            ..Self::default()
+        };
+        let is_class = |value: u8| (1..=MAX_CLASSES).contains(&value);
+        let mut any = false;
+        match &read.annotation.content {
+            Content::Dense(_) => {
+                any = counts[1..=usize::from(MAX_CLASSES)].iter().any(|&count| count > 0);
+                tally.masks = usize::from(any);
+            }
+            Content::Objects(objects) => {
+                for object in objects {
+                    if object.crowd {
+                        tally.crowds += 1;
+                        continue;
+                    }
+                    any |= classes.value(&object.class).is_ok_and(is_class);
+                    tally.difficult += usize::from(object.difficult);
+                    match object.shape {
+                        Shape::Box(_) => tally.boxes += 1,
+                        Shape::Polygons(_) | Shape::Circle(..) => tally.outlines += 1,
+                        Shape::Runs(_) => tally.runs += 1,
+                    }
+                }
+            }
+        }
+        tally.empty = usize::from(!any && read.annotation.kind != LabelKind::Scribble);
+        tally
+    }
+
+    pub(super) fn add(&mut self, other: &Self) {
+        self.boxes += other.boxes;
+        self.outlines += other.outlines;
+        self.runs += other.runs;
+        self.crowds += other.crowds;
+        self.difficult += other.difficult;
+        self.masks += other.masks;
+        self.void += other.void;
+        self.unlabelled += other.unlabelled;
+        self.empty += other.empty;
+    }
+
+    /// What would be lost, in words.
+    pub(super) fn lost(&self, to: Format) -> Vec<String> {
+        let mut lost = Vec::new();
+        let mut say = |count: usize, what: &str| {
+            if count > 0 {
+                lost.push(format!("{count} {what}"));
+            }
+        };
+        if to.is_dense() {
+            say(
+                self.boxes,
+                "boxes would be filled with their class: a box says where an object is, not which \
+                 pixels are the object's",
+            );
+        }
+        if to.is_boxes() {
+            say(self.outlines + self.runs, "outlines and masks of objects would become boxes");
+            say(self.masks, "masks would become boxes, one for each connected piece");
+        }
+        if to.is_boxes() || to == Format::YoloSeg {
+            say(self.crowds, "crowds (many objects outlined together) would be left out");
+            say(self.void, "void pixels would become background");
+            say(self.unlabelled, "unlabelled pixels would become background");
+        }
+        if to == Format::BoxesCsv {
+            say(self.empty, "pictures with none of the classes would be without a label");
+        }
+        lost
+    }
+
+    /// What is not kept although no pixel changes, in words.
+    pub(super) fn notes(&self, to: Format) -> Vec<String> {
+        let mut notes = Vec::new();
+        if to.is_dense() && self.outlines + self.runs > 0 {
+            notes.push(format!(
+                "{} objects became pixels: their corners and which object a pixel belongs to are \
+                 not kept",
+                self.outlines + self.runs
+            ));
+        }
+        if matches!(to, Format::Labelme | Format::YoloSeg) && self.masks > 0 {
+            notes.push(format!(
+                "{} masks became outlines along the pixels' borders, one for each connected piece",
+                self.masks
+            ));
+        }
+        if self.difficult > 0 && (to.is_dense() || to == Format::YoloSeg) {
+            notes.push(format!("{} marks of what is difficult are not kept", self.difficult));
+        }
+        notes
+    }
+}

@@ -1,0 +1,285 @@
+//! Reading pictures: any format, any depth, the right way up, under limits.
+
+use std::fs::File;
+use std::io::{BufReader, Read, Seek};
+use std::path::{Path, PathBuf};
+
+use fast_image_resize as fir;
+use image::{DynamicImage, ImageDecoder, ImageReader, RgbImage};
+
+use crate::error::{Error, Result};
+
+/// What a picture may cost before it is refused, checked on its header.
+#[derive(Debug, Clone, Copy)]
+pub struct ReadLimits {
+    /// Longest side in pixels.
+    pub side: u32,
+    /// Pixels.
+    pub pixels: u64,
+}
+
+impl Default for ReadLimits {
+    /// Sides up to 65 535 and 200 million pixels: above the largest cameras, below 1.6 GB at 16 bit.
+    fn default() -> Self {
+        Self { side: 65_535, pixels: 200_000_000 }
+    }
+}
+
+/// Extensions of the pictures that [`list`] finds.
+pub const EXTENSIONS: &[&str] = &["jpg", "jpeg", "png", "tif", "tiff", "webp", "bmp", "gif"];
+
+/// Reads a picture as 8-bit RGB, upright.
+///
+/// The format is told by content. EXIF orientation is obeyed; gray becomes RGB; transparent parts
+/// are laid over white; 16-bit pictures keep their upper 8 bits, except where the brightest value is
+/// below 4096 (12-bit cameras in a 16-bit file), which is stretched to the brightest value.
+///
+/// # Errors
+/// If the file cannot be read, is empty, truncated, not a picture, or larger than the limits.
+pub fn read(path: impl AsRef<Path>) -> Result<RgbImage> {
+    read_with(path, ReadLimits::default())
+}
+
+/// As [`read`], under other limits.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_with(path: impl AsRef<Path>, limits: ReadLimits) -> Result<RgbImage> {
+    let path = path.as_ref();
+    let io = |error| Error::io("read the picture", path, error);
+    let mut file = File::open(path).map_err(io)?;
+    let length = file.metadata().map_err(io)?.len();
+    if length == 0 {
+        return Err(Error::data("the file is empty (0 bytes); copy it again").in_file(path));
+    }
+    let mut start = [0u8; 4];
+    let known = file.read(&mut start).map_err(io)?;
+    file.rewind().map_err(io)?;
+    let wrong = |error: image::ImageError| explain(error, path, &start[..known]);
+    let reader = ImageReader::new(BufReader::new(file)).with_guessed_format().map_err(io)?;
+    if reader.format().is_none() {
+        return Err(Error::data(
+            "not a picture: its first bytes are of no format kshot reads (JPEG, PNG, TIFF, WebP, \
+             BMP, GIF)",
+        )
+        .in_file(path));
+    }
+    let mut decoder = reader.into_decoder().map_err(wrong)?;
+    let (width, height) = decoder.dimensions();
+    let pixels = u64::from(width) * u64::from(height);
+    if width.max(height) > limits.side || pixels > limits.pixels {
+        return Err(Error::data(format!(
+            "its header says {width} x {height} pixels, above the limit of {} million; cut it into \
+             parts or shrink it first",
+            limits.pixels / 1_000_000
+        ))
+        .in_file(path));
+    }
+    if pixels == 0 {
+        return Err(Error::data("its header says it has no pixels").in_file(path));
+    }
+    let orientation = decoder.orientation().map_err(wrong)?;
+    let mut picture = DynamicImage::from_decoder(decoder).map_err(wrong)?;
+    picture.apply_orientation(orientation);
+    Ok(to_rgb(picture))
+}
+
+fn explain(error: image::ImageError, path: &Path, start: &[u8]) -> Error {
+    use image::ImageError;
+    let message = match &error {
+        ImageError::IoError(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => {
+            "the file ends too early: it is truncated; copy or export it again".to_owned()
+        }
+        ImageError::Unsupported(what) => {
+            format!("a kind of picture kshot cannot read ({what}); export it as PNG or JPEG")
+        }
+        ImageError::Limits(what) => format!("it would need too much memory ({what})"),
+        other => format!("damaged, it cannot be decoded ({other}); copy or export it again"),
+    };
+    let hint = if start == b"%PDF" { "; it is a PDF" } else { "" };
+    Error::data(format!("{message}{hint}")).in_file(path).caused_by(error)
+}
+
+/// Twelve bits: the brightest value of many scientific cameras in 16-bit files.
+const TWELVE_BITS: u16 = 4096;
+
+fn to_rgb(picture: DynamicImage) -> RgbImage {
+    match picture {
+        DynamicImage::ImageRgb8(picture) => picture,
+        DynamicImage::ImageLuma16(_)
+        | DynamicImage::ImageLumaA16(_)
+        | DynamicImage::ImageRgb16(_)
+        | DynamicImage::ImageRgba16(_) => {
+            let has_alpha = picture.color().has_alpha();
+            let deep = picture.to_rgba16();
+            let brightest = deep.pixels().flat_map(|p| p.0[..3].to_vec()).max().unwrap_or(u16::MAX);
+            let full = if brightest < TWELVE_BITS { brightest.max(1) } else { u16::MAX };
+            RgbImage::from_fn(deep.width(), deep.height(), |x, y| {
+                let pixel = deep.get_pixel(x, y).0;
+                let alpha = if has_alpha { f32::from(pixel[3]) / 65_535.0 } else { 1.0 };
+                image::Rgb(std::array::from_fn(|c| {
+                    let value = f32::from(pixel[c]) / f32::from(full) * 255.0;
+                    (value * alpha + 255.0 * (1.0 - alpha) + 0.5) as u8
+                }))
+            })
+        }
+        DynamicImage::ImageLumaA8(_) | DynamicImage::ImageRgba8(_) => {
+            let shown = picture.to_rgba8();
+            RgbImage::from_fn(shown.width(), shown.height(), |x, y| {
+                let [r, g, b, a] = shown.get_pixel(x, y).0;
+                let over = |v: u8| {
+                    ((u16::from(v) * u16::from(a) + 255 * (255 - u16::from(a)) + 127) / 255) as u8
+                };
+                image::Rgb([over(r), over(g), over(b)])
+            })
+        }
+        DynamicImage::ImageRgb32F(_) | DynamicImage::ImageRgba32F(_) => {
+            // Floating-point pictures have no fixed range: what is there is stretched to 0..255.
+            let deep = picture.to_rgb32f();
+            let (low, high) = deep
+                .iter()
+                .filter(|v| v.is_finite())
+                .fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), &v| (l.min(v), h.max(v)));
+            let span = (high - low).max(1e-12);
+            RgbImage::from_fn(deep.width(), deep.height(), |x, y| {
+                image::Rgb(deep.get_pixel(x, y).0.map(|v| ((v - low) / span * 255.0 + 0.5) as u8))
+            })
+        }
+        other => other.to_rgb8(),
+    }
+}
+
+/// Resizes by an area-aware bilinear filter (no aliasing when shrinking).
+///
+/// # Errors
+/// If a side is zero.
+pub fn resize(picture: &RgbImage, width: u32, height: u32) -> Result<RgbImage> {
+    if picture.dimensions() == (width, height) {
+        return Ok(picture.clone());
+    }
+    let wrong = |error: &dyn std::fmt::Display| {
+        Error::data(format!(
+            "could not resize a picture of {} x {} to {width} x {height}: {error}",
+            picture.width(),
+            picture.height()
+        ))
+    };
+    let source = fir::images::ImageRef::new(
+        picture.width(),
+        picture.height(),
+        picture.as_raw(),
+        fir::PixelType::U8x3,
+    )
+    .map_err(|error| wrong(&error))?;
+    let mut target = fir::images::Image::new(width, height, fir::PixelType::U8x3);
+    let options = fir::ResizeOptions::new()
+        .resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::Bilinear));
+    fir::Resizer::new().resize(&source, &mut target, &options).map_err(|error| wrong(&error))?;
+    RgbImage::from_raw(width, height, target.into_vec())
+        .ok_or_else(|| wrong(&"the resized buffer is too small"))
+}
+
+/// The picture files of a folder, sorted; hidden files are passed over.
+///
+/// # Errors
+/// If the folder cannot be read.
+pub fn list(folder: impl AsRef<Path>, recursive: bool) -> Result<Vec<PathBuf>> {
+    let folder = folder.as_ref();
+    if !folder.exists() {
+        return Err(Error::data("there is no such folder; check the path").in_file(folder));
+    }
+    let depth = if recursive { usize::MAX } else { 1 };
+    let mut files = Vec::new();
+    let hidden = |entry: &walkdir::DirEntry| {
+        entry.depth() > 0 && entry.file_name().as_encoded_bytes().starts_with(b".")
+    };
+    let walk = walkdir::WalkDir::new(folder).max_depth(depth).follow_links(true);
+    for entry in walk.into_iter().filter_entry(|entry| !hidden(entry)) {
+        let entry = entry.map_err(|error| {
+            let place = error.path().unwrap_or(folder).to_owned();
+            Error::data(format!("the folder cannot be listed: {error}")).in_file(place)
+        })?;
+        let known = entry.path().extension().is_some_and(|extension| {
+            EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known))
+        });
+        if entry.file_type().is_file() && known {
+            files.push(entry.into_path());
+        }
+    }
+    files.sort();
+    Ok(files)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        let folder = tempfile::tempdir().unwrap();
+        let good = RgbImage::from_pixel(40, 30, image::Rgb([9, 200, 31]));
+        let file = folder.path().join("good.png");
+        good.save(&file).unwrap();
+        assert_eq!(read(&file).unwrap(), good);
+        let bytes = std::fs::read(&file).unwrap();
+        let says = |name: &str, bytes: &[u8], what: &str| {
+            let file = folder.path().join(name);
+            std::fs::write(&file, bytes).unwrap();
+            let error = read(&file).unwrap_err().to_string();
+            assert!(error.contains(what) && error.contains(name), "{error}");
+        };
+        says("empty.png", b"", "empty");
+        says("text.png", b"this is not a picture at all", "not a picture");
+        says("cut.png", &bytes[..bytes.len() / 2], "");
+        let mut bomb = std::io::Cursor::new(Vec::new());
+        let mut encoder = png::Encoder::new(&mut bomb, 40_000, 40_000);
+        encoder.set_color(png::ColorType::Grayscale);
+        let mut writer = encoder.write_header().unwrap();
+        // An empty zlib stream: the header alone must be enough to refuse it.
+        writer.write_chunk(png::chunk::IDAT, &[0x78, 0x9c, 3, 0, 0, 0, 0, 1]).unwrap();
+        drop(writer);
+        says("bomb.png", bomb.get_ref(), "40000 x 40000");
+        let small = ReadLimits { pixels: 100, ..ReadLimits::default() };
+        assert!(read_with(&file, small).is_err());
+    }
+
+    #[test]
+    fn twelve_bit_pictures_are_stretched() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("deep.tif");
+        image::ImageBuffer::<image::Luma<u16>, _>::from_fn(4, 1, |x, _| {
+            image::Luma([x as u16 * 1000])
+        })
+        .save(&file)
+        .unwrap();
+        let picture = read(&file).unwrap();
+        assert_eq!(picture.get_pixel(3, 0).0, [255; 3]);
+        assert_eq!(picture.get_pixel(0, 0).0, [0; 3]);
+    }
+
+    #[test]
+    fn transparent_parts_are_white() {
+        let folder = tempfile::tempdir().unwrap();
+        let file = folder.path().join("glass.png");
+        image::RgbaImage::from_pixel(2, 2, image::Rgba([10, 20, 30, 0])).save(&file).unwrap();
+        assert_eq!(read(&file).unwrap().get_pixel(0, 0).0, [255; 3]);
+    }
+
+    #[test]
+    fn lists_sorted_and_passes_over_hidden_files() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("sub")).unwrap();
+        for name in ["b.PNG", "a.jpg", ".hidden.png", "notes.txt", "sub/c.tif"] {
+            std::fs::write(folder.path().join(name), b"x").unwrap();
+        }
+        let names = |recursive| -> Vec<String> {
+            list(folder.path(), recursive)
+                .unwrap()
+                .iter()
+                .map(|p| p.strip_prefix(folder.path()).unwrap().display().to_string())
+                .collect()
+        };
+        assert_eq!(names(false), ["a.jpg", "b.PNG"]);
+        assert_eq!(names(true), ["a.jpg", "b.PNG", "sub/c.tif"]);
+    }
+}

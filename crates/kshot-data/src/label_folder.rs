@@ -1,0 +1,246 @@
+//! A folder of labelled pictures: which label belongs to which picture, and what the classes are.
+//!
+//! This is the one reader behind [`Support::load`](crate::support::Support::load),
+//! [`check`](crate::check::check()) and [`convert`](crate::convert::convert()). What is wrong is gathered as
+//! findings, so that all of it is told at once.
+
+use std::path::{Path, PathBuf};
+
+use crate::annotation::{Annotation, Content};
+use crate::error::{Error, Result};
+use crate::finding::{Findings, LabelKind, Severity};
+use crate::labels::colours::Colours;
+use crate::labels::index::{self, Reading};
+use crate::labels::names::Classes;
+use crate::labels::{Outlines, class_masks};
+use crate::mask::Mask;
+
+mod classes;
+mod find;
+mod text;
+
+/// Where a picture's labels are.
+#[derive(Debug, Clone)]
+pub enum Labels {
+    /// A PNG of class numbers, or of declared colours.
+    Mask(PathBuf),
+    /// A PNG of strokes.
+    Scribble(PathBuf),
+    /// A PNG for each of some classes.
+    ClassMasks(Vec<(String, PathBuf)>),
+    /// What a text format says.
+    Outlines(Outlines),
+    /// A label file that could not be read; why is among the findings.
+    Broken(PathBuf),
+}
+
+impl Labels {
+    /// The file, the first of several.
+    pub fn file(&self) -> &Path {
+        match self {
+            Self::Mask(path) | Self::Scribble(path) | Self::Broken(path) => path,
+            Self::ClassMasks(files) => files.first().map_or(Path::new(""), |(_, path)| path),
+            Self::Outlines(outlines) => &outlines.file,
+        }
+    }
+}
+
+/// A picture of the folder.
+#[derive(Debug, Clone)]
+pub struct Picture {
+    /// Its file.
+    pub file: PathBuf,
+    /// Its path from the folder of pictures.
+    pub name: PathBuf,
+    /// Its labels, where it has some.
+    pub labels: Option<Labels>,
+}
+
+/// A folder of labelled pictures.
+#[derive(Debug)]
+pub struct LabelFolder {
+    /// The folder.
+    pub root: PathBuf,
+    /// The pictures in the order of their names.
+    pub pictures: Vec<Picture>,
+    /// The classes.
+    pub classes: Classes,
+    /// The file that lists the classes in their order, where there is one: `classes.txt`, or a
+    /// labelling tool's own list.
+    pub list: Option<PathBuf>,
+    /// Whether that is `classes.txt`: its names are there on purpose, even without a label.
+    pub declared: bool,
+    /// Whether numbers stand for the classes in a mask or scribble.
+    pub numbered: bool,
+    /// What is wrong or odd so far; single labels are looked at by [`LabelFolder::read`].
+    pub findings: Findings,
+    colours: Option<Colours>,
+}
+
+/// A picture's labels, read and painted.
+#[derive(Debug, Clone)]
+pub struct Read {
+    /// What the label says.
+    pub annotation: Annotation,
+    /// The same as a value per pixel.
+    pub mask: Mask,
+}
+
+impl LabelFolder {
+    /// Finds pictures and labels. What is wrong with a file is a finding.
+    ///
+    /// Pictures are in `images/` or `JPEGImages/` (and folders below), or in the folder itself. The
+    /// first of these labels a picture `a.jpg`, and what else there is for it is a warning:
+    ///
+    /// 1. `masks/a.png` (or `SegmentationClass/a.png`): index, palette, gray or binary PNG; a
+    ///    coloured one where `colors.csv`, `colors.txt` or `labelmap.txt` declares the colours;
+    /// 2. `masks/CLASS/a.png`, `masks/a_CLASS.png`, `masks/a-CLASS.png`: a mask per class;
+    /// 3. `scribbles/a.png`;
+    /// 4. LabelMe's `a.json`, beside the picture or in `annotations/` or `labels/`;
+    /// 5. a COCO file: any `.json` in the folder or in `annotations/`;
+    /// 6. YOLO's `labels/a.txt` (or beside the picture), names in `data.yaml`;
+    /// 7. Pascal VOC's `a.xml` in `annotations/` or `Annotations/`, or beside the picture;
+    /// 8. lines in `boxes.csv`.
+    ///
+    /// Class names come from `classes.txt`, else from the tool's own list (COCO's categories, YOLO's
+    /// names, LabelMe's `labels.txt`, the declared colours, the names that kshot's masks carry), then
+    /// from the objects in alphabetical order; else masks' numbers are their names.
+    ///
+    /// # Errors
+    /// If a folder cannot be listed.
+    pub fn open(root: &Path) -> Result<Self> {
+        find::open(root)
+    }
+
+    /// Reads the labels of picture `index`, of `width` x `height` pixels; `None` where it has none or
+    /// they are wrong, which the findings then say.
+    pub fn read(
+        &self,
+        index: usize,
+        width: usize,
+        height: usize,
+        findings: &mut Findings,
+    ) -> Option<Read> {
+        let picture = &self.pictures[index];
+        let labels = picture.labels.as_ref()?;
+        let size = Size { width, height, picture: &picture.file };
+        match self.annotation(labels, &size, findings) {
+            Ok(read) => read,
+            Err(error) => {
+                findings.fails(labels.file(), &error);
+                None
+            }
+        }
+    }
+
+    fn annotation(
+        &self,
+        labels: &Labels,
+        size: &Size<'_>,
+        findings: &mut Findings,
+    ) -> Result<Option<Read>> {
+        let (width, height) = (size.width, size.height);
+        let content = match labels {
+            Labels::Broken(_) => return Ok(None),
+            Labels::Mask(path) => return self.mask(path, size, findings).map(Some),
+            Labels::Scribble(path) => {
+                let mask = index::read(path, self.classes.len(), Reading::Scribble)?;
+                size.check(mask.width, mask.height, "the scribble")?;
+                crate::check::values::scribble(path, &mask, findings);
+                return Ok(Some(dense(mask, LabelKind::Scribble)));
+            }
+            Labels::ClassMasks(files) => {
+                let mut objects = Vec::new();
+                for (class, path) in files {
+                    let (object, w, h) = class_masks::read(path, class)?;
+                    size.check(w, h, "the mask").map_err(|error| error.in_file(path))?;
+                    objects.push(object);
+                }
+                let double = class_masks::overlap(&objects, width, height);
+                if double > 0 {
+                    findings.add(
+                        Severity::Warning,
+                        labels.file(),
+                        format!("{double} pixels are in the masks of more than one class"),
+                        "the class that comes later in the alphabet gets them; mend the masks if \
+                         that is wrong",
+                    );
+                }
+                Annotation {
+                    width,
+                    height,
+                    kind: LabelKind::Mask,
+                    content: Content::Objects(objects),
+                }
+            }
+            Labels::Outlines(outlines) => {
+                if let Some((w, h)) = outlines.size {
+                    size.check(w, h, "the label says the picture")?;
+                }
+                let objects = outlines.objects(width, height);
+                let kind = outlines.kind();
+                Annotation { width, height, kind, content: Content::Objects(objects) }
+            }
+        };
+        let mask = content.paint(&self.classes)?;
+        crate::check::values::objects(labels.file(), size.picture, &content, &mask, findings);
+        Ok(Some(Read { annotation: content, mask }))
+    }
+
+    fn mask(&self, path: &Path, size: &Size<'_>, findings: &mut Findings) -> Result<Read> {
+        let png = index::read_png(path)?;
+        let mask = match (&self.colours, &png.coloured) {
+            (Some(colours), Some(coloured)) => {
+                size.check(coloured.width, coloured.height, "the mask")?;
+                let mask = colours.mask(path, coloured, &self.classes)?;
+                crate::check::values::colours(path, &mask, findings);
+                mask
+            }
+            _ => {
+                let ours = png.names.is_some();
+                let values = match png.values {
+                    Some(values) => values,
+                    None => index::read_values(path)?,
+                };
+                size.check(values.width, values.height, "the mask")?;
+                crate::check::values::numbers(path, &values, self.classes.len(), ours, findings);
+                index::interpret(values, self.classes.len(), Reading::Mask, ours)?
+            }
+        };
+        Ok(dense(mask, LabelKind::Mask))
+    }
+}
+
+fn dense(mask: Mask, kind: LabelKind) -> Read {
+    let (width, height) = (mask.width, mask.height);
+    let annotation = Annotation { width, height, kind, content: Content::Dense(mask.clone()) };
+    Read { annotation, mask }
+}
+
+/// A picture's size, to hold labels against.
+struct Size<'a> {
+    width: usize,
+    height: usize,
+    picture: &'a Path,
+}
+
+impl Size<'_> {
+    fn check(&self, width: usize, height: usize, what: &str) -> Result<()> {
+        if (width, height) == (self.width, self.height) {
+            return Ok(());
+        }
+        let turned = if (height, width) == (self.width, self.height) {
+            " (turned: the tool did not obey the picture's EXIF orientation?)"
+        } else {
+            ""
+        };
+        let again = if what.contains(" says ") { "the labels" } else { what };
+        Err(Error::data(format!(
+            "{what} is {width} x {height} but its picture {} is {} x {}{turned}; export \
+             {again} at the picture's size",
+            self.picture.display(),
+            self.width,
+            self.height
+        )))
+    }
+}

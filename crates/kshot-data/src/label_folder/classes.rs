@@ -1,0 +1,112 @@
+//! What the classes of a folder are.
+
+use std::path::PathBuf;
+
+use crate::finding::Severity;
+use crate::label_folder::find::shown;
+use crate::label_folder::{LabelFolder, Labels};
+use crate::labels::index;
+use crate::labels::names::{Classes, Gathered};
+use crate::mask::{MAX_CLASSES, UNLABELLED};
+
+/// Settles the classes' names, from everything that gives one.
+pub(super) fn name_classes(
+    folder: &mut LabelFolder,
+    declared: Option<Vec<String>>,
+    mut gathered: Gathered,
+) {
+    let mut largest = 0;
+    let mut carried: Vec<(PathBuf, Vec<String>)> = Vec::new();
+    for picture in &folder.pictures {
+        match &picture.labels {
+            Some(Labels::Mask(path) | Labels::Scribble(path)) => {
+                let scribble = matches!(picture.labels, Some(Labels::Scribble(_)));
+                let coloured = folder.colours.is_some() && !scribble;
+                if declared.is_some() || (coloured && gathered.list.is_some()) {
+                    folder.numbered |= !coloured;
+                    continue;
+                }
+                folder.numbered = true;
+                // What is wrong with it is said when it is read for good.
+                let Ok(png) = index::read_png(path) else { continue };
+                if let Some(values) = png.values {
+                    let number = if scribble {
+                        let counts = values.counts();
+                        (1..UNLABELLED).rev().find(|&value| counts[usize::from(value)] > 0)
+                    } else {
+                        Some(index::largest_class(&values))
+                    };
+                    largest = largest.max(number.unwrap_or(0));
+                }
+                if let Some(names) = png.names.filter(|names| !names.is_empty())
+                    && carried.iter().all(|(_, known)| *known != names)
+                {
+                    carried.push((path.clone(), names));
+                }
+            }
+            Some(Labels::ClassMasks(files)) => {
+                files.iter().for_each(|(class, _)| gathered.mention(class));
+            }
+            Some(Labels::Outlines(outlines)) => {
+                outlines.objects.iter().for_each(|object| gathered.mention(&object.class));
+            }
+            Some(Labels::Broken(_)) | None => {}
+        }
+    }
+    let findings = &mut folder.findings;
+    if let Some(names) = declared {
+        folder.classes = Classes::new(names);
+        return;
+    }
+    match carried.as_slice() {
+        [] => {}
+        [(path, names)] => gathered.list(path, names.iter().cloned()),
+        [(first, _), (other, _), ..] => findings.add(
+            Severity::Warning,
+            other,
+            format!("its class names differ from those in {}, so that none count", shown(first)),
+            "write classes.txt with a name a line",
+        ),
+    }
+    folder.list = gathered.list.clone();
+    let mut names = gathered.into_names();
+    if !names.is_empty() && usize::from(largest) > names.len() {
+        findings.add(
+            Severity::Error,
+            &folder.root,
+            format!(
+                "masks hold class numbers up to {largest}, but the outlines and boxes name {} classes",
+                names.len()
+            ),
+            "write classes.txt with a name a line, in the order of the numbers",
+        );
+    }
+    let labelled = folder.pictures.iter().any(|picture| picture.labels.is_some());
+    if names.is_empty() {
+        names = (1..=largest).map(|number| format!("class {number}")).collect();
+        if largest > 0 {
+            findings.add(
+                Severity::Note,
+                &folder.root,
+                format!("no classes.txt: classes are called {}", names.join(", ")),
+                "write classes.txt with a name a line to have names in tables and the report",
+            );
+        } else if labelled && findings.errors() == 0 {
+            findings.add(
+                Severity::Error,
+                &folder.root,
+                format!("0 classes; there must be 1 to {MAX_CLASSES}"),
+                "label something, or name the classes in classes.txt, one a line",
+            );
+        }
+    }
+    if names.len() > usize::from(MAX_CLASSES) {
+        findings.add(
+            Severity::Error,
+            folder.list.as_deref().unwrap_or(&folder.root),
+            format!("{} classes; there must be 1 to {MAX_CLASSES}", names.len()),
+            "list the ones you need in classes.txt, one a line, and leave the others out",
+        );
+    }
+    folder.classes = Classes::new(names);
+}

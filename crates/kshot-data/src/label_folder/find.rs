@@ -1,0 +1,254 @@
+//! Pictures and labels find each other.
+
+use std::collections::{BTreeMap, HashMap};
+use std::ffi::OsString;
+use std::path::{Path, PathBuf};
+
+use crate::error::Result;
+use crate::finding::{Findings, Severity};
+use crate::label_folder::classes::name_classes;
+use crate::label_folder::{LabelFolder, Labels, Picture};
+use crate::labels::class_masks;
+use crate::labels::colours::Colours;
+use crate::labels::names::{self, Classes, Gathered};
+
+/// Folders of pictures, in the order of preference.
+const PICTURES: [&str; 2] = ["images", "JPEGImages"];
+/// Folders of masks.
+const MASKS: [&str; 2] = ["masks", "SegmentationClass"];
+
+pub(super) fn open(root: &Path) -> Result<LabelFolder> {
+    let mut finder = Finder::new(root)?;
+    let file = root.join("classes.txt");
+    let declared = if file.is_file() { names::declared(&file, &mut finder.findings) } else { None };
+    let colours = Colours::find(root).unwrap_or_else(|error| {
+        finder.findings.fails(root, &error);
+        None
+    });
+    let mut gathered = Gathered::default();
+    if let Some(colours) = &colours {
+        gathered.list(&colours.path, colours.entries.iter().map(|(name, _)| name.clone()));
+    }
+    finder.masks(declared.as_deref().unwrap_or_default())?;
+    finder.scribbles()?;
+    finder.json(&mut gathered)?;
+    finder.yolo(declared.as_deref(), &mut gathered)?;
+    finder.voc()?;
+    finder.boxes();
+    finder.unlabelled();
+    let is_declared = declared.is_some();
+    let mut folder = LabelFolder {
+        root: root.to_owned(),
+        pictures: finder.pictures,
+        classes: Classes::default(),
+        list: is_declared.then_some(file),
+        declared: is_declared,
+        numbered: false,
+        findings: finder.findings,
+        colours,
+    };
+    name_classes(&mut folder, declared, gathered);
+    Ok(folder)
+}
+
+/// Pictures, and the labels found for them so far.
+pub(super) struct Finder {
+    pub(super) root: PathBuf,
+    pub(super) images: PathBuf,
+    pub(super) pictures: Vec<Picture>,
+    /// Pictures by their path from the folder of pictures, without the ending.
+    pub(super) keys: HashMap<PathBuf, Vec<usize>>,
+    /// Pictures by their file.
+    pub(super) files: HashMap<PathBuf, usize>,
+    /// Pictures by the last part of their path.
+    pub(super) last_parts: HashMap<OsString, Vec<usize>>,
+    /// Pictures that share their name with an earlier one.
+    shadowed: Vec<usize>,
+    pub(super) findings: Findings,
+}
+
+impl Finder {
+    fn new(root: &Path) -> Result<Self> {
+        let below = PICTURES.iter().map(|name| root.join(name)).find(|folder| folder.is_dir());
+        let images = below.clone().unwrap_or_else(|| root.to_owned());
+        // Beside the pictures of the folder itself there are folders of masks: these are no pictures.
+        let files = crate::image::list(&images, below.is_some())?;
+        let mut finder = Self {
+            root: root.to_owned(),
+            images,
+            pictures: Vec::new(),
+            keys: HashMap::new(),
+            files: HashMap::new(),
+            last_parts: HashMap::new(),
+            shadowed: Vec::new(),
+            findings: Findings::default(),
+        };
+        for file in files {
+            finder.add(file);
+        }
+        Ok(finder)
+    }
+
+    pub(super) fn add(&mut self, file: PathBuf) -> usize {
+        let name = file
+            .strip_prefix(&self.images)
+            .or_else(|_| file.strip_prefix(&self.root))
+            .unwrap_or(&file)
+            .to_owned();
+        let index = self.pictures.len();
+        self.keys.entry(without_ending(&name)).or_default().push(index);
+        self.files.insert(file.clone(), index);
+        let last = file.file_name().unwrap_or_default().to_owned();
+        self.last_parts.entry(last).or_default().push(index);
+        self.pictures.push(Picture { file, name, labels: None });
+        index
+    }
+
+    /// Gives labels to a picture, unless it has some.
+    pub(super) fn label(&mut self, index: usize, labels: Labels) {
+        let picture = &mut self.pictures[index];
+        match &picture.labels {
+            None => picture.labels = Some(labels),
+            Some(first) => {
+                let what = format!(
+                    "{} is labelled by {} already: this is passed over",
+                    picture.name.display(),
+                    first.file().display()
+                );
+                let todo = "keep one label for a picture";
+                self.findings.add(Severity::Warning, labels.file(), what, todo);
+            }
+        }
+    }
+
+    /// Gives labels to the picture of the same name but for the ending.
+    pub(super) fn label_key(&mut self, key: &Path, labels: Labels) {
+        let Some(indices) = self.keys.get(key).cloned() else {
+            self.orphan(labels.file());
+            return;
+        };
+        for &other in &indices[1..] {
+            if self.shadowed.contains(&other) {
+                continue;
+            }
+            self.shadowed.push(other);
+            let what = format!(
+                "has the same name as {}, so that one label serves both",
+                shown(&self.pictures[indices[0]].file)
+            );
+            let file = self.pictures[other].file.clone();
+            let todo = "rename one picture and its label";
+            self.findings.add(Severity::Error, &file, what, todo);
+        }
+        self.label(indices[0], labels);
+    }
+
+    fn orphan(&mut self, file: &Path) {
+        self.findings.add(
+            Severity::Warning,
+            file,
+            "a label, but no picture of that name",
+            "add the picture to images/, or rename one of the two",
+        );
+    }
+
+    fn masks(&mut self, declared: &[String]) -> Result<()> {
+        let Some(below) = MASKS.iter().map(|name| self.root.join(name)).find(|path| path.is_dir())
+        else {
+            return Ok(());
+        };
+        let mut classed: BTreeMap<PathBuf, Vec<(String, PathBuf)>> = BTreeMap::new();
+        let keys: Vec<PathBuf> = self.keys.keys().cloned().collect();
+        let keys: Vec<&Path> = keys.iter().map(PathBuf::as_path).collect();
+        for file in self.pngs(&below)? {
+            let key = without_ending(file.strip_prefix(&below).unwrap_or(&file));
+            if self.keys.contains_key(&key) {
+                self.label_key(&key, Labels::Mask(file));
+            } else if let Some((key, class)) = class_masks::belongs(&key, &keys, declared) {
+                classed.entry(key.to_owned()).or_default().push((class, file));
+            } else {
+                self.orphan(&file);
+            }
+        }
+        for (key, mut files) in classed {
+            // A picture with a mask of its own name has no use for others: rather these are masks of
+            // pictures that are not here.
+            let whole =
+                self.keys[&key].first().is_some_and(|&at| self.pictures[at].labels.is_some());
+            if whole {
+                files.iter().for_each(|(_, file)| self.orphan(file));
+                continue;
+            }
+            files.sort();
+            for pair in files.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
+                let what = format!("a second mask of the class `{}`", pair[1].0);
+                self.findings.add(Severity::Error, &pair[1].1, what, "keep one of the two");
+            }
+            self.label_key(&key, Labels::ClassMasks(files));
+        }
+        Ok(())
+    }
+
+    fn scribbles(&mut self) -> Result<()> {
+        let below = self.root.join("scribbles");
+        if below.is_dir() {
+            for file in self.pngs(&below)? {
+                let key = without_ending(file.strip_prefix(&below).unwrap_or(&file));
+                self.label_key(&key, Labels::Scribble(file));
+            }
+        }
+        Ok(())
+    }
+
+    /// The PNG files of a folder of masks; others get a warning.
+    fn pngs(&mut self, below: &Path) -> Result<Vec<PathBuf>> {
+        let mut files = crate::image::list(below, true)?;
+        files.retain(|file| {
+            let png = file.extension().is_some_and(|end| end.eq_ignore_ascii_case("png"));
+            if !png {
+                self.findings.add(
+                    Severity::Warning,
+                    file,
+                    "not read: labels are looked for by the ending .png",
+                    "save it as an index PNG (JPEG changes class numbers)",
+                );
+            }
+            png
+        });
+        Ok(files)
+    }
+
+    fn unlabelled(&mut self) {
+        for (index, picture) in self.pictures.iter().enumerate() {
+            if picture.labels.is_none() && !self.shadowed.contains(&index) {
+                self.findings.add(
+                    Severity::Warning,
+                    &picture.file,
+                    "a picture without a label, passed over",
+                    "label it (masks/, scribbles/, LabelMe JSON, COCO JSON, YOLO text, VOC XML or \
+                     boxes.csv), or leave it out",
+                );
+            }
+        }
+        if self.findings.errors() == 0
+            && self.pictures.iter().all(|picture| picture.labels.is_none())
+        {
+            self.findings.add(
+                Severity::Error,
+                &self.root,
+                "no labelled picture here",
+                "put pictures in images/ and their labels in masks/ or scribbles/ (PNG of the same \
+                 name), LabelMe JSON beside them, COCO JSON, YOLO text in labels/, VOC XML in \
+                 annotations/, or boxes.csv",
+            );
+        }
+    }
+}
+
+pub(super) fn without_ending(path: &Path) -> PathBuf {
+    path.with_file_name(path.file_stem().unwrap_or_default())
+}
+
+pub(super) fn shown(file: &Path) -> String {
+    file.file_name().unwrap_or(file.as_os_str()).to_string_lossy().into_owned()
+}

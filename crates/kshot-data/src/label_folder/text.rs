@@ -1,0 +1,314 @@
+//! Labels in text: JSON, YOLO's lines, XML and CSV.
+
+use std::path::{Path, PathBuf};
+
+use serde_json::Value;
+
+use crate::error::{Error, Result};
+use crate::finding::Severity;
+use crate::label_folder::Labels;
+use crate::label_folder::find::{Finder, without_ending};
+use crate::labels::names::{self, Gathered};
+use crate::labels::{Outlines, boxes, coco, labelme, voc_xml, yolo, yolo_names};
+
+impl Finder {
+    /// LabelMe's files first, which are for one picture, then COCO's.
+    pub(super) fn json(&mut self, gathered: &mut Gathered) -> Result<()> {
+        let mut all = Vec::new();
+        for (base, files) in self.files_of(
+            "json",
+            &["", "annotations", "labels"],
+            std::slice::from_ref(&self.images),
+        )? {
+            all.extend(files.into_iter().map(|file| (base.clone(), file)));
+        }
+        let mut coco_files = Vec::new();
+        let mut outlines = 0;
+        for (base, file) in all {
+            let key = without_ending(file.strip_prefix(&base).unwrap_or(&file));
+            let known = self.keys.contains_key(&key);
+            match read_json(&file) {
+                Err(error) if known => {
+                    self.findings.fails(&file, &error);
+                    self.label_key(&key, Labels::Broken(file));
+                }
+                Err(error) => {
+                    let what = format!("passed over: {}", error.message());
+                    self.findings.add(Severity::Warning, &file, what, "mend it or take it away");
+                }
+                Ok(value) if value.get("shapes").is_some() => {
+                    outlines += 1;
+                    match labelme::parse(&file, value) {
+                        Ok(labels) => self.label_key(&key, Labels::Outlines(labels)),
+                        Err(error) => {
+                            self.findings.fails(&file, &error);
+                            self.label_key(&key, Labels::Broken(file));
+                        }
+                    }
+                }
+                Ok(value) if coco::is_coco(&value) => coco_files.push((base, file, value)),
+                Ok(_) => {}
+            }
+        }
+        for (base, file, value) in coco_files {
+            match coco::parse(&file, value, &mut self.findings) {
+                Ok(coco) => {
+                    gathered.list(&file, coco.categories);
+                    self.coco(&base, &file, coco.pictures);
+                }
+                Err(error) => self.findings.fails(&file, &error),
+            }
+        }
+        let list = self.root.join("labels.txt");
+        if outlines > 0 && list.is_file() {
+            match names::lines(&list) {
+                Ok(names) => gathered.list(&list, names),
+                Err(error) => self.findings.fails(&list, &error),
+            }
+        }
+        Ok(())
+    }
+
+    fn coco(&mut self, base: &Path, file: &Path, pictures: Vec<Outlines>) {
+        let mut missing = Vec::new();
+        let count = pictures.len();
+        for outlines in pictures {
+            let name = outlines.picture.clone().unwrap_or_default();
+            match self.named(&name, base) {
+                Named::One(index) => self.label(index, Labels::Outlines(outlines)),
+                Named::None => missing.push(name),
+                Named::Several => self.findings.add(
+                    Severity::Error,
+                    file,
+                    format!("`{name}` is the name of several pictures in different folders"),
+                    "write the path from images/ as its file_name",
+                ),
+            }
+        }
+        if let Some(first) = missing.first() {
+            self.findings.add(
+                Severity::Warning,
+                file,
+                format!(
+                    "{} of the {count} pictures it names are not here, such as `{first}`",
+                    missing.len()
+                ),
+                "add them to images/, or mend their file_name",
+            );
+        }
+    }
+
+    /// The picture of a name with its ending, which may hold folders.
+    fn named(&mut self, name: &str, base: &Path) -> Named {
+        let relative = Path::new(name);
+        let plain = relative.components().all(|part| {
+            matches!(part, std::path::Component::Normal(_) | std::path::Component::CurDir)
+        });
+        if plain {
+            for place in [&self.images, &self.root, &base.to_owned()] {
+                let path = place.join(relative);
+                if let Some(&index) = self.files.get(&path) {
+                    return Named::One(index);
+                }
+            }
+            let path = self.root.join(relative);
+            if path.is_file() {
+                return Named::One(self.add(path));
+            }
+        }
+        match relative.file_name().and_then(|last| self.last_parts.get(last)).map(Vec::as_slice) {
+            Some(&[index]) => Named::One(index),
+            Some(_) => Named::Several,
+            None => Named::None,
+        }
+    }
+
+    pub(super) fn yolo(
+        &mut self,
+        declared: Option<&[String]>,
+        gathered: &mut Gathered,
+    ) -> Result<()> {
+        let mut found = Vec::new();
+        let labels = self.root.join("labels");
+        if labels.is_dir() {
+            for file in list(&labels, "txt", true)? {
+                let key = without_ending(file.strip_prefix(&labels).unwrap_or(&file));
+                let known = self.keys.contains_key(&key);
+                if known || !key.ends_with("classes") {
+                    found.push((key, file));
+                }
+            }
+        } else {
+            for file in list(&self.images, "txt", self.images != self.root)? {
+                let key = without_ending(file.strip_prefix(&self.images).unwrap_or(&file));
+                if self.keys.contains_key(&key) {
+                    found.push((key, file));
+                }
+            }
+        }
+        if found.is_empty() {
+            return Ok(());
+        }
+        let mut names: Option<(PathBuf, Vec<String>)> = None;
+        for end in ["yaml", "yml"] {
+            for file in list(&self.root, end, false)? {
+                match yolo_names::read(&file) {
+                    Ok(Some(read)) if names.is_none() => names = Some((file, read)),
+                    Ok(_) => {}
+                    Err(error) => self.findings.fails(&file, &error),
+                }
+            }
+        }
+        let beside = labels.join("classes.txt");
+        if names.is_none() && declared.is_none() && beside.is_file() {
+            names = Some((beside.clone(), names::lines(&beside)?));
+        }
+        let known = names.as_ref().map(|(_, names)| names.as_slice()).or(declared);
+        let mut read = Vec::new();
+        for (key, file) in found {
+            match yolo::read(&file, known) {
+                Ok(outlines) => read.push((key, outlines)),
+                Err(error) => {
+                    self.findings.fails(&file, &error);
+                    self.label_key(&key, Labels::Broken(file));
+                }
+            }
+        }
+        if let Some((file, names)) = names {
+            gathered.list(&file, names);
+        } else if declared.is_none()
+            && let Some(largest) = yolo::largest(read.iter().map(|(_, outlines)| outlines))
+        {
+            gathered.list(&labels, (0..=largest).map(|class| format!("class {class}")));
+            self.findings.add(
+                Severity::Note,
+                &self.root,
+                "no data.yaml and no classes.txt: YOLO's classes are called by their numbers",
+                "write classes.txt with a name a line, the first for YOLO's 0",
+            );
+        }
+        for (key, outlines) in read {
+            self.label_key(&key, Labels::Outlines(outlines));
+        }
+        Ok(())
+    }
+
+    pub(super) fn voc(&mut self) -> Result<()> {
+        for (base, files) in self.files_of(
+            "xml",
+            &["annotations", "Annotations"],
+            std::slice::from_ref(&self.images),
+        )? {
+            for file in files {
+                let key = without_ending(file.strip_prefix(&base).unwrap_or(&file));
+                match voc_xml::read(&file) {
+                    Ok(Some(outlines)) => self.label_key(&key, Labels::Outlines(outlines)),
+                    Ok(None) => {}
+                    Err(error) => {
+                        self.findings.fails(&file, &error);
+                        self.label_key(&key, Labels::Broken(file));
+                    }
+                }
+            }
+        }
+        Ok(())
+    }
+
+    pub(super) fn boxes(&mut self) {
+        let csv = self.root.join("boxes.csv");
+        if !csv.is_file() {
+            return;
+        }
+        let all = match boxes::read_csv(&csv) {
+            Ok(all) => all,
+            Err(error) => return self.findings.fails(&csv, &error),
+        };
+        for (name, objects) in all {
+            let labels = Outlines {
+                file: csv.clone(),
+                picture: Some(name.clone()),
+                size: None,
+                relative: false,
+                objects,
+            };
+            match self.named(&name, &self.root.clone()) {
+                Named::One(index) => self.label(index, Labels::Outlines(labels)),
+                Named::None => self.findings.add(
+                    Severity::Warning,
+                    &csv,
+                    format!("boxes for `{name}`, but no such picture"),
+                    "add the picture to images/, or mend the name (with its ending)",
+                ),
+                Named::Several => self.findings.add(
+                    Severity::Error,
+                    &csv,
+                    format!("`{name}` is the name of several pictures in different folders"),
+                    "write the path from images/",
+                ),
+            }
+        }
+    }
+
+    /// Files of an ending, by the folder they are in: folders of the root by name, then others
+    /// (with the folders below them), each folder once.
+    fn files_of(
+        &self,
+        end: &str,
+        below: &[&str],
+        others: &[PathBuf],
+    ) -> Result<Vec<(PathBuf, Vec<PathBuf>)>> {
+        let mut folders: Vec<PathBuf> = Vec::new();
+        let named = below
+            .iter()
+            .map(|name| if name.is_empty() { self.root.clone() } else { self.root.join(name) });
+        for folder in others.iter().cloned().chain(named) {
+            if folder.is_dir() && !folders.iter().any(|known| same_folder(known, &folder)) {
+                folders.push(folder);
+            }
+        }
+        folders
+            .into_iter()
+            .map(|folder| {
+                let files = list(&folder, end, folder != self.root)?;
+                Ok((folder, files))
+            })
+            .collect()
+    }
+}
+
+enum Named {
+    None,
+    One(usize),
+    Several,
+}
+
+/// On file systems that do not tell `Annotations` from `annotations`, both names are one folder.
+fn same_folder(a: &Path, b: &Path) -> bool {
+    a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
+}
+
+fn read_json(file: &Path) -> Result<Value> {
+    let bytes = std::fs::read(file).map_err(|error| Error::io("read the labels", file, error))?;
+    serde_json::from_slice(&bytes).map_err(|error| {
+        Error::data(format!("not a LabelMe file, nor any JSON: {error}"))
+            .at_line(file, error.line())
+            .caused_by(error)
+    })
+}
+
+fn list(folder: &Path, end: &str, recursive: bool) -> Result<Vec<PathBuf>> {
+    let depth = if recursive { usize::MAX } else { 1 };
+    let mut files = Vec::new();
+    for entry in walkdir::WalkDir::new(folder).max_depth(depth).follow_links(true) {
+        let entry = entry.map_err(|error| {
+            Error::data(format!("the folder cannot be listed: {error}")).in_file(folder)
+        })?;
+        let fits = entry.path().extension().is_some_and(|known| known.eq_ignore_ascii_case(end));
+        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
+        if fits && !hidden && entry.file_type().is_file() {
+            files.push(entry.into_path());
+        }
+    }
+    files.sort();
+    Ok(files)
+}

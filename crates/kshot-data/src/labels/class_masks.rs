@@ -1,0 +1,148 @@
+//! One mask per class: `masks/CLASS/NAME.png`, `masks/NAME_CLASS.png` or `masks/NAME-CLASS.png`;
+//! any pixel that is not 0 is the class.
+
+use std::path::{Component, Path};
+
+use crate::annotation::{Object, Shape};
+use crate::error::Result;
+use crate::labels::{index, runs};
+use crate::mask::Mask;
+
+/// The picture and class that a mask without a picture of its own name may be for: `below` is its
+/// path from masks/ without the ending, `keys` the pictures' paths without theirs.
+///
+/// Where several pictures fit, the one with the longest name is meant; `declared` names win.
+pub fn belongs<'a>(
+    below: &Path,
+    keys: &[&'a Path],
+    declared: &[String],
+) -> Option<(&'a Path, String)> {
+    let mut parts = below.components();
+    if let Some(Component::Normal(class)) = parts.next() {
+        let rest = parts.as_path();
+        if let Some(&key) = keys.iter().find(|key| **key == rest) {
+            return Some((key, class_name(&class.to_string_lossy())));
+        }
+    }
+    let name = below.to_string_lossy();
+    let mut fits: Vec<(&Path, String)> = keys
+        .iter()
+        .filter_map(|&key| {
+            let rest = name.strip_prefix(&*key.to_string_lossy())?;
+            let class = rest.strip_prefix(['_', '-'])?;
+            (!class.is_empty()).then(|| (key, class.to_owned()))
+        })
+        .collect();
+    let known = |class: &String| {
+        declared.contains(class) || crate::labels::names::reserved(class).is_some()
+    };
+    fits.sort_by_key(|(key, class)| (known(class), key.as_os_str().len()));
+    fits.pop()
+}
+
+/// A class's name as a folder's: what file systems do not take is written as `%` and two hexadecimal
+/// digits.
+pub fn folder_name(class: &str) -> String {
+    let special = |character: char, first: bool| {
+        character.is_control() || r#"/\:*?"<>|%"#.contains(character) || (first && character == '.')
+    };
+    let mut name = String::new();
+    for (at, character) in class.char_indices() {
+        if !special(character, at == 0) {
+            name.push(character);
+        } else {
+            let mut bytes = [0; 4];
+            for byte in character.encode_utf8(&mut bytes).bytes() {
+                name.push_str(&format!("%{byte:02X}"));
+            }
+        }
+    }
+    name
+}
+
+/// The class's name of a folder's.
+fn class_name(folder: &str) -> String {
+    let bytes = folder.as_bytes();
+    let mut name = Vec::new();
+    let mut at = 0;
+    while at < bytes.len() {
+        let code = folder.get(at + 1..at + 3).filter(|_| bytes[at] == b'%');
+        match code.and_then(|code| u8::from_str_radix(code, 16).ok()) {
+            Some(byte) => {
+                name.push(byte);
+                at += 3;
+            }
+            None => {
+                name.push(bytes[at]);
+                at += 1;
+            }
+        }
+    }
+    String::from_utf8(name).unwrap_or_else(|_| folder.to_owned())
+}
+
+/// The pixels of a class as an object, and the size of its mask.
+///
+/// # Errors
+/// If the file cannot be read or holds colours.
+pub fn read(path: &Path, class: &str) -> Result<(Object, usize, usize)> {
+    let mask = index::read_values(path)?;
+    let shape = Shape::Runs(runs::encode(&mask, |value| value != 0));
+    Ok((Object::new(class, shape), mask.width, mask.height))
+}
+
+/// How many pixels belong to more than one of the objects.
+pub fn overlap(objects: &[Object], width: usize, height: usize) -> usize {
+    let mut seen = Mask::filled(width, height, 0);
+    let mut double = Mask::filled(width, height, 0);
+    for object in objects {
+        let mut one = Mask::filled(width, height, 0);
+        object.shape.paint(&mut one, 1);
+        for ((one, seen), double) in one.pixels.iter().zip(&mut seen.pixels).zip(&mut double.pixels)
+        {
+            *double |= one & *seen;
+            *seen |= one;
+        }
+    }
+    double.counts()[1]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn any_class_is_a_folder() {
+        for (class, folder) in [
+            ("cat", "cat"),
+            ("tv/monitor", "tv%2Fmonitor"),
+            ("50%", "50%25"),
+            (".x", "%2Ex"),
+            ("核", "核"),
+        ] {
+            assert_eq!((folder_name(class).as_str(), class_name(folder).as_str()), (folder, class));
+        }
+        assert_eq!(class_name("5%"), "5%");
+    }
+
+    #[test]
+    fn folders_and_suffixes_tell_picture_and_class() {
+        let keys = ["a", "a_b", "sub/c"].map(Path::new);
+        let declared = ["b_dog".to_owned()];
+        for (below, expected) in [
+            ("cat/a", Some(("a", "cat"))),
+            ("cat/sub/c", Some(("sub/c", "cat"))),
+            ("a-cat", Some(("a", "cat"))),
+            ("a_b_cat", Some(("a_b", "cat"))),
+            ("a_b_dog", Some(("a", "b_dog"))),
+            ("sub/c_cat", Some(("sub/c", "cat"))),
+            ("lost", None),
+            ("a_", None),
+            ("acat", None),
+        ] {
+            let found = belongs(Path::new(below), &keys, &declared);
+            let found = found.as_ref().map(|(key, class)| (key.to_str().unwrap(), class.as_str()));
+            assert_eq!(found, expected, "{below}");
+        }
+    }
+}

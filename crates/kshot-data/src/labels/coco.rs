@@ -1,0 +1,423 @@
+//! COCO's JSON: one file for many pictures (<https://cocodataset.org/#format-data>).
+//!
+//! Outlines and run lengths are shapes; an annotation without either is its `bbox`. Crowds
+//! (`iscrowd`) are void: many objects outlined together teach neither the class's pixels nor the
+//! background's. Void and unlabelled pixels of our own are written as categories `void` and
+//! `unlabelled` with the supercategory `kshot`, as crowds, so that other readers pass over them.
+
+use std::collections::{BTreeMap, HashMap};
+use std::path::Path;
+
+use serde::Deserialize;
+use serde_json::{Value, json};
+
+use crate::annotation::{Object, Shape};
+use crate::error::{Error, Result};
+use crate::finding::{Findings, Severity};
+use crate::labels::{Outlines, boxes, runs};
+use crate::rle::compress;
+
+/// The supercategory of void and unlabelled.
+pub const OURS: &str = "kshot";
+
+/// What a COCO file says.
+#[derive(Debug)]
+pub struct File {
+    /// The categories' names in the order of their ids.
+    pub categories: Vec<String>,
+    /// Every picture with its objects.
+    pub pictures: Vec<Outlines>,
+}
+
+#[derive(Deserialize)]
+struct RawImage {
+    id: Value,
+    file_name: String,
+    #[serde(default)]
+    width: Option<f64>,
+    #[serde(default)]
+    height: Option<f64>,
+}
+
+#[derive(Deserialize)]
+struct RawCategory {
+    id: i64,
+    name: String,
+}
+
+#[derive(Deserialize)]
+struct RawAnnotation {
+    #[serde(default)]
+    id: Value,
+    image_id: Value,
+    category_id: i64,
+    #[serde(default)]
+    segmentation: Value,
+    #[serde(default)]
+    bbox: Option<Vec<f64>>,
+    #[serde(default)]
+    iscrowd: Value,
+    #[serde(default)]
+    difficult: Value,
+    #[serde(default)]
+    group_id: Option<i64>,
+}
+
+/// Whether a JSON value has COCO's three lists.
+pub fn is_coco(value: &Value) -> bool {
+    ["images", "annotations", "categories"]
+        .iter()
+        .all(|key| value.get(key).is_some_and(Value::is_array))
+}
+
+/// Reads a parsed file; single annotations that are wrong go to the findings.
+///
+/// # Errors
+/// If an image or a category is damaged.
+pub fn parse(path: &Path, mut value: Value, findings: &mut Findings) -> Result<File> {
+    let mut take = |key: &str| match value.get_mut(key).map(Value::take) {
+        Some(Value::Array(items)) => items,
+        _ => Vec::new(),
+    };
+    let wrong = |what: &str, index: usize, error: &dyn std::fmt::Display| {
+        Error::data(format!("item {index} of `{what}` is not as in COCO: {error}")).in_file(path)
+    };
+    let mut categories: Vec<RawCategory> = Vec::new();
+    for (index, item) in take("categories").into_iter().enumerate() {
+        categories.push(
+            RawCategory::deserialize(item).map_err(|error| wrong("categories", index, &error))?,
+        );
+    }
+    categories.sort_by_key(|category| category.id);
+    let names: HashMap<i64, &str> =
+        categories.iter().map(|category| (category.id, category.name.as_str())).collect();
+    if names.len() < categories.len() {
+        findings.add(
+            Severity::Error,
+            path,
+            "two categories have the same id",
+            "give each category an id of its own and export again",
+        );
+    }
+    let mut pictures: Vec<Outlines> = Vec::new();
+    let mut places: HashMap<String, usize> = HashMap::new();
+    for (index, item) in take("images").into_iter().enumerate() {
+        let image = RawImage::deserialize(item).map_err(|error| wrong("images", index, &error))?;
+        if places.insert(image.id.to_string(), pictures.len()).is_some() {
+            let what = format!("two images have the id {}", image.id);
+            findings.add(Severity::Error, path, what, "give each image an id of its own");
+        }
+        let side = |side: Option<f64>| side.filter(|side| *side >= 1.0).map(|side| side as usize);
+        pictures.push(Outlines {
+            file: path.to_owned(),
+            picture: Some(image.file_name.replace('\\', "/")),
+            size: side(image.width).zip(side(image.height)),
+            relative: false,
+            objects: Vec::new(),
+        });
+    }
+    let mut unknown: BTreeMap<i64, usize> = BTreeMap::new();
+    let mut homeless: BTreeMap<String, usize> = BTreeMap::new();
+    for (index, item) in take("annotations").into_iter().enumerate() {
+        let annotation = match RawAnnotation::deserialize(item) {
+            Ok(annotation) => annotation,
+            Err(error) => {
+                findings.fails(path, &wrong("annotations", index, &error));
+                continue;
+            }
+        };
+        let Some(&place) = places.get(&annotation.image_id.to_string()) else {
+            *homeless.entry(annotation.image_id.to_string()).or_default() += 1;
+            continue;
+        };
+        let Some(name) = names.get(&annotation.category_id) else {
+            *unknown.entry(annotation.category_id).or_default() += 1;
+            continue;
+        };
+        match object(&annotation, name, pictures[place].size) {
+            Ok(object) => pictures[place].objects.push(object),
+            Err(what) => {
+                let picture = pictures[place].picture.clone().unwrap_or_default();
+                let what = format!("annotation {} of `{picture}`: {what}", annotation.id);
+                findings.add(Severity::Error, path, what, "");
+            }
+        }
+    }
+    if !unknown.is_empty() {
+        let what = format!("category ids out of range: {}", counted(&unknown));
+        let todo = "add them to `categories`, or mend the annotations";
+        findings.add(Severity::Error, path, what, todo);
+    }
+    if !homeless.is_empty() {
+        let what = format!("annotations of images that are not listed: {}", counted(&homeless));
+        findings.add(Severity::Error, path, what, "add them to `images`, or mend the annotations");
+    }
+    let categories = categories.into_iter().map(|category| category.name).collect();
+    Ok(File { categories, pictures })
+}
+
+fn counted<T: std::fmt::Display>(ids: &BTreeMap<T, usize>) -> String {
+    let shown: Vec<String> =
+        ids.iter().take(6).map(|(id, count)| format!("{id} ({count} annotations)")).collect();
+    let more = ids.len().saturating_sub(6);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", shown.join(", "))
+}
+
+fn object(raw: &RawAnnotation, name: &str, size: Option<(usize, usize)>) -> Result<Object, String> {
+    let truth =
+        |value: &Value| value.as_bool().unwrap_or(false) || value.as_f64().unwrap_or(0.0) != 0.0;
+    let shape = match &raw.segmentation {
+        Value::Array(rings) if !rings.is_empty() => {
+            // A single outline is often written without the outer list.
+            let flat = rings[0].is_number();
+            let one = [raw.segmentation.clone()];
+            Shape::Polygons(
+                (if flat { &one[..] } else { rings }).iter().map(ring).collect::<Result<_, _>>()?,
+            )
+        }
+        Value::Object(_) => Shape::Runs(counts(&raw.segmentation, size)?),
+        _ => match raw.bbox.as_deref() {
+            Some(&[left, top, width, height]) => {
+                let sides = [
+                    left,
+                    top,
+                    crate::labels::tidy(left + width),
+                    crate::labels::tidy(top + height),
+                ];
+                boxes::check(sides).map_err(|error| error.message().to_owned())?;
+                Shape::Box(sides)
+            }
+            _ => return Err("neither a segmentation nor a bbox of 4 numbers".to_owned()),
+        },
+    };
+    let crowd = truth(&raw.iscrowd) && crate::labels::names::reserved(name).is_none();
+    Ok(Object {
+        class: name.to_owned(),
+        shape,
+        id: raw.group_id.or(raw.id.as_i64()),
+        crowd,
+        difficult: truth(&raw.difficult),
+    })
+}
+
+fn ring(value: &Value) -> Result<Vec<[f64; 2]>, String> {
+    let numbers: Option<Vec<f64>> =
+        value.as_array().and_then(|items| items.iter().map(Value::as_f64).collect());
+    match numbers {
+        Some(numbers) if numbers.len() >= 6 && numbers.len() % 2 == 0 => {
+            Ok(numbers.chunks_exact(2).map(|pair| [pair[0], pair[1]]).collect())
+        }
+        Some(numbers) => Err(format!(
+            "an outline of {} numbers; it must be x, y, x, y, ... of 3 corners or more",
+            numbers.len()
+        )),
+        None => Err("an outline that is no list of numbers".to_owned()),
+    }
+}
+
+fn counts(value: &Value, size: Option<(usize, usize)>) -> Result<Vec<u32>, String> {
+    let sides: Option<Vec<usize>> = value.get("size").and_then(Value::as_array).and_then(|sides| {
+        sides.iter().map(|side| side.as_u64().and_then(|side| usize::try_from(side).ok())).collect()
+    });
+    let Some(&[height, width]) = sides.as_deref() else {
+        return Err("run lengths without a size of [height, width]".to_owned());
+    };
+    if let Some((w, h)) = size
+        && (width, height) != (w, h)
+    {
+        return Err(format!("run lengths of {width} x {height} pixels in a picture of {w} x {h}"));
+    }
+    let counts = match value.get("counts") {
+        Some(Value::String(text)) => runs::decompress(text)?,
+        Some(Value::Array(counts)) => counts
+            .iter()
+            .map(|count| count.as_u64().and_then(|count| u32::try_from(count).ok()))
+            .collect::<Option<_>>()
+            .ok_or("run lengths that are no whole numbers")?,
+        _ => return Err("run lengths without counts".to_owned()),
+    };
+    let total: u64 = counts.iter().map(|&count| u64::from(count)).sum();
+    if total != (width * height) as u64 {
+        return Err(format!(
+            "run lengths of {total} pixels in all, but {width} x {height} are {}",
+            width * height
+        ));
+    }
+    Ok(counts)
+}
+
+/// A picture to write.
+pub struct Written {
+    /// The picture's path from `images/`.
+    pub name: String,
+    /// Width in pixels.
+    pub width: usize,
+    /// Height in pixels.
+    pub height: usize,
+    /// Its objects and how many pixels each has.
+    pub objects: Vec<(Object, u64)>,
+}
+
+/// The text of a COCO file. Categories have the ids of the masks' values, from 1, then void and
+/// unlabelled under `ours` (name and supercategory [`OURS`]); annotations keep their numbers where
+/// these are all there and differ.
+pub fn text(classes: &[String], ours: &[String], pictures: &[Written]) -> String {
+    let mut categories: Vec<Value> = Vec::new();
+    let mut ids: HashMap<&str, usize> = HashMap::new();
+    for (index, name) in classes.iter().chain(ours).enumerate() {
+        ids.entry(name).or_insert(index + 1);
+        let above = if index < classes.len() { "" } else { OURS };
+        categories.push(json!({"id": index + 1, "name": name, "supercategory": above}));
+    }
+    let all = || pictures.iter().flat_map(|picture| &picture.objects);
+    let mut known = std::collections::HashSet::new();
+    let keep = all().all(|(object, _)| object.id.is_some_and(|id| id >= 0 && known.insert(id)));
+    let mut images = Vec::new();
+    let mut annotations = Vec::new();
+    for (index, picture) in pictures.iter().enumerate() {
+        let (width, height) = (picture.width, picture.height);
+        images.push(
+            json!({"id": index + 1, "file_name": picture.name, "width": width, "height": height}),
+        );
+        for (object, area) in &picture.objects {
+            let next = annotations.len() as i64 + 1;
+            let segmentation = match &object.shape {
+                Shape::Polygons(rings) => {
+                    json!(rings.iter().map(|ring| ring.as_flattened()).collect::<Vec<_>>())
+                }
+                Shape::Circle(centre, radius) => {
+                    json!([crate::annotation::circle(*centre, *radius).as_flattened()])
+                }
+                Shape::Runs(counts) => json!({"size": [height, width], "counts": compress(counts)}),
+                Shape::Box(_) => json!([]),
+            };
+            let [left, top, right, bottom] = object.shape.bounds(height).unwrap_or([0.0; 4]);
+            let mut annotation = json!({
+                "id": if keep { object.id.unwrap_or(next) } else { next },
+                "image_id": index + 1,
+                "category_id": ids.get(object.class.as_str()).copied().unwrap_or(0),
+                "segmentation": segmentation,
+                "area": area,
+                "bbox": [left, top, crate::labels::tidy(right - left), crate::labels::tidy(bottom - top)],
+                "iscrowd": u8::from(object.crowd || ours.contains(&object.class)),
+            });
+            if object.difficult {
+                annotation["difficult"] = json!(1);
+            }
+            if !keep && let Some(id) = object.id {
+                annotation["group_id"] = json!(id);
+            }
+            annotations.push(annotation);
+        }
+    }
+    // A line an item: such files are looked at, and compared.
+    let list = |items: &[Value]| {
+        let lines: Vec<String> = items.iter().map(Value::to_string).collect();
+        format!("[\n{}\n]", lines.join(",\n"))
+    };
+    format!(
+        "{{\"info\":{{\"description\":\"written by kshot {}\"}},\n\"licenses\":[],\n\
+         \"categories\":{},\n\"images\":{},\n\"annotations\":{}}}\n",
+        env!("CARGO_PKG_VERSION"),
+        list(&categories),
+        list(&images),
+        list(&annotations)
+    )
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read(value: Value) -> (File, Findings) {
+        let mut findings = Findings::default();
+        assert!(is_coco(&value));
+        (parse(Path::new("c.json"), value, &mut findings).unwrap(), findings)
+    }
+
+    fn file(annotation: Value) -> Value {
+        json!({"images": [{"id": "x", "file_name": "sub\\a.jpg", "width": 3, "height": 2}],
+            "categories": [{"id": 90, "name": "dog"}, {"id": 7, "name": "cat"}],
+            "annotations": [annotation]})
+    }
+
+    #[test]
+    fn shapes_of_every_kind_are_read() {
+        for (segmentation, expected) in [
+            (
+                json!([[0, 0, 2, 0, 2, 1.5]]),
+                Shape::Polygons(vec![vec![[0.0, 0.0], [2.0, 0.0], [2.0, 1.5]]]),
+            ),
+            (json!({"size": [2, 3], "counts": [1, 2, 3]}), Shape::Runs(vec![1, 2, 3])),
+            (json!({"size": [2, 3], "counts": compress(&[1, 2, 3])}), Shape::Runs(vec![1, 2, 3])),
+            (json!([]), Shape::Box([1.0, 0.5, 3.0, 2.0])),
+            (Value::Null, Shape::Box([1.0, 0.5, 3.0, 2.0])),
+        ] {
+            let (file, findings) = read(file(json!({"id": 5, "image_id": "x", "category_id": 90,
+                "segmentation": segmentation, "bbox": [1, 0.5, 2, 1.5], "iscrowd": 1})));
+            assert_eq!(findings.0, []);
+            assert_eq!(file.categories, ["cat", "dog"]);
+            assert_eq!(file.pictures[0].picture.as_deref(), Some("sub/a.jpg"));
+            let object = &file.pictures[0].objects[0];
+            assert_eq!((&object.shape, object.id, object.crowd), (&expected, Some(5), true));
+            assert_eq!(object.class, "dog");
+        }
+    }
+
+    #[test]
+    fn what_is_wrong_is_said() {
+        for (annotation, word) in [
+            (json!({"image_id": "x", "category_id": 8, "bbox": [0, 0, 1, 1]}), "8 (1 annotations)"),
+            (json!({"image_id": 1, "category_id": 7, "bbox": [0, 0, 1, 1]}), "not listed"),
+            (json!({"image_id": "x", "category_id": 7}), "neither"),
+            (json!({"image_id": "x", "category_id": 7, "bbox": [0, 0, 0, 1]}), "empty box"),
+            (
+                json!({"image_id": "x", "category_id": 7, "segmentation": [[1, 2, 3, 4]]}),
+                "4 numbers",
+            ),
+            (
+                json!({"image_id": "x", "category_id": 7, "segmentation": {"size": [2, 3], "counts": [9]}}),
+                "9 pixels in all",
+            ),
+            (
+                json!({"image_id": "x", "category_id": 7, "segmentation": {"size": [9, 3], "counts": "0"}}),
+                "3 x 9",
+            ),
+            (json!({"image_id": "x"}), "category_id"),
+        ] {
+            let (_, findings) = read(file(annotation));
+            assert!(findings.errors() == 1 && findings.0[0].what.contains(word), "{findings:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_written_reads_back() {
+        let mut objects = vec![
+            (
+                Object::new(
+                    "dog",
+                    Shape::Polygons(vec![vec![[0.0, 0.25], [2.0, 0.0], [2.0, 1.5]]]),
+                ),
+                2,
+            ),
+            (Object::new("void", Shape::Runs(vec![1, 2, 3])), 2),
+            (Object::new("cat", Shape::Box([0.5, 0.0, 1.0, 2.0])), 1),
+        ];
+        objects[2].0.difficult = true;
+        objects[0].0.crowd = true;
+        for (id, (object, _)) in objects.iter_mut().enumerate() {
+            object.id = Some(id as i64 + 40);
+        }
+        let classes = ["cat".to_owned(), "dog".to_owned()];
+        let picture = |objects| Written { name: "a.jpg".into(), width: 3, height: 2, objects };
+        let text = text(&classes, &["void".to_owned()], &[picture(objects.clone())]);
+        let (file, findings) = read(serde_json::from_str(&text).unwrap());
+        assert_eq!(
+            (findings.0, file.categories),
+            (vec![], ["cat", "dog", "void"].map(str::to_owned).to_vec())
+        );
+        let back: Vec<_> = objects.into_iter().map(|(object, _)| object).collect();
+        assert_eq!(file.pictures[0].objects, back);
+    }
+}

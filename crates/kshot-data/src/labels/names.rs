@@ -1,0 +1,222 @@
+//! The classes' names and numbers: the one place where a name becomes a mask's value.
+
+use std::collections::{BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+use crate::finding::{Findings, Severity};
+use crate::mask::{BACKGROUND, MAX_CLASSES, UNLABELLED, VOID};
+
+/// Names that stand for background where no class is called so.
+const BACKGROUND_NAMES: [&str; 4] = ["background", "_background_", "__background__", "bg"];
+/// Names that stand for void (`__ignore__` is LabelMe's).
+const VOID_NAMES: [&str; 4] = ["void", "__void__", "ignore", "__ignore__"];
+/// Names that stand for unlabelled.
+const UNLABELLED_NAMES: [&str; 3] = ["unlabelled", "unlabeled", "__unlabelled__"];
+
+/// The value that a reserved name stands for, in any case of letters.
+pub fn reserved(name: &str) -> Option<u8> {
+    let is = |names: &[&str]| names.iter().any(|known| name.eq_ignore_ascii_case(known));
+    if is(&BACKGROUND_NAMES) {
+        Some(BACKGROUND)
+    } else if is(&VOID_NAMES) {
+        Some(VOID)
+    } else if is(&UNLABELLED_NAMES) {
+        Some(UNLABELLED)
+    } else {
+        None
+    }
+}
+
+/// The classes of a folder: class `i + 1` of the masks is name `i`.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Classes {
+    names: Vec<String>,
+    numbers: HashMap<String, u8>,
+}
+
+impl Classes {
+    /// Classes of these names; at most [`MAX_CLASSES`] of them get a number.
+    pub fn new(names: Vec<String>) -> Self {
+        let mut numbers = HashMap::new();
+        for (name, number) in names.iter().zip(1..=MAX_CLASSES) {
+            numbers.entry(name.clone()).or_insert(number);
+        }
+        Self { names, numbers }
+    }
+
+    /// The names, without background.
+    pub fn names(&self) -> &[String] {
+        &self.names
+    }
+
+    /// How many there are.
+    pub fn len(&self) -> usize {
+        self.names.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.names.is_empty()
+    }
+
+    /// The value in masks of a name: a class of that name, else what the name is reserved for.
+    ///
+    /// # Errors
+    /// If it is neither.
+    pub fn value(&self, name: &str) -> Result<u8> {
+        self.numbers.get(name).copied().or_else(|| reserved(name)).ok_or_else(|| {
+            let mut names = self.names.join(", ");
+            if self.names.len() > 30 {
+                names = format!("{}, ... {} in all", self.names[..30].join(", "), self.names.len());
+            }
+            Error::data(format!(
+                "the class `{name}` is not among the classes ({names}); add it to classes.txt or \
+                 mend the name",
+            ))
+        })
+    }
+
+    /// The name of a value in masks.
+    pub fn name(&self, value: u8) -> &str {
+        match value {
+            BACKGROUND => "background",
+            UNLABELLED => "unlabelled",
+            VOID => "void",
+            class => self.names.get(usize::from(class) - 1).map_or("?", String::as_str),
+        }
+    }
+}
+
+impl Classes {
+    /// The name to write for a value: the class's, or a reserved one that no class is called.
+    pub fn word(&self, value: u8) -> String {
+        let words: &[&str] = match value {
+            BACKGROUND => &BACKGROUND_NAMES,
+            UNLABELLED => &UNLABELLED_NAMES,
+            VOID => &VOID_NAMES,
+            _ => return self.name(value).to_owned(),
+        };
+        let free = words.iter().find(|word| !self.names.iter().any(|name| name == *word));
+        (*free.unwrap_or(&words[0])).to_owned()
+    }
+}
+
+/// The lines of a text file without blank ones.
+///
+/// # Errors
+/// If it cannot be read as UTF-8 text.
+pub fn lines(path: &Path) -> Result<Vec<String>> {
+    let bytes = std::fs::read(path).map_err(|error| Error::io("read the names", path, error))?;
+    let text = String::from_utf8(bytes).map_err(|error| {
+        Error::data("not UTF-8 text; save it as UTF-8 with a name a line")
+            .in_file(path)
+            .caused_by(error)
+    })?;
+    let text = text.trim_start_matches('\u{feff}');
+    Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
+}
+
+/// The names of `classes.txt`; what is odd with them goes to the findings.
+pub fn declared(path: &Path, findings: &mut Findings) -> Option<Vec<String>> {
+    let names = match lines(path) {
+        Ok(names) => names,
+        Err(error) => {
+            findings.fails(path, &error);
+            return None;
+        }
+    };
+    if names.is_empty() || names.len() > usize::from(MAX_CLASSES) {
+        findings.add(
+            Severity::Error,
+            path,
+            format!("names {} classes; valid are 1 to {MAX_CLASSES}", names.len()),
+            "write a name a line, without background",
+        );
+    }
+    let mut known = BTreeSet::new();
+    for name in &names {
+        if !known.insert(name) {
+            findings.add(
+                Severity::Error,
+                path,
+                format!("the class `{name}` stands there twice"),
+                "the line's number is the class's number: give each its own name",
+            );
+        }
+    }
+    if let Some(first) = names.first()
+        && reserved(first) == Some(BACKGROUND)
+    {
+        findings.add(
+            Severity::Warning,
+            path,
+            "the first class is called background, so that class number 1 is background",
+            "remove that line: background is number 0 and needs no name",
+        );
+    }
+    Some(names)
+}
+
+/// Names that several sources give, in the order in which they are put together.
+#[derive(Debug, Default)]
+pub struct Gathered {
+    /// Names in the order of a tool's own list.
+    listed: Vec<String>,
+    /// The first file that gave a list.
+    pub list: Option<PathBuf>,
+    /// Names that only objects mention.
+    mentioned: BTreeSet<String>,
+}
+
+impl Gathered {
+    /// Adds a tool's own list; names that stand for background and the like are left out.
+    pub fn list(&mut self, path: &Path, names: impl IntoIterator<Item = String>) {
+        for name in names {
+            if reserved(&name).is_none() && !self.listed.contains(&name) {
+                self.listed.push(name);
+                self.list.get_or_insert_with(|| path.to_owned());
+            }
+        }
+    }
+
+    /// Adds a name that an object mentions.
+    pub fn mention(&mut self, name: &str) {
+        if reserved(name).is_none() && !self.mentioned.contains(name) {
+            self.mentioned.insert(name.to_owned());
+        }
+    }
+
+    /// Listed names first, then the others in alphabetical order.
+    pub fn into_names(self) -> Vec<String> {
+        let mut names = self.listed;
+        let rest = self.mentioned.into_iter().filter(|name| !names.contains(name));
+        let rest: Vec<String> = rest.collect();
+        names.extend(rest);
+        names
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn classes_come_before_reserved_names() {
+        let classes = Classes::new(vec!["cat".into(), "void".into()]);
+        assert_eq!(classes.value("cat").unwrap(), 1);
+        assert_eq!(classes.value("void").unwrap(), 2);
+        assert_eq!(classes.value("__ignore__").unwrap(), VOID);
+        assert_eq!(classes.value("_background_").unwrap(), BACKGROUND);
+        assert!(classes.value("dog").unwrap_err().to_string().contains("cat, void"));
+    }
+
+    #[test]
+    fn lists_keep_their_order_and_mentions_follow() {
+        let mut gathered = Gathered::default();
+        gathered.mention("zebra");
+        gathered.mention("ape");
+        gathered.list(Path::new("a"), ["_background_", "dog", "cat"].map(str::to_owned));
+        assert_eq!(gathered.into_names(), ["dog", "cat", "ape", "zebra"]);
+    }
+}

@@ -1,0 +1,209 @@
+//! YOLO's text, a file a picture: `class x y x y ...` for an outline and `class x y width height`
+//! for a box, all as shares of the picture's size (<https://docs.ultralytics.com/datasets/segment/>).
+
+use std::collections::BTreeMap;
+use std::path::Path;
+
+use crate::annotation::{Object, Shape};
+use crate::error::{Error, Result};
+use crate::labels::trace;
+use crate::labels::{Outlines, names};
+
+/// How far outside the picture a share may lie: tools round.
+const OUTSIDE: f64 = 0.01;
+
+/// Reads a file; class `i` (from 0) is `names[i]`, or `class i` where there are no names.
+///
+/// # Errors
+/// If the file cannot be read, a number is none or is no share, or a class has no name.
+pub fn read(path: &Path, names: Option<&[String]>) -> Result<Outlines> {
+    let mut objects = Vec::new();
+    let mut unknown: BTreeMap<usize, usize> = BTreeMap::new();
+    let bytes = std::fs::read(path).map_err(|error| Error::io("read the labels", path, error))?;
+    let text = String::from_utf8(bytes)
+        .map_err(|error| Error::data("not a text file").in_file(path).caused_by(error))?;
+    for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
+        let wrong = |what: String| Error::data(what).at_line(path, index + 1);
+        let mut words = line.split_whitespace();
+        let class = words.next().unwrap_or_default();
+        let class = class
+            .parse::<f64>()
+            .ok()
+            .filter(|class| class.fract() == 0.0 && (0.0..65_536.0).contains(class))
+            .map(|class| class as usize)
+            .ok_or_else(|| {
+                wrong(format!(
+                    "the class is `{class}`; a line is `class x y x y ...` with the class's number \
+                     from 0"
+                ))
+            })?;
+        let numbers = words
+            .map(|word| {
+                let share = word.parse::<f64>().ok().filter(|share| share.is_finite());
+                let share = share.ok_or_else(|| wrong(format!("`{word}` is not a number")))?;
+                if (-OUTSIDE..=1.0 + OUTSIDE).contains(&share) {
+                    return Ok(share);
+                }
+                Err(wrong(format!(
+                    "{word} lies outside the picture; YOLO's numbers are shares of its width and \
+                     height, 0 to 1, not pixels"
+                )))
+            })
+            .collect::<Result<Vec<f64>>>()?;
+        let shape = match numbers.as_slice() {
+            &[x, y, width, height] => {
+                let sides = [x - width / 2.0, y - height / 2.0, x + width / 2.0, y + height / 2.0];
+                crate::labels::boxes::check(sides)
+                    .map_err(|error| wrong(error.message().to_owned()))?;
+                Shape::Box(sides)
+            }
+            numbers if numbers.len() >= 6 && numbers.len().is_multiple_of(2) => {
+                Shape::Polygons(vec![numbers.chunks_exact(2).map(|xy| [xy[0], xy[1]]).collect()])
+            }
+            numbers => {
+                return Err(wrong(format!(
+                    "{} numbers after the class; an outline has x y of 3 corners or more, a box 4 \
+                     numbers",
+                    numbers.len()
+                )));
+            }
+        };
+        let name = match names {
+            None => format!("class {class}"),
+            Some(names) => match names.get(class) {
+                Some(name) => name.clone(),
+                None => {
+                    *unknown.entry(class).or_default() += 1;
+                    continue;
+                }
+            },
+        };
+        objects.push(Object::new(name, shape));
+    }
+    if !unknown.is_empty() {
+        let listed: Vec<String> =
+            unknown.iter().map(|(class, count)| format!("{class} ({count} lines)")).collect();
+        let void = if unknown.contains_key(&255) {
+            "; 255 is no class here: an outline cannot be void, leave it out"
+        } else {
+            ""
+        };
+        return Err(Error::data(format!(
+            "class numbers out of range: {}; there are {} names, so valid are 0 to {}{void}",
+            listed.join(", "),
+            names.map_or(0, <[String]>::len),
+            names.map_or(0, |names| names.len().saturating_sub(1))
+        ))
+        .in_file(path));
+    }
+    Ok(Outlines { file: path.to_owned(), picture: None, size: None, relative: true, objects })
+}
+
+/// The largest class number of files that were read without names.
+pub fn largest<'a>(files: impl Iterator<Item = &'a Outlines>) -> Option<usize> {
+    files
+        .flat_map(|file| &file.objects)
+        .filter_map(|object| object.class.strip_prefix("class ")?.parse().ok())
+        .max()
+}
+
+/// The text of a file: a line for each object. An object of several outlines becomes one line, its
+/// outlines reached by an edge walked there and back. Runs of pixels must have become polygons
+/// before; a name that is no class has no line.
+pub fn text(objects: &[&Object], classes: &[String], width: usize, height: usize) -> String {
+    let mut text = String::new();
+    let (width, height) = (width as f64, height as f64);
+    for object in objects {
+        if object.crowd
+            || (names::reserved(&object.class).is_some() && !classes.contains(&object.class))
+        {
+            continue;
+        }
+        let Some(class) = classes.iter().position(|class| *class == object.class) else { continue };
+        let numbers: Vec<f64> = match &object.shape {
+            Shape::Box([left, top, right, bottom]) => {
+                let clip = |side: f64, size: f64| side.clamp(0.0, size);
+                let (left, right) = (clip(*left, width), clip(*right, width));
+                let (top, bottom) = (clip(*top, height), clip(*bottom, height));
+                vec![
+                    (left + right) / 2.0 / width,
+                    (top + bottom) / 2.0 / height,
+                    (right - left) / width,
+                    (bottom - top) / height,
+                ]
+            }
+            Shape::Polygons(rings) => {
+                let ring = trace::joined(Vec::new(), rings.iter().cloned());
+                ring.iter().flat_map(|&[x, y]| [x / width, y / height]).collect()
+            }
+            Shape::Circle(centre, radius) => crate::annotation::circle(*centre, *radius)
+                .iter()
+                .flat_map(|&[x, y]| [x / width, y / height])
+                .collect(),
+            Shape::Runs(_) => continue,
+        };
+        // Four numbers would be read as a box.
+        let numbers = if numbers.len() == 4 && !matches!(object.shape, Shape::Box(_)) {
+            continue;
+        } else {
+            numbers
+        };
+        text.push_str(&class.to_string());
+        for number in numbers {
+            text.push_str(&format!(" {number}"));
+        }
+        text.push('\n');
+    }
+    text
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn read_text(text: &str, names: Option<&[String]>) -> Result<Outlines> {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("a.txt");
+        std::fs::write(&path, text).unwrap();
+        read(&path, names)
+    }
+
+    #[test]
+    fn outlines_and_boxes_are_told_apart() {
+        let names = ["cat".to_owned(), "dog".to_owned()];
+        let outlines = read_text("1 0.5 0.5 0.5 1\n\n0 0 0 1 0 1 0.75\n", Some(&names)).unwrap();
+        let objects = outlines.objects(10, 4);
+        assert_eq!(objects[0], Object::new("dog", Shape::Box([2.5, 0.0, 7.5, 4.0])));
+        let triangle = vec![[0.0, 0.0], [10.0, 0.0], [10.0, 3.0]];
+        assert_eq!(objects[1], Object::new("cat", Shape::Polygons(vec![triangle])));
+        let objects: Vec<&Object> = objects.iter().collect();
+        let again = read_text(&text(&objects, &names, 10, 4), Some(&names)).unwrap();
+        assert_eq!(again.objects(10, 4), outlines.objects(10, 4));
+    }
+
+    #[test]
+    fn what_is_wrong_is_named_with_its_line() {
+        let names = ["cat".to_owned()];
+        for (text, place, word) in [
+            ("0 0.5 0.5 1 1\n0 12 3 4 5\n", "a.txt:2", "not pixels"),
+            ("cat 0 0 1 1 1 0", "a.txt:1", "`cat`"),
+            ("0 0 0 1 1 x 0", "a.txt:1", "`x`"),
+            ("0 0 0 1 1 1", "a.txt:1", "5 numbers"),
+            ("0 0.5 0.5 0 1", "a.txt:1", "empty box"),
+            ("1 0.5 0.5 1 1\n255 0.5 0.5 1 1", "a.txt", "255 is no class"),
+        ] {
+            let error = read_text(text, Some(&names)).unwrap_err().to_string();
+            assert!(error.contains(place) && error.contains(word), "{error}");
+        }
+    }
+
+    #[test]
+    fn shares_give_the_same_pixels() {
+        for size in [3.0, 333.0, 500.0, 640.0, 1021.0] {
+            for corner in 0..=size as usize {
+                let share: f64 = (corner as f64 / size).to_string().parse().unwrap();
+                assert_eq!(crate::labels::settled(share * size), corner as f64);
+            }
+        }
+    }
+}

@@ -1,0 +1,34 @@
+//! Pictures and labels as people have them, without a tensor.
+//!
+//! ```text
+//! folder -> LabelFolder (finds pictures and labels) -> Annotation (objects or values) -> Mask (a class a pixel)
+//!        -> check (what is wrong) · convert (another format, read back) · Support (K labelled pictures)
+//! query  -> items (pictures with unique names) -> masks, overlays, journal (what is finished)
+//! ```
+//! Pictures are read under limits; what is wrong with a label is a finding with a place and a way out.
+
+pub mod annotation;
+pub mod atomic;
+pub mod check;
+pub mod class_folder;
+pub mod components;
+pub mod convert;
+pub mod error;
+pub mod finding;
+pub mod hash;
+pub mod image;
+pub mod journal;
+pub mod label_folder;
+pub mod labels;
+pub mod mask;
+pub mod mask_png;
+pub mod names;
+pub mod near_duplicate;
+pub mod overlay;
+pub mod palette;
+pub mod query;
+pub mod rle;
+pub mod scribble;
+pub mod support;
+
+pub use error::{Error, ErrorKind, Result};

@@ -1,0 +1,72 @@
+//! Names: the rows of tables, and what a misspelt name was meant to be.
+
+/// A row of any of the tables (encoders, methods, losses, ...), for people.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Row {
+    /// The name in commands and recipes.
+    pub name: String,
+    /// One line on what it is.
+    pub summary: String,
+    /// Where it comes from: an address, or nothing for our own.
+    pub source: Option<String>,
+}
+
+/// The message for a name that is not in a table: the nearest valid name, then all of them.
+///
+/// `what` names the table in the singular, such as `encoder`.
+pub fn unknown(what: &str, given: &str, valid: &[&str]) -> String {
+    let near = nearest(given, valid).map(|name| format!("; did you mean `{name}`?"));
+    format!(
+        "unknown {what} `{given}`{} Valid are: {}",
+        near.unwrap_or_else(|| ".".to_owned()),
+        valid.join(", ")
+    )
+}
+
+/// The valid name with the fewest edits from the given one, if at most a third of it differs.
+pub fn nearest<'a>(given: &str, valid: &[&'a str]) -> Option<&'a str> {
+    let given = given.to_lowercase();
+    let (edits, name) = valid
+        .iter()
+        .map(|name| (edits(&given, &name.to_lowercase()), *name))
+        .min_by_key(|(edits, _)| *edits)?;
+    (edits * 3 <= name.chars().count().max(3)).then_some(name)
+}
+
+/// How many characters must be inserted, deleted or replaced to turn one text into the other.
+fn edits(from: &str, to: &str) -> usize {
+    let to: Vec<char> = to.chars().collect();
+    let mut row: Vec<usize> = (0..=to.len()).collect();
+    for (i, a) in from.chars().enumerate() {
+        let mut diagonal = row[0];
+        row[0] = i + 1;
+        for (j, b) in to.iter().enumerate() {
+            let replaced = diagonal + usize::from(a != *b);
+            diagonal = row[j + 1];
+            row[j + 1] = replaced.min(row[j] + 1).min(diagonal + 1);
+        }
+    }
+    row[to.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn edits_are_counted() {
+        for (from, to, expected) in
+            [("", "abc", 3), ("kitten", "sitting", 3), ("vgg16", "vgg16", 0), ("ab", "ba", 2)]
+        {
+            assert_eq!(edits(from, to), expected, "{from} -> {to}");
+        }
+    }
+
+    #[test]
+    fn only_near_names_are_offered() {
+        let valid = ["resnet18", "resnet34", "vgg16"];
+        assert_eq!(nearest("Resnet-18", &valid), Some("resnet18"));
+        assert_eq!(nearest("vgg", &valid), None);
+        assert!(unknown("encoder", "x", &valid).starts_with("unknown encoder `x`. Valid are: res"));
+    }
+}

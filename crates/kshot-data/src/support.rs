@@ -1,0 +1,190 @@
+//! The labelled pictures a user gives: the support set.
+
+use std::path::{Path, PathBuf};
+
+use image::RgbImage;
+use rayon::prelude::*;
+
+use crate::error::Result;
+pub use crate::finding::LabelKind;
+use crate::finding::{Findings, Severity};
+use crate::label_folder::LabelFolder;
+use crate::mask::{MAX_CLASSES, Mask};
+
+/// One labelled picture.
+#[derive(Debug, Clone)]
+pub struct LabelledPicture {
+    /// The picture's file.
+    pub path: PathBuf,
+    /// The file its labels came from.
+    pub labels: PathBuf,
+    /// The picture, upright.
+    pub image: RgbImage,
+    /// Its labels, of the same size.
+    pub mask: Mask,
+    /// How it was labelled.
+    pub kind: LabelKind,
+}
+
+/// K labelled pictures of C classes.
+#[derive(Debug, Clone, Default)]
+pub struct Support {
+    /// The classes' names without background: class `i + 1` of the masks is `classes[i]`.
+    pub classes: Vec<String>,
+    /// The labelled pictures.
+    pub pictures: Vec<LabelledPicture>,
+    /// What was passed over or is odd, in words.
+    pub warnings: Vec<String>,
+}
+
+impl Support {
+    /// Reads a folder of labelled pictures, in any format or mixture that [`LabelFolder::open`]
+    /// knows. Classes of a labelling tool's own list that no label shows are left out; those of
+    /// `classes.txt` stay.
+    ///
+    /// # Errors
+    /// If no picture is labelled, or if any label is wrong: all that are wrong are listed.
+    pub fn load(folder: &Path) -> Result<Self> {
+        let mut folder = LabelFolder::open(folder)?;
+        let mut findings = std::mem::take(&mut folder.findings);
+        let labelled: Vec<usize> = (0..folder.pictures.len())
+            .filter(|&index| folder.pictures[index].labels.is_some())
+            .collect();
+        let read: Vec<(Option<LabelledPicture>, Findings)> =
+            labelled.into_par_iter().map(|index| picture(&folder, index)).collect();
+        let mut support = Self { classes: folder.classes.names().to_vec(), ..Self::default() };
+        for (picture, mut found) in read {
+            support.pictures.extend(picture);
+            findings.0.append(&mut found.0);
+        }
+        support.leave_out_unused(&folder, &mut findings);
+        findings.refuse_errors(&folder.root)?;
+        let odd = findings.0.iter().filter(|finding| finding.severity == Severity::Warning);
+        support.warnings = odd.map(ToString::to_string).collect();
+        Ok(support)
+    }
+
+    /// A tool's list of classes is often longer than what is labelled, and each class costs memory
+    /// and time for every pixel. Numbers that stand in a mask keep their meaning, though.
+    fn leave_out_unused(&mut self, folder: &LabelFolder, findings: &mut Findings) {
+        let Some(list) = folder.list.as_ref().filter(|_| !folder.declared && !folder.numbered)
+        else {
+            return;
+        };
+        let mut used = [false; 256];
+        for picture in &self.pictures {
+            picture.mask.pixels.iter().for_each(|&value| used[usize::from(value)] = true);
+        }
+        let mut values: [u8; 256] = std::array::from_fn(|value| value as u8);
+        let mut kept = Vec::new();
+        for (name, number) in self.classes.iter().zip(1..=MAX_CLASSES) {
+            if used[usize::from(number)] {
+                kept.push(name.clone());
+                values[usize::from(number)] = kept.len() as u8;
+            }
+        }
+        let left = self.classes.len() - kept.len();
+        if kept.is_empty() || left == 0 {
+            return;
+        }
+        for picture in &mut self.pictures {
+            picture.mask.pixels.iter_mut().for_each(|value| *value = values[usize::from(*value)]);
+        }
+        let what = format!(
+            "{left} of its {} classes have no label here and are left out",
+            self.classes.len()
+        );
+        let todo = "list the classes you want in classes.txt to keep them and their numbers";
+        findings.add(Severity::Warning, list, what, todo);
+        self.classes = kept;
+    }
+}
+
+fn picture(folder: &LabelFolder, index: usize) -> (Option<LabelledPicture>, Findings) {
+    let mut findings = Findings::default();
+    let path = folder.pictures[index].file.clone();
+    let image = match crate::image::read(&path) {
+        Ok(image) => image,
+        Err(error) => {
+            findings.fails(&path, &error);
+            return (None, findings);
+        }
+    };
+    let size = (image.width() as usize, image.height() as usize);
+    let read = folder.read(index, size.0, size.1, &mut findings);
+    let labels = folder.pictures[index].labels.as_ref().map(|labels| labels.file().to_owned());
+    let picture = read.map(|read| LabelledPicture {
+        path,
+        labels: labels.unwrap_or_default(),
+        image,
+        mask: read.mask,
+        kind: read.annotation.kind,
+    });
+    (picture, findings)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::mask::{UNLABELLED, VOID};
+
+    fn picture(path: &Path) {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        RgbImage::new(4, 2).save(path).unwrap();
+    }
+
+    fn gray(path: &Path, pixels: [u8; 8]) {
+        std::fs::create_dir_all(path.parent().unwrap()).unwrap();
+        image::GrayImage::from_raw(4, 2, pixels.to_vec()).unwrap().save(path).unwrap();
+    }
+
+    #[test]
+    fn a_mixture_of_labels_is_one_support() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        for name in ["a.png", "b.png", "c.png", "d.png", "e.png"] {
+            picture(&at("images").join(name));
+        }
+        gray(&at("masks/a.png"), [0, 1, 2, 255, 0, 0, 0, 0]);
+        gray(&at("scribbles/b.png"), [255, 1, 0, 255, 255, 255, 255, 255]);
+        std::fs::write(
+            at("images/c.json"),
+            r#"{"imagePath": "c.png", "shapes": [{"label": "dog", "points": [[0,0],[4,0],[4,1],[0,1]]}]}"#,
+        )
+        .unwrap();
+        std::fs::write(at("boxes.csv"), "image,xmin,ymin,xmax,ymax,class\nd.png,0,0,2,2,cat\n")
+            .unwrap();
+        std::fs::write(at("classes.txt"), "cat\ndog\n").unwrap();
+        let support = Support::load(folder.path()).unwrap();
+        assert_eq!(support.classes, ["cat", "dog"]);
+        let masks: Vec<&[u8]> = support.pictures.iter().map(|p| &p.mask.pixels[..]).collect();
+        assert_eq!(masks[0], [0, 1, 2, VOID, 0, 0, 0, 0]);
+        const U: u8 = UNLABELLED;
+        assert_eq!(masks[1], [U, 1, 0, U, U, U, U, U]);
+        assert_eq!(masks[2], [2, 2, 2, 2, 0, 0, 0, 0]);
+        assert_eq!(masks[3], [1, 1, 0, 0, 1, 1, 0, 0]);
+        assert!(support.warnings.len() == 1 && support.warnings[0].contains("e.png"));
+    }
+
+    #[test]
+    fn every_wrong_label_is_listed() {
+        let folder = tempfile::tempdir().unwrap();
+        let at = |name: &str| folder.path().join(name);
+        picture(&at("images/a.png"));
+        picture(&at("images/b.png"));
+        gray(&at("masks/a.png"), [9, 0, 0, 0, 0, 0, 0, 0]);
+        std::fs::create_dir_all(at("masks")).unwrap();
+        image::GrayImage::new(3, 3).save(at("masks/b.png")).unwrap();
+        std::fs::write(at("classes.txt"), "cat\n").unwrap();
+        let error = Support::load(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("2 wrong labels") && error.contains("9 (1 pixels)"), "{error}");
+        assert!(error.contains("3 x 3") && error.contains("4 x 2"), "{error}");
+    }
+
+    #[test]
+    fn an_empty_folder_says_what_is_expected() {
+        let folder = tempfile::tempdir().unwrap();
+        let error = Support::load(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("no labelled picture") && error.contains("images/"), "{error}");
+    }
+}

@@ -1,0 +1,98 @@
+//! Methods that learn from episodes: what they share, whatever the label.
+
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::prelude::*;
+use burn::tensor::activation::softmax;
+
+use crate::data::batch::Episode;
+
+/// What training on some episodes gave.
+pub struct Step {
+    /// Mean loss over the episodes.
+    pub loss: f32,
+    /// Share of queries (or query pixels) labelled right, 0 to 1; `None` where a method has none.
+    pub accuracy: Option<f32>,
+    /// The gradient for the optimiser.
+    pub gradients: GradientsParams,
+}
+
+/// A method that labels queries from a few labelled examples, for pictures (`R` = 1) or pixels
+/// (`R` = 3). Support and query arrive together, so that there is no hidden state.
+pub trait FewShot<const R: usize>: Module {
+    /// Logits of the queries, `[queries, ways]` (or `[pixels, ways + 1]`): their softmax is a
+    /// probability.
+    fn predict(&self, episode: &Episode<R>) -> Tensor<2>;
+
+    /// The loss to descend, and the logits it is of; on the autodiff side.
+    fn loss(&self, episode: &Episode<R>) -> (Tensor<1>, Tensor<2>);
+
+    /// The gradient over some episodes. Methods with an inner loop have their own.
+    fn step(&self, episodes: &[Episode<R>]) -> Step {
+        let share = 1.0 / episodes.len() as f32;
+        let mut losses = Vec::with_capacity(episodes.len());
+        let mut right = 0.0;
+        for episode in episodes {
+            let (loss, scores) = self.loss(episode);
+            right += accuracy(&scores.inner(), &episode.query.labels) * share;
+            losses.push(loss);
+        }
+        let total = Tensor::cat(losses, 0).mean();
+        let gradients = GradientsParams::from_grads(total.backward(), self);
+        Step { loss: scalar(&total), accuracy: Some(right), gradients }
+    }
+
+    /// Whether a query's label depends on the other queries.
+    fn is_transductive(&self) -> bool {
+        false
+    }
+}
+
+/// The share of rows whose highest score is that of the label; rows labelled 255 do not count.
+pub fn accuracy<const R: usize>(scores: &Tensor<2>, labels: &Tensor<R, Int>) -> f32 {
+    let [rows, _] = scores.dims();
+    let labels = labels.clone().reshape([rows]);
+    let labels = if labels.is_autodiff() { labels.inner() } else { labels };
+    let found = scores.clone().argmax(1).reshape([rows]);
+    let right: f32 = found.equal(labels.clone()).float().sum().into_scalar();
+    let counted: f32 = labels.lower_elem(255).float().sum().into_scalar();
+    right / counted.max(1.0)
+}
+
+/// The single value of a tensor.
+pub fn scalar(tensor: &Tensor<1>) -> f32 {
+    tensor.clone().into_scalar()
+}
+
+/// The mean cross entropy of logits with labels.
+pub fn cross_entropy(scores: Tensor<2>, labels: &Tensor<1, Int>) -> Tensor<1> {
+    crate::nn::dual::Dual::from(scores).cross_entropy(labels.clone()).value
+}
+
+/// Logits of the mean probabilities of several predictions, `[queries, ways]` each: the answer of a
+/// method that draws something anew for each of them.
+///
+/// # Panics
+/// Without a prediction.
+pub fn mixture(predictions: impl ExactSizeIterator<Item = Tensor<2>>) -> Tensor<2> {
+    let share = 1.0 / predictions.len() as f64;
+    let mean = predictions.map(|scores| softmax(scores, 1) * share).reduce(|sum, one| sum + one);
+    (mean.expect("there is at least one prediction") + 1e-8).log()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use burn::tensor::TensorData;
+
+    #[test]
+    fn a_mixture_is_the_mean_of_probabilities() {
+        let device = Device::default();
+        let of = |row: [f32; 2]| {
+            Tensor::<2>::from_data(TensorData::new(row.map(f32::ln).to_vec(), [1, 2]), &device)
+        };
+        let mixed = mixture([of([0.9, 0.1]), of([0.5, 0.5])].into_iter());
+        let found: Vec<f32> = softmax(mixed, 1).into_data().iter::<f32>().collect();
+        assert!((found[0] - 0.7).abs() < 1e-6 && (found[1] - 0.3).abs() < 1e-6, "{found:?}");
+    }
+}

@@ -1,0 +1,3 @@
+//! The traits that methods implement and loops use.
+
+pub mod episodic;

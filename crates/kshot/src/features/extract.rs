@@ -1,0 +1,290 @@
+//! Frozen features of a picture, tile by tile, on every stage of an encoder.
+
+use std::path::Path;
+
+use burn::prelude::*;
+use burn::tensor::TensorData;
+use image::RgbImage;
+use kshot_data::image::resize;
+use rayon::prelude::*;
+
+use crate::encoder::{Encode, Encoder, EncoderConfig, Normalization};
+use crate::error::Result;
+use crate::features::filter_bank::{CHANNELS, Level, halve};
+use crate::features::score_map::{Resize, taps};
+use crate::features::tile::{CELL, FINE_CELL, GRAIN, Tile, plan};
+use crate::nn::cpu_values;
+use crate::weights::source::Source;
+
+/// One stage of one tile.
+#[derive(Debug, Clone)]
+pub struct StageMap {
+    /// Number of channels.
+    pub channels: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+    /// `[channels, height * width]`, on the CPU device.
+    pub values: Tensor<2>,
+}
+
+impl StageMap {
+    /// The values at another size, `[channels, size[0] * size[1]]`.
+    fn resized(&self, size: [usize; 2]) -> Tensor<2> {
+        let cells = size[0] * size[1];
+        let resize = Resize::new([self.height, self.width], size);
+        let mut values = vec![0.0f32; self.channels * cells];
+        values
+            .par_chunks_exact_mut(cells)
+            .zip(cpu_values(self.values.clone()).par_chunks_exact(self.height * self.width))
+            .for_each(|(target, source)| resize.add(source, target));
+        Tensor::from_data(TensorData::new(values, [self.channels, cells]), &self.values.device())
+    }
+}
+
+/// The features of one tile of a picture.
+#[derive(Debug, Clone)]
+pub struct TileFeatures {
+    /// The tile's place in the working picture.
+    pub tile: Tile,
+    /// Working pixels per cell of its grid.
+    pub cell: usize,
+    /// One map per stage, finest first.
+    pub stages: Vec<StageMap>,
+}
+
+impl TileFeatures {
+    /// Rows and columns of the tile's grid of cells.
+    pub fn grid(&self) -> [usize; 2] {
+        [self.tile.height / self.cell, self.tile.width / self.cell]
+    }
+
+    /// The concatenated features at some cells of the grid, bilinearly: `[cells.len(), channels]`.
+    pub fn rows(&self, cells: &[usize]) -> Vec<f32> {
+        let [grid_height, grid_width] = self.grid();
+        let channels: usize = self.stages.iter().map(|stage| stage.channels).sum();
+        let mut rows = vec![0.0f32; cells.len() * channels];
+        let mut offset = 0;
+        for stage in &self.stages {
+            let values = cpu_values(stage.values.clone());
+            let down = taps(grid_height, stage.height, stage.height as f32 / grid_height as f32);
+            let across = taps(grid_width, stage.width, stage.width as f32 / grid_width as f32);
+            for (plane, values) in values.chunks_exact(stage.height * stage.width).enumerate() {
+                for (index, cell) in cells.iter().enumerate() {
+                    let (y, x) = (down[cell / grid_width], across[cell % grid_width]);
+                    let at = |row: usize| {
+                        let line = &values[row * stage.width..][..stage.width];
+                        line[x.low] + (line[x.high] - line[x.low]) * x.weight
+                    };
+                    let (low, high) = (at(y.low), at(y.high));
+                    rows[index * channels + offset + plane] = low + (high - low) * y.weight;
+                }
+            }
+            offset += stage.channels;
+        }
+        rows
+    }
+
+    /// A linear map of the concatenated features, on the grid of cells: `[outputs, cells]` from a
+    /// weight of `[outputs, channels]` and a bias of `[outputs]`. Resizing and the map commute, since
+    /// both are linear: finer stages are brought to the grid first, coarser ones are mapped at their
+    /// own resolution and brought to the grid afterwards, which is a fraction of the work.
+    pub fn linear(&self, weight: &[f32], bias: &[f32]) -> Vec<f32> {
+        let to = self.grid();
+        let cells = to[0] * to[1];
+        let outputs = bias.len();
+        let inputs = weight.len() / outputs;
+        let mut grid: Vec<f32> = Vec::with_capacity(outputs * cells);
+        for bias in bias {
+            grid.resize(grid.len() + cells, *bias);
+        }
+        // By size, so that stages of one size are resized once.
+        let mut responses: Vec<([usize; 2], Tensor<2>)> = Vec::new();
+        let mut offset = 0;
+        for stage in &self.stages {
+            let columns: Vec<f32> = weight
+                .chunks_exact(inputs)
+                .flat_map(|row| &row[offset..offset + stage.channels])
+                .copied()
+                .collect();
+            offset += stage.channels;
+            let data = TensorData::new(columns, [outputs, stage.channels]);
+            let weight = Tensor::<2>::from_data(data, &stage.values.device());
+            let from = [stage.height, stage.width];
+            let (size, values) = if from[0] * from[1] > cells {
+                (to, stage.resized(to))
+            } else {
+                (from, stage.values.clone())
+            };
+            let response = weight.matmul(values);
+            match responses.iter_mut().find(|(other, _)| *other == size) {
+                Some((_, sum)) => *sum = sum.clone() + response,
+                None => responses.push((size, response)),
+            }
+        }
+        for (from, response) in responses {
+            let resize = Resize::new(from, to);
+            grid.par_chunks_exact_mut(cells)
+                .zip(cpu_values(response).par_chunks_exact(from[0] * from[1]))
+                .for_each(|(target, source)| resize.add(source, target));
+        }
+        grid
+    }
+
+    /// Bytes held.
+    pub fn bytes(&self) -> usize {
+        self.stages.iter().map(|stage| stage.channels * stage.height * stage.width * 4).sum()
+    }
+}
+
+/// A picture made ready for the encoder: resized to its working size and cut into tiles.
+#[derive(Debug, Clone)]
+pub struct Working {
+    /// The resized picture.
+    pub image: RgbImage,
+    /// `[height, width]` of the picture it was made from.
+    pub picture: [usize; 2],
+    /// Its tiles.
+    pub tiles: Vec<Tile>,
+    /// Working pixels per cell of the grid that scores are made on.
+    pub cell: usize,
+}
+
+impl Working {
+    /// `[height, width]` of the working picture.
+    pub fn size(&self) -> [usize; 2] {
+        [self.image.height() as usize, self.image.width() as usize]
+    }
+}
+
+/// An encoder, frozen, with what it needs to see a picture.
+#[derive(Debug, Clone)]
+pub struct Extractor {
+    encoder: Encoder,
+    normalization: Normalization,
+    device: Device,
+    /// Largest tile, in working pixels a side.
+    side: usize,
+    /// How many stages are used, from the finest.
+    stages: usize,
+    /// Working pixels per cell of the grid that scores are made on.
+    cell: usize,
+    /// Levels of classical filters that are put before the encoder's stages.
+    levels: usize,
+}
+
+/// Largest tile, in working pixels a side: bounds the memory of one forward pass.
+pub const TILE_SIDE: usize = 768;
+/// Working pixels that neighbouring tiles share.
+pub const TILE_OVERLAP: usize = 128;
+/// Levels of classical filters: Gaussians of 1, 2, 4 and 8 working pixels.
+const LEVELS: usize = 4;
+
+impl Extractor {
+    /// Wraps an encoder that is on `device`.
+    pub fn new(encoder: Encoder, normalization: Normalization, device: Device) -> Self {
+        let stages = encoder.channels().len();
+        Self { encoder, normalization, device, side: TILE_SIDE, stages, cell: CELL, levels: 0 }
+    }
+
+    /// A frozen encoder with published weights (see [`Source::of`]), and the SHA-256 of their file.
+    ///
+    /// # Errors
+    /// When the weights are missing, damaged, or do not fit the encoder.
+    pub fn from_weights(
+        config: &EncoderConfig,
+        weights: Option<&Path>,
+        device: &Device,
+    ) -> Result<(Self, String)> {
+        let (encoder, sha256) = Source::of(config, weights)?.load(config, device)?;
+        let extractor = Self::new(encoder.optimize(), config.normalization(), device.clone());
+        Ok((extractor, sha256))
+    }
+
+    /// The same for strokes: on a finer grid, with classical filters (see [`bank`](crate::features::filter_bank)) and
+    /// without the stages coarser than `stride` working pixels.
+    #[must_use]
+    pub fn for_strokes(mut self, stride: usize) -> Self {
+        self.stages = self.encoder.strides().iter().filter(|of| **of <= stride).count().max(1);
+        (self.cell, self.levels) = (FINE_CELL, LEVELS);
+        self
+    }
+
+    /// Resizes a picture by `scale` (working pixels per pixel) and plans its tiles.
+    ///
+    /// # Errors
+    /// If the picture has no pixels.
+    pub fn prepare(&self, picture: &RgbImage, scale: f32) -> Result<Working> {
+        let (width, height) = picture.dimensions();
+        let at = |length: u32| ((length as f32 * scale).round() as u32).max(1);
+        let image = resize(picture, at(width), at(height))?;
+        let size = [image.height() as usize, image.width() as usize];
+        Ok(Working {
+            image,
+            picture: [height as usize, width as usize],
+            tiles: plan(size, self.side, TILE_OVERLAP),
+            cell: self.cell,
+        })
+    }
+
+    /// The features of one tile.
+    pub fn features(&self, working: &Working, tile: Tile) -> TileFeatures {
+        let pixels = self.normalization.planes(&working.image, tile.area());
+        let data = TensorData::new(pixels, [1, 3, tile.height, tile.width]);
+        let maps = self.encoder.forward(Tensor::from_data(data, &self.device)).maps;
+        let cpu = Device::flex();
+        let mut stages = self.filters(working, tile, &cpu);
+        stages.extend(maps.into_iter().take(self.stages).map(|map| {
+            let [_, channels, height, width] = map.dims();
+            let values = map.reshape([channels, height * width]).to_device(&cpu);
+            StageMap { channels, height, width, values }
+        }));
+        TileFeatures { tile, cell: self.cell, stages }
+    }
+
+    /// The levels of classical filters over a tile, none finer than the grid of cells.
+    fn filters(&self, working: &Working, tile: Tile, device: &Device) -> Vec<StageMap> {
+        let mut stages = Vec::with_capacity(self.levels);
+        if self.levels == 0 {
+            return stages;
+        }
+        let pixels = pixels(&working.image, tile);
+        let mut level = Level::new(&pixels, tile.height, tile.width);
+        for index in 0..self.levels {
+            let mut planes = level.filters();
+            let mut channels = CHANNELS;
+            if index == 0 {
+                planes.extend_from_slice(&level.colours);
+                channels += 3;
+            }
+            let (mut height, mut width) = (level.height, level.width);
+            while height > tile.height / self.cell {
+                planes = halve(&planes, [height, width]);
+                (height, width) = (height / 2, width / 2);
+            }
+            let data = TensorData::new(planes, [channels, height * width]);
+            let values = Tensor::from_data(data, device);
+            stages.push(StageMap { channels, height, width, values });
+            level = level.halved();
+        }
+        stages
+    }
+}
+
+/// The pixels of a tile; beyond the picture its border is repeated.
+fn pixels(image: &RgbImage, tile: Tile) -> Vec<u8> {
+    let (width, height) = (image.width() as usize, image.height() as usize);
+    let mut pixels = Vec::with_capacity(3 * tile.height * tile.width);
+    for y in tile.top..tile.top + tile.height {
+        let line = &image.as_raw()[y.min(height - 1) * width * 3..][..width * 3];
+        let inside = (width - tile.left).min(tile.width);
+        pixels.extend_from_slice(&line[tile.left * 3..][..inside * 3]);
+        for _ in inside..tile.width {
+            pixels.extend_from_slice(&line[(width - 1) * 3..]);
+        }
+    }
+    pixels
+}
+
+const _: () = assert!(TILE_SIDE.is_multiple_of(GRAIN) && GRAIN.is_multiple_of(CELL));

@@ -1,0 +1,147 @@
+//! How a picture is cut into tiles, and how tile scores are blended again.
+
+use crate::features::score_map::ScoreMap;
+
+/// A rectangle of the working picture; its size is a multiple of [`GRAIN`], so it may reach beyond
+/// the picture on the right and below.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tile {
+    /// First row.
+    pub top: usize,
+    /// First column.
+    pub left: usize,
+    /// Rows.
+    pub height: usize,
+    /// Columns.
+    pub width: usize,
+}
+
+impl Tile {
+    /// `[top, left, height, width]`.
+    pub fn area(self) -> [usize; 4] {
+        [self.top, self.left, self.height, self.width]
+    }
+}
+
+/// Tiles start at multiples of this many working pixels and have sizes that are multiples of it:
+/// the coarsest stride of the encoders.
+pub const GRAIN: usize = 32;
+/// Working pixels per cell of the grid that scores are made on.
+pub const CELL: usize = 4;
+/// The same where strokes teach: they are as narrow as a cell.
+pub const FINE_CELL: usize = 2;
+
+/// The tiles of a working picture of `size` (`[height, width]`): at most `side` pixels a side, each
+/// overlapping the next by at least `overlap`. A picture that fits is one tile.
+pub fn plan(size: [usize; 2], side: usize, overlap: usize) -> Vec<Tile> {
+    let spans = size.map(|length| spans(length, side, overlap));
+    let mut tiles = Vec::with_capacity(spans[0].len() * spans[1].len());
+    for &(top, height) in &spans[0] {
+        for &(left, width) in &spans[1] {
+            tiles.push(Tile { top, left, height, width });
+        }
+    }
+    tiles
+}
+
+/// `(start, length)` of each tile along one axis.
+fn spans(length: usize, side: usize, overlap: usize) -> Vec<(usize, usize)> {
+    let padded = length.next_multiple_of(GRAIN);
+    if padded <= side {
+        return vec![(0, padded)];
+    }
+    let count = (padded - overlap).div_ceil(side - overlap);
+    // Spread evenly: the last tile ends where the padded picture does.
+    (0..count)
+        .map(|index| {
+            let start = (padded - side) * index / (count - 1);
+            (start / GRAIN * GRAIN, side)
+        })
+        .collect()
+}
+
+/// Sums tile scores into one map, each weighted by a ramp that falls to nothing at the tile's edge.
+#[derive(Debug)]
+pub struct Blend {
+    map: ScoreMap,
+    weights: Vec<f32>,
+    cell: usize,
+}
+
+impl Blend {
+    /// An empty map over a working picture of `work` (`[height, width]`), made from a picture of
+    /// `picture` (`[height, width]`), with cells of `cell` working pixels.
+    pub fn new(planes: usize, work: [usize; 2], picture: [usize; 2], cell: usize) -> Self {
+        let [height, width] = work.map(|length| length.next_multiple_of(GRAIN) / cell);
+        let scale = [0, 1].map(|axis| work[axis] as f32 / picture[axis] as f32 / cell as f32);
+        let data = vec![0.0; planes * height * width];
+        Self {
+            map: ScoreMap { planes, height, width, data, scale },
+            weights: vec![0.0; height * width],
+            cell,
+        }
+    }
+
+    /// Adds the scores of one tile, `[planes, tile.height / cell, tile.width / cell]`.
+    pub fn add(&mut self, tile: Tile, scores: &[f32]) {
+        let [top, left, height, width] =
+            [tile.top, tile.left, tile.height, tile.width].map(|length| length / self.cell);
+        let ramp = |index: usize, length: usize| (index.min(length - 1 - index) + 1) as f32;
+        let cells = self.map.height * self.map.width;
+        for y in 0..height {
+            let row = (top + y) * self.map.width + left;
+            for x in 0..width {
+                let weight = ramp(y, height).min(ramp(x, width));
+                self.weights[row + x] += weight;
+                for plane in 0..self.map.planes {
+                    self.map.data[plane * cells + row + x] +=
+                        weight * scores[(plane * height + y) * width + x];
+                }
+            }
+        }
+    }
+
+    /// The weighted mean.
+    pub fn finish(mut self) -> ScoreMap {
+        let cells = self.map.height * self.map.width;
+        for plane in self.map.data.chunks_exact_mut(cells) {
+            for (value, weight) in plane.iter_mut().zip(&self.weights) {
+                *value /= weight;
+            }
+        }
+        self.map
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn tiles_cover_everything_and_overlap() {
+        for length in [1, 31, 32, 33, 512, 513, 700, 1500, 4001] {
+            let spans = spans(length, 512, 96);
+            assert_eq!(spans[0].0, 0);
+            let (start, size) = spans[spans.len() - 1];
+            assert_eq!(start + size, length.next_multiple_of(GRAIN), "{length}");
+            for pair in spans.windows(2) {
+                assert!(pair[1].0 + 64 <= pair[0].0 + pair[0].1, "{length}: {pair:?}");
+                assert_eq!(pair[1].0 % GRAIN, 0);
+            }
+        }
+    }
+
+    #[test]
+    fn blending_equal_tiles_changes_nothing() {
+        let mut blend = Blend::new(2, [600, 200], [600, 200], CELL);
+        for tile in plan([600, 200], 256, 96) {
+            let cells = tile.height / CELL * (tile.width / CELL);
+            let scores: Vec<f32> =
+                (0..2 * cells).map(|i| if i < cells { 3.0 } else { 5.0 }).collect();
+            blend.add(tile, &scores);
+        }
+        let map = blend.finish();
+        assert!(map.plane(0).iter().all(|value| (value - 3.0).abs() < 1e-5));
+        assert!(map.plane(1).iter().all(|value| (value - 5.0).abs() < 1e-5));
+    }
+}

@@ -1,0 +1,158 @@
+//! What products in bf16 ([`crate::nn::bf16`]) cost in accuracy: how many labels of the same pictures stay as they are
+//! in 32 bits. What is fitted to labelled pictures is fitted in 32 bits, so that the cost is that of the
+//! others alone; episodes are in bf16 as a whole.
+
+use std::fmt;
+use std::path::Path;
+
+use ::image::RgbImage;
+use serde::Serialize;
+
+use crate::classify::Recogniser;
+use crate::error::Result;
+use crate::features::embed::Embedder;
+use crate::nn::bf16::in_32_bits;
+use crate::predict::Predictor;
+
+/// Pictures that are segmented twice.
+const SEGMENTED: usize = 3;
+/// Pictures that are recognised twice.
+const RECOGNISED: usize = 16;
+
+/// What gets labels.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Labelled {
+    /// Every pixel.
+    Pixels,
+    /// Whole pictures.
+    Pictures,
+}
+
+/// How labels in bf16 differ from those in 32 bits.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct Cost {
+    /// What was labelled.
+    pub of: Labelled,
+    /// Pictures looked at twice.
+    pub pictures: usize,
+    /// Share of labels that are the same, 0 to 1.
+    pub agreement: f64,
+    /// Mean distance of the confidences, 0 to 1.
+    pub confidence_difference: f64,
+}
+
+impl fmt::Display for Cost {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let of = match self.of {
+            Labelled::Pixels => "of the pixels of the first",
+            Labelled::Pictures => "of the first",
+        };
+        write!(
+            f,
+            "bf16: {:.2} % {of} {} get the same label as in 32 bits; confidences differ by {:.4} \
+             on average",
+            100.0 * self.agreement,
+            match self.pictures {
+                1 => "picture".to_owned(),
+                several => format!("{several} pictures"),
+            },
+            self.confidence_difference
+        )
+    }
+}
+
+/// Sums of what was compared.
+struct Tally {
+    of: Labelled,
+    pictures: usize,
+    labels: usize,
+    same: usize,
+    apart: f64,
+}
+
+impl Tally {
+    fn new(of: Labelled) -> Self {
+        Self { of, pictures: 0, labels: 0, same: 0, apart: 0.0 }
+    }
+
+    fn add(&mut self, same: bool, confidences: [f64; 2]) {
+        self.labels += 1;
+        self.same += usize::from(same);
+        self.apart += (confidences[0] - confidences[1]).abs();
+    }
+
+    /// `None` where no picture could be read.
+    fn cost(&self) -> Option<Cost> {
+        let share = |of: f64| of / self.labels as f64;
+        (self.labels > 0).then(|| Cost {
+            of: self.of,
+            pictures: self.pictures,
+            agreement: share(self.same as f64),
+            confidence_difference: share(self.apart),
+        })
+    }
+}
+
+/// What a picture gets in 32 bits, and in what is chosen.
+fn twice<T>(file: &Path, label: impl Fn(&RgbImage) -> Result<T>) -> Result<(T, T)> {
+    let picture = kshot_data::image::read(file)?;
+    Ok((in_32_bits(|| label(&picture))?, label(&picture)?))
+}
+
+/// What it costs a predictor: the first few of these pictures are labelled in 32 bits and in what is chosen.
+/// One that cannot be labelled is left to the work itself, which says why; `None` if none can.
+pub fn of_segmentation<'a>(
+    predictor: &Predictor,
+    files: impl IntoIterator<Item = &'a Path>,
+) -> Option<Cost> {
+    let mut tally = Tally::new(Labelled::Pixels);
+    for file in files.into_iter().take(SEGMENTED) {
+        let Ok((exact, quick)) = twice(file, |picture| Ok(predictor.predict(picture)?.labelling))
+        else {
+            continue;
+        };
+        tally.pictures += 1;
+        let labels = exact.mask.pixels.iter().zip(&quick.mask.pixels);
+        let confidences = exact.confidence.iter().zip(&quick.confidence);
+        for ((a, b), (c, d)) in labels.zip(confidences) {
+            tally.add(a == b, [c, d].map(|value| f64::from(*value) / 255.0));
+        }
+    }
+    tally.cost()
+}
+
+/// What it costs a recogniser; as [`of_segmentation`].
+pub fn of_recognition<'a>(
+    (embedder, recogniser): (&Embedder, &Recogniser),
+    files: impl IntoIterator<Item = &'a Path>,
+) -> Option<Cost> {
+    let mut tally = Tally::new(Labelled::Pictures);
+    for file in files.into_iter().take(RECOGNISED) {
+        let found = twice(file, |picture| Ok(recogniser.recognise(&embedder.embed_one(picture)?)));
+        let Ok((exact, quick)) = found else { continue };
+        tally.pictures += 1;
+        let confidences = [&exact, &quick].map(|found| f64::from(found.probability()));
+        tally.add(exact.class() == quick.class(), confidences);
+    }
+    tally.cost()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_cost_is_told_in_words() {
+        let mut tally = Tally::new(Labelled::Pixels);
+        assert_eq!(tally.cost(), None);
+        tally.pictures = 1;
+        for same in [true, true, true, false] {
+            tally.add(same, [0.5, if same { 0.5 } else { 0.7 }]);
+        }
+        let words = tally.cost().unwrap().to_string();
+        let expected = "bf16: 75.00 % of the pixels of the first picture get the same label as in 32 bits; \
+                        confidences differ by 0.0500 on average";
+        assert_eq!(words, expected);
+    }
+}

@@ -1,0 +1,130 @@
+//! What is built in, as rows for lists and pages.
+
+use crate::names::Row;
+
+/// The encoders as rows.
+pub fn encoders() -> Vec<Row> {
+    crate::encoder::EncoderConfig::all()
+        .iter()
+        .map(|config| {
+            let about = config.describe();
+            let millions = about.parameters as f64 / 1e6;
+            Row {
+                name: about.name.to_owned(),
+                summary: format!("{} ({millions:.1} M parameters)", about.note),
+                source: Some(about.url.to_owned()),
+            }
+        })
+        .collect()
+}
+
+/// The few-shot segmentation methods as rows, the choice among them first.
+pub fn methods() -> Vec<Row> {
+    use crate::method::few_shot;
+    let auto = Row {
+        name: few_shot::AUTO.to_owned(),
+        summary: "tries all of the below on held-out labels and takes the best".to_owned(),
+        source: None,
+    };
+    let all = few_shot::methods().into_iter().map(|method| Row {
+        name: method.name().to_owned(),
+        summary: method.about().to_owned(),
+        source: None,
+    });
+    std::iter::once(auto).chain(all).collect()
+}
+
+/// The methods that learn from episodes as rows.
+pub fn learners() -> Vec<Row> {
+    use crate::method::few_shot::panet;
+    let panet = Row {
+        name: crate::train::pixel_experiment::PANET.to_owned(),
+        summary: panet::SUMMARY.to_owned(),
+        source: Some(panet::SOURCE.to_owned()),
+    };
+    crate::method::learner::Learning::rows().into_iter().chain([panet]).collect()
+}
+
+/// The heads of `kshot classify` as rows, the choice among them first.
+pub fn heads() -> Vec<Row> {
+    use crate::classify::heads;
+    let auto = Row {
+        name: heads::AUTO.to_owned(),
+        summary: "tries all of the below on held-out pictures and takes the best".to_owned(),
+        source: None,
+    };
+    let all = heads::methods().into_iter().map(|method| Row {
+        name: method.name().to_owned(),
+        summary: method.about().to_owned(),
+        source: None,
+    });
+    std::iter::once(auto).chain(all).collect()
+}
+
+/// The devices compiled into this binary as rows.
+pub fn devices() -> Vec<Row> {
+    crate::device::KINDS
+        .iter()
+        .filter(|kind| kind.2)
+        .map(|kind| Row { name: kind.0.to_owned(), summary: kind.3.to_owned(), source: None })
+        .collect()
+}
+
+/// The files kshot reads and writes, as rows.
+pub fn formats() -> Vec<Row> {
+    let pictures = kshot_data::image::EXTENSIONS.join(", ");
+    [
+        ("pictures", format!("{pictures}; told by content, 8 and 16 bits")),
+        (
+            "masks/*.png",
+            "label (convert: mask): index, palette, gray or binary PNG, 255 = does not count"
+                .to_owned(),
+        ),
+        (
+            "masks/CLASS/*.png",
+            "label (convert: class-masks): one mask a class, also masks/NAME_CLASS.png; not 0 = the \
+             class"
+                .to_owned(),
+        ),
+        (
+            "colors.csv",
+            "label (convert: color-masks): name,r,g,b of coloured masks/*.png, or labelmap.txt"
+                .to_owned(),
+        ),
+        ("scribbles/*.png", "label: index PNG of strokes, 255 = unlabelled".to_owned()),
+        (
+            "images/*.json",
+            "label (convert: labelme): LabelMe polygons, rectangles and circles; __ignore__ = does \
+             not count"
+                .to_owned(),
+        ),
+        (
+            "*.json",
+            "label (convert: coco): COCO polygons, run lengths and boxes, here or in annotations/; \
+             a crowd does not count"
+                .to_owned(),
+        ),
+        (
+            "labels/*.txt",
+            "label (convert: yolo-seg): YOLO outlines and boxes, names in data.yaml".to_owned(),
+        ),
+        (
+            "Annotations/*.xml",
+            "label (convert: voc-xml): Pascal VOC boxes, also annotations/ or beside the picture"
+                .to_owned(),
+        ),
+        (
+            "boxes.csv",
+            "label (convert: boxes-csv): image,xmin,ymin,xmax,ymax,class, a line a box".to_owned(),
+        ),
+        ("classes.txt", "names of the classes, one a line, the first is number 1".to_owned()),
+        ("weights", ".safetensors, or .pth and the like as PyTorch saves them".to_owned()),
+        (
+            "results",
+            "masks/*.png, overlays/*.jpg, report.html, labels.csv, coco.json, run.toml".to_owned(),
+        ),
+    ]
+    .into_iter()
+    .map(|(name, summary)| Row { name: name.to_owned(), summary, source: None })
+    .collect()
+}

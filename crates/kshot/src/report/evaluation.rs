@@ -1,0 +1,273 @@
+//! What an evaluation leaves in a folder: a page, the result, the recipe as it was run, and the worst
+//! episodes as pictures.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use kshot_data::atomic;
+use kshot_data::overlay;
+
+use crate::error::{Error, Result};
+use crate::eval::Evaluation;
+use crate::metric::interval::Estimate;
+use crate::recipe::learning::{AnyRecipe, LearningRecipe};
+use crate::recipe::segmentation::{Counting, Labels, Protocol};
+use crate::report::eval_html::{self, EvalReport, Metric, MetricTable, WorstEpisode};
+
+/// Bytes at most of a panel in the page.
+const PANEL_BYTES: usize = 12_000;
+/// Writes `report.html`, `result.json`, `recipe.toml` and `worst/*.png` into a folder, which is made;
+/// pictures of an earlier evaluation there are removed. The page's path is returned.
+///
+/// # Errors
+/// If a file cannot be written.
+pub fn write(out: &Path, result: &Evaluation, command: &str, started: &str) -> Result<PathBuf> {
+    let recipe = toml::to_string(&result.recipe).map_err(|error| {
+        Error::config(format!("the recipe cannot be written as TOML: {error}")).caused_by(error)
+    })?;
+    atomic::write(out.join("recipe.toml"), recipe.as_bytes())?;
+    atomic::write(out.join("result.json"), result.json()?.as_bytes())?;
+    let folder = out.join("worst");
+    for place in 1..=99 {
+        let old = folder.join(format!("{place:02}.png"));
+        if old.is_file() {
+            std::fs::remove_file(&old).map_err(|error| atomic::write_error(&old, error))?;
+        }
+    }
+    let mut worst = Vec::with_capacity(result.worst.len());
+    for (place, episode) in result.worst.iter().enumerate() {
+        let path = folder.join(format!("{:02}.png", place + 1));
+        let mut bytes = std::io::Cursor::new(Vec::new());
+        episode.strip().write_to(&mut bytes, image::ImageFormat::Png).map_err(|error| {
+            Error::data(format!("an episode could not be drawn: {error}"))
+                .in_file(&path)
+                .caused_by(error)
+        })?;
+        atomic::write(&path, bytes.get_ref())?;
+        let pictures = episode
+            .panels
+            .iter()
+            .map(|panel| {
+                let jpeg =
+                    overlay::thumbnail(&panel.picture, crate::eval::worst::PANEL, PANEL_BYTES)?;
+                Ok((panel.caption.to_owned(), jpeg))
+            })
+            .collect::<Result<_>>()?;
+        let (title, iou) = (episode.title.clone(), episode.iou as f32);
+        worst.push(WorstEpisode { title, iou, pictures });
+    }
+    let page = out.join("report.html");
+    eval_html::write(&page, &EvalReport { worst, ..report(result, command, started) })?;
+    Ok(page)
+}
+
+fn report(result: &Evaluation, command: &str, started: &str) -> EvalReport {
+    let recipe = match &result.recipe {
+        AnyRecipe::Segmentation(recipe) => recipe,
+        AnyRecipe::Learning(recipe) => return learning(recipe, result, command, started),
+    };
+    let metric = |(name, of): (&String, &Estimate)| Metric {
+        name: name.clone(),
+        mean: of.mean as f32,
+        ci95: of.ci95.map(|ci95| ci95 as f32),
+        count: of.n,
+    };
+    // The headline first; the others by name.
+    let mut metrics: Vec<Metric> = result.metrics.iter().map(metric).collect();
+    metrics.sort_by_key(|metric| metric.name != "mean_iou");
+    let plain =
+        |name: String, mean: f64, count| Metric { name, mean: mean as f32, ci95: None, count };
+    let data = format!("{} {}", recipe.data.root.display(), recipe.data.list);
+    let (title, runs, part, mut settings, notes) = match &recipe.protocol {
+        Protocol::FewShotSegmentation {
+            ways,
+            shots,
+            evaluate,
+            folds,
+            episodes,
+            runs,
+            counting,
+            ..
+        } => (
+            format!("{ways}-way {shots}-shot segmentation"),
+            *runs,
+            "Fold",
+            vec![
+                ("folds".to_owned(), format!("{evaluate:?} of {folds}")),
+                ("runs x episodes a fold".to_owned(), format!("{runs} x {episodes}")),
+            ],
+            vec![match counting {
+                Counting::Panet => {
+                    "Counting rule `panet`: a class counts only in queries whose truth holds it."
+                }
+                Counting::Dataset => "Counting rule `dataset`: a class counts in every episode.",
+            }],
+        ),
+        Protocol::Segmentation { labelled, seeds, labels } => (
+            match labelled {
+                0 => "Segmentation from all listed pictures".to_owned(),
+                _ => format!("Segmentation from {labelled} labelled pictures"),
+            },
+            seeds.len(),
+            "Seed",
+            vec![
+                ("seeds".to_owned(), format!("{seeds:?}")),
+                (
+                    "labels".to_owned(),
+                    match labels {
+                        Labels::Mask => "masks".to_owned(),
+                        Labels::Scribble { share } => {
+                            format!("scribbles on {:.1} % of the pixels", 100.0 * share)
+                        }
+                    },
+                ),
+            ],
+            vec!["One confusion matrix over all pictures of a seed."],
+        ),
+        Protocol::Presence { shots, queries, runs, .. } => (
+            format!("Is the class there? From {shots} labelled pictures of one class"),
+            *runs,
+            "Run",
+            vec![("pictures with and without each class".to_owned(), format!("{queries} each"))],
+            vec![
+                "absent_empty: share of the pictures without the class that were left empty; \
+                 present_missed: the same of those with it; auroc: the chance that one with it seems \
+                 surer to hold it than one without.",
+            ],
+        ),
+    };
+    let worst_are = match recipe.protocol {
+        Protocol::FewShotSegmentation { .. } => "episodes",
+        Protocol::Segmentation { .. } | Protocol::Presence { .. } => "pictures",
+    };
+    let mut notes = notes;
+    if result.smoke {
+        notes.push("A smoke run of a few episodes or pictures: the figures mean nothing.");
+    }
+    settings.push(("data".to_owned(), data));
+    settings.push(("encoder".to_owned(), recipe.encoder.name.clone()));
+    settings.push(("method".to_owned(), recipe.method.name.clone()));
+    settings.push(("seed".to_owned(), result.seed.to_string()));
+    settings.push(("transductive".to_owned(), result.transductive.to_string()));
+    let classes = result.per_class.iter().map(|(name, iou)| plain(name.clone(), *iou, runs));
+    let mut tables = vec![MetricTable {
+        title: "IoU by class".to_owned(),
+        rows_are: "Class".to_owned(),
+        rows: classes.collect(),
+    }];
+    // A fold has several runs; a seed is one.
+    let of_each = if part == "Fold" { runs } else { 1 };
+    for name in ["mean_iou", "binary_iou"] {
+        let rows: Vec<Metric> = result
+            .per_fold
+            .iter()
+            .filter_map(|(fold, of)| Some(plain(fold.clone(), *of.get(name)?, of_each)))
+            .collect();
+        if !rows.is_empty() {
+            let title = format!("{name} by {}", part.to_lowercase());
+            tables.push(MetricTable { title, rows_are: part.to_owned(), rows });
+        }
+    }
+    EvalReport {
+        title,
+        subtitle: format!("{} with {}", recipe.method.name, recipe.encoder.name),
+        command: command.to_owned(),
+        started: started.to_owned(),
+        seconds: result.seconds,
+        settings,
+        metrics,
+        tables,
+        notes: notes.into_iter().map(str::to_owned).collect(),
+        worst_are: worst_are.to_owned(),
+        worst: Vec::new(),
+    }
+}
+
+/// The page of a method that learns from episodes.
+fn learning(
+    recipe: &LearningRecipe,
+    result: &Evaluation,
+    command: &str,
+    started: &str,
+) -> EvalReport {
+    let row = |name: &str, of: &Estimate| Metric {
+        name: name.to_owned(),
+        mean: of.mean as f32,
+        ci95: of.ci95.map(|ci95| ci95 as f32),
+        count: of.n,
+    };
+    let metrics = result.metrics.iter().map(|(name, of)| row(name, of)).collect();
+    let rows = |rows_of: &BTreeMap<String, BTreeMap<String, f64>>, key: &str| -> Vec<Metric> {
+        let one = |(name, of): (&String, &BTreeMap<String, f64>)| {
+            let (name, mean) = (name.clone(), *of.get(key)? as f32);
+            Some(Metric { name, mean, ci95: None, count: recipe.protocol.episodes })
+        };
+        rows_of.iter().filter_map(one).collect()
+    };
+    let table = |title: &str, rows_are: &str, rows| MetricTable {
+        title: title.to_owned(),
+        rows_are: rows_are.to_owned(),
+        rows,
+    };
+    let calibration = result
+        .reliability
+        .iter()
+        .map(|bin| Metric {
+            name: format!("said {:.0} %", 100.0 * bin.confidence),
+            mean: bin.right as f32 / bin.count as f32,
+            ci95: None,
+            count: bin.count,
+        })
+        .collect();
+    let confused = result
+        .confused
+        .iter()
+        .map(|of| Metric {
+            name: format!("{} for {}", of.is, of.said),
+            mean: of.times as f32 / of.met as f32,
+            ci95: None,
+            count: of.met,
+        })
+        .collect();
+    let mut notes = vec![
+        "The interval is over episodes. Calibration: of the answers given with that confidence, the \
+         share that was right."
+            .to_owned(),
+    ];
+    if result.smoke {
+        notes.push("A smoke run of a few episodes: the figures mean nothing.".to_owned());
+    }
+    let protocol = &recipe.protocol;
+    let setting = |name: &str, value: String| (name.to_owned(), value);
+    EvalReport {
+        title: format!("few-shot recognition, {}", recipe.data.title()),
+        subtitle: format!(
+            "{}, {}transductive",
+            recipe.method.name(),
+            if result.transductive { "" } else { "not " }
+        ),
+        command: command.to_owned(),
+        started: started.to_owned(),
+        seconds: result.seconds,
+        settings: vec![
+            setting("episodes", protocol.episodes.to_string()),
+            setting("queries a class", protocol.queries.to_string()),
+            setting("classes", protocol.part.name().to_owned()),
+            setting("seed", result.seed.to_string()),
+            setting("transductive", result.transductive.to_string()),
+        ],
+        metrics,
+        tables: vec![
+            table("Accuracy by ways and shots", "Episodes", rows(&result.per_fold, "accuracy")),
+            table("Calibration error by ways and shots", "Episodes", rows(&result.per_fold, "ece")),
+            table("Calibration", "Confidence", calibration),
+            table("Most often taken for another", "Queries", confused),
+        ]
+        .into_iter()
+        .filter(|table: &MetricTable| !table.rows.is_empty())
+        .collect(),
+        notes,
+        worst_are: "episodes".to_owned(),
+        worst: Vec::new(),
+    }
+}
