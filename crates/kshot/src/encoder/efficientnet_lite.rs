@@ -7,6 +7,7 @@
 //! As in the original, stem (32 channels) and head (1280) are not scaled with the width, and the
 //! first and the last stage are not repeated; padding is TensorFlow's `SAME`, so that a map
 //! measures `ceil(size / stride)` for any size. Features are the outputs of the seven stages.
+//! An output stride of 16 or 8 dilates what would be coarser, as timm's `output_stride` does.
 //! Stochastic depth and dropout, of use in training from nothing only, are left out.
 
 use burn::module::Module;
@@ -14,7 +15,7 @@ use burn::prelude::*;
 
 use crate::encoder::keys::{self, Renamed};
 use crate::encoder::{About, Encode, Family, Features, Normalization, Preset};
-use crate::nn::{Activation, Conv, ConvConfig, ConvNorm, Padding, global_average};
+use crate::nn::{Activation, Conv, ConvConfig, ConvNormAct, Padding, global_average};
 
 /// Stages of the smallest network: repeats, kernel, stride, expansion, channels.
 const STAGES: [(usize, usize, usize, usize, usize); 7] = [
@@ -28,23 +29,28 @@ const STAGES: [(usize, usize, usize, usize, usize); 7] = [
 ];
 const EPSILON: f64 = 1e-3;
 
-/// Which EfficientNet-Lite: see [`Family::PRESETS`].
+/// Which EfficientNet-Lite: one of [`Family::PRESETS`], or any other.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct EfficientNetLiteConfig {
     /// Multiplies the channels (but not those of stem and head).
-    width: f64,
+    pub width: f64,
     /// Multiplies the repeats (but not those of the first and last stage).
-    depth: f64,
+    pub depth: f64,
     /// Channels after the stem.
-    stem: usize,
+    pub stem: usize,
     /// Channels before the classifier.
-    head: usize,
+    pub head: usize,
+    /// Stages that would be coarser than this stride are dilated instead.
+    pub output_stride: usize,
+    /// Channels of the pictures.
+    pub in_channels: usize,
 }
 
-const LITE0: EfficientNetLiteConfig =
-    EfficientNetLiteConfig { width: 1.0, depth: 1.0, stem: 32, head: 1280 };
-
 impl EfficientNetLiteConfig {
+    /// The smallest published one.
+    pub const LITE0: Self =
+        Self { width: 1.0, depth: 1.0, stem: 32, head: 1280, output_stride: 32, in_channels: 3 };
+
     /// Channels scaled by the width and rounded to a multiple of 8, never by more than a tenth down.
     fn scaled(&self, channels: usize) -> usize {
         let wanted = channels as f64 * self.width;
@@ -59,17 +65,18 @@ impl EfficientNetLiteConfig {
         }
     }
 
-    pub(super) fn channels(&self) -> Vec<usize> {
-        STAGES.iter().map(|stage| self.scaled(stage.4)).collect()
-    }
-
-    pub(super) fn strides(&self) -> Vec<usize> {
-        let mut stride = 2; // that of the stem
-        let next = |stage: &(usize, usize, usize, usize, usize)| {
-            stride *= stage.2;
-            stride
-        };
-        STAGES.iter().map(next).collect()
+    /// Stride of each stage's first block, and dilation of its depthwise convolutions.
+    fn stages(&self) -> [(usize, usize); 7] {
+        let (mut reached, mut dilation) = (2, 1); // those of the stem
+        STAGES.map(|(_, _, stride, ..)| {
+            if reached * stride <= self.output_stride {
+                reached *= stride;
+                (stride, dilation)
+            } else {
+                dilation *= stride;
+                (1, dilation)
+            }
+        })
     }
 
     /// The network with a classifier of that many classes, as published networks have.
@@ -82,7 +89,8 @@ impl EfficientNetLiteConfig {
 impl EfficientNetLiteConfig {
     fn init_with(&self, classify: Option<Conv>, device: &Device) -> EfficientNetLite {
         let last = self.scaled(STAGES[6].4);
-        let expand = ConvNorm::new(&ConvConfig::new([last, self.head], 1), EPSILON, device);
+        let expand = ConvConfig::new([last, self.head], 1);
+        let expand = ConvNormAct::new(&expand, EPSILON, Activation::Relu6, device);
         EfficientNetLite { head: Some(Head { expand, classify }), ..self.init(device) }
     }
 }
@@ -100,47 +108,84 @@ impl Family for EfficientNetLiteConfig {
     const PRESETS: &'static [Preset<Self>] = &[
         Preset {
             name: "efficientnet-lite0",
-            config: LITE0,
+            config: Self::LITE0,
             note: "the default: small, fast on a processor, its weights are built in",
             parameters: 2_958_848,
         },
         Preset {
             name: "efficientnet-lite1",
-            config: EfficientNetLiteConfig { depth: 1.1, ..LITE0 },
+            config: Self { depth: 1.1, ..Self::LITE0 },
             note: "one step deeper than lite0",
             parameters: 3_723_520,
         },
         Preset {
             name: "efficientnet-lite2",
-            config: EfficientNetLiteConfig { width: 1.1, depth: 1.2, ..LITE0 },
+            config: Self { width: 1.1, depth: 1.2, ..Self::LITE0 },
             note: "one step wider than lite1",
             parameters: 4_357_952,
         },
         Preset {
             name: "efficientnet-lite-tiny",
-            config: EfficientNetLiteConfig { width: 0.1, depth: 0.3, stem: 8, head: 32 },
+            config: Self { width: 0.1, depth: 0.3, stem: 8, head: 32, ..Self::LITE0 },
             note: "for tests",
             parameters: 35_776,
         },
     ];
 
     fn init(&self, device: &Device) -> EfficientNetLite {
-        let stem = ConvConfig::new([3, self.stem], 3).with_stride(2).with_padding(Padding::Same);
+        let stem = ConvConfig::new([self.in_channels, self.stem], 3)
+            .with_stride(2)
+            .with_padding(Padding::Same);
         let mut blocks = Vec::new();
         let mut stage_ends = Vec::new();
-        let mut channels = self.stem;
-        for (index, &(_, kernel, stride, expansion, out)) in STAGES.iter().enumerate() {
+        let (mut channels, mut before) = (self.stem, 1);
+        let stages = STAGES.iter().zip(self.stages()).enumerate();
+        for (index, (&(_, kernel, _, expansion, out), (mut stride, dilation))) in stages {
             let out = self.scaled(out);
-            for repeat in 0..self.repeats(index) {
-                let stride = if repeat == 0 { stride } else { 1 };
-                blocks.push(Block::new([channels, out], kernel, stride, expansion, device));
-                channels = out;
+            for _ in 0..self.repeats(index) {
+                // The first block of a dilated stage still has the dilation of the stage before.
+                let depthwise = ConvConfig::new([channels * expansion; 2], kernel)
+                    .depthwise()
+                    .with_stride(stride)
+                    .with_padding(Padding::Same)
+                    .with_dilation(before);
+                blocks.push(Block::new([channels, out], &depthwise, device));
+                (channels, stride, before) = (out, 1, dilation);
             }
             stage_ends.push(blocks.len());
         }
-        let stem = ConvNorm::new(&stem, EPSILON, device);
+        let stem = ConvNormAct::new(&stem, EPSILON, Activation::Relu6, device);
         let (channels, strides) = (self.channels(), self.strides());
         EfficientNetLite { stem, blocks, head: None, stage_ends, channels, strides }
+    }
+
+    fn in_channels(&self) -> usize {
+        self.in_channels
+    }
+
+    fn with_in_channels(self, in_channels: usize) -> Self {
+        Self { in_channels, ..self }
+    }
+
+    fn channels(&self) -> Vec<usize> {
+        STAGES.iter().map(|stage| self.scaled(stage.4)).collect()
+    }
+
+    fn strides(&self) -> Vec<usize> {
+        let mut reached = 2;
+        let stages = self.stages().map(|(stride, _)| {
+            reached *= stride;
+            reached
+        });
+        stages.to_vec()
+    }
+
+    fn output_strides(&self) -> &'static [usize] {
+        &[8, 16, 32]
+    }
+
+    fn with_output_stride(self, output_stride: usize) -> Self {
+        Self { output_stride, ..self }
     }
 
     fn init_embedding(&self, device: &Device) -> EfficientNetLite {
@@ -166,12 +211,14 @@ impl Family for EfficientNetLiteConfig {
         let repeats: Vec<usize> = (0..STAGES.len()).map(|stage| self.repeats(stage)).collect();
         keys::efficientnet_lite::rename(foreign, &repeats)
     }
+
+    const FIRST_KERNELS: &'static str = "stem.conv.weight";
 }
 
 /// An EfficientNet-Lite.
 #[derive(Module, Debug)]
 pub struct EfficientNetLite {
-    stem: ConvNorm,
+    stem: ConvNormAct,
     blocks: Vec<Block>,
     head: Option<Head>,
     #[module(skip)]
@@ -186,7 +233,7 @@ pub struct EfficientNetLite {
 /// scores; a linear layer is a convolution of size 1.
 #[derive(Module, Debug)]
 struct Head {
-    expand: ConvNorm,
+    expand: ConvNormAct,
     classify: Option<Conv>,
 }
 
@@ -195,7 +242,7 @@ impl EfficientNetLite {
     /// [`EfficientNetLiteConfig::init_classifier`]; `None` without a classifier.
     ///
     /// # Shapes
-    /// `[batch, 3, height, width]`, normalised, to `[batch, classes]`
+    /// `[batch, in_channels, height, width]`, normalised, to `[batch, classes]`
     pub fn classify(&self, images: Tensor<4>) -> Option<Tensor<2>> {
         let classify = self.head.as_ref()?.classify.as_ref()?;
         Some(classify.forward(global_average(self.embedding(images))).flatten::<2>(1, 3))
@@ -204,7 +251,7 @@ impl EfficientNetLite {
 
 impl Encode for EfficientNetLite {
     fn forward(&self, images: Tensor<4>) -> Features {
-        let mut image = self.stem.activated(images, Activation::Relu6);
+        let mut image = self.stem.forward(images);
         let mut maps = Vec::with_capacity(self.stage_ends.len());
         for (index, block) in self.blocks.iter().enumerate() {
             image = block.forward(image);
@@ -218,9 +265,13 @@ impl Encode for EfficientNetLite {
     fn embedding(&self, images: Tensor<4>) -> Tensor<4> {
         let last = self.forward(images).last();
         match &self.head {
-            Some(head) => head.expand.activated(last, Activation::Relu6),
+            Some(head) => head.expand.forward(last),
             None => last,
         }
+    }
+
+    fn in_channels(&self) -> usize {
+        self.stem.conv.weight.dims()[1]
     }
 
     fn channels(&self) -> Vec<usize> {
@@ -235,28 +286,25 @@ impl Encode for EfficientNetLite {
 /// An inverted residual: widen, filter each channel, narrow; the input is added where shapes allow.
 #[derive(Module, Debug)]
 struct Block {
-    expand: Option<ConvNorm>,
-    depthwise: ConvNorm,
-    project: ConvNorm,
+    expand: Option<ConvNormAct>,
+    depthwise: ConvNormAct,
+    project: ConvNormAct,
     residual: bool,
 }
 
 impl Block {
-    fn new(
-        [input, output]: [usize; 2],
-        kernel: usize,
-        stride: usize,
-        expansion: usize,
-        device: &Device,
-    ) -> Self {
-        let wide = input * expansion;
-        let layer = |config: ConvConfig| ConvNorm::new(&config, EPSILON, device);
-        let depthwise = ConvConfig::new([wide, wide], kernel).depthwise();
+    /// Around the convolution that filters each channel; wider than the input it expands.
+    fn new([input, output]: [usize; 2], depthwise: &ConvConfig, device: &Device) -> Self {
+        let wide = depthwise.channels[0];
+        let layer =
+            |config: &ConvConfig, activation| ConvNormAct::new(config, EPSILON, activation, device);
+        let expand = ConvConfig::new([input, wide], 1);
+        let project = ConvConfig::new([wide, output], 1);
         Self {
-            expand: (expansion > 1).then(|| layer(ConvConfig::new([input, wide], 1))),
-            depthwise: layer(depthwise.with_stride(stride).with_padding(Padding::Same)),
-            project: layer(ConvConfig::new([wide, output], 1)),
-            residual: stride == 1 && input == output,
+            expand: (wide > input).then(|| layer(&expand, Activation::Relu6)),
+            depthwise: layer(depthwise, Activation::Relu6),
+            project: layer(&project, Activation::Identity),
+            residual: depthwise.stride == 1 && input == output,
         }
     }
 
@@ -264,10 +312,10 @@ impl Block {
         // Not held where it isn't needed, so that the first layer may take its memory.
         let kept = self.residual.then(|| input.clone());
         let wide = match &self.expand {
-            Some(expand) => expand.activated(input, Activation::Relu6),
+            Some(expand) => expand.forward(input),
             None => input,
         };
-        let output = self.project.forward(self.depthwise.activated(wide, Activation::Relu6));
+        let output = self.project.forward(self.depthwise.forward(wide));
         match kept {
             Some(kept) => output + kept,
             None => output,
@@ -276,7 +324,7 @@ impl Block {
 
     fn fold(self) -> Self {
         Self {
-            expand: self.expand.map(ConvNorm::fold),
+            expand: self.expand.map(ConvNormAct::fold),
             depthwise: self.depthwise.fold(),
             project: self.project.fold(),
             ..self
@@ -293,6 +341,7 @@ mod tests {
         let lite2 = &EfficientNetLiteConfig::PRESETS[2].config;
         assert_eq!(lite2.channels(), [16, 24, 48, 88, 120, 208, 352]);
         assert_eq!(lite2.strides(), [2, 4, 8, 16, 16, 32, 32]);
+        assert_eq!(lite2.with_output_stride(16).strides(), [2, 4, 8, 16, 16, 16, 16]);
         assert_eq!(
             (0..7).map(|stage| lite2.repeats(stage)).sum::<usize>(),
             1 + 3 + 3 + 4 + 4 + 5 + 1

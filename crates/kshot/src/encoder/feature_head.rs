@@ -10,7 +10,7 @@ use burn::nn::Initializer;
 use burn::prelude::*;
 
 use crate::nn::dual::Dual;
-use crate::nn::norm::{Norm, Pass};
+use crate::nn::norm::{BatchNorm, Pass};
 use crate::nn::weights::{Cursor, Weights};
 
 /// The gain before learning.
@@ -28,7 +28,7 @@ pub struct FeatureHead {
 
 #[derive(Module, Debug)]
 struct Bottleneck {
-    norm: Norm,
+    norm: BatchNorm,
     /// `[features, units]`
     down: Param<Tensor<2>>,
     /// `[units]`
@@ -41,7 +41,7 @@ impl FeatureHead {
     /// For vectors of `features` numbers; without units there is only the gain.
     pub fn new(features: usize, units: usize, device: &Device) -> Self {
         let bottleneck = (units > 0).then(|| Bottleneck {
-            norm: Norm::new(features, device),
+            norm: BatchNorm::new(features, device),
             down: Initializer::Normal { mean: 0.0, std: (features as f64).recip().sqrt() }
                 .init([features, units], device),
             bias: Initializer::Zeros.init([units], device),
@@ -80,7 +80,7 @@ impl FeatureHead {
         if let Some(Bottleneck { norm, down, bias, up }) = &self.bottleneck {
             // Numbers of about 1, so that one learning rate suits all of the parameters.
             let vectors = vectors.linear(|vectors| vectors * (features as f64).sqrt());
-            rows = norm.forward(vectors, weights, pass, false).flatten();
+            rows = norm.forward_dual(vectors, weights, pass, false).flatten();
             let hidden = rows.clone().matmul(weights.take(down.dims()));
             let hidden = hidden.plus_row(weights.take(bias.dims())).relu(0.0);
             rows = rows.plus(hidden.matmul(weights.take(up.dims()))).unit();

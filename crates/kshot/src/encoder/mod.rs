@@ -1,9 +1,13 @@
 //! Encoders: networks that turn pictures into feature maps at several scales.
 //!
 //! # Contract
-//! [`Encode::forward`] takes `[batch, 3, height, width]`, normalised by [`EncoderConfig::normalization`],
-//! of any size from 1x1 up, and returns one map per stage, finest first. Map `i` is
-//! `[batch, channels()[i], h, w]` with `h` the height divided by `strides()[i]`, rounded up.
+//! [`Encode::forward`] takes `[batch, in_channels(), height, width]`, normalised by
+//! [`EncoderConfig::normalization`], of any size from 1x1 up, and returns one map per stage, finest
+//! first. Map `i` is `[batch, channels()[i], h, w]` with `h` the height divided by `strides()[i]`,
+//! rounded up.
+//!
+//! Batch normalisation is by batch statistics while an encoder trains (on an autodiff device), unless
+//! [`Encoder::freeze_norm`] froze it, and by running statistics else.
 //!
 //! # Adding one
 //! One file with a configuration that implements [`Family`] and a module that implements [`Encode`],
@@ -12,11 +16,13 @@
 
 use burn::module::{Module, ModuleMapper};
 use burn::prelude::*;
+pub use config::{Description, EncoderConfig};
 pub use normalization::Normalization;
 
 use crate::encoder::keys::Renamed;
-use crate::error::{Error, Result};
+use crate::nn::norm::freeze_norm;
 
+pub mod config;
 pub mod conv4;
 pub mod efficientnet_lite;
 pub mod feature_head;
@@ -51,7 +57,7 @@ pub trait Encode {
     /// The features of the pictures.
     ///
     /// # Shapes
-    /// - `images`: `[batch, 3, height, width]`, normalised
+    /// - `images`: `[batch, in_channels(), height, width]`, normalised
     /// - result: the map of stage `i` is `[batch, channels()[i], height / strides()[i], ...]`
     fn forward(&self, images: Tensor<4>) -> Features;
 
@@ -60,10 +66,13 @@ pub trait Encode {
     /// [`EncoderConfig::init_embedding`].
     ///
     /// # Shapes
-    /// `[batch, 3, height, width]`, normalised, to `[batch, channels, h, w]`
+    /// `[batch, in_channels(), height, width]`, normalised, to `[batch, channels, h, w]`
     fn embedding(&self, images: Tensor<4>) -> Tensor<4> {
         self.forward(images).last()
     }
+
+    /// Channels of the pictures.
+    fn in_channels(&self) -> usize;
 
     /// Channels of each map.
     fn channels(&self) -> Vec<usize>;
@@ -94,7 +103,7 @@ pub struct Preset<C: 'static> {
     pub config: C,
     /// One line on what it is for.
     pub note: &'static str,
-    /// Trainable numbers of the encoder (without a classifier's head).
+    /// Trainable numbers of the encoder for three input channels (without a classifier's head).
     pub parameters: usize,
 }
 
@@ -116,6 +125,26 @@ pub trait Family: Copy + PartialEq + 'static {
         self.init(device)
     }
 
+    /// Channels of the pictures.
+    fn in_channels(&self) -> usize;
+
+    /// The same for pictures of that many channels.
+    #[must_use]
+    fn with_in_channels(self, in_channels: usize) -> Self;
+
+    /// Channels of each map, finest first.
+    fn channels(&self) -> Vec<usize>;
+
+    /// By how much each map is smaller than the picture, finest first.
+    fn strides(&self) -> Vec<usize>;
+
+    /// The strides of the coarsest map that it can have.
+    fn output_strides(&self) -> &'static [usize];
+
+    /// The same with a coarsest map of that stride, which is one of [`Self::output_strides`].
+    #[must_use]
+    fn with_output_stride(self, output_stride: usize) -> Self;
+
     /// What its published weights expect of pixels.
     fn normalization(&self) -> Normalization;
 
@@ -125,29 +154,9 @@ pub trait Family: Copy + PartialEq + 'static {
 
     /// Our name of a tensor that torchvision, timm or the original authors call `foreign`.
     fn rename(&self, foreign: &str) -> Renamed;
-}
 
-/// A row of the encoder table, for people.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
-pub struct Description {
-    /// The name in commands and recipes.
-    pub name: &'static str,
-    /// The family's name for people.
-    pub family: &'static str,
-    /// One line on what it is for.
-    pub note: &'static str,
-    /// Trainable numbers.
-    pub parameters: usize,
-    /// Channels of each map, finest first.
-    pub channels: Vec<usize>,
-    /// Strides of each map, finest first.
-    pub strides: Vec<usize>,
-    /// The paper's title.
-    pub paper: &'static str,
-    /// When it appeared.
-    pub year: u16,
-    /// Its address.
-    pub url: &'static str,
+    /// Our name of the kernels that see the picture, `[channels, in_channels, kernel, kernel]`.
+    const FIRST_KERNELS: &'static str;
 }
 
 /// Makes the enums of all encoders from the table at the end of this file.
@@ -161,20 +170,26 @@ macro_rules! encoders {
             $(#[doc = concat!("[`", stringify!($network), "`]")] $variant($network),)+
         }
 
-        /// Which of the built-in networks; in recipes it is the preset's name.
-        #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
-        #[serde(try_from = "String", into = "String")]
-        pub enum EncoderConfig {
-            $(#[doc = concat!("[`", stringify!($config), "`]")] $variant($config),)+
+        /// The configuration of any family.
+        #[derive(Debug, Clone, Copy, PartialEq)]
+        enum Architecture {
+            $($variant($config),)+
         }
 
         impl Encode for Encoder {
             fn forward(&self, images: Tensor<4>) -> Features {
+                let [_, channels, ..] = images.dims();
+                let expected = self.in_channels();
+                assert_eq!(channels, expected, "channels of the images, and of the encoder's");
                 match self { $(Self::$variant(network) => network.forward(images),)+ }
             }
 
             fn embedding(&self, images: Tensor<4>) -> Tensor<4> {
                 match self { $(Self::$variant(network) => network.embedding(images),)+ }
+            }
+
+            fn in_channels(&self) -> usize {
+                match self { $(Self::$variant(network) => network.in_channels(),)+ }
             }
 
             fn channels(&self) -> Vec<usize> {
@@ -197,70 +212,92 @@ macro_rules! encoders {
                 }
             }
 
+            /// The same with running statistics in every batch normalisation while it trains too,
+            /// which then stay as they are; gamma and beta still learn. For batches of a few
+            /// pictures, too few for statistics of their own.
+            #[must_use]
+            pub fn freeze_norm(self) -> Self {
+                freeze_norm(self)
+            }
+
             /// Maps every tensor by paths that do not name the family.
             pub(crate) fn map_network<M: ModuleMapper>(self, mapper: &mut M) -> Self {
                 match self { $(Self::$variant(network) => Self::$variant(network.map(mapper)),)+ }
             }
         }
 
-        impl EncoderConfig {
-            /// Every preset, in the order of the table.
-            pub fn all() -> Vec<Self> {
+        impl Architecture {
+            fn presets() -> Vec<EncoderConfig> {
                 let mut all = Vec::new();
-                $(all.extend(<$config>::PRESETS.iter().map(|row| Self::$variant(row.config)));)+
+                $(all.extend(<$config>::PRESETS.iter().map(|row| {
+                    EncoderConfig::new(row.name, Self::$variant(row.config))
+                }));)+
                 all
             }
 
-            /// The name in commands and recipes.
-            pub fn name(&self) -> &'static str {
-                match self { $(Self::$variant(config) => preset(config).name,)+ }
-            }
-
-            /// The network with random weights (from the device's seed).
-            pub fn init(&self, device: &Device) -> Encoder {
+            fn init(&self, device: &Device) -> Encoder {
                 match self { $(Self::$variant(config) => Encoder::$variant(config.init(device)),)+ }
             }
 
-            /// As [`Self::init`], with the layer between the last stage and the classifier where the
-            /// family has one: for [`Encode::embedding`].
-            pub fn init_embedding(&self, device: &Device) -> Encoder {
+            fn init_embedding(&self, device: &Device) -> Encoder {
                 match self {
                     $(Self::$variant(config) => Encoder::$variant(config.init_embedding(device)),)+
                 }
             }
 
-            /// What the published weights expect of pixels.
-            pub fn normalization(&self) -> Normalization {
+            fn in_channels(&self) -> usize {
+                match self { $(Self::$variant(config) => config.in_channels(),)+ }
+            }
+
+            fn with_in_channels(self, channels: usize) -> Self {
+                match self {
+                    $(Self::$variant(config) => Self::$variant(config.with_in_channels(channels)),)+
+                }
+            }
+
+            fn output_strides(&self) -> &'static [usize] {
+                match self { $(Self::$variant(config) => config.output_strides(),)+ }
+            }
+
+            fn with_output_stride(self, stride: usize) -> Self {
+                match self {
+                    $(Self::$variant(config) => Self::$variant(config.with_output_stride(stride)),)+
+                }
+            }
+
+            fn normalization(&self) -> Normalization {
                 match self { $(Self::$variant(config) => config.normalization(),)+ }
             }
 
-            /// Our name of a tensor that torchvision, timm or the original authors call `foreign`.
-            pub fn rename(&self, foreign: &str) -> Renamed {
+            fn rename(&self, foreign: &str) -> Renamed {
                 match self { $(Self::$variant(config) => config.rename(foreign),)+ }
             }
 
-            /// Channels of each map, finest first.
-            pub fn channels(&self) -> Vec<usize> {
+            fn first_kernels(&self) -> &'static str {
+                match self { $(Self::$variant(_) => <$config>::FIRST_KERNELS,)+ }
+            }
+
+            fn channels(&self) -> Vec<usize> {
                 match self { $(Self::$variant(config) => config.channels(),)+ }
             }
 
-            /// By how much each map is smaller than the picture, finest first.
-            pub fn strides(&self) -> Vec<usize> {
+            fn strides(&self) -> Vec<usize> {
                 match self { $(Self::$variant(config) => config.strides(),)+ }
             }
 
-            /// The row of the table, for people.
-            pub fn describe(&self) -> Description {
+            fn describe(&self, name: &'static str) -> Description {
                 match self {
                     $(Self::$variant(config) => {
-                        let (row, about) = (preset(config), <$config>::ABOUT);
+                        let row = <$config>::PRESETS.iter().find(|row| row.name == name);
+                        let about = <$config>::ABOUT;
                         Description {
-                            name: row.name,
+                            name,
                             family: about.title,
-                            note: row.note,
-                            parameters: row.parameters,
+                            note: row.map_or("", |row| row.note),
+                            parameters: row.map_or(0, |row| row.parameters),
                             channels: config.channels(),
                             strides: config.strides(),
+                            output_strides: config.output_strides().to_vec(),
                             paper: about.paper,
                             year: about.year,
                             url: about.url,
@@ -272,61 +309,9 @@ macro_rules! encoders {
     };
 }
 
-/// The preset of a configuration: every configuration comes from one.
-fn preset<C: Family>(config: &C) -> &'static Preset<C> {
-    match C::PRESETS.iter().find(|row| row.config == *config) {
-        Some(row) => row,
-        None => unreachable!("configurations have private fields and come from presets"),
-    }
-}
-
-impl std::str::FromStr for EncoderConfig {
-    type Err = Error;
-
-    fn from_str(name: &str) -> Result<Self> {
-        let all = Self::all();
-        if let Some(config) = all.iter().find(|config| config.name() == name) {
-            return Ok(*config);
-        }
-        let names: Vec<&str> = all.iter().map(Self::name).collect();
-        Err(Error::config(crate::names::unknown("encoder", name, &names)))
-    }
-}
-
-impl TryFrom<String> for EncoderConfig {
-    type Error = Error;
-
-    fn try_from(name: String) -> Result<Self> {
-        name.parse()
-    }
-}
-
-impl From<EncoderConfig> for String {
-    fn from(config: EncoderConfig) -> Self {
-        config.name().to_owned()
-    }
-}
-
-impl std::fmt::Display for EncoderConfig {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.name())
-    }
-}
-
 // The table: one line per family.
 encoders! {
     EfficientNetLite(efficientnet_lite::EfficientNetLite, efficientnet_lite::EfficientNetLiteConfig);
     ResNet(resnet::ResNet, resnet::ResNetConfig);
     Vgg(vgg::Vgg, vgg::VggConfig);
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_unknown_name_is_answered_with_the_nearest() {
-        let error = "eficientnet-lite0".parse::<EncoderConfig>().unwrap_err().to_string();
-        assert!(error.contains("did you mean `efficientnet-lite0`?"), "{error}");
-    }
 }

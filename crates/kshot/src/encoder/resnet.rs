@@ -4,10 +4,10 @@
 //!   <https://arxiv.org/abs/1512.03385>
 //! - As in torchvision, the stride of a bottleneck is that of its 3x3 convolution, not of the first
 //!   ("ResNet v1.5"); weights have torchvision's names, which timm shares
-//! - `-os8`: the last two stages keep stride 8 and spread their kernels by 2 and 4 instead, as
-//!   torchvision's `replace_stride_with_dilation` and timm's `output_stride` do; from Yu, Koltun and
-//!   Funkhouser, *Dilated Residual Networks*, 2017, <https://arxiv.org/abs/1705.09914>. The weights
-//!   are those of the network without `-os8`
+//! - An output stride of 16 or 8: the last stage or two keep their size and spread their kernels by 2
+//!   and 4 instead, as torchvision's `replace_stride_with_dilation` and timm's `output_stride` do; from
+//!   Yu, Koltun and Funkhouser, *Dilated Residual Networks*, 2017, <https://arxiv.org/abs/1705.09914>.
+//!   The weights are the same
 //!
 //! Features are the stem before its pool (stride 2) and the outputs of the four stages; a map
 //! measures `ceil(size / stride)` for any size.
@@ -19,42 +19,52 @@ use kshot_kernels::{add_activated, max_pool2d};
 
 use crate::encoder::keys::{self, Renamed};
 use crate::encoder::{About, Encode, Family, Features, Normalization, Preset};
-use crate::nn::{Activation, ConvConfig, ConvNorm};
+use crate::nn::{Activation, ConvConfig, ConvNormAct};
 
 const EPSILON: f64 = 1e-5;
 
-/// Which ResNet: see [`Family::PRESETS`].
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// Which ResNet: one of [`Family::PRESETS`], or any other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct ResNetConfig {
     /// Blocks of each stage.
-    depths: [usize; 4],
+    pub depths: [usize; 4],
     /// Three convolutions per block, which narrow, filter and widen, instead of two.
-    bottleneck: bool,
+    pub bottleneck: bool,
     /// Channels of the stem.
-    width: usize,
-    /// The last two stages are dilated instead of strided.
-    dilated: bool,
+    pub width: usize,
+    /// Stages that would be coarser than this stride are dilated instead.
+    pub output_stride: usize,
+    /// Channels of the pictures.
+    pub in_channels: usize,
 }
 
-const RESNET18: ResNetConfig =
-    ResNetConfig { depths: [2, 2, 2, 2], bottleneck: false, width: 64, dilated: false };
-const RESNET34: ResNetConfig = ResNetConfig { depths: [3, 4, 6, 3], ..RESNET18 };
-const RESNET50: ResNetConfig = ResNetConfig { bottleneck: true, ..RESNET34 };
-const RESNET101: ResNetConfig = ResNetConfig { depths: [3, 4, 23, 3], ..RESNET50 };
-
 impl ResNetConfig {
-    const fn dilated(self) -> Self {
-        Self { dilated: true, ..self }
-    }
+    /// The smallest published one.
+    pub const RESNET18: Self = Self {
+        depths: [2, 2, 2, 2],
+        bottleneck: false,
+        width: 64,
+        output_stride: 32,
+        in_channels: 3,
+    };
+    /// Twice as deep.
+    pub const RESNET34: Self = Self { depths: [3, 4, 6, 3], ..Self::RESNET18 };
+    /// With bottlenecks.
+    pub const RESNET50: Self = Self { bottleneck: true, ..Self::RESNET34 };
+    /// Twice as deep as that.
+    pub const RESNET101: Self = Self { depths: [3, 4, 23, 3], ..Self::RESNET50 };
 
-    pub(super) fn channels(&self) -> Vec<usize> {
-        let widening = if self.bottleneck { 4 } else { 1 };
-        let stages = (0..4).map(|stage| widening * (self.width << stage));
-        std::iter::once(self.width).chain(stages).collect()
-    }
-
-    pub(super) fn strides(&self) -> Vec<usize> {
-        if self.dilated { vec![2, 4, 8, 8, 8] } else { vec![2, 4, 8, 16, 32] }
+    /// Stride of each stage's first block, and dilation of its blocks.
+    fn stages(&self) -> [(usize, usize); 4] {
+        let (mut reached, mut dilation) = (4, 1); // those of the pool behind the stem
+        let mut stages = [(1, 1); 4];
+        for stage in &mut stages[1..] {
+            let stride = if reached < self.output_stride { 2 } else { 1 };
+            dilation *= 2 / stride;
+            reached *= stride;
+            *stage = (stride, dilation);
+        }
+        stages
     }
 }
 
@@ -71,91 +81,90 @@ impl Family for ResNetConfig {
     const PRESETS: &'static [Preset<Self>] = &[
         Preset {
             name: "resnet18",
-            config: RESNET18,
+            config: Self::RESNET18,
             note: "the smallest residual network",
             parameters: 11_176_512,
         },
         Preset {
             name: "resnet34",
-            config: RESNET34,
+            config: Self::RESNET34,
             note: "resnet18, twice as deep",
             parameters: 21_284_672,
         },
         Preset {
             name: "resnet50",
-            config: RESNET50,
+            config: Self::RESNET50,
             note: "the usual network of published comparisons",
             parameters: 23_508_032,
         },
         Preset {
             name: "resnet101",
-            config: RESNET101,
+            config: Self::RESNET101,
             note: "resnet50, twice as deep",
             parameters: 42_500_160,
         },
         Preset {
-            name: "resnet18-os8",
-            config: RESNET18.dilated(),
-            note: "finer last maps (stride 8), with resnet18's weights",
-            parameters: 11_176_512,
-        },
-        Preset {
-            name: "resnet34-os8",
-            config: RESNET34.dilated(),
-            note: "finer last maps (stride 8), with resnet34's weights",
-            parameters: 21_284_672,
-        },
-        Preset {
-            name: "resnet50-os8",
-            config: RESNET50.dilated(),
-            note: "finer last maps (stride 8), with resnet50's weights",
-            parameters: 23_508_032,
-        },
-        Preset {
-            name: "resnet101-os8",
-            config: RESNET101.dilated(),
-            note: "finer last maps (stride 8), with resnet101's weights",
-            parameters: 42_500_160,
-        },
-        Preset {
             name: "resnet-tiny",
-            config: ResNetConfig { depths: [1, 1, 1, 2], width: 8, ..RESNET18 },
+            config: Self { depths: [1, 1, 1, 2], width: 8, ..Self::RESNET18 },
             note: "for tests",
             parameters: 152_296,
         },
     ];
 
     fn init(&self, device: &Device) -> ResNet {
-        let stem = ConvConfig::new([3, self.width], 7).with_stride(2);
+        let stem = ConvConfig::new([self.in_channels, self.width], 7).with_stride(2);
+        let stem = ConvNormAct::new(&stem, EPSILON, Activation::Relu, device);
         let (channels, strides) = (self.channels(), self.strides());
         let mut stages = Vec::with_capacity(4);
-        // The first block of a dilated stage still has the dilation of the stage before.
-        let (mut input, mut dilation) = (self.width, 1);
-        for (index, &depth) in self.depths.iter().enumerate() {
+        let (mut input, mut before) = (self.width, 1);
+        for (index, (mut stride, dilation)) in self.stages().into_iter().enumerate() {
             let output = channels[index + 1];
-            let mut stride = if index == 0 { 1 } else { 2 };
-            let mut next_dilation = dilation;
-            if self.dilated && index >= 2 {
-                next_dilation *= stride;
-                stride = 1;
-            }
-            let mut blocks = Vec::with_capacity(depth);
-            for _ in 0..depth {
-                let shape = Shape {
-                    channels: [input, output],
-                    stride,
-                    dilations: [dilation, next_dilation],
-                };
+            let mut blocks = Vec::with_capacity(self.depths[index]);
+            for _ in 0..self.depths[index] {
+                // The first block of a dilated stage still has the dilation of the stage before.
+                let dilations = [before, dilation];
+                let shape = Shape { channels: [input, output], stride, dilations };
                 blocks.push(if self.bottleneck {
                     Block::bottleneck(&shape, device)
                 } else {
                     Block::basic(&shape, device)
                 });
-                (input, stride, dilation) = (output, 1, next_dilation);
+                (input, stride, before) = (output, 1, dilation);
             }
             stages.push(Stage { blocks });
         }
-        ResNet { stem: ConvNorm::new(&stem, EPSILON, device), stages, channels, strides }
+        ResNet { stem, stages, channels, strides }
+    }
+
+    fn in_channels(&self) -> usize {
+        self.in_channels
+    }
+
+    fn with_in_channels(self, in_channels: usize) -> Self {
+        Self { in_channels, ..self }
+    }
+
+    fn channels(&self) -> Vec<usize> {
+        let widening = if self.bottleneck { 4 } else { 1 };
+        let stages = (0..4).map(|stage| widening * (self.width << stage));
+        std::iter::once(self.width).chain(stages).collect()
+    }
+
+    fn strides(&self) -> Vec<usize> {
+        let mut reached = 4;
+        let stages = self.stages().map(|(stride, _)| {
+            reached *= stride;
+            reached
+        });
+        std::iter::once(2).chain(stages).collect()
+    }
+
+    fn output_strides(&self) -> &'static [usize] {
+        &[8, 16, 32]
+    }
+
+    fn with_output_stride(self, output_stride: usize) -> Self {
+        Self { output_stride, ..self }
     }
 
     fn normalization(&self) -> Normalization {
@@ -175,12 +184,14 @@ impl Family for ResNetConfig {
     fn rename(&self, foreign: &str) -> Renamed {
         keys::resnet::rename(foreign)
     }
+
+    const FIRST_KERNELS: &'static str = "stem.conv.weight";
 }
 
 /// A ResNet without its classifier.
 #[derive(Module, Debug)]
 pub struct ResNet {
-    stem: ConvNorm,
+    stem: ConvNormAct,
     stages: Vec<Stage>,
     #[module(skip)]
     channels: Vec<usize>,
@@ -190,7 +201,7 @@ pub struct ResNet {
 
 impl Encode for ResNet {
     fn forward(&self, images: Tensor<4>) -> Features {
-        let stem = self.stem.activated(images, Activation::Relu);
+        let stem = self.stem.forward(images);
         let pool = MaxPoolOptions::new([3, 3]).with_stride([2, 2]).with_padding([1, 1]);
         let mut image = max_pool2d(stem.clone(), pool);
         let mut maps = vec![stem];
@@ -201,6 +212,10 @@ impl Encode for ResNet {
             maps.push(image.clone());
         }
         Features { maps }
+    }
+
+    fn in_channels(&self) -> usize {
+        self.stem.conv.weight.dims()[1]
     }
 
     fn channels(&self) -> Vec<usize> {
@@ -230,8 +245,8 @@ struct Shape {
 /// A residual block: the input, projected where shapes differ, is added before the last ReLU.
 #[derive(Module, Debug)]
 struct Block {
-    layers: Vec<ConvNorm>,
-    shortcut: Option<ConvNorm>,
+    layers: Vec<ConvNormAct>,
+    shortcut: Option<ConvNormAct>,
 }
 
 impl Block {
@@ -258,21 +273,25 @@ impl Block {
     }
 
     fn new(layers: &[ConvConfig], shape: &Shape, device: &Device) -> Self {
-        let layer = |config: &ConvConfig| ConvNorm::new(config, EPSILON, device);
+        let layer =
+            |config: &ConvConfig, activation| ConvNormAct::new(config, EPSILON, activation, device);
         let [input, output] = shape.channels;
         let shortcut = ConvConfig::new([input, output], 1).with_stride(shape.stride);
+        // The last layer is activated together with what is added to it.
+        let last = layers.len() - 1;
+        let of = |index| if index < last { Activation::Relu } else { Activation::Identity };
+        let numbered = layers.iter().enumerate();
         Self {
-            layers: layers.iter().map(layer).collect(),
-            shortcut: (shape.stride > 1 || input != output).then(|| layer(&shortcut)),
+            layers: numbered.map(|(index, config)| layer(config, of(index))).collect(),
+            shortcut: (shape.stride > 1 || input != output)
+                .then(|| layer(&shortcut, Activation::Identity)),
         }
     }
 
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         let mut image = input.clone();
-        let last = self.layers.len() - 1;
-        for (index, layer) in self.layers.iter().enumerate() {
-            let activation = if index < last { Activation::Relu } else { Activation::Identity };
-            image = layer.activated(image, activation);
+        for layer in &self.layers {
+            image = layer.forward(image);
         }
         let shortcut = match &self.shortcut {
             Some(shortcut) => shortcut.forward(input),
@@ -283,8 +302,8 @@ impl Block {
 
     fn fold(self) -> Self {
         Self {
-            layers: self.layers.into_iter().map(ConvNorm::fold).collect(),
-            shortcut: self.shortcut.map(ConvNorm::fold),
+            layers: self.layers.into_iter().map(ConvNormAct::fold).collect(),
+            shortcut: self.shortcut.map(ConvNormAct::fold),
         }
     }
 }
@@ -296,7 +315,8 @@ mod tests {
     #[test]
     fn dilated_networks_keep_stride_8() {
         let device = Device::flex();
-        let config = ResNetConfig { depths: [1; 4], width: 4, ..RESNET50 }.dilated();
+        let config =
+            ResNetConfig { depths: [1; 4], width: 4, output_stride: 8, ..ResNetConfig::RESNET50 };
         let maps = config.init(&device).forward(Tensor::zeros([1, 3, 65, 33], &device)).maps;
         let sizes: Vec<[usize; 4]> = maps.iter().map(Tensor::dims).collect();
         let expected =

@@ -10,7 +10,7 @@ use burn::prelude::*;
 use burn::tensor::ops::ConvOptions;
 
 use crate::nn::dual::Dual;
-use crate::nn::norm::{Norm, Pass};
+use crate::nn::norm::{BatchNorm, Pass};
 use crate::nn::weights::{Cursor, Weights};
 
 /// Below zero the activation has this slope.
@@ -45,7 +45,7 @@ struct Block {
 #[derive(Module, Debug)]
 struct Layer {
     weight: Param<Tensor<4>>,
-    norm: Norm,
+    norm: BatchNorm,
 }
 
 impl ResNet12 {
@@ -111,13 +111,13 @@ impl Layer {
             Some(outside * area),
             device,
         );
-        Self { weight, norm: Norm::new(outside, device) }
+        Self { weight, norm: BatchNorm::new(outside, device) }
     }
 
     fn forward(&self, images: Dual<4>, weights: &mut Cursor, pass: &mut Pass) -> Dual<4> {
         let shape = self.weight.dims();
         let options = ConvOptions::new([1; 2], [shape[2] / 2; 2], [1; 2], 1);
         let images = images.conv2d(weights.take(shape), None, options);
-        self.norm.forward(images, weights, pass, false)
+        self.norm.forward_dual(images, weights, pass, false)
     }
 }

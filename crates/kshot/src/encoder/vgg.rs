@@ -18,34 +18,34 @@ use kshot_kernels::max_pool2d;
 
 use crate::encoder::keys::{self, Renamed};
 use crate::encoder::{About, Encode, Family, Features, Normalization, Preset};
-use crate::nn::{Activation, ConvConfig, ConvNorm};
+use crate::nn::{Activation, ConvConfig, ConvNormAct};
 
 const EPSILON: f64 = 1e-5;
 
-/// Which VGG: see [`Family::PRESETS`].
-#[derive(Debug, Clone, Copy, PartialEq)]
+/// Which VGG: one of [`Family::PRESETS`], or any other.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct VggConfig {
     /// Convolutions of each block.
-    depths: [usize; 5],
+    pub depths: [usize; 5],
     /// Channels of the first block; doubled by each of the next three.
-    width: usize,
+    pub width: usize,
     /// Batch normalisation after each convolution.
-    normalized: bool,
+    pub normalized: bool,
     /// Pools, dilation and missing ReLU of PANet.
-    panet: bool,
+    pub panet: bool,
+    /// Channels of the pictures.
+    pub in_channels: usize,
 }
 
-const VGG16: VggConfig =
-    VggConfig { depths: [2, 2, 3, 3, 3], width: 64, normalized: false, panet: false };
-
 impl VggConfig {
-    pub(super) fn channels(&self) -> Vec<usize> {
-        (0..5).map(|block: u32| self.width << block.min(3)).collect()
-    }
-
-    pub(super) fn strides(&self) -> Vec<usize> {
-        vec![1, 2, 4, 8, if self.panet { 8 } else { 16 }]
-    }
+    /// The published one of 16 layers (three of which are the classifier's).
+    pub const VGG16: Self = Self {
+        depths: [2, 2, 3, 3, 3],
+        width: 64,
+        normalized: false,
+        panet: false,
+        in_channels: 3,
+    };
 }
 
 impl Family for VggConfig {
@@ -61,25 +61,25 @@ impl Family for VggConfig {
     const PRESETS: &'static [Preset<Self>] = &[
         Preset {
             name: "vgg16",
-            config: VGG16,
+            config: Self::VGG16,
             note: "for comparison with older work: slow for what it gives",
             parameters: 14_714_688,
         },
         Preset {
             name: "vgg16-bn",
-            config: VggConfig { normalized: true, ..VGG16 },
+            config: Self { normalized: true, ..Self::VGG16 },
             note: "with batch normalisation, easier to train",
             parameters: 14_723_136,
         },
         Preset {
             name: "vgg16-panet",
-            config: VggConfig { panet: true, ..VGG16 },
+            config: Self { panet: true, ..Self::VGG16 },
             note: "as PANet uses it for few-shot segmentation: stride 8",
             parameters: 14_714_688,
         },
         Preset {
             name: "vgg-tiny",
-            config: VggConfig { depths: [1, 1, 1, 1, 2], width: 8, ..VGG16 },
+            config: Self { depths: [1, 1, 1, 1, 2], width: 8, ..Self::VGG16 },
             note: "for tests",
             parameters: 98_384,
         },
@@ -87,16 +87,18 @@ impl Family for VggConfig {
 
     fn init(&self, device: &Device) -> Vgg {
         let mut blocks = Vec::new();
-        let mut input = 3;
+        let mut input = self.in_channels;
         let (channels, strides) = (self.channels(), self.strides());
         for (index, (&depth, &output)) in self.depths.iter().zip(&channels).enumerate() {
             let last = index == 4;
             let mut layers = Vec::new();
-            for _ in 0..depth {
+            for layer in 1..=depth {
                 let dilation = if last && self.panet { 2 } else { 1 };
+                let signed = last && self.panet && layer == depth;
+                let activation = if signed { Activation::Identity } else { Activation::Relu };
                 let config = ConvConfig::new([input, output], 3).with_dilation(dilation);
                 let epsilon = self.normalized.then_some(EPSILON);
-                layers.push(ConvNorm::biased(&config, epsilon, device));
+                layers.push(ConvNormAct::biased(&config, epsilon, activation, device));
                 input = output;
             }
             let step = if index == 0 { 1 } else { strides[index] / strides[index - 1] };
@@ -105,9 +107,34 @@ impl Family for VggConfig {
                 (_, true) => Some(Pool { kernel: 3, stride: step, padding: 1 }),
                 (_, false) => Some(Pool { kernel: 2, stride: step, padding: 0 }),
             };
-            blocks.push(Block { layers, pool, signed: last && self.panet });
+            blocks.push(Block { layers, pool });
         }
         Vgg { blocks, channels, strides }
+    }
+
+    fn in_channels(&self) -> usize {
+        self.in_channels
+    }
+
+    fn with_in_channels(self, in_channels: usize) -> Self {
+        Self { in_channels, ..self }
+    }
+
+    fn channels(&self) -> Vec<usize> {
+        (0..5).map(|block: u32| self.width << block.min(3)).collect()
+    }
+
+    fn strides(&self) -> Vec<usize> {
+        vec![1, 2, 4, 8, if self.panet { 8 } else { 16 }]
+    }
+
+    /// Its own only: what would be dilated are pools, not convolutions. `panet` has other ones.
+    fn output_strides(&self) -> &'static [usize] {
+        if self.panet { &[8] } else { &[16] }
+    }
+
+    fn with_output_stride(self, _: usize) -> Self {
+        self
     }
 
     fn normalization(&self) -> Normalization {
@@ -121,6 +148,8 @@ impl Family for VggConfig {
     fn rename(&self, foreign: &str) -> Renamed {
         keys::vgg::rename(foreign, self.depths, self.normalized)
     }
+
+    const FIRST_KERNELS: &'static str = "blocks.0.layers.0.conv.weight";
 }
 
 /// A VGG without its classifier.
@@ -144,6 +173,11 @@ impl Encode for Vgg {
         Features { maps }
     }
 
+    fn in_channels(&self) -> usize {
+        let first = self.blocks.first().and_then(|block| block.layers.first());
+        first.map_or(0, |layer| layer.conv.weight.dims()[1])
+    }
+
     fn channels(&self) -> Vec<usize> {
         self.channels.clone()
     }
@@ -161,14 +195,12 @@ struct Pool {
     padding: usize,
 }
 
-/// The pool before a block, and the block's convolutions with a ReLU after each.
+/// The pool before a block, and the block's convolutions.
 #[derive(Module, Debug)]
 struct Block {
-    layers: Vec<ConvNorm>,
+    layers: Vec<ConvNormAct>,
     #[module(skip)]
     pool: Option<Pool>,
-    /// No ReLU after the last convolution.
-    signed: bool,
 }
 
 impl Block {
@@ -184,16 +216,14 @@ impl Block {
             }
             None => input,
         };
-        for (index, layer) in self.layers.iter().enumerate() {
-            let signed = self.signed && index + 1 == self.layers.len();
-            let activation = if signed { Activation::Identity } else { Activation::Relu };
-            image = layer.activated(image, activation);
+        for layer in &self.layers {
+            image = layer.forward(image);
         }
         image
     }
 
     fn fold(self) -> Self {
-        Self { layers: self.layers.into_iter().map(ConvNorm::fold).collect(), ..self }
+        Self { layers: self.layers.into_iter().map(ConvNormAct::fold).collect(), ..self }
     }
 }
 
@@ -205,7 +235,7 @@ mod tests {
     fn panet_keeps_stride_8_and_both_signs() {
         let device = Device::flex();
         device.seed(7);
-        let config = VggConfig { depths: [1; 5], width: 4, normalized: false, panet: true };
+        let config = VggConfig { depths: [1; 5], width: 4, panet: true, ..VggConfig::VGG16 };
         let image = Tensor::random([1, 3, 33, 41], burn::tensor::Distribution::Default, &device);
         let maps = config.init(&device).forward(image).maps;
         let sizes: Vec<[usize; 4]> = maps.iter().map(Tensor::dims).collect();

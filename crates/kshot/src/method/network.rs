@@ -97,6 +97,9 @@ impl NetworkConfig {
                 let config: EncoderConfig = choice.encoder.parse()?;
                 let source = Source::of(&config, choice.weights.as_deref())?;
                 let (encoder, _) = source.load(&config, &device.clone().inner())?;
+                // Episodes hold too few pictures for statistics of their own, and a `Pass` has no
+                // say in an encoder.
+                let encoder = encoder.freeze_norm();
                 Network::Encoder(if device.is_autodiff() { encoder.train() } else { encoder })
             }
         })

@@ -1,4 +1,4 @@
-//! Convolution, with or without batch normalisation.
+//! Convolution, and the layer of convolution, batch normalisation and activation.
 //!
 //! Every convolution of the library passes through here to `kshot-kernels`, so that speed is won in one
 //! place.
@@ -6,13 +6,14 @@
 use std::sync::Arc;
 
 use burn::module::{Module, Param};
-use burn::nn::{BatchNorm, BatchNormConfig, Initializer};
+use burn::nn::Initializer;
 use burn::prelude::*;
 use burn::tensor::ops::ConvOptions;
 pub use kshot_kernels::Activation;
 use kshot_kernels::Conv2d;
 
 use crate::nn::cpu_values;
+use crate::nn::norm::BatchNorm;
 
 /// How an image is extended by zeros before the kernel slides over it.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -198,8 +199,7 @@ impl Conv {
     /// # Shapes
     /// `[batch, channels_in, height, width]` to `[batch, channels_out, height', width']`
     pub fn forward(&self, images: Tensor<4>) -> Tensor<4> {
-        let bias = self.bias.as_ref().map(|bias| bias.val());
-        self.slide(images, self.weight.val(), bias, Activation::Identity)
+        self.activated(images, Activation::Identity)
     }
 
     /// With other weights of the same shape.
@@ -224,22 +224,15 @@ impl Conv {
 
     /// The same convolution with a normalisation by its running statistics after it, in one.
     #[must_use]
-    pub fn normalised(self, norm: &BatchNorm) -> Self {
+    fn normalised(self, norm: &BatchNorm) -> Self {
         let (weight, shift) = self.merged(norm);
         let weight = Param::from_tensor(weight.detach());
         Self { weight, bias: Some(Param::from_tensor(shift.detach())), compiled: None, ..self }
     }
 
-    /// Kernels and bias that convolve and normalise at once.
+    /// Kernels and bias that convolve and normalise by running statistics at once.
     fn merged(&self, norm: &BatchNorm) -> (Tensor<4>, Tensor<1>) {
-        let gain = norm.gamma.val();
-        let held = |state: &burn::module::RunningState<Tensor<1>>| {
-            let values = state.value_sync();
-            let lifted = gain.is_autodiff() && !values.is_autodiff();
-            if lifted { Tensor::from_inner(values) } else { values }
-        };
-        let scale = gain.clone() / (held(&norm.running_var) + norm.epsilon).sqrt();
-        let shift = norm.beta.val() - held(&norm.running_mean) * scale.clone();
+        let (scale, shift) = norm.affine();
         let shift = match &self.bias {
             Some(bias) => shift + bias.val() * scale.clone(),
             None => shift,
@@ -248,51 +241,52 @@ impl Conv {
     }
 }
 
-/// A convolution followed by batch normalisation by its running statistics, which [`ConvNorm::fold`]
-/// merges into the kernels.
+/// A convolution, batch normalisation where there is one, and an activation.
 ///
-/// Statistics are not those of the batch even where the layer learns: encoders are fine-tuned on
-/// batches of a few pictures, too few for statistics of their own. Kernels, gain and shift learn.
+/// By batch statistics while it trains, else by running ones (see [`BatchNorm`]), which are then
+/// merged into the kernels: one operation, that [`ConvNormAct::fold`] prepares for inference.
 #[derive(Module, Debug)]
-pub struct ConvNorm {
-    conv: Conv,
-    norm: Option<BatchNorm>,
+pub struct ConvNormAct {
+    /// The convolution.
+    pub conv: Conv,
+    /// The normalisation of its result; none once it is part of the kernels.
+    pub norm: Option<BatchNorm>,
+    #[module(skip)]
+    activation: Activation,
 }
 
-impl ConvNorm {
+impl ConvNormAct {
     /// Random kernels without bias, and normalisation with the given epsilon.
-    pub fn new(config: &ConvConfig, epsilon: f64, device: &Device) -> Self {
-        let norm = BatchNormConfig::new(config.channels[1]).with_epsilon(epsilon).init(device);
-        Self { conv: config.init(false, device), norm: Some(norm) }
+    pub fn new(config: &ConvConfig, epsilon: f64, activation: Activation, device: &Device) -> Self {
+        let norm = BatchNorm::new(config.channels[1], device).with_epsilon(epsilon);
+        Self { conv: config.init(false, device), norm: Some(norm), activation }
     }
 
     /// Random kernels with a bias and, where an epsilon is given, normalisation: as in VGG.
-    pub fn biased(config: &ConvConfig, epsilon: Option<f64>, device: &Device) -> Self {
-        let norm = epsilon.map(|epsilon| {
-            BatchNormConfig::new(config.channels[1]).with_epsilon(epsilon).init(device)
-        });
-        Self { conv: config.init(true, device), norm }
+    pub fn biased(
+        config: &ConvConfig,
+        epsilon: Option<f64>,
+        activation: Activation,
+        device: &Device,
+    ) -> Self {
+        let normalise = |epsilon| BatchNorm::new(config.channels[1], device).with_epsilon(epsilon);
+        Self { conv: config.init(true, device), norm: epsilon.map(normalise), activation }
     }
 
-    /// Convolves, then normalises.
+    /// Convolves, normalises and activates.
     ///
     /// # Shapes
     /// `[batch, channels_in, height, width]` to `[batch, channels_out, height', width']`
     pub fn forward(&self, images: Tensor<4>) -> Tensor<4> {
-        self.activated(images, Activation::Identity)
-    }
-
-    /// Convolves, normalises and activates, in one step once it is folded.
-    ///
-    /// # Shapes
-    /// `[batch, channels_in, height, width]` to `[batch, channels_out, height', width']`
-    pub fn activated(&self, images: Tensor<4>, activation: Activation) -> Tensor<4> {
         match &self.norm {
+            Some(norm) if norm.trains(&images) => {
+                norm.forward(self.conv.forward(images), self.activation)
+            }
             Some(norm) => {
                 let (weight, bias) = self.conv.merged(norm);
-                self.conv.slide(images, weight, Some(bias), activation)
+                self.conv.slide(images, weight, Some(bias), self.activation)
             }
-            None => self.conv.activated(images, activation),
+            None => self.conv.activated(images, self.activation),
         }
     }
 
@@ -304,7 +298,7 @@ impl ConvNorm {
             Some(norm) => self.conv.normalised(norm),
             None => self.conv,
         };
-        Self { conv: conv.compile(), norm: None }
+        Self { conv: conv.compile(), norm: None, ..self }
     }
 }
 
@@ -323,26 +317,20 @@ mod tests {
 
     #[test]
     fn folding_keeps_the_function() {
-        let device = Device::flex();
+        let device = Device::flex().autodiff();
         device.seed(3);
         let config = ConvConfig::new([4, 6], 3).with_stride(2).with_padding(Padding::Same);
-        let mut layer = ConvNorm::new(&config, 1e-3, &device);
+        let mut layer = ConvNormAct::new(&config, 1e-3, Activation::Relu6, &device);
         if let Some(norm) = layer.norm.as_mut() {
-            norm.gamma = Param::from_data([0.5, 1.0, 1.5, -2.0, 0.1, 3.0], &device);
-            norm.beta = Param::from_data([0.1, -0.2, 0.3, 0.0, 1.0, 2.0], &device);
-            norm.running_mean = burn::module::RunningState::new(Tensor::from_data(
-                [0.3, -0.1, 0.0, 0.2, 0.5, -1.0],
-                &device,
-            ));
-            norm.running_var = burn::module::RunningState::new(Tensor::from_data(
-                [0.5, 1.5, 2.0, 0.1, 1.0, 0.7],
-                &device,
-            ));
+            let gamma = Tensor::from_data([0.5, 1.0, 1.5, -2.0, 0.1, 3.0], &device);
+            norm.set(gamma, Tensor::from_data([0.1, -0.2, 0.3, 0.0, 1.0, 2.0], &device));
         }
         let images =
             Tensor::<4>::random([2, 4, 9, 7], burn::tensor::Distribution::Default, &device);
+        // Moves the running statistics.
+        assert_eq!(layer.forward(images.clone()).dims(), [2, 6, 5, 4]);
+        let (layer, images) = (layer.valid(), images.inner());
         let expected = layer.forward(images.clone());
-        assert_eq!(expected.dims(), [2, 6, 5, 4]);
         let folded = layer.fold().forward(images);
         let difference: f32 = (expected - folded).abs().max().into_scalar();
         assert!(difference < 1e-5, "folded differs by {difference}");

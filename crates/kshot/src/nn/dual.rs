@@ -16,6 +16,7 @@ use kshot_kernels::{Activation, NormOptions, max_pool2d};
 
 use crate::nn::conv::conv2d;
 use crate::nn::global_average;
+use crate::nn::weights::{constant, plain};
 
 /// A tensor with its derivative along a direction of the parameters.
 #[derive(Debug, Clone)]
@@ -116,8 +117,17 @@ impl<const D: usize> Dual<D> {
 pub struct Moments {
     /// `[channels]`
     pub mean: Tensor<1>,
-    /// `[channels]`, biased.
+    /// `[channels]`; a batch's own is biased.
     pub variance: Tensor<1>,
+}
+
+impl Moments {
+    /// The same as constants on the side of the images: with autodiff or without.
+    #[must_use]
+    pub fn beside(self, autodiff: bool) -> Self {
+        let side = |tensor: Tensor<1>| if autodiff { constant(tensor) } else { plain(tensor) };
+        Self { mean: side(self.mean), variance: side(self.variance) }
+    }
 }
 
 impl Dual<4> {

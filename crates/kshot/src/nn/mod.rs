@@ -9,10 +9,11 @@ pub mod weights;
 use burn::prelude::*;
 use burn::tensor::ops::AvgPoolOptions;
 
+pub use conv::{Activation, Conv, ConvConfig, ConvNormAct, Padding, conv2d};
 /// Plain sums in every convolution from now on (slower, and three times closer to the exact result), and
 /// whether that was chosen.
-pub use conv::{Activation, Conv, ConvConfig, ConvNorm, Padding, conv2d};
 pub use kshot_kernels::{is_precise, set_precise};
+pub use norm::BatchNorm;
 
 /// The mean over the pixels, `[batch, channels, height, width]` to `[batch, channels, 1, 1]`.
 pub fn global_average(maps: Tensor<4>) -> Tensor<4> {

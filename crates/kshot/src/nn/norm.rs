@@ -1,15 +1,31 @@
-//! Batch normalisation with its statistics made explicit: in meta-learning they decide whether a
-//! method is transductive.
+//! Batch normalisation (Ioffe and Szegedy 2015, arXiv 1502.03167): the only one in this library.
+//!
+//! One layer with one set of parameters and one running average, used in two ways:
+//!
+//! | call | by the batch's statistics | by running ones |
+//! |---|---|---|
+//! | [`BatchNorm::forward`]: encoders, decoders | while it trains: on an autodiff device, unless frozen | else |
+//! | [`BatchNorm::forward_dual`]: meta-learning | as the [`Pass`] says | as the [`Pass`] says |
+//!
+//! In meta-learning the statistics decide whether a method is transductive, so they are told there.
+//! [`freeze_norm`] freezes the statistics of any module's layers: they then train as they infer.
+//!
+//! As in PyTorch, a batch's biased variance normalises and its unbiased one goes into the running
+//! average, with a momentum of 0.1.
 
-use burn::module::{Module, Param, RunningState};
+use burn::module::{Flag, Module, ModuleMapper, Param, RunningState};
 use burn::nn::Initializer;
 use burn::prelude::*;
+use burn::tensor::activation;
+use kshot_kernels::{Activation, NormOptions};
 
 use crate::nn::dual::{Dual, Moments};
 use crate::nn::weights::{Cursor, Weights, plain};
 
-/// Added to the variance.
+/// Added to the variance, unless [`BatchNorm::with_epsilon`] says otherwise.
 const EPSILON: f64 = 1e-5;
+/// Share of a batch's statistics that goes into the running averages.
+const MOMENTUM: f64 = 0.1;
 
 /// Which statistics normalise a pass.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -40,8 +56,8 @@ enum Source {
 #[derive(Debug)]
 pub struct Pass {
     source: Source,
-    /// Share of the batch's statistics that goes into the running averages.
-    momentum: Option<f64>,
+    /// Whether the batch's statistics go into the running averages.
+    averages: bool,
     /// The statistics of each layer in order, when the batch's own were used.
     pub met: Vec<Moments>,
 }
@@ -49,13 +65,13 @@ pub struct Pass {
 impl Pass {
     /// By the statistics of the batch.
     pub fn batch() -> Self {
-        Self { source: Source::Batch, momentum: None, met: Vec::new() }
+        Self { source: Source::Batch, averages: false, met: Vec::new() }
     }
 
     /// By the statistics of the batch, which also go into the running averages (a share of 0.1, as
     /// PyTorch does).
     pub fn training() -> Self {
-        Self { momentum: Some(0.1), ..Self::batch() }
+        Self { averages: true, ..Self::batch() }
     }
 
     /// By the running averages.
@@ -69,17 +85,23 @@ impl Pass {
     }
 }
 
-/// The normalisation of one layer.
+/// Batch normalisation of one layer's channels.
 #[derive(Module, Debug)]
-pub struct Norm {
-    gamma: Param<Tensor<1>>,
-    beta: Param<Tensor<1>>,
+pub struct BatchNorm {
+    /// The factor of each channel, `[channels]`.
+    pub gamma: Param<Tensor<1>>,
+    /// What is added to each channel, `[channels]`.
+    pub beta: Param<Tensor<1>>,
     mean: RunningState<Tensor<1>>,
     variance: RunningState<Tensor<1>>,
+    /// Off where the statistics are frozen; Burn's `freeze` and `unfreeze` set it too. Not saved.
+    training: Param<Flag>,
+    #[module(skip)]
+    epsilon: f64,
 }
 
-impl Norm {
-    /// Of so many channels: scale 1, shift 0.
+impl BatchNorm {
+    /// Of so many channels: gamma 1, beta 0, running mean 0 and variance 1, epsilon 1e-5.
     pub fn new(channels: usize, device: &Device) -> Self {
         let of = |value| Tensor::full([channels], value, &device.clone().inner());
         Self {
@@ -87,69 +109,185 @@ impl Norm {
             beta: Initializer::Zeros.init([channels], device),
             mean: RunningState::new(of(0.0)),
             variance: RunningState::new(of(1.0)),
+            training: Param::from_bool(true),
+            epsilon: EPSILON,
         }
     }
 
-    /// Takes scale and shift.
+    /// With another number added to the variance.
+    #[must_use]
+    pub fn with_epsilon(self, epsilon: f64) -> Self {
+        Self { epsilon, ..self }
+    }
+
+    /// Takes gamma and beta.
     pub fn set(&mut self, gamma: Tensor<1>, beta: Tensor<1>) {
         self.gamma = Param::initialized(self.gamma.id, gamma);
         self.beta = Param::initialized(self.beta.id, beta);
     }
 
-    /// Appends scale and shift.
+    /// Appends gamma and beta.
     pub fn list(&self, weights: &mut Weights) {
         weights.push(&self.gamma);
         weights.push(&self.beta);
     }
 
-    /// Normalises `[batch, channels, height, width]`, then applies ReLU where asked.
-    pub fn forward(
+    /// The running mean and variance, without autodiff.
+    pub fn running(&self) -> Moments {
+        let [mean, variance] = [&self.mean, &self.variance].map(|state| plain(state.value_sync()));
+        Moments { mean, variance }
+    }
+
+    /// Whether [`Self::forward`] takes the statistics of these images themselves: they are on an
+    /// autodiff device, and the layer is not frozen.
+    pub fn trains(&self, images: &Tensor<4>) -> bool {
+        images.is_autodiff() && self.training.is_enabled()
+    }
+
+    /// Normalises, then activates; while it trains, in one kernel on the CPU, and the running
+    /// statistics move.
+    ///
+    /// A batch of a single value a channel has no variance: its result is beta.
+    ///
+    /// # Shapes
+    /// `[batch, channels, height, width]` to the same
+    ///
+    /// # Panics
+    /// If there are other than `channels` channels.
+    pub fn forward(&self, images: Tensor<4>, activation: Activation) -> Tensor<4> {
+        let [batch, _, height, width] = images.dims();
+        let (gamma, beta) = (self.gamma.val(), self.beta.val());
+        if self.trains(&images) {
+            let options = NormOptions { epsilon: self.epsilon, activation };
+            let (result, mean, variance) = kshot_kernels::batch_norm(images, gamma, beta, options);
+            self.average(&Moments { mean, variance }, batch * height * width);
+            return result;
+        }
+        let Moments { mean, variance } = self.running().beside(images.is_autodiff());
+        let epsilon = self.epsilon;
+        let result = burn::tensor::module::batch_norm(images, gamma, beta, mean, variance, epsilon);
+        match activation {
+            Activation::Identity => result,
+            Activation::Relu => activation::relu(result),
+            Activation::Relu6 => result.clamp(0.0, 6.0),
+        }
+    }
+
+    /// The factor and the shift of each channel that normalise by running statistics, `[channels]`.
+    pub(crate) fn affine(&self) -> (Tensor<1>, Tensor<1>) {
+        let gamma = self.gamma.val();
+        let Moments { mean, variance } = self.running().beside(gamma.is_autodiff());
+        let scale = gamma / (variance + self.epsilon).sqrt();
+        let shift = self.beta.val() - mean * scale.clone();
+        (scale, shift)
+    }
+
+    /// Normalises by the statistics that the pass tells (a frozen layer too) with gamma and beta from
+    /// the list, then applies ReLU where asked.
+    ///
+    /// # Shapes
+    /// `[batch, channels, height, width]` to the same
+    ///
+    /// # Panics
+    /// If the list or the pass's given statistics end.
+    pub fn forward_dual(
         &self,
         images: Dual<4>,
         weights: &mut Cursor,
         pass: &mut Pass,
         relu: bool,
     ) -> Dual<4> {
-        let [_, channels, ..] = images.value.dims();
+        let [batch, channels, height, width] = images.value.dims();
         let (gamma, beta) = (weights.take([channels]), weights.take([channels]));
         let moments = match &mut pass.source {
             Source::Batch => {
-                let [batch, _, height, width] = images.value.dims();
-                let (result, moments) = images.batch_norm(gamma, beta, EPSILON, relu);
-                if let Some(momentum) = pass.momentum {
-                    self.average(&moments, momentum, batch * height * width);
+                let (result, moments) = images.batch_norm(gamma, beta, self.epsilon, relu);
+                if pass.averages {
+                    self.average(&moments, batch * height * width);
                 }
                 pass.met.push(moments);
                 return result;
             }
-            Source::Running => {
-                let [mean, variance] = [&self.mean, &self.variance].map(RunningState::value_sync);
-                Moments { mean, variance }
-            }
+            Source::Running => self.running(),
             Source::Given(list) => match list.next() {
                 Some(moments) => moments,
                 None => panic!("fewer statistics than normalisations"),
             },
         };
-        // Statistics stand on the side of the images: with autodiff or without.
-        let beside = |tensor: Tensor<1>| {
-            let tensor = plain(tensor);
-            if images.value.is_autodiff() { Tensor::from_inner(tensor) } else { tensor }
-        };
-        let moments = Moments { mean: beside(moments.mean), variance: beside(moments.variance) };
-        let result = images.batch_norm_by(gamma, beta, &moments, EPSILON);
+        let moments = moments.beside(images.value.is_autodiff());
+        let result = images.batch_norm_by(gamma, beta, &moments, self.epsilon);
         if relu { result.relu(0.0) } else { result }
     }
 
-    /// Moves the running averages towards a batch of `count` values a channel; the variance is made
-    /// unbiased, as PyTorch does.
-    fn average(&self, moments: &Moments, momentum: f64, count: usize) {
+    /// Moves the running averages towards the biased moments of `count` values a channel.
+    fn average(&self, moments: &Moments, count: usize) {
         let unbiased = count as f64 / (count.max(2) - 1) as f64;
         let mix = |state: &RunningState<Tensor<1>>, now: Tensor<1>, scale: f64| {
             let old = plain(state.value_sync());
-            state.update(old * (1.0 - momentum) + plain(now) * (momentum * scale));
+            state.update(old * (1.0 - MOMENTUM) + plain(now) * (MOMENTUM * scale));
         };
         mix(&self.mean, moments.mean.clone(), 1.0);
         mix(&self.variance, moments.variance.clone(), unbiased);
+    }
+}
+
+/// The module with the statistics of all its [`BatchNorm`]s frozen: [`BatchNorm::forward`] takes the
+/// running ones while it trains too, and leaves them as they are. Gamma and beta still learn.
+#[must_use]
+pub fn freeze_norm<M: Module>(module: M) -> M {
+    struct Freeze;
+    impl ModuleMapper for Freeze {
+        fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {
+            flag.with_value(false)
+        }
+    }
+    module.map(&mut Freeze)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::nn::weights::deep_copy;
+    use burn::tensor::Distribution;
+
+    fn values(moments: &Moments) -> Vec<f32> {
+        let both = Tensor::cat(vec![moments.mean.clone(), moments.variance.clone()], 0);
+        both.into_data().try_into_vec().unwrap()
+    }
+
+    #[test]
+    fn statistics_move_in_training_only_and_in_no_copy() {
+        let device = Device::flex().autodiff();
+        let norm = BatchNorm::new(2, &device);
+        let copy = deep_copy(&norm);
+        // Mean 3 and variance 2 (8/3 unbiased) in the first channel, nothing but 1 in the second.
+        let values_of = [[[[1.0f32, 3.0]], [[1.0, 1.0]]], [[[3.0, 5.0]], [[1.0, 1.0]]]];
+        let images = Tensor::<4>::from_data(values_of, &device);
+        let result = norm.forward(images.clone(), Activation::Relu).inner();
+        assert_eq!(result.clone().min().into_scalar::<f32>(), 0.0);
+        assert!((result.max().into_scalar::<f32>() - 2f32.sqrt()).abs() < 1e-4);
+        let expected = [0.3, 0.1, 0.9 + 0.1 * 8.0 / 3.0, 0.9];
+        for (ours, expected) in values(&norm.running()).iter().zip(expected) {
+            assert!((ours - expected).abs() < 1e-6, "{ours} instead of {expected}");
+        }
+        assert_eq!(values(&copy.running()), [0.0, 0.0, 1.0, 1.0]);
+        let before = values(&norm.running());
+        norm.valid().forward(images.inner(), Activation::Identity);
+        assert_eq!(values(&norm.running()), before);
+    }
+
+    #[test]
+    fn frozen_layers_train_as_they_infer() {
+        let device = Device::flex().autodiff();
+        let images = Tensor::<4>::random([2, 3, 4, 5], Distribution::Default, &device);
+        let norm = BatchNorm::new(3, &device);
+        norm.forward(images.clone(), Activation::Identity);
+        // Frozen it stays, on either side and back.
+        let frozen = freeze_norm(norm).valid().train();
+        let before = values(&frozen.running());
+        let trained = frozen.forward(images.clone(), Activation::Relu6).inner();
+        let inferred = frozen.valid().forward(images.inner(), Activation::Relu6);
+        assert_eq!(trained.into_data(), inferred.into_data());
+        assert_eq!(values(&frozen.running()), before);
     }
 }

@@ -1,4 +1,10 @@
 //! Puts the tensors of a file into a network, whole or not at all.
+//!
+//! # Other numbers of input channels
+//! Published encoders see three channels. For another number the kernels of the first convolution are
+//! adapted as timm does: for one channel they are summed over red, green and blue, so that a grey
+//! picture gives what it gave as RGB (where the three were normalised alike); for `n` they are repeated
+//! in order, `n` in all, and scaled by `3 / n`, which keeps the size of the sums.
 
 use std::collections::BTreeMap;
 
@@ -20,6 +26,7 @@ const SHOWN: usize = 10;
 /// When a tensor is missing, does not belong to the network, or has another shape.
 pub fn into_encoder(config: &EncoderConfig, state: &State, device: &Device) -> Result<Encoder> {
     let mut filler = Filler::new(state, |name| config.rename(name));
+    filler.adapt(config.first_kernels(), config.in_channels());
     let encoder = config.init(device).map_network(&mut filler);
     // A classifier's head of the file is of no use to an encoder.
     filler.given.retain(|ours, _| !ours.starts_with("head."));
@@ -41,6 +48,7 @@ pub fn into_embedding(config: &EncoderConfig, state: &State, device: &Device) ->
         return into_encoder(config, state, device);
     }
     let mut filler = Filler::new(state, |name| config.rename(name));
+    filler.adapt(config.first_kernels(), config.in_channels());
     let encoder = config.init_embedding(device).map_network(&mut filler);
     filler.given.retain(|ours, _| !ours.starts_with("head.classify."));
     filler.finish(config.name(), state)?;
@@ -87,6 +95,30 @@ impl Filler {
             }
         }
         Self { path: Vec::new(), given, unknown, missing: Vec::new(), misshapen: Vec::new() }
+    }
+
+    /// Adapts kernels for three channels to `channels`.
+    fn adapt(&mut self, ours: &str, channels: usize) {
+        if let Some((_, data)) = self.given.get_mut(ours)
+            && let [outputs, 3, height, width] = *data.shape().to_vec()
+            && channels != 3
+        {
+            let kernels: Vec<f32> = data.iter::<f32>().collect();
+            let area = height * width;
+            let scale = 3.0 / channels as f32;
+            let mut adapted = Vec::with_capacity(outputs * channels * area);
+            for kernel in kernels.chunks_exact(3 * area) {
+                if channels == 1 {
+                    let (red, rest) = kernel.split_at(area);
+                    let (green, blue) = rest.split_at(area);
+                    let sums = red.iter().zip(green).zip(blue).map(|((r, g), b)| r + g + b);
+                    adapted.extend(sums);
+                } else {
+                    adapted.extend(kernel.iter().cycle().take(channels * area).map(|v| v * scale));
+                }
+            }
+            *data = TensorData::new(adapted, [outputs, channels, height, width]);
+        }
     }
 
     fn finish(mut self, what: &str, state: &State) -> Result<()> {

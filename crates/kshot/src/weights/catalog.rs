@@ -29,10 +29,6 @@ const TABLE: &[Published] = &[
     row("resnet34", "timm/resnet34.tv_in1k", "BSD-3-Clause"),
     row("resnet50", "timm/resnet50.tv_in1k", "BSD-3-Clause"),
     row("resnet101", "timm/resnet101.tv_in1k", "BSD-3-Clause"),
-    row("resnet18-os8", "timm/resnet18.tv_in1k", "BSD-3-Clause"),
-    row("resnet34-os8", "timm/resnet34.tv_in1k", "BSD-3-Clause"),
-    row("resnet50-os8", "timm/resnet50.tv_in1k", "BSD-3-Clause"),
-    row("resnet101-os8", "timm/resnet101.tv_in1k", "BSD-3-Clause"),
     row("vgg16", "timm/vgg16.tv_in1k", "BSD-3-Clause"),
     row("vgg16-bn", "timm/vgg16_bn.tv_in1k", "BSD-3-Clause"),
     row("vgg16-panet", "timm/vgg16.tv_in1k", "BSD-3-Clause"),
@@ -43,7 +39,7 @@ pub fn all() -> &'static [Published] {
     TABLE
 }
 
-/// The published weights of an encoder.
+/// The published weights of an encoder, whatever its output stride and input channels.
 pub fn of(config: &EncoderConfig) -> Option<&'static Published> {
     TABLE.iter().find(|row| row.encoder == config.name())
 }

@@ -95,7 +95,7 @@ mod tests {
     fn names_are_mapped() {
         let ours = |name: &str| Renamed::Ours(name.to_owned());
         assert_eq!(re("_conv_stem.weight"), ours("stem.conv.weight"));
-        assert_eq!(re("_blocks.3._bn1.running_var"), ours("blocks.3.depthwise.norm.running_var"));
+        assert_eq!(re("_blocks.3._bn1.running_var"), ours("blocks.3.depthwise.norm.variance"));
         assert_eq!(re("_fc.bias"), ours("head.classify.bias"));
         assert_eq!(re("_bn0.num_batches_tracked"), Renamed::Spare);
         assert_eq!(re("layer1.0.conv1.weight"), Renamed::Unknown);

@@ -20,8 +20,8 @@ pub(crate) fn norm_field(foreign: &str) -> Option<&'static str> {
     Some(match foreign {
         "weight" => "gamma",
         "bias" => "beta",
-        "running_mean" => "running_mean",
-        "running_var" => "running_var",
+        "running_mean" => "mean",
+        "running_var" => "variance",
         _ => return None,
     })
 }

@@ -54,7 +54,7 @@ mod tests {
             ("conv1.weight", ours("stem.conv.weight")),
             ("bn1.bias", ours("stem.norm.beta")),
             ("layer1.0.conv3.weight", ours("stages.0.blocks.0.layers.2.conv.weight")),
-            ("layer4.2.bn2.running_var", ours("stages.3.blocks.2.layers.1.norm.running_var")),
+            ("layer4.2.bn2.running_var", ours("stages.3.blocks.2.layers.1.norm.variance")),
             ("layer2.0.downsample.0.weight", ours("stages.1.blocks.0.shortcut.conv.weight")),
             ("layer2.0.downsample.1.weight", ours("stages.1.blocks.0.shortcut.norm.gamma")),
             ("layer2.0.bn1.num_batches_tracked", Renamed::Spare),

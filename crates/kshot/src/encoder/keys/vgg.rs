@@ -56,7 +56,7 @@ mod tests {
             ("features.0.running_mean", false, Renamed::Unknown),
             ("features.1.weight", true, ours("blocks.0.layers.0.norm.gamma")),
             ("features.40.weight", true, ours("blocks.4.layers.2.conv.weight")),
-            ("features.41.running_var", true, ours("blocks.4.layers.2.norm.running_var")),
+            ("features.41.running_var", true, ours("blocks.4.layers.2.norm.variance")),
             ("features.41.num_batches_tracked", true, Renamed::Spare),
             ("classifier.6.bias", false, Renamed::Spare),
             ("pre_logits.fc1.weight", false, Renamed::Spare),

@@ -255,9 +255,9 @@ fn alignment(
 }
 
 impl Panet {
-    /// Around an encoder.
+    /// Around an encoder, whose batch normalisation it freezes.
     pub fn new(encoder: Encoder, config: PanetConfig) -> Self {
-        Self { encoder, config }
+        Self { encoder: encoder.freeze_norm(), config }
     }
 
     /// Its settings.

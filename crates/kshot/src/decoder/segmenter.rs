@@ -1,0 +1,70 @@
+//! An encoder with a decoder: pictures to logits.
+
+use burn::module::Module;
+use burn::prelude::*;
+
+use super::{Decode, Decoder, DecoderConfig};
+use crate::encoder::{Encode, Encoder};
+use crate::error::Result;
+
+/// A network that gives each pixel a class.
+///
+/// ```
+/// use burn::tensor::{Device, Tensor};
+/// use kshot::decoder::{DecoderConfig, Segmenter};
+/// use kshot::encoder::EncoderConfig;
+///
+/// # fn main() -> kshot::Result<()> {
+/// let device = Device::flex();
+/// let encoder: EncoderConfig = "resnet-tiny".parse()?;
+/// let segmenter =
+///     Segmenter::new(encoder.init(&device), &DecoderConfig::default(), 21, &device)?.optimize();
+/// let logits = segmenter.forward(Tensor::zeros([1, 3, 65, 47], &device));
+/// assert_eq!(logits.dims(), [1, 21, 65, 47]);
+/// # Ok(())
+/// # }
+/// ```
+#[derive(Module, Debug)]
+pub struct Segmenter {
+    /// From pictures to maps.
+    pub encoder: Encoder,
+    /// From maps to logits.
+    pub decoder: Decoder,
+}
+
+impl Segmenter {
+    /// The encoder with a decoder of random weights (from the device's seed), which is on `device`
+    /// as the encoder is.
+    ///
+    /// # Errors
+    /// If the decoder cannot be made for the encoder's maps, or there are no classes.
+    pub fn new(
+        encoder: Encoder,
+        decoder: &DecoderConfig,
+        classes: usize,
+        device: &Device,
+    ) -> Result<Self> {
+        let decoder = decoder.init(&encoder.channels(), &encoder.strides(), classes, device)?;
+        Ok(Self { encoder, decoder })
+    }
+
+    /// The logits of the pictures' pixels.
+    ///
+    /// # Shapes
+    /// `[batch, in_channels, height, width]`, normalised, of any size from 1x1 up, to
+    /// `[batch, classes, height, width]`
+    ///
+    /// # Panics
+    /// If the pictures have other channels than the encoder's.
+    pub fn forward(&self, images: Tensor<4>) -> Tensor<4> {
+        let [_, _, height, width] = images.dims();
+        self.decoder.forward(&self.encoder.forward(images), [height, width])
+    }
+
+    /// The same function, faster, for inference only: batch normalisation becomes part of the
+    /// kernels. Doing it twice changes nothing.
+    #[must_use]
+    pub fn optimize(self) -> Self {
+        Self { encoder: self.encoder.optimize(), decoder: self.decoder.optimize() }
+    }
+}

@@ -1,0 +1,330 @@
+//! Which encoder, and what of it differs from its preset.
+
+use burn::prelude::*;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::encoder::keys::Renamed;
+use crate::encoder::{Architecture, Encoder, Normalization};
+use crate::error::{Error, Result};
+
+/// Numbers of input channels that make sense.
+const IN_CHANNELS: std::ops::RangeInclusive<usize> = 1..=1024;
+
+/// One of the built-in networks: a preset, whose output stride and input channels may be others.
+///
+/// In recipes and on the command line it is the preset's name, or a table:
+///
+/// ```
+/// use kshot::encoder::EncoderConfig;
+///
+/// # fn main() -> kshot::Result<()> {
+/// let plain: EncoderConfig = "resnet50".parse()?;
+/// let dilated = plain.with_output_stride(8)?.with_in_channels(4)?;
+/// assert_eq!(dilated.strides(), [2, 4, 8, 8, 8]);
+/// assert_eq!(dilated.to_string(), r#"{ name = "resnet50", output_stride = 8, in_channels = 4 }"#);
+/// assert_eq!(dilated.to_string().parse::<EncoderConfig>()?, dilated);
+/// # Ok(())
+/// # }
+/// ```
+///
+/// Other widths and depths are the families' own: their configurations, such as
+/// [`ResNetConfig`](crate::encoder::resnet::ResNetConfig), are open structs whose networks go into
+/// [`Encoder`].
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct EncoderConfig {
+    /// The preset's name.
+    name: &'static str,
+    architecture: Architecture,
+}
+
+/// A row of the encoder table, for people.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct Description {
+    /// The name in commands and recipes.
+    pub name: &'static str,
+    /// The family's name for people.
+    pub family: &'static str,
+    /// One line on what it is for.
+    pub note: &'static str,
+    /// Trainable numbers, for pictures of three channels.
+    pub parameters: usize,
+    /// Channels of each map, finest first.
+    pub channels: Vec<usize>,
+    /// Strides of each map, finest first.
+    pub strides: Vec<usize>,
+    /// The output strides that it can have.
+    pub output_strides: Vec<usize>,
+    /// The paper's title.
+    pub paper: &'static str,
+    /// When it appeared.
+    pub year: u16,
+    /// Its address.
+    pub url: &'static str,
+}
+
+impl EncoderConfig {
+    pub(super) const fn new(name: &'static str, architecture: Architecture) -> Self {
+        Self { name, architecture }
+    }
+
+    /// Every preset, in the order of the table.
+    pub fn all() -> Vec<Self> {
+        Architecture::presets()
+    }
+
+    /// The preset's name.
+    pub fn name(&self) -> &'static str {
+        self.name
+    }
+
+    /// The same with a coarsest map of that stride: later stages are dilated instead of strided, as
+    /// torchvision and timm do (Yu, Koltun and Funkhouser 2017, arXiv 1705.09914), so the weights are
+    /// those of the preset.
+    ///
+    /// # Errors
+    /// If the network cannot have that stride; those that it can have are named.
+    pub fn with_output_stride(self, output_stride: usize) -> Result<Self> {
+        let valid = self.architecture.output_strides();
+        if !valid.contains(&output_stride) {
+            let valid: Vec<String> = valid.iter().map(usize::to_string).collect();
+            return Err(Error::config(format!(
+                "{} cannot have output_stride = {output_stride}; valid are: {}",
+                self.name,
+                valid.join(", ")
+            )));
+        }
+        Ok(Self { architecture: self.architecture.with_output_stride(output_stride), ..self })
+    }
+
+    /// The same for pictures of that many channels. Published weights for three are adapted as they
+    /// are loaded: see [`apply`](crate::weights::apply).
+    ///
+    /// # Errors
+    /// If it is not 1 to 1024.
+    pub fn with_in_channels(self, in_channels: usize) -> Result<Self> {
+        if !IN_CHANNELS.contains(&in_channels) {
+            return Err(Error::config(format!(
+                "{} cannot have in_channels = {in_channels}; valid are {} to {}",
+                self.name,
+                IN_CHANNELS.start(),
+                IN_CHANNELS.end()
+            )));
+        }
+        Ok(Self { architecture: self.architecture.with_in_channels(in_channels), ..self })
+    }
+
+    /// The stride of the coarsest map.
+    pub fn output_stride(&self) -> usize {
+        self.strides().last().copied().unwrap_or(1)
+    }
+
+    /// Channels of the pictures that it takes.
+    pub fn in_channels(&self) -> usize {
+        self.architecture.in_channels()
+    }
+
+    /// The network with random weights (from the device's seed).
+    pub fn init(&self, device: &Device) -> Encoder {
+        self.architecture.init(device)
+    }
+
+    /// As [`Self::init`], with the layer between the last stage and the classifier where the family
+    /// has one: for [`Encode::embedding`](crate::encoder::Encode::embedding).
+    pub fn init_embedding(&self, device: &Device) -> Encoder {
+        self.architecture.init_embedding(device)
+    }
+
+    /// What the published weights expect of RGB pixels. For other numbers of channels nothing is
+    /// published: bring each channel to a mean of about 0 and a deviation of about 1.
+    pub fn normalization(&self) -> Normalization {
+        self.architecture.normalization()
+    }
+
+    /// Our name of a tensor that torchvision, timm or the original authors call `foreign`.
+    pub fn rename(&self, foreign: &str) -> Renamed {
+        self.architecture.rename(foreign)
+    }
+
+    /// Our name of the first convolution's kernels, `[channels, in_channels, kernel, kernel]`.
+    pub(crate) fn first_kernels(&self) -> &'static str {
+        self.architecture.first_kernels()
+    }
+
+    /// Channels of each map, finest first.
+    pub fn channels(&self) -> Vec<usize> {
+        self.architecture.channels()
+    }
+
+    /// By how much each map is smaller than the picture, finest first.
+    pub fn strides(&self) -> Vec<usize> {
+        self.architecture.strides()
+    }
+
+    /// The row of the table, for people.
+    pub fn describe(&self) -> Description {
+        self.architecture.describe(self.name)
+    }
+
+    /// What is written of it.
+    fn written(&self) -> Table {
+        let preset = Self::all().into_iter().find(|preset| preset.name == self.name);
+        let differs = |of: fn(&Self) -> usize| {
+            let own = of(self);
+            (preset.as_ref().map(of) != Some(own)).then_some(own)
+        };
+        Table {
+            name: self.name.to_owned(),
+            output_stride: differs(Self::output_stride),
+            in_channels: differs(Self::in_channels),
+        }
+    }
+}
+
+/// As recipes write it where a name is not enough.
+#[derive(Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+struct Table {
+    name: String,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    output_stride: Option<usize>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    in_channels: Option<usize>,
+}
+
+impl TryFrom<Table> for EncoderConfig {
+    type Error = Error;
+
+    fn try_from(table: Table) -> Result<Self> {
+        let mut config = named(&table.name)?;
+        if let Some(output_stride) = table.output_stride {
+            config = config.with_output_stride(output_stride)?;
+        }
+        match table.in_channels {
+            Some(in_channels) => config.with_in_channels(in_channels),
+            None => Ok(config),
+        }
+    }
+}
+
+/// The preset of that name.
+fn named(name: &str) -> Result<EncoderConfig> {
+    let all = EncoderConfig::all();
+    let preset = |name: &str| all.iter().find(|config| config.name == name).copied();
+    if let Some(config) = preset(name) {
+        return Ok(config);
+    }
+    // Names before the output stride was an option.
+    if let Some(base) = name.strip_suffix("-os8").filter(|base| preset(base).is_some()) {
+        return Err(Error::config(format!(
+            "`{name}` is no encoder of its own any more: write {{ name = \"{base}\", \
+             output_stride = 8 }}"
+        )));
+    }
+    let names: Vec<&str> = all.iter().map(EncoderConfig::name).collect();
+    Err(Error::config(crate::names::unknown("encoder", name, &names)))
+}
+
+impl std::str::FromStr for EncoderConfig {
+    type Err = Error;
+
+    /// From a name, or from an inline table of TOML.
+    fn from_str(text: &str) -> Result<Self> {
+        if !text.trim_start().starts_with('{') {
+            return named(text);
+        }
+        #[derive(Deserialize)]
+        struct Line {
+            encoder: Table,
+        }
+        let line: Line = toml::from_str(&format!("encoder = {text}")).map_err(|error| {
+            Error::config(format!("{text} is no encoder: {}", error.message().trim()))
+                .caused_by(error)
+        })?;
+        line.encoder.try_into()
+    }
+}
+
+impl std::fmt::Display for EncoderConfig {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let Table { name, output_stride, in_channels } = self.written();
+        if output_stride.is_none() && in_channels.is_none() {
+            return f.write_str(&name);
+        }
+        write!(f, "{{ name = \"{name}\"")?;
+        for (key, value) in [("output_stride", output_stride), ("in_channels", in_channels)] {
+            if let Some(value) = value {
+                write!(f, ", {key} = {value}")?;
+            }
+        }
+        f.write_str(" }")
+    }
+}
+
+impl Serialize for EncoderConfig {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        let table = self.written();
+        if table.output_stride.is_none() && table.in_channels.is_none() {
+            return serializer.serialize_str(self.name);
+        }
+        table.serialize(serializer)
+    }
+}
+
+impl<'de> Deserialize<'de> for EncoderConfig {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        struct NameOrTable;
+        impl<'de> serde::de::Visitor<'de> for NameOrTable {
+            type Value = EncoderConfig;
+
+            fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+                f.write_str("an encoder's name, or { name = \"resnet18\", output_stride = 8 }")
+            }
+
+            fn visit_str<E: serde::de::Error>(
+                self,
+                name: &str,
+            ) -> std::result::Result<Self::Value, E> {
+                name.parse().map_err(E::custom)
+            }
+
+            fn visit_map<M: serde::de::MapAccess<'de>>(
+                self,
+                map: M,
+            ) -> std::result::Result<Self::Value, M::Error> {
+                let table = Table::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+                table.try_into().map_err(serde::de::Error::custom)
+            }
+        }
+        deserializer.deserialize_any(NameOrTable)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn refused(text: &str) -> String {
+        text.parse::<EncoderConfig>().unwrap_err().to_string()
+    }
+
+    #[test]
+    fn an_unknown_name_is_answered_with_the_nearest() {
+        let error = refused("eficientnet-lite0");
+        assert!(error.contains("did you mean `efficientnet-lite0`?"), "{error}");
+    }
+
+    #[test]
+    fn what_a_network_cannot_have_is_refused_with_what_it_can() {
+        for (text, expected) in [
+            ("resnet18-os8", "write { name = \"resnet18\", output_stride = 8 }"),
+            ("{ name = \"resnet18\", output_stride = 4 }", "valid are: 8, 16, 32"),
+            ("{ name = \"vgg16\", output_stride = 8 }", "valid are: 16"),
+            ("{ name = \"resnet18\", in_channels = 0 }", "valid are 1 to 1024"),
+            ("{ name = \"resnet18\", stride = 8 }", "unknown field `stride`"),
+            ("{ output_stride = 8 }", "missing field `name`"),
+        ] {
+            let error = refused(text);
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+}
