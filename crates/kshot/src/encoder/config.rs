@@ -123,6 +123,21 @@ impl EncoderConfig {
         self.architecture.in_channels()
     }
 
+    /// For callers that show it pictures of red, green and blue.
+    ///
+    /// # Errors
+    /// If it takes others.
+    pub fn check_rgb(&self) -> Result<()> {
+        if self.in_channels() != 3 {
+            return Err(Error::config(format!(
+                "{self} takes {} channels, and these pictures have 3 (red, green, blue); leave \
+                 in_channels out",
+                self.in_channels()
+            )));
+        }
+        Ok(())
+    }
+
     /// The network with random weights (from the device's seed).
     pub fn init(&self, device: &Device) -> Encoder {
         self.architecture.init(device)
@@ -311,6 +326,14 @@ mod tests {
     fn an_unknown_name_is_answered_with_the_nearest() {
         let error = refused("eficientnet-lite0");
         assert!(error.contains("did you mean `efficientnet-lite0`?"), "{error}");
+    }
+
+    #[test]
+    fn others_than_rgb_are_told_apart() {
+        let config: EncoderConfig = "resnet18".parse().unwrap();
+        assert!(config.check_rgb().is_ok());
+        let error = config.with_in_channels(4).unwrap().check_rgb().unwrap_err().to_string();
+        assert!(error.contains("takes 4 channels"), "{error}");
     }
 
     #[test]

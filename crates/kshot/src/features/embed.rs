@@ -138,7 +138,8 @@ impl Embedder {
     /// A frozen encoder with published weights (see [`Source::of`]), and the SHA-256 of their file.
     ///
     /// # Errors
-    /// When the weights are missing, damaged, or do not fit the encoder, or the looking is out of bounds.
+    /// When the weights are missing, damaged, or do not fit the encoder, the looking is out of bounds, or the
+    /// encoder takes other than RGB pictures.
     pub fn from_weights(
         config: &EncoderConfig,
         weights: Option<&Path>,
@@ -146,6 +147,7 @@ impl Embedder {
         looking: Looking,
     ) -> Result<(Self, String)> {
         looking.check()?;
+        config.check_rgb()?;
         let (encoder, sha256) = Source::of(config, weights)?.load_embedding(config, device)?;
         let encoder = encoder.optimize();
         Ok((Self::new(encoder, config.normalization(), device.clone(), looking)?, sha256))

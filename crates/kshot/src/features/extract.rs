@@ -191,12 +191,13 @@ impl Extractor {
     /// A frozen encoder with published weights (see [`Source::of`]), and the SHA-256 of their file.
     ///
     /// # Errors
-    /// When the weights are missing, damaged, or do not fit the encoder.
+    /// When the weights are missing, damaged, or do not fit the encoder, or it takes other than RGB pictures.
     pub fn from_weights(
         config: &EncoderConfig,
         weights: Option<&Path>,
         device: &Device,
     ) -> Result<(Self, String)> {
+        config.check_rgb()?;
         let (encoder, sha256) = Source::of(config, weights)?.load(config, device)?;
         let extractor = Self::new(encoder.optimize(), config.normalization(), device.clone());
         Ok((extractor, sha256))

@@ -95,6 +95,7 @@ impl NetworkConfig {
                     .at_key("network.name"));
                 }
                 let config: EncoderConfig = choice.encoder.parse()?;
+                config.check_rgb()?;
                 let source = Source::of(&config, choice.weights.as_deref())?;
                 let (encoder, _) = source.load(&config, &device.clone().inner())?;
                 // Episodes hold too few pictures for statistics of their own, and a `Pass` has no

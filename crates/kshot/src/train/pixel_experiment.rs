@@ -25,6 +25,7 @@ pub const PANET: &str = "panet";
 pub fn panet(recipe: &Recipe, device: &Device) -> Result<Panet> {
     recipe.method.panet.check()?;
     let config: EncoderConfig = recipe.encoder.name.parse()?;
+    config.check_rgb()?;
     let (encoder, _) =
         Source::of(&config, recipe.encoder.weights.as_deref())?.load(&config, device)?;
     Ok(Panet::new(encoder, recipe.method.panet.clone()))

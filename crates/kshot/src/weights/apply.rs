@@ -192,3 +192,30 @@ impl ModuleMapper for Filler {
         param.transform_for_load(tensor, id)
     }
 }
+
+#[cfg(all(test, feature = "embedded-weights"))]
+mod tests {
+    use super::*;
+    use crate::encoder::Encode;
+
+    /// EfficientNet-Lite's normalisation is the same for red, green and blue.
+    #[test]
+    fn a_grey_picture_gives_what_it_gives_as_rgb() {
+        let device = Device::flex();
+        let state = crate::weights::embedded_state().unwrap();
+        let config: EncoderConfig = crate::weights::EMBEDDED.parse().unwrap();
+        let [rgb, grey, seven] = [3, 1, 7].map(|channels| {
+            let config = config.with_in_channels(channels).unwrap();
+            into_encoder(&config, &state, &device).unwrap()
+        });
+        let picture =
+            Tensor::<4>::random([1, 1, 40, 33], burn::tensor::Distribution::Default, &device);
+        let repeated = |channels| picture.clone().repeat_dim(1, channels);
+        let expected = rgb.forward(repeated(3)).last();
+        let apart = (grey.forward(repeated(1)).last() - expected.clone()).abs().max();
+        let size = expected.clone().abs().max().into_scalar::<f32>();
+        let apart = apart.into_scalar::<f32>();
+        assert!(apart < 1e-4 * size, "{apart} of {size}");
+        assert_eq!(seven.forward(repeated(7)).last().dims(), expected.dims());
+    }
+}
