@@ -12,6 +12,7 @@ pub mod encoder;
 pub mod eval;
 pub mod features;
 pub mod job;
+pub mod loss;
 pub mod method;
 pub mod metric;
 pub mod nn;

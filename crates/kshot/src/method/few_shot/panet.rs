@@ -19,6 +19,7 @@ use crate::data::batch::{Batch, Episode};
 use crate::encoder::{Encode, Encoder};
 use crate::error::{Error, Result};
 use crate::features::score_map::taps;
+pub use crate::loss::cross_entropy::{pixel_cross_entropy, pixel_cross_entropy_rows};
 
 /// How it compares and what it is taught by.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
@@ -184,18 +185,6 @@ pub fn planes_of(labels: &Tensor<3, Int>, planes: usize) -> Tensor<4> {
     let plane =
         |value: usize| labels.clone().equal_elem(value as i64).float().unsqueeze_dim::<4>(1);
     Tensor::cat((0..planes).map(plane).collect(), 1)
-}
-
-/// The mean cross entropy of logits `[batch, planes, height, width]` over the pixels not labelled 255.
-pub fn pixel_cross_entropy(logits: &Tensor<4>, labels: &Tensor<3, Int>) -> Tensor<1> {
-    kshot_kernels::cross_entropy2d(logits.clone(), labels.clone())
-}
-
-/// The same of a row `[planes]` a pixel.
-pub fn pixel_cross_entropy_rows(logits: Tensor<2>, labels: &Tensor<3, Int>) -> Tensor<1> {
-    let [rows, planes] = logits.dims();
-    let planar = logits.swap_dims(0, 1).reshape([1, planes, 1, rows]);
-    pixel_cross_entropy(&planar, &labels.clone().reshape([1, 1, rows]))
 }
 
 /// The losses of an episode from its maps: of the query, and of the support by alignment if asked for.

@@ -1,0 +1,228 @@
+//! Losses: how far logits are from labels, as one number that training lowers.
+//!
+//! # Contract
+//! [`Criterion::forward`] takes logits `[batch, classes, height, width]` (scores before the softmax; a
+//! label of a whole picture is `height = width = 1`) and targets `[batch, height, width]`, class
+//! numbers from 0. Pixels whose target is no class's number do not count, neither in the value nor in
+//! the gradient: [`IGNORE_INDEX`] (void), and 254 (unlabelled) alike. The result is `[1]`, on the
+//! device of the logits; on an autodiff device it can be differentiated. Where no pixel counts, the
+//! loss and its gradient are 0, not NaN, so that a batch of void crops does no harm.
+//!
+//! # Adding one
+//! One file with a configuration that implements [`Criterion`], and one line in the table at the end
+//! of this file. Recipes, `kshot list` and the registry-wide tests read the table.
+
+use burn::prelude::*;
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::names::Row;
+
+pub mod cross_entropy;
+pub mod dice;
+
+/// The target of pixels that do not count, as in VOC and in PyTorch's `ignore_index`.
+pub const IGNORE_INDEX: u8 = kshot_data::mask::VOID;
+
+/// The recipe key that errors name.
+const KEY: &str = "loss.terms";
+
+/// What a loss provides to the table.
+pub trait Criterion: Default {
+    /// The name in recipes.
+    const NAME: &'static str;
+    /// One line on what it is.
+    const SUMMARY: &'static str;
+    /// The address of the paper or of the definition.
+    const SOURCE: &'static str;
+
+    /// Checks the settings for a number of classes.
+    ///
+    /// # Errors
+    /// If one is out of range; the key `loss.terms` is named.
+    fn check(&self, classes: usize) -> Result<()>;
+
+    /// The loss.
+    ///
+    /// # Shapes
+    /// - `logits`: `[batch, classes, height, width]`
+    /// - `targets`: `[batch, height, width]`, class numbers; others do not count
+    /// - result: `[1]`
+    fn forward(&self, logits: Tensor<4>, targets: Tensor<3, Int>) -> Tensor<1>;
+}
+
+/// Makes the enum of all losses from the table at the end of this file.
+macro_rules! losses {
+    ($($variant:ident($config:path) = $name:literal;)+) => {
+        /// Any of the built-in losses, by its name in recipes.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "name")]
+        pub enum Loss {
+            $(
+                #[doc = concat!("[`", stringify!($config), "`]")]
+                #[serde(rename = $name)]
+                $variant($config),
+            )+
+        }
+
+        impl Loss {
+            /// Every loss with its defaults, in the order of the table.
+            pub fn all() -> Vec<Self> {
+                vec![$(Self::$variant(<$config>::default()),)+]
+            }
+
+            /// The name in recipes.
+            pub fn name(&self) -> &'static str {
+                match self { $(Self::$variant(_) => <$config>::NAME,)+ }
+            }
+
+            /// Checks the settings for a number of classes.
+            ///
+            /// # Errors
+            /// If one is out of range; the key `loss.terms` is named.
+            pub fn check(&self, classes: usize) -> Result<()> {
+                match self { $(Self::$variant(config) => config.check(classes),)+ }
+            }
+
+            /// The loss; see the module's contract.
+            ///
+            /// # Shapes
+            /// - `logits`: `[batch, classes, height, width]`
+            /// - `targets`: `[batch, height, width]`, class numbers; others do not count
+            /// - result: `[1]`
+            pub fn forward(&self, logits: Tensor<4>, targets: Tensor<3, Int>) -> Tensor<1> {
+                match self { $(Self::$variant(config) => config.forward(logits, targets),)+ }
+            }
+        }
+
+        /// The table, for people.
+        pub fn rows() -> Vec<Row> {
+            vec![$(Row {
+                name: <$config>::NAME.to_owned(),
+                summary: <$config>::SUMMARY.to_owned(),
+                source: Some(<$config>::SOURCE.to_owned()),
+            },)+]
+        }
+    };
+}
+
+/// A loss and its share in the sum.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Term {
+    /// Which, with its own keys.
+    #[serde(flatten)]
+    pub loss: Loss,
+    /// By what it is multiplied, 0 or more.
+    #[serde(default = "one")]
+    pub weight: f64,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
+/// The `[loss]` of a recipe: a weighted sum of losses; cross entropy alone by default.
+///
+/// ```
+/// let text = r#"terms = [{ name = "cross-entropy" }, { name = "dice", weight = 0.5 }]"#;
+/// let loss: kshot::loss::LossConfig = toml::from_str(text).unwrap();
+/// assert_eq!(loss.terms[1].weight, 0.5);
+/// ```
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct LossConfig {
+    /// What is added up.
+    pub terms: Vec<Term>,
+}
+
+impl Default for LossConfig {
+    fn default() -> Self {
+        let loss = Loss::CrossEntropy(cross_entropy::CrossEntropy::default());
+        Self { terms: vec![Term { loss, weight: 1.0 }] }
+    }
+}
+
+impl LossConfig {
+    /// Checks the settings for a number of classes.
+    ///
+    /// # Errors
+    /// If there is no term, or a setting is out of range; the key `loss.terms` is named.
+    pub fn check(&self, classes: usize) -> Result<()> {
+        if classes < 2 {
+            let message = format!("{classes} classes; a loss tells at least 2 apart");
+            return Err(Error::config(message).at_key(KEY));
+        }
+        for Term { loss, weight } in &self.terms {
+            if !(weight.is_finite() && *weight >= 0.0) {
+                let message =
+                    format!("`{}` has weight {weight}; valid are 0 and more", loss.name());
+                return Err(Error::config(message).at_key(KEY));
+            }
+            loss.check(classes)?;
+        }
+        if !self.terms.iter().any(|term| term.weight > 0.0) {
+            let message = "no term with a weight above 0; leave `terms` out for cross entropy";
+            return Err(Error::config(message).at_key(KEY));
+        }
+        Ok(())
+    }
+
+    /// The weighted sum; terms of weight 0 are not computed.
+    ///
+    /// # Shapes
+    /// - `logits`: `[batch, classes, height, width]`
+    /// - `targets`: `[batch, height, width]`, class numbers; others do not count
+    /// - result: `[1]`
+    pub fn forward(&self, logits: Tensor<4>, targets: Tensor<3, Int>) -> Tensor<1> {
+        let counted = self.terms.iter().filter(|term| term.weight != 0.0);
+        let values = counted.map(|Term { loss, weight }| {
+            let value = loss.forward(logits.clone(), targets.clone());
+            // The plain case adds no operation.
+            if *weight == 1.0 { value } else { value * *weight }
+        });
+        let sum = values.reduce(|sum, value| sum + value);
+        sum.unwrap_or_else(|| Tensor::zeros([1], &logits.device()))
+    }
+}
+
+// The table: one line per loss.
+losses! {
+    CrossEntropy(cross_entropy::CrossEntropy) = "cross-entropy";
+    Dice(dice::Dice) = "dice";
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_agree_with_the_table() {
+        for loss in Loss::all() {
+            let text = toml::to_string(&loss).unwrap();
+            assert!(text.contains(&format!("name = \"{}\"", loss.name())), "{text}");
+        }
+    }
+
+    #[test]
+    fn the_default_is_cross_entropy_and_wrong_terms_are_refused_by_key() {
+        let loss: LossConfig = toml::from_str("").unwrap();
+        assert_eq!(loss, LossConfig::default());
+        loss.check(5).unwrap();
+        for (text, says) in [
+            ("terms = []", "no term"),
+            ("terms = [{ name = \"dice\", weight = -1.0 }]", "weight -1"),
+            ("terms = [{ name = \"cross-entropy\", weights = [1.0, 2.0] }]", "2 weights"),
+            ("terms = [{ name = \"cross-entropy\", label_smoothing = 1.0 }]", "label_smoothing"),
+            ("terms = [{ name = \"dice\", smooth = -1.0 }]", "smooth"),
+        ] {
+            let error = toml::from_str::<LossConfig>(text).unwrap().check(3).unwrap_err();
+            let error = error.to_string();
+            assert!(error.contains("loss.terms") && error.contains(says), "{error}");
+        }
+        for text in
+            ["terms = [{ name = \"dice\", wheight = 1.0 }]", "terms = [{ name = \"dise\" }]"]
+        {
+            assert!(toml::from_str::<LossConfig>(text).is_err(), "{text}");
+        }
+    }
+}
