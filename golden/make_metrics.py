@@ -38,8 +38,8 @@ def case(classes, occurring):
         sum(((y == c) & (p != c)).sum() for c in foreground),
     )
     # Two probabilities of which the first is the predicted class's; levels whose bin is the same
-    # whether counted in 255ths or 256ths.
-    levels = np.array([c for c in range(129, 255) if c * 15 // 256 == int(np.ceil(c / 255 * 15)) - 1])
+    # whether counted in 255ths or 256ths, and none on the edge of a bin.
+    levels = [c for c in range(129, 255) if c * 15 // 256 == c * 15 // 255 and c % 17]
     confidence = random.choice(levels, 240)
     sure = torch.tensor(confidence[counts] / 255)
     ece = multiclass_calibration_error(

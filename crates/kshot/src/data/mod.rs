@@ -5,3 +5,4 @@ pub mod classes;
 pub mod episode;
 pub mod pixel_tasks;
 pub mod set;
+pub mod transforms;

@@ -2,4 +2,7 @@
 
 pub mod input;
 pub mod learning;
+mod named;
+pub mod optimizer;
+pub mod schedule;
 pub mod segmentation;

@@ -1,0 +1,40 @@
+//! `crop`: a random part of a picture, of a given size.
+
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::data::transforms::{Change, Pair, Size};
+use crate::error::Result;
+
+/// Which part.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Crop {
+    /// A side, or `[height, width]`, in pixels.
+    pub size: Size,
+}
+
+impl Default for Crop {
+    fn default() -> Self {
+        Self { size: Size::Square(256) }
+    }
+}
+
+impl Change for Crop {
+    const NAME: &'static str = "crop";
+    const SUMMARY: &'static str =
+        "a random part; a smaller picture is put anywhere in it, its border repeated and void";
+    const GEOMETRIC: bool = true;
+
+    fn check(&self) -> Result<()> {
+        self.size.check(Self::NAME)
+    }
+
+    fn apply(&self, pair: Pair, random: &mut ChaCha8Rng) -> Result<Pair> {
+        let size = self.size.sides();
+        let room = [0, 1].map(|axis| pair.size()[axis] as i64 - size[axis] as i64);
+        let [left, top] = room.map(|room| random.random_range(room.min(0)..=room.max(0)));
+        Ok(pair.moved(size, |x, y| [x + left, y + top]))
+    }
+}

@@ -1,0 +1,51 @@
+//! `flip`: pictures are mirrored.
+
+use kshot_data::mask::Mask;
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::data::transforms::{Change, Pair, check_range};
+use crate::error::Result;
+
+/// How often.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Flip {
+    /// Probability of exchanging left and right.
+    pub horizontal: f64,
+    /// Probability of exchanging top and bottom.
+    pub vertical: f64,
+}
+
+impl Default for Flip {
+    fn default() -> Self {
+        Self { horizontal: 0.5, vertical: 0.0 }
+    }
+}
+
+impl Change for Flip {
+    const NAME: &'static str = "flip";
+    const SUMMARY: &'static str = "mirrored left to right or upside down";
+    const GEOMETRIC: bool = true;
+
+    fn check(&self) -> Result<()> {
+        check_range(Self::NAME, "horizontal", [self.horizontal; 2], [0.0, 1.0])?;
+        check_range(Self::NAME, "vertical", [self.vertical; 2], [0.0, 1.0])
+    }
+
+    fn apply(&self, mut pair: Pair, random: &mut ChaCha8Rng) -> Result<Pair> {
+        if self.horizontal > 0.0 && random.random_bool(self.horizontal.min(1.0)) {
+            image::imageops::flip_horizontal_in_place(&mut pair.image);
+            pair.mask = pair.mask.map(|mask| mask.mirrored());
+        }
+        if self.vertical > 0.0 && random.random_bool(self.vertical.min(1.0)) {
+            image::imageops::flip_vertical_in_place(&mut pair.image);
+            pair.mask = pair.mask.map(|Mask { width, height, pixels }| {
+                let pixels = pixels.chunks_exact(width).rev().flatten().copied().collect();
+                Mask { width, height, pixels }
+            });
+        }
+        Ok(pair)
+    }
+}

@@ -1,0 +1,74 @@
+//! `resize` and `scale`: whole pictures at another size, by an area-aware bilinear filter; masks by
+//! nearest neighbour.
+
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::data::transforms::{Change, Pair, Size, check_range, draw};
+use crate::error::Result;
+
+/// To which size.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Resize {
+    /// A side, or `[height, width]`, in pixels; the aspect is not kept.
+    pub size: Size,
+}
+
+impl Default for Resize {
+    fn default() -> Self {
+        Self { size: Size::Square(256) }
+    }
+}
+
+impl Change for Resize {
+    const NAME: &'static str = "resize";
+    const SUMMARY: &'static str = "the whole picture at a given size";
+    const GEOMETRIC: bool = true;
+
+    fn check(&self) -> Result<()> {
+        self.size.check(Self::NAME)
+    }
+
+    fn apply(&self, pair: Pair, _: &mut ChaCha8Rng) -> Result<Pair> {
+        resized(&pair, self.size.sides())
+    }
+}
+
+/// By how much.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Scale {
+    /// Factors that both sides are multiplied by.
+    pub range: [f64; 2],
+}
+
+impl Default for Scale {
+    fn default() -> Self {
+        Self { range: [0.5, 2.0] }
+    }
+}
+
+impl Change for Scale {
+    const NAME: &'static str = "scale";
+    const SUMMARY: &'static str = "the whole picture larger or smaller by a random factor";
+    const SOURCE: Option<&'static str> = Some("https://arxiv.org/abs/1612.01105");
+    const GEOMETRIC: bool = true;
+
+    fn check(&self) -> Result<()> {
+        check_range(Self::NAME, "range", self.range, [0.05, 20.0])
+    }
+
+    fn apply(&self, pair: Pair, random: &mut ChaCha8Rng) -> Result<Pair> {
+        let factor = draw(self.range, random);
+        let size = pair.size().map(|side| ((side as f64 * factor).round() as usize).max(1));
+        resized(&pair, size)
+    }
+}
+
+fn resized(pair: &Pair, [width, height]: [usize; 2]) -> Result<Pair> {
+    Ok(Pair {
+        image: kshot_data::image::resize(&pair.image, width as u32, height as u32)?,
+        mask: pair.mask.as_ref().map(|mask| mask.resized(width, height)),
+    })
+}

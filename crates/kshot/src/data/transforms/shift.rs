@@ -1,0 +1,46 @@
+//! `shift`: pictures are moved by whole pixels.
+
+use rand::Rng;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use crate::data::transforms::{Change, Pair, wrong};
+use crate::error::Result;
+
+/// How far.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct Shift {
+    /// Pixels at most, each way.
+    pub pixels: usize,
+}
+
+impl Default for Shift {
+    fn default() -> Self {
+        Self { pixels: 4 }
+    }
+}
+
+impl Change for Shift {
+    const NAME: &'static str = "shift";
+    const SUMMARY: &'static str =
+        "moved by a few pixels; what comes in repeats the edge and is void";
+    const GEOMETRIC: bool = true;
+
+    fn check(&self) -> Result<()> {
+        match self.pixels {
+            0..=16_384 => Ok(()),
+            pixels => wrong(Self::NAME, &format!("{pixels} pixels; valid are 0 to 16384")),
+        }
+    }
+
+    fn apply(&self, pair: Pair, random: &mut ChaCha8Rng) -> Result<Pair> {
+        if self.pixels == 0 {
+            return Ok(pair);
+        }
+        let most = self.pixels as i64;
+        let [down, right] = [(); 2].map(|()| random.random_range(-most..=most));
+        let size = pair.size();
+        Ok(pair.moved(size, |x, y| [x - right, y - down]))
+    }
+}
