@@ -5,6 +5,7 @@
 use std::path::Path;
 
 use image::{Rgb, RgbImage};
+use kshot::data::classes::augment::Augment;
 use kshot::data::transforms::crop::Crop;
 use kshot::data::transforms::flip::Flip;
 use kshot::data::transforms::{Pair, Size, Transform, apply_all, apply_image, check_all, rows};
@@ -202,6 +203,25 @@ fn a_positive_angle_turns_counter_clockwise() {
     assert!(picture.get_pixel(4, 1).0[0] > 250);
     assert_eq!(mask.at(4, 1), 1);
     assert_eq!(mask.counts()[1], 1);
+}
+
+/// Trainings with `augment_support` and `augment_query` can be written as transforms.
+#[test]
+fn flip_and_shift_are_what_augment_does_with_the_same_random_numbers() {
+    let picture = RgbImage::from_fn(9, 7, |x, y| Rgb([x as u8, y as u8, (x * y) as u8]));
+    let transforms = parse("{ name = 'flip' }, { name = 'shift', pixels = 2 }");
+    for seed in 0..20 {
+        let changed = apply_image(&transforms, picture.clone(), &mut random(seed)).unwrap();
+        for channel in 0..3 {
+            let plane = |of: &RgbImage| -> Vec<f32> {
+                of.pixels().map(|pixel| f32::from(pixel.0[channel])).collect()
+            };
+            let mut expected = plane(&picture);
+            let augment = Augment { flip: true, shift: 2 };
+            augment.apply(&mut expected, [7, 9], &mut random(seed));
+            assert_eq!(plane(&changed), expected, "seed {seed}");
+        }
+    }
 }
 
 #[test]
