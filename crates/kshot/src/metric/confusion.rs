@@ -260,7 +260,7 @@ mod tests {
         assert_eq!(confusion.iou(2), None);
         assert!((confusion.mean_iou(0..3) - 5.0 / 12.0).abs() < 1e-12);
         assert_eq!(confusion.mean_iou(confusion.averaged()), 0.5);
-        assert_eq!(confusion.binary_iou(), Some(5.0 / 12.0));
+        assert!((confusion.binary_iou().unwrap() - 5.0 / 12.0).abs() < 1e-12);
         assert!((confusion.pixel_accuracy() - 0.6).abs() < 1e-12);
         assert!((confusion.mean_pixel_accuracy() - (0.5 + 2.0 / 3.0) / 2.0).abs() < 1e-12);
         assert!((confusion.fw_iou() - (0.4 / 3.0 + 0.6 * 0.5)).abs() < 1e-12);
