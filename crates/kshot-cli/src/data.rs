@@ -90,7 +90,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     match &arguments.command {
         Command::Check { folder, query, json } => {
             let report = check::check(folder, query.as_deref())?;
-            print(&if *json { lines(&report) } else { text(&report) })?;
+            print(&if *json { lines(&report) } else { report.to_string() })?;
             Ok(if report.has_errors() { WRONG_USE } else { DONE })
         }
         Command::Convert { from, to, out, lossy, force, link, json } => {
@@ -132,10 +132,6 @@ fn converted(summary: &Summary, to: &str, out: &str) -> String {
     text
 }
 
-fn count(report: &Report, severity: Severity) -> usize {
-    report.findings.iter().filter(|finding| finding.severity == severity).count()
-}
-
 fn lines(report: &Report) -> String {
     let mut text = String::new();
     for finding in &report.findings {
@@ -144,27 +140,8 @@ fn lines(report: &Report) -> String {
         text.push_str(&format!("{line}\n"));
     }
     let summary = json!({"event": "done", "labelled": report.labelled, "query": report.query,
-        "classes": report.classes, "errors": count(report, Severity::Error),
-        "warnings": count(report, Severity::Warning), "notes": count(report, Severity::Note)});
+        "classes": report.classes, "errors": report.count(Severity::Error),
+        "warnings": report.count(Severity::Warning), "notes": report.count(Severity::Note)});
     text.push_str(&format!("{summary}\n"));
-    text
-}
-
-fn text(report: &Report) -> String {
-    let mut text = String::new();
-    for finding in &report.findings {
-        text.push_str(&format!("{}: {}: {}\n", finding.severity, finding.place(), finding.what));
-        if !finding.todo.is_empty() {
-            text.push_str(&format!("  -> {}\n", finding.todo));
-        }
-    }
-    text.push_str(&format!(
-        "{} labelled pictures, classes: {}; {} errors, {} warnings, {} notes\n",
-        report.labelled,
-        if report.classes.is_empty() { "none".to_owned() } else { report.classes.join(", ") },
-        count(report, Severity::Error),
-        count(report, Severity::Warning),
-        count(report, Severity::Note)
-    ));
     text
 }

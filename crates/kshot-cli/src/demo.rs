@@ -3,10 +3,9 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
+use kshot::job::{ClassifyRunOptions, classify_run};
 use kshot_data::atomic;
 
-use crate::classify::Place;
-use crate::classify_run::{self, Job};
 use crate::talk::Talk;
 
 /// Something to look at within seconds, from the repository alone.
@@ -49,8 +48,8 @@ const RUN: [(&str, &[u8]); 2] = [
 ];
 
 /// Runs the command; the exit status is returned.
-pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let What::Omniglot(arguments) = &arguments.what;
+pub fn run(arguments: Arguments) -> anyhow::Result<u8> {
+    let What::Omniglot(arguments) = arguments.what;
     let [support, query] = ["support", "query"].map(|part| arguments.drawings.join(part));
     anyhow::ensure!(
         support.is_dir() && query.is_dir(),
@@ -62,16 +61,18 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     for (name, bytes) in RUN {
         atomic::write(folder.join(name), bytes)?;
     }
-    let talk = Talk { json: arguments.json, quiet: arguments.quiet };
-    let job = Job {
-        run: &folder,
-        support: &support,
+    let options = ClassifyRunOptions {
+        run: folder,
+        support,
         shots: None,
-        query: &query,
+        query,
+        out: arguments.out,
         truth: None,
-        place: Place::new(&arguments.out),
         top_k: 3,
-        device: "flex",
+        device: "flex".to_owned(),
+        command: std::env::args().collect(),
     };
-    classify_run::run(&job, &talk)
+    let talk = Talk::new(arguments.json, arguments.quiet);
+    let outcome = talk.follow(|watch| classify_run(&options, watch))?;
+    Ok(Talk::end(&outcome.failed, outcome.cancelled))
 }

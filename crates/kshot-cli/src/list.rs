@@ -7,7 +7,7 @@ use kshot::names::Row;
 use serde_json::json;
 
 use crate::DONE;
-use crate::table::{aligned, print};
+use crate::table::{aligned, parameters, print};
 
 /// Lists what is built in: encoders, methods, devices and file formats.
 #[derive(Args)]
@@ -114,15 +114,6 @@ fn encoders() -> String {
         })
         .collect();
     aligned(&["name", "parameters", "channels", "strides", "paper", "note"], &rows)
-}
-
-/// A count of parameters for people, such as `4.7 M`.
-pub fn parameters(count: usize) -> String {
-    match count {
-        0..1_000 => count.to_string(),
-        1_000..1_000_000 => format!("{:.1} k", count as f64 / 1e3),
-        _ => format!("{:.1} M", count as f64 / 1e6),
-    }
 }
 
 /// Runs the command; the exit status is returned.

@@ -8,10 +8,10 @@ use kshot::recipe::learning::AnyRecipe;
 
 mod check;
 mod classify;
-mod classify_run;
 mod data;
 mod demo;
 mod eval;
+mod interrupt;
 mod list;
 mod model;
 mod segment;
@@ -57,7 +57,7 @@ enum Command {
 
 /// Done.
 const DONE: u8 = 0;
-/// Some pictures failed; all others are written.
+/// Some pictures failed; all others are written. (130 is that of a stopped job: `interrupt`.)
 const SOME_FAILED: u8 = 3;
 /// Wrong use: arguments, recipe or labels; nothing was done.
 const WRONG_USE: u8 = 2;
@@ -73,11 +73,11 @@ fn main() -> ExitCode {
         return ExitCode::from(WRONG_USE);
     }
     let result = match cli.command {
-        Command::Segment(arguments) => segment::run(&arguments),
+        Command::Segment(arguments) => segment::run(arguments),
         Command::Train(arguments) => train::run(&arguments),
-        Command::Classify(arguments) => classify::run(&arguments),
-        Command::Model(arguments) => model::run(&arguments),
-        Command::Demo(arguments) => demo::run(&arguments),
+        Command::Classify(arguments) => classify::run(arguments),
+        Command::Model(arguments) => model::run(arguments),
+        Command::Demo(arguments) => demo::run(arguments),
         Command::Eval(arguments) => eval::run(&arguments),
         Command::Check(arguments) => check::run(&arguments),
         Command::Data(arguments) => data::run(&arguments),
@@ -106,7 +106,7 @@ fn read_recipe(
     anyhow::ensure!(!(*precise && *bf16), "precise and bf16 exclude each other; choose one");
     kshot::nn::set_precise(*precise);
     kshot::nn::bf16::set_bf16(*bf16).context("bf16")?;
-    check_bf16(device)?;
+    kshot::job::bf16::check_device(device)?;
     // What --bf16 adds is held against the rest.
     recipe.check()?;
     Ok(recipe)
@@ -125,21 +125,6 @@ fn choose_bf16(cli: &Cli) -> anyhow::Result<()> {
     anyhow::ensure!(!cli.precise, "it excludes --precise; choose one");
     kshot::nn::bf16::set_bf16(true)?;
     Ok(())
-}
-
-/// Refuses bf16 where other hardware than the CPU does the work.
-fn check_bf16(device: &str) -> anyhow::Result<()> {
-    anyhow::ensure!(
-        !kshot::nn::bf16::is_bf16()
-            || kshot::device::parse(device)? == kshot::device::Device::flex(),
-        "bf16 is for CPUs, and the device is {device}; leave one of them out"
-    );
-    Ok(())
-}
-
-/// Cores of this machine.
-fn cores() -> usize {
-    std::thread::available_parallelism().map_or(1, usize::from)
 }
 
 /// Holds all parallel work to this many threads.

@@ -4,15 +4,9 @@ use std::path::{Path, PathBuf};
 
 use clap::{Args, Subcommand};
 use kshot::classify::model_file::{ModelFile, Origin};
-use kshot::classify::vectors;
-use kshot::device;
-use kshot::encoder::EncoderConfig;
-use kshot::features::embed::Embedder;
-use kshot_data::class_folder::{ClassFolder, ClassPicture};
-use kshot_data::image;
+use kshot::job::model::{self as job, AddClassOptions};
 use serde_json::json;
 
-use crate::DONE;
 use crate::table::{aligned, print};
 use crate::talk::Talk;
 
@@ -70,34 +64,32 @@ enum Command {
 }
 
 /// Runs the command; the exit status is returned.
-pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let talk = Talk { json: arguments.json, quiet: arguments.quiet };
-    match &arguments.command {
-        Command::Ls { file } => list(file, arguments.json)?,
+pub fn run(arguments: Arguments) -> anyhow::Result<u8> {
+    let talk = Talk::new(arguments.json, arguments.quiet);
+    let finished = match arguments.command {
+        Command::Ls { file } => {
+            print(&list(&file, arguments.json)?)?;
+            true
+        }
         Command::AddClass { file, name, pictures, weights, device } => {
-            add(file, name, pictures, weights.as_deref(), device, &talk)?;
+            let options = AddClassOptions { model: file, class: name, pictures, weights, device };
+            talk.follow(|watch| job::add_class(&options, watch))?
         }
         Command::DropClass { file, name } => {
-            let mut model = ModelFile::read(file)?;
-            let dropped = model.drop_class(name)?;
-            model.write(file)?;
-            talk.say(
-                json!({"event": "dropped", "class": name, "pictures": dropped.examples.len(),
-                    "classes": model.classes.len()}),
-                &format!("{name} dropped; {} classes stay", model.classes.len()),
-            );
+            talk.follow(|watch| job::drop_class(&file, &name, watch))?;
+            true
         }
-    }
-    Ok(DONE)
+    };
+    Ok(Talk::end(&[], !finished))
 }
 
-fn list(file: &Path, as_json: bool) -> anyhow::Result<()> {
+fn list(file: &Path, as_json: bool) -> anyhow::Result<String> {
     let model = ModelFile::read(file)?;
-    let Origin { encoder, weights_sha256, looking } = &model.origin;
+    let Origin { encoder, weights_sha256, input_views } = &model.origin;
     let mut text = String::new();
     if as_json {
         let line = json!({"encoder": encoder, "weights_sha256": weights_sha256,
-            "size": looking.size, "views": looking.views, "classes": model.classes.len()});
+            "size": input_views.size, "views": input_views.views, "classes": model.classes.len()});
         text.push_str(&format!("{line}\n"));
         for class in &model.classes {
             let pictures: Vec<&str> = class.examples.iter().map(|e| &*e.file).collect();
@@ -116,47 +108,10 @@ fn list(file: &Path, as_json: bool) -> anyhow::Result<()> {
         text.push_str(&format!(
             "\n{} classes; {encoder}, {} pixels, {} views, weights {}...\n",
             model.classes.len(),
-            looking.size,
-            looking.views,
+            input_views.size,
+            input_views.views,
             weights_sha256.chars().take(12).collect::<String>()
         ));
     }
-    print(&text)?;
-    Ok(())
-}
-
-fn add(
-    file: &Path,
-    name: &str,
-    pictures: &Path,
-    weights: Option<&Path>,
-    device: &str,
-    talk: &Talk,
-) -> anyhow::Result<()> {
-    let mut model = ModelFile::read(file)?;
-    let paths =
-        if pictures.is_file() { vec![pictures.to_owned()] } else { image::list(pictures, true)? };
-    anyhow::ensure!(!paths.is_empty(), "{}: no picture here", pictures.display());
-    let folder = ClassFolder {
-        classes: vec![name.to_owned()],
-        pictures: paths.into_iter().map(|path| ClassPicture { path, class: 0 }).collect(),
-        warnings: Vec::new(),
-    };
-    let config: EncoderConfig = model.origin.encoder.parse()?;
-    let looking = model.origin.looking;
-    let device = device::parse(device)?;
-    let (embedder, weights_sha256) = Embedder::from_weights(&config, weights, &device, looking)?;
-    let encoder = model.origin.encoder.clone();
-    model.check_origin(&Origin { encoder, weights_sha256, looking }, embedder.dimensions())?;
-    let (classes, _) = vectors::examples(&embedder, &folder, |_| ())?;
-    for class in classes {
-        let count = class.examples.len();
-        model.add_class(class)?;
-        model.write(file)?;
-        let text = format!("{name} added from {count} pictures; {} classes", model.classes.len());
-        let line = json!({"event": "added", "class": name, "pictures": count,
-            "classes": model.classes.len()});
-        talk.say(line, &text);
-    }
-    Ok(())
+    Ok(text)
 }

@@ -23,6 +23,15 @@ pub fn aligned(heads: &[&str], rows: &[Vec<String>]) -> String {
     text
 }
 
+/// A count of parameters for people, such as `4.7 M`.
+pub fn parameters(count: usize) -> String {
+    match count {
+        0..1_000 => count.to_string(),
+        1_000..1_000_000 => format!("{:.1} k", count as f64 / 1e3),
+        _ => format!("{:.1} M", count as f64 / 1e6),
+    }
+}
+
 /// Writes to standard output. A reader that has seen enough (`| head`) is no error.
 pub fn print(text: &str) -> anyhow::Result<()> {
     let mut out = std::io::stdout().lock();

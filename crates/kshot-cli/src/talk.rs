@@ -1,90 +1,86 @@
-//! How commands that work through a folder speak.
+//! How the events of a job become JSON lines, lines for people, or a bar on a terminal.
+
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use indicatif::{ProgressBar, ProgressStyle};
-use kshot::classify::Recogniser;
-use kshot::classify::vectors::Event;
-use kshot::job::bf16::Cost;
-use kshot::nn::bf16::is_bf16;
+use kshot::job::{Event, Watch};
 use kshot_data::query::FailedPicture;
-use kshot_data::query::Item;
-use serde_json::json;
 
-/// How the command speaks: JSON lines, plain lines, or a bar on a terminal.
+use crate::interrupt;
+use crate::table::print;
+use crate::{DONE, SOME_FAILED};
+
+/// How the command speaks.
 pub struct Talk {
-    /// One JSON object a line.
-    pub json: bool,
-    /// Only errors.
-    pub quiet: bool,
+    json: bool,
+    quiet: bool,
+    bar: Mutex<ProgressBar>,
 }
 
 impl Talk {
-    /// Says it, in the form that was asked for.
-    pub fn say(&self, json: serde_json::Value, text: &str) {
-        if self.json {
-            println!("{json}");
-        } else if !self.quiet {
-            eprintln!("{text}");
+    /// With `json`, one JSON object a line on standard output; with `quiet`, only errors.
+    pub fn new(json: bool, quiet: bool) -> Self {
+        Self { json, quiet, bar: Mutex::new(ProgressBar::hidden()) }
+    }
+
+    /// Runs a job, tells its events, and stops it at Ctrl-C.
+    pub fn follow<T>(&self, job: impl FnOnce(&Watch<'_>) -> kshot::Result<T>) -> anyhow::Result<T> {
+        let tell = |event: &Event<'_>| self.tell(event);
+        let watch = if self.quiet && !self.json { Watch::silent() } else { Watch::new(&tell) };
+        let outcome = job(&watch.cancelled_by(interrupt::flag()));
+        self.bar().finish_and_clear();
+        Ok(outcome?)
+    }
+
+    /// Names what failed, whatever else is asked for, and gives the exit status.
+    pub fn end(failed: &[FailedPicture], cancelled: bool) -> u8 {
+        for failed in failed {
+            eprintln!("failed: {}: {}", failed.name, failed.error);
+        }
+        match (cancelled, failed) {
+            (true, _) => interrupt::INTERRUPTED,
+            (false, []) => DONE,
+            (false, _) => SOME_FAILED,
         }
     }
 
-    /// Says what is odd.
-    pub fn warn(&self, words: &str) {
-        self.say(json!({"event": "warning", "message": words}), &format!("warning: {words}"));
-    }
-
-    /// Measures and says what products in bf16 cost, where they were asked for and somebody listens.
-    pub fn cost(&self, measure: impl FnOnce() -> Option<Cost>) -> Option<Cost> {
-        let cost = (is_bf16() && !self.quiet).then(measure).flatten()?;
-        self.say(json!({"event": "bf16", "cost": cost}), &cost.to_string());
-        Some(cost)
-    }
-
-    /// A bar on a terminal.
-    pub fn bar(&self, pictures: usize) -> ProgressBar {
-        if self.json || self.quiet {
-            return ProgressBar::hidden();
-        }
-        let bar = ProgressBar::new(pictures as u64);
-        if let Ok(style) = ProgressStyle::with_template(
-            "{bar:30} {pos}/{len} pictures, {per_sec}, {eta} left, {wide_msg}",
-        ) {
-            bar.set_style(style);
-        }
-        bar
-    }
-
-    /// Tells what class a picture was given.
-    pub fn event(&self, bar: &ProgressBar, event: &Event<'_>, recogniser: &Recogniser) {
-        bar.inc(1);
+    fn tell(&self, event: &Event<'_>) {
         match event {
-            Event::Done { item: Item { shown, .. }, vector, seconds } => {
-                bar.set_message(shown.clone());
-                let plain = !self.quiet && !self.json && bar.is_hidden();
-                if !(self.json || plain) {
-                    return;
-                }
-                let found = recogniser.recognise(vector);
-                let class = &recogniser.examples().classes[found.class()];
-                if self.json {
-                    println!(
-                        "{}",
-                        json!({"event": "picture", "file": shown, "class": class,
-                            "probability": found.probability(), "accepted": found.accepted,
-                            "familiarity": found.familiarity, "seconds": seconds})
-                    );
-                } else {
-                    let none = if found.accepted { "" } else { " (none of these)" };
-                    eprintln!("{shown}: {class} {:.2}{none}", found.probability());
+            Event::Progress { done, total } if !self.json => self.progress(*done, *total),
+            Event::Progress { .. } => {}
+            // Through a value, which holds numbers in 64 bits: as these lines have always been written.
+            event if self.json => {
+                if let Ok(line) = serde_json::to_value(event) {
+                    // Whoever does not read on does not stop the job.
+                    let _ = print(&format!("{line}\n"));
                 }
             }
-            Event::Failed(failed) => self.failed(failed),
+            Event::Picture(picture) if !self.bar().is_hidden() => {
+                self.bar().set_message(picture.file().to_owned());
+            }
+            // At the end, where they are together.
+            Event::Failed { .. } => {}
+            event => self.bar().suspend(|| eprintln!("{event}")),
         }
     }
 
-    /// Tells of a picture that could not be done; lines for people come at the end.
-    pub fn failed(&self, failed: &FailedPicture) {
-        if self.json {
-            println!("{}", json!({"event": "failed", "file": failed.name, "error": failed.error}));
+    fn progress(&self, done: usize, total: usize) {
+        let mut bar = self.bar();
+        if done == 0 {
+            bar.finish_and_clear();
+            *bar = ProgressBar::new(total as u64);
+            let template = "{bar:30} {pos}/{len} pictures, {per_sec}, {eta} left, {wide_msg}";
+            if let Ok(style) = ProgressStyle::with_template(template) {
+                bar.set_style(style);
+            }
         }
+        bar.set_position(done as u64);
+        if done == total {
+            bar.finish_and_clear();
+        }
+    }
+
+    fn bar(&self) -> MutexGuard<'_, ProgressBar> {
+        self.bar.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -1,5 +1,6 @@
 //! What is wrong, or odd, with labels, before a run depends on them.
 
+use std::fmt;
 use std::path::{Path, PathBuf};
 
 use rayon::prelude::*;
@@ -28,7 +29,34 @@ pub struct Report {
 impl Report {
     /// Whether a run would stop.
     pub fn has_errors(&self) -> bool {
-        self.findings.iter().any(|finding| finding.severity == Severity::Error)
+        self.count(Severity::Error) > 0
+    }
+
+    /// How many findings are of that severity.
+    pub fn count(&self, severity: Severity) -> usize {
+        self.findings.iter().filter(|finding| finding.severity == severity).count()
+    }
+}
+
+/// For people: a line a finding, what to do about it below, and a summary.
+impl fmt::Display for Report {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        for finding in &self.findings {
+            writeln!(f, "{}: {}: {}", finding.severity, finding.place(), finding.what)?;
+            if !finding.todo.is_empty() {
+                writeln!(f, "  -> {}", finding.todo)?;
+            }
+        }
+        let classes = self.classes.join(", ");
+        writeln!(
+            f,
+            "{} labelled pictures, classes: {}; {} errors, {} warnings, {} notes",
+            self.labelled,
+            if classes.is_empty() { "none" } else { &classes },
+            self.count(Severity::Error),
+            self.count(Severity::Warning),
+            self.count(Severity::Note)
+        )
     }
 }
 

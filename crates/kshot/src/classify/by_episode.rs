@@ -24,8 +24,8 @@ use crate::train::experiment::{learner, load};
 /// Queries of one episode at most.
 const TOGETHER: usize = 128;
 
-/// A training's method, ready to label with the classes of a folder.
-pub struct Taught {
+/// A meta-trained method with the support of a folder's classes, ready to label queries.
+pub struct TrainedMethod {
     recipe: LearningRecipe,
     input: Input,
     learner: Learner,
@@ -39,7 +39,7 @@ pub struct Taught {
 /// Class and probability (0 to 1), likeliest first.
 pub type Ranking = Vec<(usize, f32)>;
 
-impl Taught {
+impl TrainedMethod {
     /// From the folder that `kshot train` left, and labelled pictures: as many of each class as the
     /// smallest one has, since an episode's classes have equally many.
     ///
@@ -120,10 +120,11 @@ impl Taught {
     }
 
     /// What each picture seems to show, in the order of the files; one that cannot be read has its error.
+    /// `go_on` is told how many are done, and says whether to go on: fewer are given back where it says no.
     pub fn label(
         &self,
         files: &[PathBuf],
-        mut on_progress: impl FnMut(usize),
+        mut go_on: impl FnMut(usize) -> bool,
     ) -> Vec<Result<Ranking>> {
         let mut found = Vec::with_capacity(files.len());
         // Parts of one size: in a transductive method none is judged in less company than others.
@@ -137,7 +138,9 @@ impl Taught {
                 let alone = "a transductive method on vectors needs two pictures or more to label; \
                              add one, or train with method.batch_norm = \"support\"";
                 found.extend(read.into_iter().map(|one| one.and(Err(Error::config(alone)))));
-                on_progress(found.len());
+                if !go_on(found.len()) {
+                    break;
+                }
                 continue;
             }
             let mut rankings =
@@ -145,7 +148,9 @@ impl Taught {
             found.extend(read.into_iter().map(|one| {
                 one.and_then(|_| rankings.next().ok_or_else(|| Error::data("no label was made")))
             }));
-            on_progress(found.len());
+            if !go_on(found.len()) {
+                break;
+            }
         }
         found
     }

@@ -138,12 +138,12 @@ pub fn truths(
 ) -> Result<(Vec<Option<Truth>>, Option<String>)> {
     let of: HashMap<&str, usize> =
         classes.iter().enumerate().map(|(index, name)| (&**name, index)).collect();
-    let mut strange: BTreeMap<String, usize> = BTreeMap::new();
+    let mut unknown: BTreeMap<String, usize> = BTreeMap::new();
     let mut named = |name: &str| match of.get(name) {
         Some(&class) => Truth::Class(class),
         None => {
             if !NONE_NAMES.contains(&&*name.to_lowercase()) {
-                *strange.entry(name.to_owned()).or_default() += 1;
+                *unknown.entry(name.to_owned()).or_default() += 1;
             }
             Truth::None
         }
@@ -179,14 +179,14 @@ pub fn truths(
         };
         if like_classes { items.iter().map(truth).collect() } else { vec![None; items.len()] }
     };
-    let warning = (!strange.is_empty()).then(|| {
-        let names: Vec<&str> = strange.keys().take(SHOWN).map(|name| &**name).collect();
-        let pictures: usize = strange.values().sum();
+    let warning = (!unknown.is_empty()).then(|| {
+        let names: Vec<&str> = unknown.keys().take(SHOWN).map(|name| &**name).collect();
+        let pictures: usize = unknown.values().sum();
         format!(
             "{pictures} pictures are said to show what is no class here ({}{}); they count as none of \
              these",
             names.join(", "),
-            if strange.len() > SHOWN { ", ..." } else { "" }
+            if unknown.len() > SHOWN { ", ..." } else { "" }
         )
     });
     Ok((truths, warning))
@@ -208,9 +208,9 @@ mod tests {
         let (truths, warning) = truths(&items, &none, None, Path::new("q"), &classes).unwrap();
         assert_eq!(truths, [Some(Truth::Class(1)), Some(Truth::None), None, None]);
         assert!(warning.is_none());
-        let strangers = ["misc/3.png", "none/4.png"].map(item);
+        let unnamed = ["misc/3.png", "none/4.png"].map(item);
         let (truths, _) =
-            super::truths(&strangers, &none[..2], None, Path::new("q"), &classes).unwrap();
+            super::truths(&unnamed, &none[..2], None, Path::new("q"), &classes).unwrap();
         assert_eq!(truths, [None, None], "no folder is named like a class");
     }
 

@@ -26,7 +26,7 @@ pub struct Judged {
     pub probability: f32,
     /// Whether the truth is among the likeliest few that were listed.
     pub listed: bool,
-    /// How familiar the picture was.
+    /// The picture's similarity to the examples.
     pub familiarity: f32,
     /// Whether it was accepted.
     pub accepted: bool,
@@ -59,13 +59,14 @@ pub struct Judgement {
     pub accuracy: Option<Share>,
     /// Members whose class is among the listed ones.
     pub top_k: Option<Share>,
-    /// Accepted pictures (strangers too) that are labelled rightly.
+    /// Accepted pictures (out-of-distribution ones too) that are labelled rightly.
     pub accepted_right: Option<Share>,
     /// Members that were accepted.
     pub members_accepted: Option<Share>,
-    /// Strangers that were rejected.
-    pub strangers_rejected: Option<Share>,
-    /// How often a member was more familiar than a stranger.
+    /// Out-of-distribution pictures that were rejected.
+    #[serde(rename = "strangers_rejected")]
+    pub out_of_distribution_rejected: Option<Share>,
+    /// How often a member was more similar to the examples than an out-of-distribution picture.
     pub auroc: Option<f64>,
     /// Expected calibration error of members.
     pub ece: Option<f64>,
@@ -89,7 +90,7 @@ impl std::fmt::Display for Judgement {
         share("among the listed", &self.top_k);
         share("right of the accepted", &self.accepted_right);
         share("members accepted", &self.members_accepted);
-        share("strangers rejected", &self.strangers_rejected);
+        share("out of distribution rejected", &self.out_of_distribution_rejected);
         for (what, value) in [("rejection AUROC", self.auroc), ("ECE", self.ece)] {
             parts.extend(value.map(|value| format!("{what} {value:.4}")));
         }
@@ -132,7 +133,7 @@ pub fn judge(all: &[Judged]) -> Judgement {
     judgement.top_k = Share::of(listed, members.len());
     judgement.accepted_right = Share::of(fine, accepted);
     judgement.members_accepted = Share::of(kept, members.len());
-    judgement.strangers_rejected = Share::of(refused, unknown.len());
+    judgement.out_of_distribution_rejected = Share::of(refused, unknown.len());
     judgement.auroc = auroc(&known, &unknown);
     judgement.ece = (!members.is_empty()).then(|| ece(&members));
     judgement.reliability = bins(&members, BINS);
@@ -146,7 +147,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn members_and_strangers_are_counted_apart() {
+    fn members_and_others_are_counted_apart() {
         let one = |truth, class, familiarity, accepted| Judged {
             truth,
             class,
@@ -166,7 +167,7 @@ mod tests {
         assert!((mean(judgement.accuracy) - 2.0 / 3.0).abs() < 1e-9);
         assert!((mean(judgement.members_accepted) - 2.0 / 3.0).abs() < 1e-9);
         assert!((mean(judgement.accepted_right) - 1.0 / 3.0).abs() < 1e-9);
-        assert_eq!(mean(judgement.strangers_rejected), 0.5);
+        assert_eq!(mean(judgement.out_of_distribution_rejected), 0.5);
         assert!((judgement.auroc.unwrap() - 4.0 / 6.0).abs() < 1e-9);
         assert!((judgement.ece.unwrap() - (0.75 - 2.0 / 3.0)).abs() < 1e-6);
         assert_eq!(judgement.confused, [(0, 1, 1)]);

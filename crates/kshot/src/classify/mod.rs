@@ -100,9 +100,10 @@ pub struct Recogniser {
 pub struct Recognition {
     /// All classes with their probabilities (which sum to 1), likeliest first.
     pub ranking: Vec<(usize, f32)>,
-    /// How much it is like the examples; comparable within one recogniser.
+    /// Its similarity to the examples, -1 to 2 (see [`reject::familiarity`]); comparable within one
+    /// recogniser.
     pub familiarity: f32,
-    /// Whether it is familiar enough to be one of the classes.
+    /// Whether it is similar enough to be one of the classes; out of distribution otherwise.
     pub accepted: bool,
     /// The example of the likeliest class that is most like it, and their cosine.
     pub nearest: (usize, f32),
@@ -140,7 +141,7 @@ impl Recogniser {
         if counts.len() == 1 && keep == Keep::All {
             return Err(Error::config(format!(
                 "with {} as the only class and nothing rejected, every picture would be one; add a \
-                 class, or let strangers be rejected",
+                 class, or let out-of-distribution pictures be rejected",
                 examples.classes[0]
             )));
         }
@@ -230,9 +231,9 @@ pub(crate) mod tests {
     }
 
     #[test]
-    fn clusters_are_told_apart_and_strangers_rejected_by_every_method() {
+    fn clusters_are_told_apart_and_outliers_rejected_by_every_method() {
         let all = clusters(4, 6, 64, 0.6, 11);
-        let strangers = clusters(6, 2, 64, 0.6, 99);
+        let out_of_distribution = clusters(6, 2, 64, 0.6, 99);
         for method in heads::methods() {
             let name = method.name();
             let shown: Vec<usize> = (0..24).filter(|index| index % 6 < 5).collect();
@@ -245,9 +246,12 @@ pub(crate) mod tests {
                 assert!((sum - 1.0).abs() < 1e-5, "{name}");
                 assert_eq!(recogniser.examples().labels[found.nearest.0], found.class(), "{name}");
             }
-            let accepted =
-                strangers.vectors.iter().filter(|v| recogniser.recognise(v).accepted).count();
-            assert!(accepted <= 1, "{name} accepts {accepted} of 12 strangers");
+            let accepted = out_of_distribution
+                .vectors
+                .iter()
+                .filter(|v| recogniser.recognise(v).accepted)
+                .count();
+            assert!(accepted <= 1, "{name} accepts {accepted} of 12 out of distribution");
         }
     }
 

@@ -17,7 +17,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::classify::Examples;
 use crate::error::{Error, Result};
-use crate::features::embed::Looking;
+use crate::features::embed::InputViews;
 use crate::names;
 
 /// The version of the format.
@@ -32,8 +32,9 @@ pub struct Origin {
     pub encoder: String,
     /// SHA-256 of its weights' file.
     pub weights_sha256: String,
-    /// How pictures are looked at.
-    pub looking: Looking,
+    /// Input size and test-time views (`looking` in files of before).
+    #[serde(alias = "looking")]
+    pub input_views: InputViews,
 }
 
 /// A labelled picture as a recogniser keeps it.
@@ -161,13 +162,17 @@ impl ModelFile {
     /// Whether vectors of `other`, of that many numbers, can be compared with those of the file.
     ///
     /// # Errors
-    /// If encoder, weights, looking or the number of numbers differ.
+    /// If encoder, weights, input size, views or the number of numbers differ.
     pub fn check_origin(&self, other: &Origin, dimensions: usize) -> Result<()> {
-        let Origin { encoder, weights_sha256, looking } = &self.origin;
-        if *encoder != other.encoder || *looking != other.looking {
+        let Origin { encoder, weights_sha256, input_views } = &self.origin;
+        if *encoder != other.encoder || *input_views != other.input_views {
             return Err(Error::config(format!(
                 "the model was made with {encoder} at {} pixels and {} views, not {} at {} and {}",
-                looking.size, looking.views, other.encoder, other.looking.size, other.looking.views
+                input_views.size,
+                input_views.views,
+                other.encoder,
+                other.input_views.size,
+                other.input_views.views
             )));
         }
         if *weights_sha256 != other.weights_sha256 {
@@ -215,7 +220,7 @@ impl ModelFile {
                 metadata.format
             ));
         }
-        metadata.origin.looking.check().map_err(|error| error.to_string())?;
+        metadata.origin.input_views.check().map_err(|error| error.to_string())?;
         let tensors = SafeTensors::deserialize(bytes).map_err(|error| error.to_string())?;
         let mut names = BTreeSet::new();
         let mut dimensions = None;
@@ -351,7 +356,7 @@ mod tests {
         let origin = Origin {
             encoder: "efficientnet-lite0".into(),
             weights_sha256: "ab".repeat(32),
-            looking: Looking::default(),
+            input_views: InputViews::default(),
         };
         ModelFile::new(
             origin,
@@ -414,11 +419,27 @@ mod tests {
         says(model.check_origin(&other, 7).unwrap_err(), "make it anew");
         other.weights_sha256 = "cd".repeat(32);
         says(model.check_origin(&other, 6).unwrap_err(), "other weights");
-        other.looking.size = 64;
+        other.input_views.size = 64;
         says(model.check_origin(&other, 6).unwrap_err(), "not efficientnet-lite0 at 64");
         model.drop_class("apple").unwrap();
         model.drop_class("pear").unwrap();
         says(model.drop_class("fig/é").unwrap_err(), "only class");
+    }
+
+    #[test]
+    fn a_file_that_says_looking_is_read() {
+        let origin = model().origin;
+        let metadata = |key: &str| {
+            format!(
+                "{{\"format\": 1, \"version\": \"0.1.0\", \"encoder\": \"efficientnet-lite0\", \
+                 \"weights_sha256\": \"{}\", \"{key}\": {{\"size\": 288, \"views\": 2}}, \"classes\": []}}",
+                origin.weights_sha256
+            )
+        };
+        for key in ["looking", "input_views"] {
+            let read: Metadata = serde_json::from_str(&metadata(key)).unwrap();
+            assert_eq!(read.origin, origin, "{key}");
+        }
     }
 
     #[test]

@@ -1,6 +1,7 @@
-//! "None of these": how familiar a picture must be to be one of the classes.
+//! "None of these": how similar to the support a picture must be to be one of the classes; others are out
+//! of distribution.
 //!
-//! Familiarity is the cosine to the most similar example plus the calibrated probability of the
+//! That similarity (the column `familiarity`) is the cosine to the most similar example plus the calibrated probability of the
 //! likeliest class. The first tells pictures of quite other things apart, the second those of a class
 //! beside the given ones; see `GUIDE.md` for what was compared.
 
@@ -27,9 +28,9 @@ pub enum Keep {
 
 /// The share of members kept by [`Keep::Auto`].
 const USUAL: f64 = 0.95;
-/// The share of strangers of the same kind accepted by [`Keep::Auto`] where there are no held-out
-/// members: on groceries and ImageNet, that of members is then about three quarters.
-const STRANGERS: f64 = 0.5;
+/// The share of out-of-distribution pictures of the same kind accepted by [`Keep::Auto`] where there are
+/// no held-out members: on groceries and ImageNet, that of members is then about three quarters.
+const ACCEPTED_OUTSIDE: f64 = 0.5;
 
 impl std::str::FromStr for Keep {
     type Err = Error;
@@ -52,17 +53,17 @@ impl std::str::FromStr for Keep {
 /// What it takes to be accepted.
 #[derive(Debug, Clone, PartialEq, Serialize)]
 pub struct Rejection {
-    /// Least familiarity; `None` where all are accepted.
+    /// Least similarity (`familiarity`); `None` where all are accepted.
     pub threshold: Option<f32>,
     /// How it was found, in words.
     pub how: String,
-    /// Held-out examples' familiarity, ascending.
+    /// Held-out examples' similarity to the others, ascending.
     #[serde(skip)]
     pub members: Vec<f32>,
 }
 
-/// How familiar a picture is, from the cosine to the most similar example and the probability of the
-/// likeliest of `classes` classes.
+/// A picture's similarity to the support: the cosine to the most similar example, -1 to 1, plus the
+/// probability of the likeliest of `classes` classes, 0 to 1.
 pub fn familiarity(nearest: f32, probability: f32, classes: usize) -> f32 {
     // A single class is always certain, which says nothing.
     nearest + if classes > 1 { probability } else { 0.0 }
@@ -111,7 +112,7 @@ impl Rejection {
         }
     }
 
-    /// With one example a class: how familiar examples are to the classes that are not theirs.
+    /// With one example a class: how similar examples are to those of other classes.
     fn without_members(examples: &Examples, keep: Keep) -> Self {
         let count = examples.labels.len();
         if count < 2 {
@@ -122,24 +123,24 @@ impl Rejection {
                 members: Vec::new(),
             };
         }
-        let mut strangers: Vec<f32> = (0..count)
+        let mut outside: Vec<f32> = (0..count)
             .map(|index| {
                 let others =
                     (0..count).filter(|&other| examples.labels[other] != examples.labels[index]);
                 most_similar(examples, index, others)
             })
             .collect();
-        strangers.sort_by(f32::total_cmp);
+        outside.sort_by(f32::total_cmp);
         let accepted = match keep {
             Keep::Share(share) => share,
-            _ => STRANGERS,
+            _ => ACCEPTED_OUTSIDE,
         };
         let at = ((count as f64 * (1.0 - accepted)).ceil() as usize).min(count - 1);
         Self {
             // The likeliest of several classes has at least an even share.
-            threshold: Some(strangers[at] + 1.0 / examples.classes.len() as f32),
+            threshold: Some(outside[at] + 1.0 / examples.classes.len() as f32),
             how: format!(
-                "a threshold above the likeness of {:.0} % of the {count} pictures to other classes \
+                "a threshold above the similarity of {:.0} % of the {count} pictures to other classes \
                  (with one picture a class, how much members differ is not known)",
                 100.0 * (1.0 - accepted)
             ),
@@ -147,7 +148,7 @@ impl Rejection {
         }
     }
 
-    /// Whether a picture of that familiarity is one of the classes.
+    /// Whether a picture of that similarity is one of the classes.
     pub fn accepts(&self, familiarity: f32) -> bool {
         self.threshold.is_none_or(|threshold| familiarity >= threshold)
     }

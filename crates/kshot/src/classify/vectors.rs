@@ -41,7 +41,8 @@ pub struct VectorRecord {
     pub path: String,
     /// What tells whether the picture has changed.
     pub fingerprint: String,
-    /// What tells whether the vector would be the same: encoder, weights, looking and how it multiplies.
+    /// What tells whether the vector would be the same: encoder, weights, input size, views and
+    /// how it multiplies.
     pub run: String,
     /// The vector in half precision, little-endian, in base64.
     pub vector: String,
@@ -166,22 +167,23 @@ fn embed_all<I: Clone + Send + Sync>(
     );
 }
 
-/// The labelled pictures as the recogniser keeps them, and what is odd about them, in words.
+/// The labelled pictures as the recogniser keeps them, and what is odd about them, in words. `go_on` is
+/// told how many are done, and says whether to go on; `None` where it says no.
 ///
 /// # Errors
 /// If any cannot be read: all such are named.
 pub fn examples(
     embedder: &Embedder,
     folder: &ClassFolder,
-    mut on_progress: impl FnMut(usize) + Send,
-) -> Result<(Vec<Class>, Vec<String>)> {
+    mut go_on: impl FnMut(usize) -> bool + Send,
+) -> Result<Option<(Vec<Class>, Vec<String>)>> {
     let mut classes: Vec<Class> = folder
         .classes
         .iter()
         .map(|name| Class { name: name.clone(), examples: Vec::new() })
         .collect();
     let mut wrong = Vec::new();
-    let mut finished = 0;
+    let (mut finished, mut whole) = (0, true);
     embed_all(
         embedder,
         &folder.pictures,
@@ -201,10 +203,13 @@ pub fn examples(
                 Err(error) => wrong.push(error.to_string()),
             }
             finished += 1;
-            on_progress(finished);
-            true
+            whole = go_on(finished) || finished == folder.pictures.len();
+            whole
         },
     );
+    if !whole {
+        return Ok(None);
+    }
     if !wrong.is_empty() {
         let more = wrong.len().saturating_sub(SHOWN);
         let count = wrong.len();
@@ -216,7 +221,7 @@ pub fn examples(
         )));
     }
     let warnings = twins(&classes);
-    Ok((classes, warnings))
+    Ok(Some((classes, warnings)))
 }
 
 /// Pictures that stand in two classes: one of the labels must be wrong.
@@ -239,7 +244,8 @@ fn twins(classes: &[Class]) -> Vec<String> {
     warnings
 }
 
-/// Runs `items` through the encoder and notes their vectors in the journal.
+/// Runs `items` through the encoder and notes their vectors in the journal. `on_event` is told of every
+/// picture, and says whether to go on.
 ///
 /// # Errors
 /// If the output folder cannot be written to (nothing more is tried then).
@@ -248,7 +254,7 @@ pub fn embed(
     items: &[Item],
     journal: &mut Journal<VectorRecord>,
     run: &str,
-    mut on_event: impl FnMut(Event<'_>) + Send,
+    mut on_event: impl FnMut(Event<'_>) -> bool + Send,
 ) -> Result<Vec<FailedPicture>> {
     let mut failed = Vec::new();
     let mut stopped = None;
@@ -271,19 +277,19 @@ pub fn embed(
             });
             match noted {
                 Ok(Seen { vector, seconds, .. }) => {
-                    on_event(Event::Done { item: &item, vector: &vector, seconds });
+                    on_event(Event::Done { item: &item, vector: &vector, seconds })
                 }
                 Err(error) => {
                     let picture = FailedPicture { name: item.shown, error: error.to_string() };
-                    on_event(Event::Failed(&picture));
+                    let go_on = on_event(Event::Failed(&picture));
                     failed.push(picture);
                     if unwritable(&error) {
                         stopped = Some(error);
                         return false;
                     }
+                    go_on
                 }
             }
-            true
         },
     );
     match stopped {

@@ -19,17 +19,17 @@ use crate::error::{Error, Result};
 use crate::nn::cpu_values;
 use crate::weights::source::Source;
 
-/// How pictures are looked at. Vectors of different settings cannot be compared.
+/// Input size and test-time views of an [`Embedder`]. Vectors of different settings cannot be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields, default)]
-pub struct Looking {
-    /// Side in pixels of what the encoder sees.
+pub struct InputViews {
+    /// Side in pixels of the square that the encoder sees, 32 to 1024.
     pub size: usize,
-    /// Views a picture.
+    /// Views of a picture whose vectors are averaged, 1 to 12; each costs as much time as the first.
     pub views: usize,
 }
 
-impl Default for Looking {
+impl Default for InputViews {
     fn default() -> Self {
         Self { size: 288, views: 2 }
     }
@@ -49,7 +49,7 @@ const POWER: i32 = 3;
 /// Below this, a feature counts as nothing (the generalised mean is of positive numbers).
 const FLOOR: f32 = 1e-6;
 
-impl Looking {
+impl InputViews {
     /// Checks the numbers.
     ///
     /// # Errors
@@ -117,7 +117,7 @@ pub struct Embedder {
     encoder: Encoder,
     normalization: Normalization,
     device: Device,
-    looking: Looking,
+    input_views: InputViews,
 }
 
 impl Embedder {
@@ -129,33 +129,31 @@ impl Embedder {
         encoder: Encoder,
         normalization: Normalization,
         device: Device,
-        looking: Looking,
+        input_views: InputViews,
     ) -> Result<Self> {
-        looking.check()?;
-        Ok(Self { encoder, normalization, device, looking })
+        input_views.check()?;
+        Ok(Self { encoder, normalization, device, input_views })
     }
 
     /// A frozen encoder with published weights (see [`Source::of`]), and the SHA-256 of their file.
     ///
     /// # Errors
-    /// When the weights are missing, damaged, or do not fit the encoder, the looking is out of bounds, or the
-    /// encoder takes other than RGB pictures.
+    /// When the weights are missing, damaged, or do not fit the encoder, or size or views are out of bounds.
     pub fn from_weights(
         config: &EncoderConfig,
         weights: Option<&Path>,
         device: &Device,
-        looking: Looking,
+        input_views: InputViews,
     ) -> Result<(Self, String)> {
-        looking.check()?;
-        config.check_rgb()?;
+        input_views.check()?;
         let (encoder, sha256) = Source::of(config, weights)?.load_embedding(config, device)?;
         let encoder = encoder.optimize();
-        Ok((Self::new(encoder, config.normalization(), device.clone(), looking)?, sha256))
+        Ok((Self::new(encoder, config.normalization(), device.clone(), input_views)?, sha256))
     }
 
-    /// How pictures are looked at.
-    pub fn looking(&self) -> Looking {
-        self.looking
+    /// Input size and test-time views.
+    pub fn input_views(&self) -> InputViews {
+        self.input_views
     }
 
     /// What the encoder sees of a picture, `[views, 3, size, size]`, normalised. This is the part that
@@ -164,9 +162,9 @@ impl Embedder {
     /// # Errors
     /// If the picture has no pixels.
     pub fn prepare(&self, picture: &RgbImage) -> Result<Vec<f32>> {
-        let side = self.looking.size;
-        let mut planes = vec![0.0; self.looking.views * 3 * side * side];
-        let views = views(self.looking.views, picture.width(), picture.height());
+        let side = self.input_views.size;
+        let mut planes = vec![0.0; self.input_views.views * 3 * side * side];
+        let views = views(self.input_views.views, picture.width(), picture.height());
         for (view, planes) in views.iter().zip(planes.chunks_exact_mut(3 * side * side)) {
             self.normalization.square(&cut(picture, view, side)?, view.mirrored, planes);
         }
@@ -175,7 +173,7 @@ impl Embedder {
 
     /// The vectors (length 1) of prepared pictures, in their order.
     pub fn embed(&self, prepared: &[Vec<f32>]) -> Vec<Vec<f32>> {
-        let Looking { size, views } = self.looking;
+        let InputViews { size, views } = self.input_views;
         // Not more pictures at a time than keep the activations in the caches' neighbourhood.
         let together = (BATCH / views).max(1);
         let mut vectors = Vec::with_capacity(prepared.len());
@@ -196,7 +194,7 @@ impl Embedder {
 
     /// How many numbers a vector has. (A blank picture goes through the encoder to find out.)
     pub fn dimensions(&self) -> usize {
-        let Looking { size, views } = self.looking;
+        let InputViews { size, views } = self.input_views;
         let blank = vec![0.0; views * 3 * size * size];
         self.embed(std::slice::from_ref(&blank)).first().map_or(0, Vec::len)
     }
@@ -279,12 +277,12 @@ fn cut(picture: &RgbImage, view: &View, side: usize) -> Result<RgbImage> {
 mod tests {
     use super::*;
 
-    fn embedder(looking: Looking) -> Embedder {
+    fn embedder(input_views: InputViews) -> Embedder {
         let config: EncoderConfig = "efficientnet-lite-tiny".parse().unwrap();
         let device = Device::flex();
         device.seed(1);
         let encoder = config.init_embedding(&device);
-        Embedder::new(encoder, config.normalization(), device, looking).unwrap()
+        Embedder::new(encoder, config.normalization(), device, input_views).unwrap()
     }
 
     fn picture(width: u32, height: u32, seed: u32) -> RgbImage {
@@ -295,7 +293,7 @@ mod tests {
 
     #[test]
     fn vectors_have_length_one_and_do_not_depend_on_the_batch() {
-        let embedder = embedder(Looking { size: 64, views: 3 });
+        let embedder = embedder(InputViews { size: 64, views: 3 });
         let pictures = [picture(40, 90, 1), picture(1, 1, 2), picture(64, 64, 3)];
         let prepared: Vec<_> = pictures.iter().map(|p| embedder.prepare(p).unwrap()).collect();
         let together = embedder.embed(&prepared);
@@ -351,8 +349,8 @@ mod tests {
 
     #[test]
     fn out_of_bounds_is_refused() {
-        for looking in [Looking { size: 8, views: 1 }, Looking { size: 224, views: 13 }] {
-            assert!(looking.check().is_err());
+        for input_views in [InputViews { size: 8, views: 1 }, InputViews { size: 224, views: 13 }] {
+            assert!(input_views.check().is_err());
         }
     }
 }

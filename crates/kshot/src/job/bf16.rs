@@ -9,9 +9,12 @@ use ::image::RgbImage;
 use serde::Serialize;
 
 use crate::classify::Recogniser;
-use crate::error::Result;
+use crate::device::{self, Device};
+use crate::error::{Error, Result};
 use crate::features::embed::Embedder;
-use crate::nn::bf16::in_32_bits;
+use crate::job::event::Event;
+use crate::job::watch::Watch;
+use crate::nn::bf16::{in_32_bits, is_bf16};
 use crate::predict::Predictor;
 
 /// Pictures that are segmented twice.
@@ -60,6 +63,26 @@ impl fmt::Display for Cost {
             self.confidence_difference
         )
     }
+}
+
+/// Refuses bf16 where other hardware than the CPU does the work.
+///
+/// # Errors
+/// If bf16 is chosen and the device of that name is no CPU, or there is none of that name.
+pub fn check_device(name: &str) -> Result<()> {
+    if is_bf16() && device::parse(name)? != Device::flex() {
+        return Err(Error::config(format!(
+            "bf16 is for CPUs, and the device is {name}; leave one of them out"
+        )));
+    }
+    Ok(())
+}
+
+/// Measures and tells the cost, where bf16 is chosen and somebody listens.
+pub(super) fn told(watch: &Watch<'_>, measure: impl FnOnce() -> Option<Cost>) -> Option<Cost> {
+    let cost = (is_bf16() && watch.listens()).then(measure).flatten()?;
+    watch.tell(&Event::Bf16 { cost });
+    Some(cost)
 }
 
 /// Sums of what was compared.

@@ -1,5 +1,27 @@
-//! What the command line, the page and Python call.
+//! What the command line, the page and Python call: a function per job, with options in, [`Event`]s to
+//! whoever watches, and an outcome out. A job never prints; it can be stopped ([`Watch`]).
+//!
+//! | job | options | outcome |
+//! |---|---|---|
+//! | [`segment`](segment()) | [`SegmentOptions`] | [`SegmentOutcome`] |
+//! | [`classify`](classify()) | [`ClassifyOptions`] | [`ClassifyOutcome`] |
+//! | [`classify_run`](classify_run()) | [`ClassifyRunOptions`] | [`ClassifyOutcome`] |
+//! | [`model::add_class`], [`model::drop_class`] | | |
+//! | [`weights::pull`], [`weights::info`], [`weights::verify`] | | |
 
 pub mod bf16;
-pub mod folder;
+pub mod classify;
+pub mod classify_run;
+pub mod event;
+pub mod model;
+mod run_file;
+pub mod segment;
 pub mod tables;
+pub mod watch;
+pub mod weights;
+
+pub use classify::{ClassSource, ClassifyOptions, ClassifyOutcome, classify};
+pub use classify_run::{ClassifyRunOptions, classify_run};
+pub use event::Event;
+pub use segment::{SegmentOptions, SegmentOutcome, segment};
+pub use watch::Watch;

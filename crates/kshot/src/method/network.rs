@@ -10,7 +10,7 @@ use crate::encoder::feature_head::FeatureHead;
 use crate::encoder::resnet12::{ResNet12, ResNet12Config};
 use crate::encoder::{Encode, Encoder, EncoderConfig, Normalization};
 use crate::error::{Error, Result};
-use crate::features::embed::{Embedder, Looking};
+use crate::features::embed::{Embedder, InputViews};
 use crate::nn::dual::Dual;
 use crate::nn::norm::Pass;
 use crate::nn::weights::{Cursor, Weights};
@@ -41,7 +41,7 @@ pub struct EncoderChoice {
     /// only what is behind it learns.
     pub frozen: bool,
     /// How a frozen encoder looks at the picture files.
-    pub looking: Looking,
+    pub looking: InputViews,
     /// Units of a residual bottleneck that learns behind a frozen encoder; none by default.
     pub bottleneck: usize,
 }
@@ -49,7 +49,7 @@ pub struct EncoderChoice {
 impl Default for EncoderChoice {
     fn default() -> Self {
         let encoder = EMBEDDED.to_owned();
-        Self { encoder, weights: None, frozen: true, looking: Looking::default(), bottleneck: 0 }
+        Self { encoder, weights: None, frozen: true, looking: InputViews::default(), bottleneck: 0 }
     }
 }
 
@@ -134,7 +134,7 @@ impl NetworkConfig {
                 )
                 .at_key("network.bottleneck"));
             }
-            if *looking != Looking::default() {
+            if *looking != InputViews::default() {
                 return Err(Error::config(
                     "looking is how a frozen encoder sees the files; an encoder that learns sees \
                      data.size: leave it out",

@@ -4,7 +4,7 @@
 //! Small pictures of labelled ones come from the model; those of the query are made here, of the few
 //! hundred that are shown. A labelled picture stands in the page once however often it is shown.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
 use std::io::Write as _;
 use std::path::{Path, PathBuf};
 
@@ -24,6 +24,7 @@ use crate::classify::model_file::ModelFile;
 use crate::classify::sort::NONE;
 use crate::classify::vectors::THUMBNAIL;
 use crate::error::Result;
+use crate::report::classify_about::{classes, failed, go_on, method};
 use crate::report::classify_judged;
 use crate::report::page::{self, duration, href, jpeg_uri, meter, percent};
 use crate::report::run::Counts;
@@ -31,8 +32,6 @@ use crate::report::run::Counts;
 /// Cards of accepted pictures, and of those that are none of these.
 const ACCEPTED: usize = 160;
 const REFUSED: usize = 60;
-/// Rows of the table of classes.
-const CLASSES: usize = 400;
 
 /// What the page is made from.
 pub struct PageData<'a> {
@@ -76,7 +75,7 @@ pub fn write(path: &Path, data: &PageData<'_>) -> Result<PathBuf> {
     accepted.sort_by(|a, b| a.found.probability().total_cmp(&b.found.probability()));
     // Nearest to the threshold first: these are the likeliest mistakes.
     refused.sort_by(|a, b| b.found.familiarity.total_cmp(&a.found.familiarity));
-    let (sure, strange) = (accepted.len(), refused.len());
+    let (sure, outside) = (accepted.len(), refused.len());
     accepted.truncate(ACCEPTED);
     refused.truncate(REFUSED);
     let (accepted, refused) = (cards(&accepted), cards(&refused));
@@ -96,8 +95,8 @@ pub fn write(path: &Path, data: &PageData<'_>) -> Result<PathBuf> {
             put(writer, markup(data, card, folder))?;
         }
         writer.write_all(b"</ul></section>\n")?;
-        if strange > 0 {
-            put(writer, refused_heading(data, strange, refused.len()))?;
+        if outside > 0 {
+            put(writer, refused_heading(data, outside, refused.len()))?;
             for card in &refused {
                 put(writer, markup(data, card, folder))?;
             }
@@ -288,148 +287,6 @@ fn relative(folder: &Path, file: &Path) -> Option<String> {
     Some(parts.join("/"))
 }
 
-fn classes(data: &PageData<'_>) -> Markup {
-    let examples = data.recogniser.examples();
-    let mut found: BTreeMap<usize, (usize, f64)> = BTreeMap::new();
-    for one in data.labelled.iter().filter(|one| one.found.accepted) {
-        let (count, sum) = found.entry(one.found.class()).or_default();
-        *count += 1;
-        *sum += f64::from(one.found.probability());
-    }
-    let most = found.values().map(|(count, _)| *count).max().unwrap_or(1) as f32;
-    let shots = examples.counts();
-    let per_class = data.judgement.as_ref().map(|judgement| &judgement.per_class);
-    html! {
-        section id="classes" {
-            h2 { "Classes" }
-            p.lead { "How many accepted pictures went to each." }
-            div.panel.scroll {
-                table {
-                    thead { tr {
-                        th { "Class" } th.number { "Labelled by you" } th.number { "Found" }
-                        th.number { "Mean probability" }
-                        @if per_class.is_some() { th.number { "Recognised" } }
-                        th.bar {}
-                    } }
-                    tbody {
-                        @for (class, name) in examples.classes.iter().enumerate().take(CLASSES) {
-                            @let (count, sum) = found.get(&class).copied().unwrap_or_default();
-                            tr {
-                                td.text { (name) }
-                                td.number.muted { (shots[class]) }
-                                td.number { (count) }
-                                td.number { (if count > 0 { percent((sum / count as f64) as f32) } else { "–".into() }) }
-                                @if let Some(per_class) = per_class {
-                                    td.number {
-                                        @match per_class.get(&class) {
-                                            Some((of, right)) => { (right) " of " (of) },
-                                            None => "–",
-                                        }
-                                    }
-                                }
-                                td.bar { (meter(count as f32 / most, None)) }
-                            }
-                        }
-                    }
-                }
-                @if examples.classes.len() > CLASSES {
-                    p.muted { "The first " (CLASSES) " of " (examples.classes.len()) " classes." }
-                }
-            }
-        }
-    }
-}
-
-fn method(data: &PageData<'_>) -> Markup {
-    let choice = data.recogniser.choice();
-    let looking = data.model.origin.looking;
-    let rate = |value: Option<f64>| value.map_or_else(|| "–".into(), |value| percent(value as f32));
-    html! {
-        section id="method" {
-            h2 { "Method: " (choice.method) }
-            p { (choice.reason) "." }
-            div.panel.scroll {
-                table {
-                    thead { tr {
-                        th { "Method" } th {} th.number { "Expected accuracy" } th.bar {}
-                        th.number { "Log loss" } th.number { "Trial" }
-                    } }
-                    tbody {
-                        @for trial in &choice.trials {
-                            tr.chosen[trial.method == choice.method] {
-                                td { (trial.method) }
-                                td { @if trial.method == choice.method { span.good { "chosen" } } }
-                                td.number { (rate(trial.accuracy)) }
-                                td.bar { (meter(trial.accuracy.unwrap_or(0.0) as f32, None)) }
-                                td.number { (trial.log_loss.map_or_else(|| "–".into(), |loss| format!("{loss:.3}"))) }
-                                td.number { (duration(trial.seconds)) }
-                            }
-                        }
-                    }
-                }
-            }
-            ul.list.muted style="margin-top:12px" {
-                li { "Held-out pictures are like the labelled ones; pictures from elsewhere are harder, and \
-                      the accuracy on them is lower." }
-                li { "Features of " (data.model.origin.encoder) ", frozen, at " (looking.size) " pixels, "
-                     (looking.views) (if looking.views == 1 { " view" } else { " views" }) " a picture." }
-                li { "Scores are divided by a temperature of " (format!("{:.3}", choice.temperature))
-                     ", which fits held-out pictures best." }
-                li { "None of these: " (choice.rejection.how) "." }
-            }
-        }
-    }
-}
-
-fn failed(data: &PageData<'_>) -> Markup {
-    html! {
-        @if !data.failed.is_empty() {
-            section id="failed" {
-                h2 { "Failed pictures" }
-                p.lead { "They have no label. Mend or remove them and run the command again." }
-                div.panel.scroll {
-                    table {
-                        thead { tr { th { "Picture" } th { "What went wrong" } } }
-                        tbody {
-                            @for picture in data.failed {
-                                tr { td.text { (picture.name) } td.text { (picture.error) } }
-                            }
-                        }
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn go_on(data: &PageData<'_>) -> Markup {
-    html! {
-        section id="go-on" {
-            h2 { "How to go on" }
-            div.two {
-                div {
-                    p.lead { "The files in this folder" }
-                    ul.list {
-                        li { code { (data.table) } ": class, probability, accepted or not, and the next classes of every picture" }
-                        @if data.judgement.is_some() { li { code { "truth.json" } ": how good they are" } }
-                        li { code { "run.toml" } ": what was run, with versions and hashes" }
-                    }
-                }
-                div {
-                    p.lead { "Better labels" }
-                    ul.list {
-                        li { "Put a few of the least certain pictures into their class folders and run again: what was looked at is kept, so this takes seconds" }
-                        li { code { "--link DIR" } " or " code { "--move DIR" } " sorts the pictures into class folders" }
-                        li { code { "--save FILE" } " keeps the classes; " code { "kshot model add-class" } " and " code { "drop-class" } " change them" }
-                    }
-                }
-            }
-            p.lead style="margin-top:16px" { "The command" }
-            pre { (data.command) }
-        }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -437,7 +294,7 @@ mod tests {
     use crate::classify::judge::judge;
     use crate::classify::model_file::{Class, Example, Origin};
     use crate::classify::reject::Keep;
-    use crate::features::embed::Looking;
+    use crate::features::embed::InputViews;
     use kshot_data::query::Item;
 
     #[test]
@@ -459,7 +316,7 @@ mod tests {
         let origin = Origin {
             encoder: "efficientnet-lite0".into(),
             weights_sha256: String::new(),
-            looking: Looking::default(),
+            input_views: InputViews::default(),
         };
         let model = ModelFile::new(origin, vec![class("plum", 0), class(hostile, 1)]);
         let recogniser =

@@ -30,7 +30,7 @@ pub fn section(judgement: &Judgement, names: &[String]) -> Markup {
             p.lead {
                 "Compared with the truth where it is known."
                 @if let Some(auroc) = judgement.auroc {
-                    " A member is more familiar than a stranger " b { (percent(auroc as f32)) }
+                    " A member is more similar to the support than an out-of-distribution picture " b { (percent(auroc as f32)) }
                     " of the time (rejection AUROC " (format!("{auroc:.4}")) ")."
                 }
                 @if let Some(ece) = judgement.ece {
@@ -48,7 +48,7 @@ pub fn section(judgement: &Judgement, names: &[String]) -> Markup {
                         (share_row("Members whose class is among those listed", judgement.top_k))
                         (share_row("Accepted pictures labelled rightly", judgement.accepted_right))
                         (share_row("Members accepted", judgement.members_accepted))
-                        (share_row("Strangers rejected", judgement.strangers_rejected))
+                        (share_row("Out-of-distribution pictures rejected", judgement.out_of_distribution_rejected))
                     }
                 }
             }

@@ -8,6 +8,7 @@ use kshot_data::atomic;
 use kshot_data::class_folder::ClassFolder;
 use kshot_data::image;
 use kshot_data::overlay;
+use kshot_data::query::FailedPicture;
 use maud::{Markup, html};
 use rayon::prelude::*;
 
@@ -46,8 +47,8 @@ pub struct PageData<'a> {
     pub shots: usize,
     /// The labels.
     pub labelled: &'a [Labelled],
-    /// Names and errors of the pictures that failed.
-    pub failed: &'a [(String, String)],
+    /// The pictures that failed.
+    pub failed: &'a [FailedPicture],
     /// How long it took.
     pub seconds: f64,
 }
@@ -156,7 +157,7 @@ pub fn write(path: &Path, data: &PageData<'_>) -> Result<()> {
         @if !data.failed.is_empty() {
             section {
                 h2 { "Failed" }
-                ul { @for (name, error) in data.failed { li { b { (name) } ": " (error) } } }
+                ul { @for picture in data.failed { li { b { (picture.name) } ": " (picture.error) } } }
             }
         }
         section {

@@ -4,6 +4,7 @@
 //! whole run ([`coco`], [`table`], [`html`]) are assembled from the journal at the end, so that memory does
 //! not grow with the pictures and a second run can go on where the first was stopped.
 
+mod classify_about;
 pub mod classify_csv;
 pub mod classify_html;
 pub mod classify_judged;

@@ -1,4 +1,4 @@
-//! The main job: a folder of pictures in, masks, overlays, tables and a report out.
+//! Pictures through a predictor, one after the other: decoded, computed and written side by side.
 
 use std::time::Instant;
 
@@ -11,75 +11,83 @@ use kshot_data::query::{FailedPicture, Item, fingerprint};
 use kshot_data::{mask_png, rle};
 
 use crate::error::Result;
+use crate::job::event::{Event, Picture};
+use crate::job::watch::Watch;
 use crate::predict::pipeline::overlap;
 use crate::predict::{Prediction, Predictor};
-use crate::report::run::Counts;
-use crate::report::{coco, table};
 
 /// Longer side and bytes at most of a thumbnail in the report.
-pub const THUMBNAIL: (u32, usize) = (320, 8_000);
+pub(super) const THUMBNAIL: (u32, usize) = (320, 8_000);
 
-/// What happened to a picture.
-#[derive(Debug)]
-pub enum Event<'a> {
-    /// Its files are written.
-    Done(&'a PictureRecord),
-    /// It could not be done; the others go on.
-    Failed(&'a FailedPicture),
-}
-
-/// What came of a folder.
+/// What came of the pictures.
 #[derive(Debug, Default)]
-pub struct Outcome {
-    /// How many pictures went which way.
-    pub counts: Counts,
+pub(super) struct Segmented {
+    /// How many were done.
+    pub done: usize,
     /// Those that failed.
     pub failed: Vec<FailedPicture>,
+    /// Whether it was stopped before all were tried.
+    pub cancelled: bool,
 }
 
-/// Segments `items` into the journal's folder, decoding, computing and writing side by side.
-/// `on_event` is told of every picture as its files are written.
+/// Segments `items` into the journal's folder. Once the watch is cancelled, the picture that is being
+/// written is the last.
 ///
 /// # Errors
 /// If the output folder cannot be written to (nothing more is tried then).
-pub fn segment(
+pub(super) fn segment(
     predictor: &Predictor,
     items: Vec<Item>,
     journal: &mut Journal,
     run: &str,
-    mut on_event: impl FnMut(Event<'_>) + Send,
-) -> Result<Outcome> {
-    let mut outcome = Outcome::default();
+    watch: &Watch<'_>,
+) -> Result<Segmented> {
+    let mut segmented = Segmented::default();
     let mut stopped = None;
     let palette = Palette::distinct();
+    let total = items.len();
+    watch.progress(0, total);
     overlap(
-        items,
+        items.into_iter().take_while(|_| !watch.is_cancelled()),
         |item| {
             let started = Instant::now();
             let picture = kshot_data::image::read(&item.file)?;
             Ok((picture, started.elapsed().as_secs_f64()))
         },
         |_, (picture, decoded): (RgbImage, f64)| {
+            // What is decoded already need not be computed any more.
+            if watch.is_cancelled() {
+                return Ok(None);
+            }
             let started = Instant::now();
             let prediction = predictor.predict(&picture)?;
-            Ok((picture, prediction, decoded + started.elapsed().as_secs_f64()))
+            Ok(Some((picture, prediction, decoded + started.elapsed().as_secs_f64())))
         },
         |item, done| {
-            let written = done.and_then(|(picture, prediction, seconds)| {
-                let writing =
-                    Writing { journal, palette: &palette, classes: predictor.classes(), run };
-                writing.write(&item, &picture, &prediction, seconds)
-            });
+            let written = match done {
+                Ok(None) => return false,
+                Ok(Some((picture, prediction, seconds))) => {
+                    let classes = predictor.classes();
+                    let writing = Writing { journal, palette: &palette, classes, run };
+                    writing.write(&item, &picture, &prediction, seconds)
+                }
+                Err(error) => Err(error),
+            };
             match written {
                 Ok(record) => {
-                    outcome.counts.done += 1;
-                    on_event(Event::Done(&record));
+                    segmented.done += 1;
+                    watch.tell(&Event::Picture(Picture::Segmented {
+                        file: &record.path,
+                        mask: &record.mask,
+                        confidence: record.confidence,
+                        flags: &record.flags,
+                        seconds: record.seconds,
+                    }));
                 }
                 Err(error) => {
                     let failed = FailedPicture { name: item.shown, error: error.to_string() };
-                    outcome.counts.failed += 1;
-                    on_event(Event::Failed(&failed));
-                    outcome.failed.push(failed);
+                    watch.tell(&Event::Failed { file: &failed.name, error: &failed.error });
+                    segmented.failed.push(failed);
                     // A full disk or a folder that may not be written to fails every picture alike.
                     if unwritable(&error) {
                         stopped = Some(error);
@@ -87,13 +95,15 @@ pub fn segment(
                     }
                 }
             }
-            true
+            watch.progress(segmented.done + segmented.failed.len(), total)
         },
     );
-    match stopped {
-        Some(error) => Err(error),
-        None => Ok(outcome),
+    if let Some(error) = stopped {
+        return Err(error);
     }
+    let tried = segmented.done + segmented.failed.len();
+    segmented.cancelled = watch.is_cancelled() && tried < total;
+    Ok(segmented)
 }
 
 struct Writing<'a> {
@@ -151,14 +161,4 @@ impl Writing<'_> {
         self.journal.append(&record)?;
         Ok(record)
     }
-}
-
-/// Writes `coco.json` and `labels.csv` from the journal.
-///
-/// # Errors
-/// If they cannot be written.
-pub fn tables(journal: &Journal, classes: &[String]) -> Result<()> {
-    coco::write(journal, classes)?;
-    table::write(journal, classes)?;
-    Ok(())
 }

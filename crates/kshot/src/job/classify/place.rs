@@ -1,0 +1,59 @@
+//! Where labels go.
+
+use std::path::{Path, PathBuf};
+
+use crate::error::{Error, Result};
+
+/// The folder of results, and the table of labels in it.
+pub(in crate::job) struct Place {
+    pub(in crate::job) folder: PathBuf,
+    pub(in crate::job) table: PathBuf,
+}
+
+impl Place {
+    /// From `out`: a `.csv` file, or a folder in which it is named `labels.csv`.
+    pub(in crate::job) fn new(out: &Path) -> Self {
+        let is_table = out.extension().is_some_and(|end| end.eq_ignore_ascii_case("csv"));
+        if !is_table || out.is_dir() {
+            return Self { folder: out.to_owned(), table: out.join("labels.csv") };
+        }
+        let folder = match out.parent() {
+            Some(parent) if !parent.as_os_str().is_empty() => parent.to_owned(),
+            _ => PathBuf::from("."),
+        };
+        Self { folder, table: out.to_owned() }
+    }
+
+    /// Refuses to write labels over what they are made from.
+    pub(in crate::job) fn check(&self, given: &[Option<&Path>]) -> Result<()> {
+        let Ok(table) = self.table.canonicalize() else { return Ok(()) };
+        let same = |file: &&Path| file.canonicalize().is_ok_and(|file| file == table);
+        match given.iter().copied().flatten().find(same) {
+            None => Ok(()),
+            Some(file) => {
+                Err(Error::config("the labels would be written over it; give --out another name")
+                    .in_file(file))
+            }
+        }
+    }
+
+    pub(in crate::job) fn report(&self) -> PathBuf {
+        self.folder.join("report.html")
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_table_or_a_folder() {
+        let at = |out: &str| {
+            let place = Place::new(Path::new(out));
+            (place.folder.display().to_string(), place.table.display().to_string())
+        };
+        assert_eq!(at("a.csv"), (".".into(), "a.csv".into()));
+        assert_eq!(at("out/a.CSV"), ("out".into(), "out/a.CSV".into()));
+        assert_eq!(at("out"), ("out".into(), "out/labels.csv".into()));
+    }
+}

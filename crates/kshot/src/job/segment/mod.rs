@@ -1,0 +1,184 @@
+//! The main job: a folder of pictures in, masks, overlays, tables and a report out.
+
+mod folder;
+mod report;
+mod settings;
+
+use std::collections::HashSet;
+use std::path::{Path, PathBuf};
+
+use kshot_data::journal::Journal;
+use kshot_data::query::{self, FailedPicture};
+use kshot_data::support::Support;
+
+use crate::error::{Error, Result};
+use crate::job::bf16;
+use crate::job::event::{Done, Event, Fitted, Start};
+use crate::job::run_file::Clock;
+use crate::job::watch::Watch;
+use crate::method::few_shot;
+use crate::report::run::Counts;
+use crate::report::{coco, html, table};
+use crate::weights;
+use settings::{Network, Settings};
+
+/// What to segment, from what, and how.
+#[derive(Debug, Clone, PartialEq)]
+pub struct SegmentOptions {
+    /// Folder of labelled pictures (see [`Support::load`]).
+    pub support: PathBuf,
+    /// Folder of pictures to segment (subfolders too), or one picture.
+    pub query: PathBuf,
+    /// Where the results go.
+    pub out: PathBuf,
+    /// A method's name, or `auto`, which compares all on the labelled pictures.
+    pub method: String,
+    /// The network whose features are used.
+    pub encoder: String,
+    /// Its weights: a file or a Hugging Face repository; `None` takes the built-in or fetched ones.
+    pub weights: Option<PathBuf>,
+    /// Working pixels per picture pixel, above 0 and at most 4; `None` lets the size of the labelled
+    /// objects decide.
+    pub scale: Option<f32>,
+    /// Whether masks follow the picture's edges; plain upsampling otherwise.
+    pub refine: bool,
+    /// The compute device, such as `flex` (CPU) or `cuda:0`.
+    pub device: String,
+    /// Seed of everything random.
+    pub seed: u64,
+    /// Segments finished pictures again.
+    pub force: bool,
+    /// How the job was called, for `run.toml` and the report; may be empty.
+    pub command: Vec<String>,
+}
+
+impl SegmentOptions {
+    /// The defaults of `kshot segment`.
+    pub fn new(
+        support: impl Into<PathBuf>,
+        query: impl Into<PathBuf>,
+        out: impl Into<PathBuf>,
+    ) -> Self {
+        Self {
+            support: support.into(),
+            query: query.into(),
+            out: out.into(),
+            method: few_shot::AUTO.to_owned(),
+            encoder: weights::EMBEDDED.to_owned(),
+            weights: None,
+            scale: None,
+            refine: true,
+            device: "flex".to_owned(),
+            seed: 0,
+            force: false,
+            command: Vec::new(),
+        }
+    }
+
+    fn check(&self) -> Result<()> {
+        if self.scale.is_some_and(|scale| !(scale > 0.0 && scale <= 4.0)) {
+            return Err(Error::config("--scale must be above 0 and at most 4, such as 0.5"));
+        }
+        bf16::check_device(&self.device)
+    }
+}
+
+/// What came of a folder.
+#[derive(Debug, Clone, Default)]
+pub struct SegmentOutcome {
+    /// How many pictures went which way.
+    pub counts: Counts,
+    /// The pictures that failed; all others are written.
+    pub failed: Vec<FailedPicture>,
+    /// Whether it was stopped before all were tried; the same options go on.
+    pub cancelled: bool,
+    /// The page to look at; `None` if it was stopped before a method was fitted.
+    pub report: Option<PathBuf>,
+}
+
+/// Segments a folder of pictures from a few labelled ones.
+///
+/// Leaves in `out`: `masks/`, `overlays/`, `report.html`, `labels.csv`, `coco.json` and `run.toml`, and the
+/// journal `.kshot/records.jsonl`, by which a second run skips the pictures that are finished. Where the
+/// job was stopped, they tell of what was finished until then.
+///
+/// # Errors
+/// If an option is wrong, the support cannot be learnt from, there is no picture to segment, weights are
+/// missing or do not fit, or the output folder cannot be written to. A picture that fails is no error: it
+/// is in the outcome.
+pub fn segment(options: &SegmentOptions, watch: &Watch<'_>) -> Result<SegmentOutcome> {
+    let clock = Clock::start();
+    options.check()?;
+    // Looked up before the support is read, so that a wrong name costs no time.
+    let network = Network::new(options)?;
+    let items = query::items(&options.query)?;
+    let support = Support::load(&options.support)?;
+    support.warnings.iter().for_each(|words| watch.warn(words));
+    let settings = Settings::new(options, &network, &support)?;
+    let mut journal = Journal::open(&options.out)?;
+    let mut counts = Counts { pictures: items.len(), ..Counts::default() };
+    let names: HashSet<String> = items.iter().map(|item| item.name.clone()).collect();
+    let items = if options.force {
+        items
+    } else {
+        let (left, skipped) = query::split_finished(items, &journal, &settings.fingerprint);
+        counts.skipped = skipped;
+        left
+    };
+    watch.tell(&Event::Start(Start::Segment {
+        pictures: counts.pictures,
+        skipped: counts.skipped,
+        labelled: support.pictures.len(),
+        classes: &support.classes,
+    }));
+    let page = options.out.join("report.html");
+    if items.is_empty() && page.is_file() {
+        let skipped = counts.skipped;
+        watch.tell(&Event::Done(Done::Nothing { done: 0, skipped, failed: 0 }));
+        return Ok(SegmentOutcome { counts, report: Some(page), ..SegmentOutcome::default() });
+    }
+    if watch.is_cancelled() {
+        let outcome = SegmentOutcome { counts, cancelled: true, ..SegmentOutcome::default() };
+        tell_done(&outcome, &clock, watch);
+        return Ok(outcome);
+    }
+    let predictor = network.fit(options, &support)?;
+    let choice = predictor.choice();
+    watch.tell(&Event::Fitted(Fitted::Segment { choice, seconds: clock.seconds() }));
+    let files = items.iter().map(|item| item.file.as_path());
+    let cost = bf16::told(watch, || bf16::of_segmentation(&predictor, files));
+    let segmented = folder::segment(&predictor, items, &mut journal, &settings.fingerprint, watch)?;
+    counts.done = segmented.done;
+    counts.failed = segmented.failed.len();
+    let mut outcome = SegmentOutcome {
+        counts,
+        failed: segmented.failed,
+        cancelled: segmented.cancelled,
+        report: None,
+    };
+    journal.retain(|name, finished| names.contains(name) && finished.run == settings.fingerprint);
+    coco::write(&journal, predictor.classes())?;
+    table::write(&journal, predictor.classes())?;
+    let made =
+        report::Made { options, support: &support, predictor: &predictor, cost, clock: &clock };
+    made.run_file(&settings, counts)?.write(&options.out)?;
+    outcome.report = Some(html::write(&journal, &made.page(&outcome)?)?);
+    tell_done(&outcome, &clock, watch);
+    Ok(outcome)
+}
+
+fn tell_done(outcome: &SegmentOutcome, clock: &Clock, watch: &Watch<'_>) {
+    let Counts { done, skipped, failed, .. } = outcome.counts;
+    watch.tell(&Event::Done(Done::Segment {
+        done,
+        skipped,
+        failed,
+        seconds: clock.seconds(),
+        report: outcome.report.as_deref(),
+        cancelled: outcome.cancelled,
+    }));
+}
+
+fn file_name(path: &Path) -> String {
+    path.file_name().unwrap_or(path.as_os_str()).to_string_lossy().into_owned()
+}

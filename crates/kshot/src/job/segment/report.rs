@@ -1,0 +1,116 @@
+//! What `run.toml` and `report.html` say of the job.
+
+use kshot_data::overlay::{self, OverlayStyle};
+use kshot_data::palette::Palette;
+use kshot_data::support::Support;
+use serde_json::json;
+
+use crate::error::Result;
+use crate::job::bf16::Cost;
+use crate::job::run_file::{self, Clock};
+use crate::job::segment::folder::THUMBNAIL;
+use crate::job::segment::settings::{Settings, refinement};
+use crate::job::segment::{SegmentOptions, SegmentOutcome, file_name};
+use crate::predict::Predictor;
+use crate::report::html::{Candidate, ReportData, SupportShown};
+use crate::report::run::{Counts, RunFile};
+
+/// What the masks were made by.
+pub(super) struct Made<'a> {
+    pub(super) options: &'a SegmentOptions,
+    pub(super) support: &'a Support,
+    pub(super) predictor: &'a Predictor,
+    pub(super) cost: Option<Cost>,
+    pub(super) clock: &'a Clock,
+}
+
+impl Made<'_> {
+    pub(super) fn run_file(&self, settings: &Settings, counts: Counts) -> Result<RunFile> {
+        let (options, choice) = (self.options, self.predictor.choice());
+        let own = json!({
+            "method": options.method, "scale": choice.scale,
+            "refinement": refinement(options, self.support).name(),
+            "temperature": choice.temperature,
+        });
+        Ok(RunFile {
+            kshot: env!("CARGO_PKG_VERSION").to_owned(),
+            command: options.command.clone(),
+            started: self.clock.started.clone(),
+            seconds: self.clock.seconds(),
+            seed: options.seed,
+            device: options.device.clone(),
+            threads: rayon::current_num_threads(),
+            encoder: options.encoder.clone(),
+            weights_sha256: settings.weights_sha256.clone(),
+            method: choice.method.clone(),
+            classes: self.support.classes.clone(),
+            query: options.query.display().to_string(),
+            counts,
+            options: run_file::options(own, self.cost)?,
+            support: settings.support.clone(),
+        })
+    }
+
+    pub(super) fn page(&self, outcome: &SegmentOutcome) -> Result<ReportData> {
+        let (options, choice) = (self.options, self.predictor.choice());
+        let pictures = outcome.counts.pictures;
+        let candidates = choice.outcomes.iter().map(|outcome| Candidate {
+            name: outcome.method.clone(),
+            chosen: outcome.method == choice.method,
+            mean_iou: Some(outcome.mean_iou as f32),
+            class_iou: outcome.iou[1..].iter().map(|iou| iou.map(|iou| iou as f32)).collect(),
+            seconds: Some(outcome.fit_seconds),
+        });
+        let scale = format!(
+            "Pictures are looked at {:.2} times their size; probabilities are divided by a \
+             temperature of {:.2}, which fits the held-out labels best.",
+            choice.scale, choice.temperature
+        );
+        let stopped = outcome.cancelled.then(|| {
+            "The run was stopped before all pictures were segmented; the command goes on."
+                .to_owned()
+        });
+        let cost = self.cost.map(|cost| format!("{cost}."));
+        Ok(ReportData {
+            title: format!(
+                "{}: {pictures} {} from {} labelled",
+                file_name(&options.query),
+                if pictures == 1 { "picture" } else { "pictures" },
+                self.support.pictures.len()
+            ),
+            command: options.command.join(" "),
+            started: self.clock.started.clone(),
+            seconds: self.clock.seconds(),
+            counts: outcome.counts,
+            classes: self.support.classes.clone(),
+            palette: Palette::distinct(),
+            support: shown(self.support)?,
+            method: choice.method.clone(),
+            why: choice.reason.clone(),
+            candidates: candidates.collect(),
+            notes: [Some(scale), cost, stopped].into_iter().flatten().collect(),
+            failed: outcome.failed.clone(),
+        })
+    }
+}
+
+/// The labelled pictures with their labels drawn on them.
+fn shown(support: &Support) -> Result<Vec<SupportShown>> {
+    let (palette, style) = (Palette::distinct(), OverlayStyle::default());
+    let mut shown = Vec::with_capacity(support.pictures.len());
+    for picture in &support.pictures {
+        let drawn = overlay::draw(&picture.image, &picture.mask, None, &palette, &style)?;
+        let counts = picture.mask.counts();
+        let labelled: usize = counts[..=support.classes.len()].iter().sum();
+        let percent = 100.0 * labelled as f64 / picture.mask.pixels.len() as f64;
+        shown.push(SupportShown {
+            name: file_name(&picture.path),
+            how: format!("{}, {percent:.0} % of the pixels labelled", picture.kind),
+            classes: (1..=support.classes.len() as u8)
+                .filter(|&class| counts[usize::from(class)] > 0)
+                .collect(),
+            thumbnail: overlay::thumbnail(&drawn, THUMBNAIL.0, THUMBNAIL.1)?,
+        });
+    }
+    Ok(shown)
+}
