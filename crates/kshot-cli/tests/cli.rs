@@ -534,35 +534,3 @@ fn bf16_in_quiet_mode_measures_nothing_and_notes_that_it_was_used() {
     assert!(options.trim_start().starts_with("used = true"), "{options}");
     assert!(!run.contains("[options.bf16.cost]"), "{run}");
 }
-
-/// Ctrl-C while pictures are segmented: what is finished is kept, and the same command goes on.
-#[cfg(unix)]
-#[test]
-fn an_interrupted_run_ends_in_order_and_goes_on() {
-    use std::io::{BufRead, BufReader};
-    use std::process::Stdio;
-    let place = Place::new();
-    for index in 0..200 {
-        save(&place.at(&format!("query/more-{index:03}.png")), &picture(index));
-    }
-    let arguments = ["segment", "--support", "support", "--query", "query", "--out", "out"];
-    let mut child = Command::new(env!("CARGO_BIN_EXE_kshot"))
-        .current_dir(place.folder.path())
-        .args(arguments)
-        .args(["--method", "prototype", "--scale", "1", "--json"])
-        .stdout(Stdio::piped())
-        .spawn()
-        .unwrap();
-    let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
-    assert!(lines.any(|line| line.contains("\"event\":\"picture\"")));
-    let id = child.id().to_string();
-    assert!(Command::new("kill").args(["-INT", &id]).status().unwrap().success());
-    let last = lines.last().unwrap();
-    assert_eq!(child.wait().unwrap().code(), Some(130), "{last}");
-    let done: serde_json::Value = serde_json::from_str(&last).unwrap();
-    assert_eq!((done["event"].as_str(), done["cancelled"].as_bool()), (Some("done"), Some(true)));
-    let count = done["done"].as_u64().unwrap();
-    assert!((1..202).contains(&count), "{count}");
-    let says = format!("{} done, {count} skipped", 202 - count);
-    assert_eq!(place.segment(&[]).faults(DONE, &[&says]), [""; 0]);
-}
