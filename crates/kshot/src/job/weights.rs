@@ -10,9 +10,11 @@ use crate::encoder::EncoderConfig;
 use crate::encoder::keys::Renamed;
 use crate::error::{Error, Result};
 use crate::hash;
+use crate::weights::apply;
 use crate::weights::catalog::{self, Published};
+#[cfg(feature = "hub")]
+use crate::weights::source;
 use crate::weights::state::State;
-use crate::weights::{apply, source};
 
 /// Weights that are here, or could be.
 #[derive(Debug, Clone, Serialize)]
