@@ -3,13 +3,14 @@
 use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
-use kshot::data::batch::EpisodeSource;
-use kshot::data::classes::split::Part;
-use kshot::data::classes::tasks::Shape;
+use kshot::contract::ItemSource;
+use kshot::data::classes::split::ClassPart;
+use kshot::data::classes::tasks::EpisodeShape;
 use kshot::device;
+use kshot::job::precision;
 use kshot::method::learner::Learner;
-use kshot::recipe::learning::AnyRecipe;
-use kshot::train::experiment::Experiment;
+use kshot::nn::Precision;
+use kshot::train::session::RecognitionSession;
 
 use crate::DONE;
 
@@ -17,11 +18,11 @@ use crate::DONE;
 #[derive(Args)]
 pub struct Arguments {
     #[command(subcommand)]
-    what: What,
+    what: CheckKind,
 }
 
 #[derive(Subcommand)]
-enum What {
+enum CheckKind {
     Gradients(Gradients),
 }
 
@@ -58,16 +59,13 @@ struct Gradients {
 }
 
 /// Runs the command; the exit status is returned.
-pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let What::Gradients(arguments) = &arguments.what;
+pub fn run(arguments: &Arguments, asked: Option<Precision>) -> anyhow::Result<u8> {
+    let CheckKind::Gradients(arguments) = &arguments.what;
     anyhow::ensure!(arguments.directions > 0, "--directions must be at least 1");
     let whole = arguments.method.iter().map(|name| format!("method={{ name = \"{name}\" }}"));
     let changes: Vec<String> = whole.chain(arguments.changes.iter().cloned()).collect();
-    let AnyRecipe::Learning(recipe) = crate::read_recipe(&arguments.recipe, &changes, "flex")?
-    else {
-        anyhow::bail!("{}: this recipe has no inner loop", arguments.recipe.display());
-    };
-    let experiment = Experiment::new(&recipe, &device::parse("flex")?)?;
+    let recipe = precision::read_recipe(&arguments.recipe, &changes, asked, "flex")?;
+    let experiment = RecognitionSession::new(&recipe, &device::parse("flex")?)?;
     let (Learner::Maml(learner)
     | Learner::FirstOrderMaml(learner)
     | Learner::Anil(learner)
@@ -79,11 +77,13 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             recipe.method.name()
         );
     };
-    let Shape { ways, shots, .. } = experiment.shape();
-    let shape = Shape { ways, shots, queries: recipe.protocol.queries };
-    let tasks = experiment.tasks(Part::Train, shape, arguments.seed)?;
-    let episode = tasks.episode(0, &experiment.device)?;
-    let check = learner.check_gradient(&episode, arguments.directions, arguments.seed);
+    let shape = experiment.shape();
+    let EpisodeShape { ways, shots, .. } = shape;
+    let tasks = experiment.tasks(ClassPart::Train, shape, arguments.seed)?;
+    let episode = tasks.item(0, &experiment.device)?;
+    let precision = recipe.model.precision;
+    let check =
+        precision.run(|| learner.check_gradient(&episode, arguments.directions, arguments.seed));
     if arguments.json {
         println!("{}", serde_json::to_string(&check)?);
     } else {

@@ -5,28 +5,28 @@ use std::path::PathBuf;
 use clap::Args;
 use kshot::classify::heads;
 use kshot::classify::reject::Keep;
-use kshot::classify::sort::How;
+use kshot::classify::sort::SortMode;
 use kshot::features::embed::InputViews;
 use kshot::job::{ClassSource, ClassifyOptions, ClassifyRunOptions, classify, classify_run};
+use kshot::nn::Precision;
 use kshot::weights;
 
 use crate::talk::Talk;
 
 /// Labels a folder of pictures from a few pictures a class, or says that they are none of these.
 ///
-/// The support is a folder with a folder a class, or a csv of path,class. One picture a class is enough;
-/// from two on, methods are compared on held-out pictures and the result says what to expect.
+/// The support is a folder with a folder a class, or a csv of path,class. One picture a class is enough; from
+/// two on, methods are compared on held-out pictures and the result says what to expect.
 ///
 /// Writes labels.csv, and beside it report.html (the least certain first), run.toml and, where the
 /// truth is known, truth.json. Run again, it looks only at new pictures; labels are always made anew.
 #[derive(Args)]
 #[command(after_help = "Examples:
-  kshot classify --support parts/ --query photos/ --out labels.csv
-  kshot classify --support parts/ --query photos/ --out run/labels.csv --link sorted/ --json
-  kshot classify --support parts/ --query photos/ --out labels.csv --save parts.kshot
+  kshot classify --support parts/ --query photos/ --out run/labels.csv --link sorted/
+  kshot classify --support train/ --shots 5 --query test/ --out run/ --truth truth.csv
+  kshot classify --support parts/ --query photos/ --out labels.csv --save parts.kshot --json
   kshot classify --model parts.kshot --query more/ --out more.csv
   kshot classify --run runs/proto --support drawings/ --query more/ --out labels.csv
-  kshot classify --support train/ --shots 5 --query test/ --out run/ --truth truth.csv
 
 labels.csv: file,class,probability,accepted,familiarity,nearest,class_2,probability_2,...
   class        the likeliest class, whether accepted or not
@@ -70,8 +70,8 @@ pub struct Arguments {
     /// Links the pictures into class folders here.
     #[arg(long, value_name = "DIR")]
     link: Option<PathBuf>,
-    /// What the pictures really show, as a csv of path,class, to judge the labels; any other name than
-    /// a class's means none of these. Queries in folders named like the classes are judged without.
+    /// What the pictures really show, as a csv of path,class, to judge the labels; another name than a class's
+    /// means none of these. Queries in folders named like the classes are judged without.
     #[arg(long, value_name = "CSV")]
     truth: Option<PathBuf>,
     /// Writes the classes into a model file (see `kshot model`).
@@ -80,11 +80,11 @@ pub struct Arguments {
     /// The network whose features are used (`kshot list encoders`).
     #[arg(long, default_value = weights::EMBEDDED)]
     encoder: String,
-    /// Weights of the network: a .safetensors or .pth file, or a Hugging Face repository
-    /// (owner/name); by default the built-in ones, or those that `kshot weights pull` fetched.
+    /// Its weights: a .safetensors or .pth file, or a Hugging Face repository (owner/name); by default the
+    /// built-in ones, or those that `kshot weights pull` fetched.
     #[arg(long, value_name = "FILE|REPOSITORY")]
     weights: Option<PathBuf>,
-    /// Side of what the network sees of a picture; 224 is quicker, larger sees smaller things.
+    /// Side of what the network sees; 224 is quicker, larger sees smaller things.
     #[arg(long, value_name = "PX", default_value_t = InputViews::default().size)]
     size: usize,
     /// Views a picture: the centre, the whole mirrored, ... Each costs as much time as the first.
@@ -108,17 +108,17 @@ pub struct Arguments {
 }
 
 /// Runs the command; the exit status is returned.
-pub fn run(arguments: Arguments) -> anyhow::Result<u8> {
+pub fn run(arguments: Arguments, precision: Option<Precision>) -> anyhow::Result<u8> {
     arguments.threads.map_or(Ok(()), crate::set_threads)?;
     let talk = Talk::new(arguments.json, arguments.quiet);
     let Arguments { support, model, query, out, shots, truth, top_k, device, .. } = arguments;
     let command = std::env::args().collect();
-    let link = arguments.link.map(|to| (How::Link, to));
-    let outcome = if let (Some(run), Some(support)) = (arguments.run, &support) {
-        let support = support.clone();
-        let options =
+    let link = arguments.link.map(|to| (SortMode::Link, to));
+    let outcome = if let (Some(run), Some(support)) = (arguments.run, support.clone()) {
+        anyhow::ensure!(precision.is_none(), "the recipe of --run has a precision of its own");
+        let run =
             ClassifyRunOptions { run, support, shots, query, out, truth, top_k, device, command };
-        talk.follow(|watch| classify_run(&options, watch))?
+        talk.follow(|watch| classify_run(&run, watch))?
     } else {
         let source = match (model, support) {
             (Some(model), _) => ClassSource::Model(model),
@@ -135,11 +135,12 @@ pub fn run(arguments: Arguments) -> anyhow::Result<u8> {
             method: arguments.method,
             keep: arguments.reject,
             top_k,
-            sort: arguments.move_to.map(|to| (How::Move, to)).or(link),
+            sort: arguments.move_to.map(|to| (SortMode::Move, to)).or(link),
             truth,
             save: arguments.save,
             weights: arguments.weights,
             device,
+            precision: precision.unwrap_or_default(),
             force: arguments.force,
             command,
         };

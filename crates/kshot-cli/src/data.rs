@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use clap::{Args, Subcommand};
 use kshot_data::check::{self, Report, Severity};
-use kshot_data::convert::{self, Format, Options, Summary};
+use kshot_data::convert::{self, ConvertOptions, LabelFormat, Summary};
 use serde_json::json;
 
 use crate::table::print;
@@ -61,7 +61,7 @@ Exit status: 0 done, 2 wrong labels, something would be lost, or wrong use.")]
         from: PathBuf,
         /// The format to write.
         #[arg(long, value_name = "FORMAT", value_parser = formats())]
-        to: Format,
+        to: LabelFormat,
         /// Folder to write; made where it is missing.
         #[arg(long, value_name = "DIR")]
         out: PathBuf,
@@ -80,9 +80,9 @@ Exit status: 0 done, 2 wrong labels, something would be lost, or wrong use.")]
     },
 }
 
-fn formats() -> impl TypedValueParser<Value = Format> {
-    PossibleValuesParser::new(Format::ALL.map(Format::name))
-        .try_map(|name| name.parse::<Format>().map_err(|error| error.message().to_owned()))
+fn formats() -> impl TypedValueParser<Value = LabelFormat> {
+    PossibleValuesParser::new(LabelFormat::ALL.map(LabelFormat::name))
+        .try_map(|name| name.parse::<LabelFormat>().map_err(|error| error.message().to_owned()))
 }
 
 /// Runs the command; the exit status is returned.
@@ -94,7 +94,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             Ok(if report.has_errors() { WRONG_USE } else { DONE })
         }
         Command::Convert { from, to, out, lossy, force, link, json } => {
-            let options = Options { to: *to, lossy: *lossy, force: *force, link: *link };
+            let options = ConvertOptions { to: *to, lossy: *lossy, force: *force, link: *link };
             let summary = convert::convert(from, out, options)?;
             print(&if *json {
                 let line = json!({"event": "done", "to": to.name(), "out": out.to_string_lossy(),

@@ -15,11 +15,11 @@ use crate::talk::Talk;
   kshot demo omniglot --out demo/ --json")]
 pub struct Arguments {
     #[command(subcommand)]
-    what: What,
+    what: DemoKind,
 }
 
 #[derive(Subcommand)]
-enum What {
+enum DemoKind {
     Omniglot(Omniglot),
 }
 
@@ -49,7 +49,7 @@ const RUN: [(&str, &[u8]); 2] = [
 
 /// Runs the command; the exit status is returned.
 pub fn run(arguments: Arguments) -> anyhow::Result<u8> {
-    let What::Omniglot(arguments) = arguments.what;
+    let DemoKind::Omniglot(arguments) = arguments.what;
     let [support, query] = ["support", "query"].map(|part| arguments.drawings.join(part));
     anyhow::ensure!(
         support.is_dir() && query.is_dir(),

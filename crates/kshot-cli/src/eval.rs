@@ -3,14 +3,11 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
-use kshot::device;
-use kshot::eval::{self, Evaluation, Options, recognition};
-use kshot::recipe::learning::AnyRecipe;
-use kshot::report::{evaluation, run};
-use kshot_data::atomic;
+use kshot::job::{EvalOptions, eval, precision};
+use kshot::nn::Precision;
 
 use crate::DONE;
+use crate::talk::Talk;
 
 /// Episodes a run, or pictures, with --smoke.
 const SMOKE: usize = 4;
@@ -20,7 +17,10 @@ const SMOKE: usize = 4;
 #[command(after_help = "Examples:
   kshot eval recipes/panet/voc-5i-1shot.toml --set data.root=/data/VOCdevkit/VOC2012 --json result.json --out run/
   kshot eval recipes/omniglot/prototypical-networks.toml --model runs/prototypical-networks
-  kshot eval recipes/camvid/five-frames.toml --set protocol.seeds=[0]")]
+  kshot eval recipes/camvid/five-frames.toml --set protocol.seeds=[0]
+  kshot eval runs/cells/recipe.toml --model runs/cells
+
+Exit status: 0 done, 2 wrong use.")]
 pub struct Arguments {
     /// The recipe.
     recipe: PathBuf,
@@ -55,73 +55,21 @@ pub struct Arguments {
 }
 
 /// Runs the command; the exit status is returned.
-pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    if let Some(threads) = arguments.threads {
-        crate::set_threads(threads)?;
-    }
-    let started = run::now();
-    let recipe = crate::read_recipe(&arguments.recipe, &arguments.changes, &arguments.device)?;
-    let device = device::parse(&arguments.device)?;
-    let bar = if arguments.quiet { ProgressBar::hidden() } else { ProgressBar::new(0) };
-    bar.set_style(ProgressStyle::with_template("{bar:30} {pos}/{len}, {per_sec}, {eta} left")?);
-    let options = Options {
-        model: arguments.model.as_deref(),
-        out: arguments.out.as_deref(),
+pub fn run(arguments: Arguments, asked: Option<Precision>) -> anyhow::Result<u8> {
+    arguments.threads.map_or(Ok(()), crate::set_threads)?;
+    let Arguments { recipe, changes, device, .. } = &arguments;
+    let recipe = precision::read_recipe(recipe, changes, asked, device)?;
+    let options = EvalOptions {
+        recipe,
+        model: arguments.model,
+        out: arguments.out,
+        json: arguments.json,
         force: arguments.force,
         smoke: arguments.smoke.then_some(SMOKE),
+        device: arguments.device,
+        command: std::env::args().collect(),
     };
-    let on_progress = |progress: eval::Progress| {
-        bar.set_length(progress.total as u64);
-        bar.set_position(progress.done as u64);
-        if bar.is_hidden() && !arguments.quiet && progress.done.is_multiple_of(100) {
-            eprintln!("{}/{}", progress.done, progress.total);
-        }
-    };
-    let result = match &recipe {
-        AnyRecipe::Segmentation(recipe) => eval::run(recipe, &device, &options, &on_progress)?,
-        AnyRecipe::Learning(recipe) => {
-            let model = arguments.model.as_deref();
-            let options = recognition::Options { model, smoke: options.smoke };
-            recognition::run(recipe, &device, options, &on_progress)?
-        }
-    };
-    bar.finish_and_clear();
-    print(&result);
-    if let Some(file) = &arguments.json {
-        atomic::write(file, result.json()?.as_bytes())?;
-    }
-    if let Some(out) = &arguments.out {
-        let command = std::env::args().collect::<Vec<_>>().join(" ");
-        let page = evaluation::write(out, &result, &command, &started)?;
-        println!("look at {}", page.display());
-    }
+    let talk = Talk::figures(arguments.quiet);
+    talk.follow(|watch| eval(&options, watch))?;
     Ok(DONE)
-}
-
-fn print(result: &Evaluation) {
-    if result.smoke {
-        println!("smoke run: these figures mean nothing");
-    }
-    println!(
-        "{}, {}transductive, seed {}, {:.0} s",
-        result.protocol,
-        if result.transductive { "" } else { "not " },
-        result.seed,
-        result.seconds
-    );
-    for (name, estimate) in &result.metrics {
-        let interval =
-            estimate.ci95.map_or_else(String::new, |ci95| format!(" +- {:.2}", 100.0 * ci95));
-        println!("{name:20} {:6.2}{interval} % (n = {})", 100.0 * estimate.mean, estimate.n);
-    }
-    for (fold, metrics) in &result.per_fold {
-        let shown: Vec<String> =
-            metrics.iter().map(|(name, value)| format!("{name} {:.2} %", 100.0 * value)).collect();
-        // Folds are numbers; a seed says that it is one.
-        let kind = if fold.parse::<usize>().is_ok() { "fold " } else { "" };
-        println!("  {kind}{fold}: {}", shown.join(", "));
-    }
-    for (class, iou) in &result.per_class {
-        println!("  {class:20} {:6.2} %", 100.0 * iou);
-    }
 }

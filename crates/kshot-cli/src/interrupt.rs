@@ -1,6 +1,6 @@
 //! Ctrl-C: the first asks the job to end after the picture at hand, the second ends the process.
 
-use std::sync::atomic::AtomicBool;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, LazyLock};
 
 use signal_hook::consts::SIGINT;
@@ -23,4 +23,9 @@ static ASKED: LazyLock<Arc<AtomicBool>> = LazyLock::new(|| {
 /// What becomes true at the first Ctrl-C from now on.
 pub fn flag() -> &'static AtomicBool {
     &ASKED
+}
+
+/// Whether Ctrl-C was pressed.
+pub fn asked() -> bool {
+    ASKED.load(Ordering::Relaxed)
 }

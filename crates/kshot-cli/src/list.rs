@@ -7,9 +7,9 @@ use kshot::names::Row;
 use serde_json::json;
 
 use crate::DONE;
-use crate::table::{aligned, parameters, print};
+use crate::table::{self, aligned, print};
 
-/// Lists what is built in: encoders, methods, devices and file formats.
+/// Lists what is built in: encoders, decoders, methods, losses, metrics, data sets, devices, file formats...
 #[derive(Args)]
 #[command(after_help = "Examples:
   kshot list
@@ -31,12 +31,26 @@ pub struct Arguments {
 enum Table {
     /// Networks whose features are used.
     Encoders,
-    /// Ways to learn from the labelled pictures.
+    /// What makes logits of an encoder's features.
+    Decoders,
+    /// Ways to learn from the labelled pictures (`kshot segment`).
     Methods,
-    /// Ways to learn from episodes (`kshot train`).
+    /// Ways to learn by steps of an optimizer (`kshot train`).
     Learners,
     /// Ways to label whole pictures (`kshot classify`).
     Heads,
+    /// Training losses.
+    Losses,
+    /// What is measured.
+    Metrics,
+    /// Random changes to training pictures.
+    Transforms,
+    /// What recipes read.
+    Datasets,
+    /// Optimisers.
+    Optimizers,
+    /// How the learning rate changes.
+    Schedules,
     /// Where this build can compute.
     Devices,
     /// Files read and written.
@@ -44,76 +58,56 @@ enum Table {
 }
 
 impl Table {
-    fn name(self) -> &'static str {
+    fn name(self) -> String {
+        self.to_possible_value().map_or_else(String::new, |value| value.get_name().to_owned())
+    }
+
+    fn rows(self) -> Vec<Row> {
         match self {
-            Self::Encoders => "encoders",
-            Self::Methods => "methods",
-            Self::Learners => "learners",
-            Self::Heads => "heads",
-            Self::Devices => "devices",
-            Self::Formats => "formats",
+            Self::Encoders => tables::encoders(),
+            Self::Decoders => tables::decoders(),
+            Self::Methods => tables::methods(),
+            Self::Learners => tables::learners(),
+            Self::Heads => tables::heads(),
+            Self::Losses => tables::losses(),
+            Self::Metrics => tables::metrics(),
+            Self::Transforms => tables::transforms(),
+            Self::Datasets => tables::datasets(),
+            Self::Optimizers => tables::optimizers(),
+            Self::Schedules => tables::schedules(),
+            Self::Devices => tables::devices(),
+            Self::Formats => tables::formats(),
         }
     }
 
     fn json(self) -> Vec<serde_json::Value> {
-        let rows = |rows: Vec<Row>| {
-            rows.into_iter()
-                .map(|row| json!({"table": self.name(), "name": row.name, "about": row.summary}))
-                .collect()
-        };
-        match self {
-            Self::Encoders => EncoderConfig::all()
+        let table = self.name();
+        if self == Self::Encoders {
+            return EncoderConfig::all()
                 .iter()
                 .map(|config| {
                     let about = config.describe();
-                    json!({"table": self.name(), "name": about.name, "about": about.note,
+                    json!({"table": table, "name": about.name, "about": about.note,
                         "family": about.family, "parameters": about.parameters,
                         "channels": about.channels, "strides": about.strides,
                         "paper": about.paper, "year": about.year, "url": about.url})
                 })
-                .collect(),
-            Self::Methods => rows(tables::methods()),
-            Self::Learners => rows(tables::learners()),
-            Self::Heads => rows(tables::heads()),
-            Self::Devices => rows(tables::devices()),
-            Self::Formats => rows(tables::formats()),
+                .collect();
         }
+        let row = |row: Row| {
+            let source = row.source.filter(|source| !source.is_empty());
+            json!({"table": table, "name": row.name, "about": row.summary, "source": source})
+        };
+        self.rows().into_iter().map(row).collect()
     }
 
     fn text(self) -> String {
-        let plain = |rows: Vec<Row>| {
-            let rows: Vec<_> = rows.into_iter().map(|row| vec![row.name, row.summary]).collect();
-            aligned(&["name", "what"], &rows)
-        };
-        match self {
-            Self::Encoders => encoders(),
-            Self::Methods => plain(tables::methods()),
-            Self::Learners => plain(tables::learners()),
-            Self::Heads => plain(tables::heads()),
-            Self::Devices => plain(tables::devices()),
-            Self::Formats => plain(tables::formats()),
+        if self == Self::Encoders {
+            return table::encoders();
         }
+        let rows: Vec<_> = self.rows().into_iter().map(|row| vec![row.name, row.summary]).collect();
+        aligned(&["name", "what"], &rows)
     }
-}
-
-fn encoders() -> String {
-    let joined =
-        |numbers: &[usize]| numbers.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
-    let rows: Vec<_> = EncoderConfig::all()
-        .iter()
-        .map(|config| {
-            let about = config.describe();
-            vec![
-                about.name.to_owned(),
-                parameters(about.parameters),
-                joined(&about.channels),
-                joined(&about.strides),
-                format!("{} {}", about.year, about.url),
-                about.note.to_owned(),
-            ]
-        })
-        .collect();
-    aligned(&["name", "parameters", "channels", "strides", "paper", "note"], &rows)
 }
 
 /// Runs the command; the exit status is returned.

@@ -2,9 +2,8 @@
 
 use std::process::ExitCode;
 
-use anyhow::Context;
 use clap::{Parser, Subcommand};
-use kshot::recipe::learning::AnyRecipe;
+use kshot::nn::Precision;
 
 mod check;
 mod classify;
@@ -29,12 +28,12 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 #[command(name = "kshot", version, about, arg_required_else_help = true)]
 struct Cli {
     /// Sums convolutions product by product: three times slower for 3x3 kernels, and about three times
-    /// closer to the exact result (on CPUs; `precise = true` in a recipe does the same).
+    /// closer to the exact result (on CPUs; `model.precision = "precise"` in a recipe does the same).
     #[arg(long, global = true)]
     precise: bool,
     /// Multiplies in bf16 where frozen networks (EfficientNet-Lite, ResNets of bottlenecks) multiply large
     /// matrices: twice the products an instruction on processors that have them, at a cost in accuracy that
-    /// segment and classify tell (on CPUs; `bf16 = true` in a recipe does the same).
+    /// segment and classify tell (on CPUs; `model.precision = "bf16"` in a recipe does the same).
     #[arg(long, global = true)]
     bf16: bool,
     #[command(subcommand)]
@@ -65,21 +64,21 @@ const WRONG_USE: u8 = 2;
 fn main() -> ExitCode {
     kshot_kernels::keep_pages();
     let cli = Cli::parse();
-    if cli.precise {
-        kshot::nn::set_precise(true);
-    }
-    if let Err(refused) = choose_bf16(&cli) {
-        eprintln!("kshot: --bf16: {refused:#}");
-        return ExitCode::from(WRONG_USE);
-    }
+    let precision = match precision(&cli) {
+        Ok(precision) => precision,
+        Err(refused) => {
+            eprintln!("kshot: --bf16: {refused:#}");
+            return ExitCode::from(WRONG_USE);
+        }
+    };
     let result = match cli.command {
-        Command::Segment(arguments) => segment::run(arguments),
-        Command::Train(arguments) => train::run(&arguments),
-        Command::Classify(arguments) => classify::run(arguments),
+        Command::Segment(arguments) => segment::run(arguments, precision),
+        Command::Train(arguments) => train::run(arguments, precision),
+        Command::Classify(arguments) => classify::run(arguments, precision),
         Command::Model(arguments) => model::run(arguments),
         Command::Demo(arguments) => demo::run(arguments),
-        Command::Eval(arguments) => eval::run(&arguments),
-        Command::Check(arguments) => check::run(&arguments),
+        Command::Eval(arguments) => eval::run(arguments, precision),
+        Command::Check(arguments) => check::run(&arguments, precision),
         Command::Data(arguments) => data::run(&arguments),
         Command::List(arguments) => list::run(&arguments),
         Command::Weights(arguments) => weights::run(&arguments),
@@ -93,29 +92,11 @@ fn main() -> ExitCode {
     }
 }
 
-/// Reads a recipe with changes, and chooses the sums that it or the command line asks for.
-fn read_recipe(
-    path: &std::path::Path,
-    changes: &[String],
-    device: &str,
-) -> anyhow::Result<AnyRecipe> {
-    let mut recipe = AnyRecipe::read(path, changes)?;
-    let (precise, bf16) = recipe.sums();
-    *precise |= kshot::nn::is_precise();
-    *bf16 |= kshot::nn::bf16::is_bf16();
-    anyhow::ensure!(!(*precise && *bf16), "precise and bf16 exclude each other; choose one");
-    kshot::nn::set_precise(*precise);
-    kshot::nn::bf16::set_bf16(*bf16).context("bf16")?;
-    kshot::job::bf16::check_device(device)?;
-    // What --bf16 adds is held against the rest.
-    recipe.check()?;
-    Ok(recipe)
-}
-
-fn choose_bf16(cli: &Cli) -> anyhow::Result<()> {
+/// What `--precise` and `--bf16` ask for.
+fn precision(cli: &Cli) -> anyhow::Result<Option<Precision>> {
     use Command::{Classify, Eval, Segment, Train};
     if !cli.bf16 {
-        return Ok(());
+        return Ok(cli.precise.then_some(Precision::Precise));
     }
     anyhow::ensure!(
         matches!(cli.command, Segment(_) | Classify(_) | Eval(_) | Train(_)),
@@ -123,8 +104,8 @@ fn choose_bf16(cli: &Cli) -> anyhow::Result<()> {
     );
     // Here, since the parser does not compare flags of a program with those of its command.
     anyhow::ensure!(!cli.precise, "it excludes --precise; choose one");
-    kshot::nn::bf16::set_bf16(true)?;
-    Ok(())
+    Precision::Bf16.check()?;
+    Ok(Some(Precision::Bf16))
 }
 
 /// Holds all parallel work to this many threads.

@@ -5,11 +5,12 @@ use std::path::PathBuf;
 use clap::Args;
 use kshot::job::{SegmentOptions, segment};
 use kshot::method::few_shot;
+use kshot::nn::Precision;
 use kshot::weights;
 
 use crate::talk::Talk;
 
-/// Segments a folder of pictures from a few labelled ones.
+/// Segments a folder of pictures from a few labelled ones, or by a trained network.
 ///
 /// The support folder holds images/ and, by the same names, masks/ (index PNG), scribbles/ (index
 /// PNG, 255 = unlabelled), LabelMe JSON beside the pictures, or boxes.csv; classes.txt names the
@@ -21,20 +22,25 @@ use crate::talk::Talk;
 #[command(after_help = "Examples:
   kshot segment --support examples/coins/support --query examples/coins/query --out out/
   kshot segment --support labelled/ --query photos/ --out out/ --method probe --json
+  kshot segment --model runs/mine --query photos/ --out out/
 
 Exit status: 0 all done, 2 wrong use, 3 some pictures failed (all others are written),
 130 stopped by Ctrl-C (what is finished is kept; the same command goes on).")]
 pub struct Arguments {
     /// Folder of labelled pictures.
-    #[arg(long, value_name = "DIR")]
-    support: PathBuf,
+    #[arg(long, value_name = "DIR", required_unless_present = "model")]
+    support: Option<PathBuf>,
+    /// The folder of a training (`kshot train`), in place of a method fitted to labelled pictures. PANet's takes
+    /// --support besides: the classes that are asked for.
+    #[arg(long, value_name = "RUN", conflicts_with_all = ["method", "encoder", "weights", "scale"])]
+    model: Option<PathBuf>,
     /// Folder of pictures to segment (subfolders too), or one picture.
     #[arg(long, value_name = "DIR")]
     query: PathBuf,
     /// Where the results go.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// auto, prototype, probe or forest; auto tries all on the labelled pictures.
+    /// auto, prototype, probe, forest or self-support; auto tries all on the labelled pictures.
     #[arg(long, default_value = few_shot::AUTO)]
     method: String,
     /// The network whose features are used (`kshot list encoders`).
@@ -71,19 +77,21 @@ pub struct Arguments {
 }
 
 /// Runs the command; the exit status is returned.
-pub fn run(arguments: Arguments) -> anyhow::Result<u8> {
+pub fn run(arguments: Arguments, precision: Option<Precision>) -> anyhow::Result<u8> {
     arguments.threads.map_or(Ok(()), crate::set_threads)?;
     let talk = Talk::new(arguments.json, arguments.quiet);
     let options = SegmentOptions {
         support: arguments.support,
         query: arguments.query,
         out: arguments.out,
+        model: arguments.model,
         method: arguments.method,
         encoder: arguments.encoder,
         weights: arguments.weights,
         scale: arguments.scale,
         refine: !arguments.no_refine,
         device: arguments.device,
+        precision: precision.unwrap_or_default(),
         seed: arguments.seed,
         force: arguments.force,
         command: std::env::args().collect(),

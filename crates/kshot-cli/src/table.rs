@@ -2,6 +2,8 @@
 
 use std::io::{ErrorKind, Write};
 
+use kshot::encoder::EncoderConfig;
+
 /// Lines of columns as wide as their widest cell, two blanks apart.
 pub fn aligned(heads: &[&str], rows: &[Vec<String>]) -> String {
     let mut widths: Vec<usize> = heads.iter().map(|head| head.chars().count()).collect();
@@ -39,6 +41,27 @@ pub fn print(text: &str) -> anyhow::Result<()> {
         Err(error) if error.kind() == ErrorKind::BrokenPipe => Ok(()),
         written => Ok(written?),
     }
+}
+
+/// The encoders with their channels, strides and papers.
+pub fn encoders() -> String {
+    let joined =
+        |numbers: &[usize]| numbers.iter().map(usize::to_string).collect::<Vec<_>>().join(",");
+    let rows: Vec<_> = EncoderConfig::all()
+        .iter()
+        .map(|config| {
+            let about = config.describe();
+            vec![
+                about.name.to_owned(),
+                parameters(about.parameters),
+                joined(&about.channels),
+                joined(&about.strides),
+                format!("{} {}", about.year, about.url),
+                about.note.to_owned(),
+            ]
+        })
+        .collect();
+    aligned(&["name", "parameters", "channels", "strides", "paper", "note"], &rows)
 }
 
 #[cfg(test)]

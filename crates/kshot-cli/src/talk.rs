@@ -14,19 +14,29 @@ use crate::{DONE, SOME_FAILED};
 pub struct Talk {
     json: bool,
     quiet: bool,
+    figures: bool,
     bar: Mutex<ProgressBar>,
 }
 
 impl Talk {
     /// With `json`, one JSON object a line on standard output; with `quiet`, only errors.
     pub fn new(json: bool, quiet: bool) -> Self {
-        Self { json, quiet, bar: Mutex::new(ProgressBar::hidden()) }
+        Self { json, quiet, figures: false, bar: Mutex::new(ProgressBar::hidden()) }
+    }
+
+    /// Of a job whose result are figures: they go to standard output in any case.
+    pub fn figures(quiet: bool) -> Self {
+        Self { figures: true, ..Self::new(false, quiet) }
     }
 
     /// Runs a job, tells its events, and stops it at Ctrl-C.
     pub fn follow<T>(&self, job: impl FnOnce(&Watch<'_>) -> kshot::Result<T>) -> anyhow::Result<T> {
         let tell = |event: &Event<'_>| self.tell(event);
-        let watch = if self.quiet && !self.json { Watch::silent() } else { Watch::new(&tell) };
+        let watch = if self.quiet && !self.json && !self.figures {
+            Watch::silent()
+        } else {
+            Watch::new(&tell)
+        };
         let outcome = job(&watch.cancelled_by(interrupt::flag()));
         self.bar().finish_and_clear();
         Ok(outcome?)
@@ -46,6 +56,7 @@ impl Talk {
 
     fn tell(&self, event: &Event<'_>) {
         match event {
+            Event::Progress { .. } if self.quiet => {}
             Event::Progress { done, total } if !self.json => self.progress(*done, *total),
             Event::Progress { .. } => {}
             // Through a value, which holds numbers in 64 bits: as these lines have always been written.
@@ -57,6 +68,10 @@ impl Talk {
             }
             Event::Picture(picture) if !self.bar().is_hidden() => {
                 self.bar().set_message(picture.file().to_owned());
+            }
+            Event::Done(done) if self.figures => {
+                self.bar().finish_and_clear();
+                let _ = print(&format!("{done}\n"));
             }
             // At the end, where they are together.
             Event::Failed { .. } => {}

@@ -4,26 +4,44 @@ use std::io::IsTerminal;
 use std::path::PathBuf;
 
 use clap::Args;
-use kshot::device;
-use kshot::recipe::learning::AnyRecipe;
-use kshot::train::experiment::Experiment;
-use kshot::train::pixel_experiment;
-use kshot::train::run::{self, Session, Trainable, View};
+use kshot::job::train::{cost, default_out};
+use kshot::job::{FolderTraining, TrainOptions, precision, train};
+use kshot::nn::Precision;
 
 use crate::DONE;
+use crate::interrupt::INTERRUPTED;
+use crate::talk::Talk;
 
-/// Trains a method by a recipe: meta-learning from episodes. A stopped training goes on.
+/// Trains by a recipe, or on a folder of labelled pictures. A stopped training goes on.
+///
+/// With --data the recipe is made: a U-Net on the built-in encoder, crops, steps and parts by what the folder
+/// holds. It is left as OUT/recipe.toml, to read, to change and to run again.
+///
+/// Leaves in --out: recipe.toml, metrics.jsonl (a line a validation), checkpoint/, previews/ (predictions on
+/// validation pictures) and model.bpk, the best by the validation set.
 #[derive(Args)]
 #[command(after_help = "Examples:
+  kshot train --data labelled/ --out runs/mine
+  kshot segment --model runs/mine --query photos/ --out result/
   kshot train recipes/omniglot/prototypical-networks.toml --out runs/proto
   kshot train recipes/omniglot/maml-5way-1shot.toml --dry-run
   kshot train recipes/panet/train-voc-1shot.toml --out runs/panet
   kshot eval recipes/omniglot/prototypical-networks.toml --model runs/proto
 
-Exit status: 0 done, 2 wrong use.")]
+Exit status: 0 done, 2 wrong use, 130 stopped by Ctrl-C (the same command goes on).")]
 pub struct Arguments {
     /// The recipe.
-    recipe: PathBuf,
+    #[arg(required_unless_present = "data")]
+    recipe: Option<PathBuf>,
+    /// A folder of labelled pictures in any format, in place of a recipe.
+    #[arg(long, value_name = "DIR", conflicts_with = "recipe", requires = "out")]
+    data: Option<PathBuf>,
+    /// Steps (with --data; by the number of pictures by default).
+    #[arg(long, value_name = "N", requires = "data")]
+    steps: Option<usize>,
+    /// Seed of everything random (with --data).
+    #[arg(long, default_value_t = 0, requires = "data")]
+    seed: u64,
     /// Changes a key of the recipe, such as train.steps=100 (may be given several times).
     #[arg(long = "set", value_name = "KEY=VALUE")]
     changes: Vec<String>,
@@ -35,7 +53,7 @@ pub struct Arguments {
     force: bool,
     /// At most so many validations now; the same command goes on another time.
     #[arg(long, value_name = "N")]
-    epochs: Option<usize>,
+    validations: Option<usize>,
     /// Says how many parameters, how much memory and time a step takes, and ends.
     #[arg(long)]
     dry_run: bool,
@@ -57,89 +75,45 @@ pub struct Arguments {
 }
 
 /// Runs the command; the exit status is returned.
-pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    if let Some(threads) = arguments.threads {
-        crate::set_threads(threads)?;
-    }
-    let device = device::parse(&arguments.device)?;
-    match crate::read_recipe(&arguments.recipe, &arguments.changes, &arguments.device)? {
-        AnyRecipe::Learning(recipe) => go(arguments, Experiment::new(&recipe, &device)?.session()?),
-        AnyRecipe::Segmentation(recipe) => {
-            anyhow::ensure!(
-                !recipe.bf16,
-                "bf16: only frozen encoders multiply in bf16, and this one learns"
-            );
-            go(arguments, pixel_experiment::session(&recipe, &device)?)
+pub fn run(arguments: Arguments, asked: Option<Precision>) -> anyhow::Result<u8> {
+    arguments.threads.map_or(Ok(()), crate::set_threads)?;
+    let made = |data: PathBuf| FolderTraining {
+        data,
+        steps: arguments.steps,
+        seed: arguments.seed,
+        changes: arguments.changes.clone(),
+    };
+    let recipe = match (&arguments.recipe, arguments.data) {
+        (Some(file), _) => {
+            precision::read_recipe(file, &arguments.changes, asked, &arguments.device)?
         }
-    }
-}
-
-fn go<const R: usize, L: Trainable<R>>(
-    arguments: &Arguments,
-    session: Session<L, R>,
-) -> anyhow::Result<u8> {
-    let parameters = session.learner.num_params();
-    let train = session.training.clone();
+        (None, Some(data)) => precision::take(made(data).recipe()?, asked, &arguments.device)?,
+        (None, None) => {
+            anyhow::bail!("give a recipe, or a folder of labelled pictures with --data")
+        }
+    };
     if arguments.dry_run {
-        let cost = run::try_steps(&session)?;
-        if arguments.json {
-            println!("{}", serde_json::to_string(&cost)?);
-        } else {
-            println!(
-                "{}: {parameters} parameters; a step of {} episode(s) takes {:.3} s, {} steps \
-                 about {:.0} min; peak memory {:.0} MB",
-                session.title,
-                train.meta_batch,
-                cost.seconds,
-                train.steps,
-                cost.seconds * train.steps as f64 / 60.0,
-                cost.peak_bytes as f64 / 1e6,
-            );
-        }
+        let (title, cost) = cost(&recipe, &arguments.device)?;
+        let words = cost.told(&title, recipe.training()?);
+        println!("{}", if arguments.json { serde_json::to_string(&cost)? } else { words });
         return Ok(DONE);
     }
-    let out = arguments.out.clone().unwrap_or_else(|| {
-        PathBuf::from("runs").join(arguments.recipe.file_stem().unwrap_or_default())
-    });
-    let view = if arguments.json {
-        View::Json
-    } else if arguments.quiet {
-        View::Quiet
-    } else if std::io::stdout().is_terminal() && !arguments.plain {
-        View::Dashboard
-    } else {
-        View::Lines
+    let file = arguments.recipe.unwrap_or_default();
+    let dashboard =
+        std::io::stdout().is_terminal() && !(arguments.json || arguments.quiet || arguments.plain);
+    if file.as_os_str().is_empty() && !(arguments.json || arguments.quiet) {
+        eprintln!("the recipe, which is left as recipe.toml:\n\n{}", recipe.to_toml()?);
+    }
+    let options = TrainOptions {
+        recipe,
+        out: arguments.out.unwrap_or_else(|| default_out(&file)),
+        force: arguments.force,
+        at_most: arguments.validations,
+        device: arguments.device,
+        dashboard,
     };
-    if view == View::Lines {
-        let [classes, chosen] = session.counts;
-        println!(
-            "{}: {parameters} parameters, {classes} classes to train on, {chosen} to choose on, {} \
-             steps; in {}",
-            session.title,
-            train.steps,
-            out.display()
-        );
-    }
-    let how = run::How { anew: arguments.force, view, at_most: arguments.epochs };
-    let result = run::train(session, &out, how)?;
-    match view {
-        View::Json => println!("{}", serde_json::to_string(&result)?),
-        View::Quiet => {}
-        View::Dashboard | View::Lines => println!(
-            "{}best validation accuracy {:.2} % at step {}; {}",
-            if result.interrupted { "stopped; " } else { "" },
-            100.0 * result.best.validation_accuracy,
-            result.best.step,
-            if result.interrupted {
-                "run the same command to go on".to_owned()
-            } else {
-                format!(
-                    "evaluate with: kshot eval {} --model {}",
-                    arguments.recipe.display(),
-                    out.display()
-                )
-            }
-        ),
-    }
-    Ok(DONE)
+    let talk = Talk::new(arguments.json, arguments.quiet);
+    let trained = talk.follow(|watch| train(&options, watch))?;
+    let stopped = trained.interrupted && crate::interrupt::asked();
+    Ok(if stopped { INTERRUPTED } else { DONE })
 }

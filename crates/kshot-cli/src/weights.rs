@@ -6,7 +6,7 @@ use std::path::{Path, PathBuf};
 use clap::{Args, Subcommand};
 #[cfg(feature = "hub")]
 use indicatif::{ProgressBar, ProgressStyle};
-use kshot::job::weights::{self, Listed};
+use kshot::job::weights::{self, WeightsRow};
 use serde::Serialize;
 use serde_json::json;
 
@@ -94,10 +94,10 @@ fn list(as_json: bool) -> anyhow::Result<String> {
     let rows: Vec<_> = all
         .into_iter()
         .map(|listed| match listed {
-            Listed::BuiltIn { encoder, bytes, .. } => {
+            WeightsRow::BuiltIn { encoder, bytes, .. } => {
                 [encoder, "Apache-2.0", "built in", &megabytes(bytes as f64)].map(str::to_owned)
             }
-            Listed::Published { encoder, licence, repository, bytes, .. } => {
+            WeightsRow::Published { encoder, licence, repository, bytes, .. } => {
                 let here = bytes.map(|bytes| megabytes(bytes as f64));
                 let here = here.unwrap_or_else(|| "not fetched".to_owned());
                 [encoder, licence, repository, &here].map(str::to_owned)

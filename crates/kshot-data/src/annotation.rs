@@ -10,15 +10,15 @@ use crate::labels::{polygon, runs};
 use crate::mask::{BACKGROUND, Mask, VOID};
 
 /// A corner: x and y in pixels, the first pixel's centre at 0.5, 0.5.
-pub type Point = [f64; 2];
+pub type Corner = [f64; 2];
 
 /// Where an object is.
 #[derive(Debug, Clone, PartialEq)]
-pub enum Shape {
+pub enum ObjectShape {
     /// Closed outlines; a pixel belongs to the object when its centre is inside any of them.
-    Polygons(Vec<Vec<Point>>),
+    Polygons(Vec<Vec<Corner>>),
     /// A circle: its centre and its radius in pixels.
-    Circle(Point, f64),
+    Circle(Corner, f64),
     /// Left, top, right, bottom in pixels; right and bottom are outside. It says where the object
     /// is, not which pixels are the object's.
     Box([f64; 4]),
@@ -26,7 +26,7 @@ pub enum Shape {
     Runs(Vec<u32>),
 }
 
-impl Shape {
+impl ObjectShape {
     /// Paints `value` on the shape's pixels.
     pub fn paint(&self, mask: &mut Mask, value: u8) {
         match self {
@@ -46,7 +46,7 @@ impl Shape {
     /// The smallest box around the shape (left, top, right, bottom), in a picture of this height;
     /// `None` where there is nothing.
     pub fn bounds(&self, height: usize) -> Option<[f64; 4]> {
-        let around = |points: &mut dyn Iterator<Item = Point>| {
+        let around = |points: &mut dyn Iterator<Item = Corner>| {
             let start = [f64::INFINITY, f64::INFINITY, f64::NEG_INFINITY, f64::NEG_INFINITY];
             let all =
                 points.fold(start, |[l, t, r, b], [x, y]| [l.min(x), t.min(y), r.max(x), b.max(y)]);
@@ -62,12 +62,12 @@ impl Shape {
 }
 
 /// The corners of a box.
-pub fn rectangle([left, top, right, bottom]: [f64; 4]) -> Vec<Point> {
+pub fn rectangle([left, top, right, bottom]: [f64; 4]) -> Vec<Corner> {
     vec![[left, top], [right, top], [right, bottom], [left, bottom]]
 }
 
 /// Corners of a circle: so many that none of it is off by more than a fifth of a pixel.
-pub fn circle([x, y]: Point, radius: f64) -> Vec<Point> {
+pub fn circle([x, y]: Corner, radius: f64) -> Vec<Corner> {
     let corners = (radius.sqrt() * 5.0).ceil().clamp(16.0, 4096.0) as usize;
     (0..corners)
         .map(|corner| {
@@ -84,7 +84,7 @@ pub struct Object {
     /// ([`crate::labels::names`]).
     pub class: String,
     /// Where it is.
-    pub shape: Shape,
+    pub shape: ObjectShape,
     /// The tool's number of this object: COCO's annotation id, LabelMe's group. Shapes with the same
     /// number in one picture are parts of one object.
     pub id: Option<i64>,
@@ -96,7 +96,7 @@ pub struct Object {
 
 impl Object {
     /// An object of a class, without a number.
-    pub fn new(class: impl Into<String>, shape: Shape) -> Self {
+    pub fn new(class: impl Into<String>, shape: ObjectShape) -> Self {
         Self { class: class.into(), shape, id: None, crowd: false, difficult: false }
     }
 }
@@ -162,10 +162,10 @@ pub fn paint(objects: &[Object], classes: &Classes, width: usize, height: usize)
 pub fn in_order(objects: &[Object]) -> Vec<&Object> {
     let mut order: Vec<&Object> = objects.iter().collect();
     let area = |object: &Object| match object.shape {
-        Shape::Box([left, top, right, bottom]) => (right - left) * (bottom - top),
+        ObjectShape::Box([left, top, right, bottom]) => (right - left) * (bottom - top),
         _ => 0.0,
     };
-    if objects.iter().all(|object| object.crowd || matches!(object.shape, Shape::Box(_))) {
+    if objects.iter().all(|object| object.crowd || matches!(object.shape, ObjectShape::Box(_))) {
         order.sort_by(|a, b| area(b).total_cmp(&area(a)));
     }
     order.sort_by_key(|object| !object.crowd);
@@ -182,8 +182,9 @@ mod tests {
 
     #[test]
     fn smaller_boxes_win_and_borders_clip() {
-        let object =
-            |class: &str, left, right| Object::new(class, Shape::Box([left, 0.0, right, 1.0]));
+        let object = |class: &str, left, right| {
+            Object::new(class, ObjectShape::Box([left, 0.0, right, 1.0]))
+        };
         let objects = [object("small", 2.0, 3.0), object("big", 1.0, 99.0)];
         let mask = paint(&objects, &classes(&["big", "small"]), 5, 1).unwrap();
         assert_eq!(mask.pixels, [0, 1, 2, 1, 1]);
@@ -191,12 +192,12 @@ mod tests {
 
     #[test]
     fn outlines_are_painted_in_order_and_crowds_first() {
-        let square = |left, right| Shape::Polygons(vec![rectangle([left, 0.0, right, 1.0])]);
+        let square = |left, right| ObjectShape::Polygons(vec![rectangle([left, 0.0, right, 1.0])]);
         let mut crowd = Object::new("a", square(0.0, 3.0));
         crowd.crowd = true;
         let objects = [
             Object::new("a", square(1.0, 4.0)),
-            Object::new("b", Shape::Box([2.0, 0.0, 3.0, 1.0])),
+            Object::new("b", ObjectShape::Box([2.0, 0.0, 3.0, 1.0])),
             crowd,
             Object::new("__ignore__", square(3.0, 4.0)),
         ];

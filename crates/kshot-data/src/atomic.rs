@@ -55,7 +55,7 @@ impl From<Error> for Failure {
 }
 
 /// The writer that [`write_with`] hands out.
-pub type Writer<'a> = BufWriter<&'a mut NamedTempFile>;
+pub type AtomicWriter<'a> = BufWriter<&'a mut NamedTempFile>;
 
 /// Like [`write()`], with the content streamed by `fill` into a buffered writer.
 ///
@@ -64,7 +64,7 @@ pub type Writer<'a> = BufWriter<&'a mut NamedTempFile>;
 /// `path` is then untouched.
 pub fn write_with(
     path: impl AsRef<Path>,
-    fill: impl FnOnce(&mut Writer<'_>) -> Result<(), Failure>,
+    fill: impl FnOnce(&mut AtomicWriter<'_>) -> Result<(), Failure>,
 ) -> Result<()> {
     let path = path.as_ref();
     try_write_with(path, fill).map_err(|failure| match failure {
@@ -75,7 +75,7 @@ pub fn write_with(
 
 fn try_write_with(
     path: &Path,
-    fill: impl FnOnce(&mut Writer<'_>) -> Result<(), Failure>,
+    fill: impl FnOnce(&mut AtomicWriter<'_>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let folder = match path.parent() {
         Some(parent) if !parent.as_os_str().is_empty() => parent,

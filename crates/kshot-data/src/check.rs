@@ -61,7 +61,7 @@ impl fmt::Display for Report {
 }
 
 /// What is kept of a picture.
-struct Seen {
+struct CheckedPicture {
     hash: u64,
     /// Which values its labels hold.
     used: [bool; 256],
@@ -75,15 +75,17 @@ struct Seen {
 pub fn check(folder: &Path, query: Option<&Path>) -> Result<Report> {
     let mut folder = LabelFolder::open(folder)?;
     let mut findings = std::mem::take(&mut folder.findings);
-    let looked: Vec<(Option<Seen>, Findings)> =
-        (0..folder.pictures.len()).into_par_iter().map(|index| look(&folder, index)).collect();
+    let checked: Vec<(Option<CheckedPicture>, Findings)> = (0..folder.pictures.len())
+        .into_par_iter()
+        .map(|index| check_picture(&folder, index))
+        .collect();
     let mut used = [false; 256];
     let mut seen = Vec::new();
-    for (picture, (looked, mut found)) in folder.pictures.iter().zip(looked) {
+    for (picture, (checked, mut found)) in folder.pictures.iter().zip(checked) {
         findings.0.append(&mut found.0);
-        if let Some(looked) = looked {
-            used.iter_mut().zip(looked.used).for_each(|(all, one)| *all |= one);
-            seen.push((&picture.file, looked.hash));
+        if let Some(checked) = checked {
+            used.iter_mut().zip(checked.used).for_each(|(all, one)| *all |= one);
+            seen.push((&picture.file, checked.hash));
         }
     }
     unused(&folder, &used, &mut findings);
@@ -101,7 +103,7 @@ pub fn check(folder: &Path, query: Option<&Path>) -> Result<Report> {
     Ok(report)
 }
 
-fn look(folder: &LabelFolder, index: usize) -> (Option<Seen>, Findings) {
+fn check_picture(folder: &LabelFolder, index: usize) -> (Option<CheckedPicture>, Findings) {
     let mut findings = Findings::default();
     let file = &folder.pictures[index].file;
     let picture = match crate::image::read(file) {
@@ -116,7 +118,7 @@ fn look(folder: &LabelFolder, index: usize) -> (Option<Seen>, Findings) {
     if let Some(read) = folder.read(index, width, height, &mut findings) {
         read.mask.pixels.iter().for_each(|&value| used[usize::from(value)] = true);
     }
-    (Some(Seen { hash: difference_hash(&picture), used }), findings)
+    (Some(CheckedPicture { hash: difference_hash(&picture), used }), findings)
 }
 
 /// Notes classes that no label shows.
@@ -168,10 +170,10 @@ fn within(support: &[(&PathBuf, u64)], findings: &mut Findings) {
 /// Finds near-duplicates of the support in a query folder; how many pictures that has.
 fn against(support: &[(&PathBuf, u64)], query: &Path, findings: &mut Findings) -> Result<usize> {
     let files = crate::image::list(query, true)?;
-    let looked: Vec<Result<u64>> =
+    let checked: Vec<Result<u64>> =
         files.par_iter().map(|file| Ok(difference_hash(&crate::image::read(file)?))).collect();
-    for (file, looked) in files.iter().zip(looked) {
-        match looked {
+    for (file, checked) in files.iter().zip(checked) {
+        match checked {
             Err(error) => findings.fails(file, &error),
             Ok(hash) => {
                 if let Some((other, _)) = support.iter().find(|(_, other)| alike(hash, *other)) {

@@ -29,7 +29,7 @@ pub struct ClassFolder {
 
 /// A line of a list: a picture and, where the list tells it, its class.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Listed {
+pub struct ListLine {
     /// The picture's file, relative to the list's folder where the line was not absolute.
     pub path: PathBuf,
     /// As it is written in the list.
@@ -206,7 +206,7 @@ fn count(number: usize, one: &str, many: &str) -> String {
 ///
 /// # Errors
 /// If the file cannot be read, or a line is not csv.
-pub fn list(file: &Path) -> Result<Vec<Listed>> {
+pub fn list(file: &Path) -> Result<Vec<ListLine>> {
     let bytes = std::fs::read(file).map_err(|error| Error::io("read the list", file, error))?;
     let text = String::from_utf8(bytes).map_err(|error| {
         Error::data("not a list: it is no text in UTF-8; give a csv of path,class")
@@ -215,7 +215,7 @@ pub fn list(file: &Path) -> Result<Vec<Listed>> {
     })?;
     let folder = file.parent().unwrap_or(Path::new(""));
     let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
-    let listed = |written: &str, class: Option<&str>, line| Listed {
+    let listed = |written: &str, class: Option<&str>, line| ListLine {
         path: folder.join(written),
         written: written.to_owned(),
         class: class.map(str::trim).filter(|class| !class.is_empty()).map(str::to_owned),

@@ -14,7 +14,7 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::finding::Findings;
-use crate::label_folder::{LabelFolder, Picture, Read};
+use crate::label_folder::{FolderPicture, LabelFolder, PaintedLabels};
 use crate::mask::Mask;
 use crate::names;
 
@@ -22,11 +22,11 @@ mod loss;
 mod shapes;
 mod write;
 
-use loss::Tally;
+use loss::FormatTally;
 
 /// The formats that can be written.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Hash)]
-pub enum Format {
+pub enum LabelFormat {
     /// `masks/NAME.png`, index PNG with a palette (scribbles in `scribbles/`).
     Mask,
     /// `masks/CLASS/NAME.png`, one for each class of a picture.
@@ -45,7 +45,7 @@ pub enum Format {
     BoxesCsv,
 }
 
-impl Format {
+impl LabelFormat {
     /// All formats, in the order of lists and help.
     pub const ALL: [Self; 8] = [
         Self::Mask,
@@ -88,7 +88,7 @@ impl Format {
     }
 }
 
-impl std::str::FromStr for Format {
+impl std::str::FromStr for LabelFormat {
     type Err = Error;
 
     fn from_str(name: &str) -> Result<Self> {
@@ -101,9 +101,9 @@ impl std::str::FromStr for Format {
 
 /// How to convert.
 #[derive(Debug, Clone, Copy)]
-pub struct Options {
+pub struct ConvertOptions {
     /// The format to write.
-    pub to: Format,
+    pub to: LabelFormat,
     /// Whether what the format cannot hold may be lost.
     pub lossy: bool,
     /// Whether the output folder may hold files already; those in the way are replaced.
@@ -137,22 +137,22 @@ pub struct Summary {
 /// # Errors
 /// If a label is wrong, the format cannot hold what there is (and `lossy` is not set), the output
 /// folder is not empty (and `force` is not set), or a file cannot be written.
-pub fn convert(from: &Path, out: &Path, options: Options) -> Result<Summary> {
+pub fn convert(from: &Path, out: &Path, options: ConvertOptions) -> Result<Summary> {
     refuse_filled(from, out, options.force)?;
     let mut folder = LabelFolder::open(from)?;
     let mut findings = std::mem::take(&mut folder.findings);
     let labelled: Vec<usize> = (0..folder.pictures.len())
         .filter(|&index| folder.pictures[index].labels.is_some())
         .collect();
-    let looked: Vec<(Option<Looked>, Findings)> =
-        labelled.par_iter().map(|&index| look(&folder, index, options.to)).collect();
+    let inspected: Vec<(Option<Inspected>, Findings)> =
+        labelled.par_iter().map(|&index| inspect(&folder, index, options.to)).collect();
     let mut sizes = Vec::new();
-    let mut tally = Tally::default();
-    for (looked, mut found) in looked {
+    let mut tally = FormatTally::default();
+    for (inspected, mut found) in inspected {
         findings.0.append(&mut found.0);
-        if let Some(looked) = looked {
-            tally.add(&looked.tally);
-            sizes.push(looked);
+        if let Some(inspected) = inspected {
+            tally.add(&inspected.tally);
+            sizes.push(inspected);
         }
     }
     findings.refuse_errors(from)?;
@@ -167,13 +167,13 @@ pub fn convert(from: &Path, out: &Path, options: Options) -> Result<Summary> {
         ))
         .in_file(from));
     }
-    let writer = write::Writer { out, classes: &folder.classes, format: options.to };
-    let written: Vec<write::Part> = labelled
+    let writer = write::LabelWriter { out, classes: &folder.classes, format: options.to };
+    let written: Vec<write::FolderEntry> = labelled
         .par_iter()
         .zip(&sizes)
-        .map(|(&index, looked)| {
+        .map(|(&index, inspected)| {
             let picture = &folder.pictures[index];
-            let (width, height) = looked.size;
+            let (width, height) = inspected.size;
             let read = folder.read(index, width, height, &mut Findings::default());
             let read = read.ok_or_else(|| {
                 Error::data("its labels changed while they were converted").in_file(&picture.file)
@@ -186,7 +186,7 @@ pub fn convert(from: &Path, out: &Path, options: Options) -> Result<Summary> {
     let verified = verify(&folder, &labelled, &sizes, out)?;
     Ok(Summary {
         pictures: written.len(),
-        objects: written.iter().map(write::Part::objects).sum(),
+        objects: written.iter().map(write::FolderEntry::objects).sum(),
         left_out: folder.pictures.len() - labelled.len(),
         classes: folder.classes.names().to_vec(),
         lost,
@@ -195,15 +195,15 @@ pub fn convert(from: &Path, out: &Path, options: Options) -> Result<Summary> {
     })
 }
 
-/// What is kept of a picture after the first look.
-struct Looked {
+/// What is kept of a picture after its inspection.
+struct Inspected {
     size: (usize, usize),
     /// A hash of the painted labels; `None` where they change on purpose.
     hash: Option<u64>,
-    tally: Tally,
+    tally: FormatTally,
 }
 
-fn look(folder: &LabelFolder, index: usize, to: Format) -> (Option<Looked>, Findings) {
+fn inspect(folder: &LabelFolder, index: usize, to: LabelFormat) -> (Option<Inspected>, Findings) {
     let mut findings = Findings::default();
     let file = &folder.pictures[index].file;
     let size = match crate::image::read(file) {
@@ -214,12 +214,12 @@ fn look(folder: &LabelFolder, index: usize, to: Format) -> (Option<Looked>, Find
         }
     };
     let read = folder.read(index, size.0, size.1, &mut findings);
-    let looked = read.map(|read| {
-        let tally = Tally::of(&read, &folder.classes);
+    let inspected = read.map(|read| {
+        let tally = FormatTally::of(&read, &folder.classes);
         let same = tally.lost(to).is_empty();
-        Looked { size, hash: same.then(|| hash(&read.mask)), tally }
+        Inspected { size, hash: same.then(|| hash(&read.mask)), tally }
     });
-    (looked, findings)
+    (inspected, findings)
 }
 
 fn hash(mask: &Mask) -> u64 {
@@ -245,8 +245,8 @@ fn refuse_filled(from: &Path, out: &Path, force: bool) -> Result<()> {
 }
 
 /// `a.jpg` and `a.png` can both be labelled in COCO, but would share `masks/a.png`.
-fn refuse_same_names(folder: &LabelFolder, labelled: &[usize], to: Format) -> Result<()> {
-    let mut known: BTreeMap<PathBuf, &Picture> = BTreeMap::new();
+fn refuse_same_names(folder: &LabelFolder, labelled: &[usize], to: LabelFormat) -> Result<()> {
+    let mut known: BTreeMap<PathBuf, &FolderPicture> = BTreeMap::new();
     for &index in labelled {
         let picture = &folder.pictures[index];
         let key = if to.by_stem() { picture.name.with_extension("") } else { picture.name.clone() };
@@ -267,14 +267,14 @@ fn refuse_same_names(folder: &LabelFolder, labelled: &[usize], to: Format) -> Re
 fn verify(
     folder: &LabelFolder,
     labelled: &[usize],
-    looked: &[Looked],
+    inspected: &[Inspected],
     out: &Path,
 ) -> Result<usize> {
-    let expected: Vec<(&Picture, &Looked)> = labelled
+    let expected: Vec<(&FolderPicture, &Inspected)> = labelled
         .iter()
-        .zip(looked)
-        .filter(|(_, looked)| looked.hash.is_some())
-        .map(|(&index, looked)| (&folder.pictures[index], looked))
+        .zip(inspected)
+        .filter(|(_, inspected)| inspected.hash.is_some())
+        .map(|(&index, inspected)| (&folder.pictures[index], inspected))
         .collect();
     if expected.is_empty() {
         return Ok(0);
@@ -283,14 +283,14 @@ fn verify(
     back.findings.refuse_errors(out)?;
     let places: HashMap<&Path, usize> =
         back.pictures.iter().enumerate().map(|(at, picture)| (&*picture.name, at)).collect();
-    expected.par_iter().try_for_each(|(picture, looked)| {
+    expected.par_iter().try_for_each(|(picture, inspected)| {
         let mut findings = Findings::default();
-        let (width, height) = looked.size;
-        let read: Option<Read> = places
+        let (width, height) = inspected.size;
+        let read: Option<PaintedLabels> = places
             .get(&*picture.name)
             .and_then(|&index| back.read(index, width, height, &mut findings));
         findings.refuse_errors(out)?;
-        if read.is_some_and(|read| Some(hash(&read.mask)) == looked.hash) {
+        if read.is_some_and(|read| Some(hash(&read.mask)) == inspected.hash) {
             return Ok(());
         }
         Err(Error::data(format!(

@@ -84,6 +84,25 @@ pub fn read_with(path: impl AsRef<Path>, limits: ReadLimits) -> Result<RgbImage>
     Ok(to_rgb(picture))
 }
 
+/// Width and height of a picture, upright, from its header alone.
+///
+/// # Errors
+/// If the file cannot be read or is not a picture.
+pub fn dimensions(path: impl AsRef<Path>) -> Result<(u32, u32)> {
+    let path = path.as_ref();
+    let io = |error| Error::io("read the picture", path, error);
+    let file = File::open(path).map_err(io)?;
+    let reader = ImageReader::new(BufReader::new(file)).with_guessed_format().map_err(io)?;
+    let mut decoder = reader.into_decoder().map_err(|error| explain(error, path, &[]))?;
+    let (width, height) = decoder.dimensions();
+    let orientation = decoder.orientation().map_err(|error| explain(error, path, &[]))?;
+    use image::metadata::Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+    Ok(match orientation {
+        Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH => (height, width),
+        _ => (width, height),
+    })
+}
+
 fn explain(error: image::ImageError, path: &Path, start: &[u8]) -> Error {
     use image::ImageError;
     let message = match &error {

@@ -84,7 +84,7 @@ impl Record for PictureRecord {
 
 /// The little that is kept in memory of a finished picture.
 #[derive(Debug, Clone, PartialEq, Eq, Deserialize)]
-pub struct Finished {
+pub struct FinishedPicture {
     /// As [`PictureRecord::fingerprint`].
     pub fingerprint: String,
     /// As [`PictureRecord::run`].
@@ -96,10 +96,10 @@ pub struct Finished {
 
 /// The name beside the part of a line that is kept.
 #[derive(Deserialize)]
-struct Head {
+struct RecordHead {
     name: String,
     #[serde(flatten)]
-    finished: Finished,
+    finished: FinishedPicture,
 }
 
 /// The journal of an output folder, open for appending.
@@ -109,7 +109,7 @@ pub struct Journal<R = PictureRecord> {
     path: PathBuf,
     file: File,
     end: u64,
-    finished: BTreeMap<String, Finished>,
+    finished: BTreeMap<String, FinishedPicture>,
     damaged: usize,
     records: PhantomData<fn() -> R>,
 }
@@ -152,9 +152,9 @@ impl<R: Record> Journal<R> {
                 self.damaged += usize::from(length > 0);
                 return Ok(());
             }
-            match serde_json::from_slice::<Head>(&line) {
+            match serde_json::from_slice::<RecordHead>(&line) {
                 Ok(head) => {
-                    let finished = Finished { offset: self.end, ..head.finished };
+                    let finished = FinishedPicture { offset: self.end, ..head.finished };
                     self.finished.insert(head.name, finished);
                 }
                 Err(_) => self.damaged += 1,
@@ -179,7 +179,7 @@ impl<R: Record> Journal<R> {
             let _ = self.file.set_len(self.end);
             return Err(write_error(&self.path, source));
         }
-        let finished = Finished {
+        let finished = FinishedPicture {
             fingerprint: record.fingerprint().to_owned(),
             run: record.run().to_owned(),
             offset: self.end,
@@ -190,13 +190,13 @@ impl<R: Record> Journal<R> {
     }
 
     /// All finished pictures by name.
-    pub fn finished(&self) -> &BTreeMap<String, Finished> {
+    pub fn finished(&self) -> &BTreeMap<String, FinishedPicture> {
         &self.finished
     }
 
     /// Whether the picture is finished with these fingerprints and its files are still there.
     pub fn is_finished(&self, name: &str, fingerprint: &str, run: &str) -> bool {
-        let same = |known: &&Finished| known.fingerprint == fingerprint && known.run == run;
+        let same = |known: &&FinishedPicture| known.fingerprint == fingerprint && known.run == run;
         if self.finished.get(name).filter(same).is_none() {
             return false;
         }
@@ -206,7 +206,7 @@ impl<R: Record> Journal<R> {
 
     /// Keeps the pictures that `keep` accepts for what follows: those that left the query folder
     /// since the last run should not stand in the report. The file is not changed.
-    pub fn retain(&mut self, mut keep: impl FnMut(&str, &Finished) -> bool) {
+    pub fn retain(&mut self, mut keep: impl FnMut(&str, &FinishedPicture) -> bool) {
         self.finished.retain(|name, finished| keep(name, finished));
     }
 

@@ -21,7 +21,7 @@ mod text;
 
 /// Where a picture's labels are.
 #[derive(Debug, Clone)]
-pub enum Labels {
+pub enum LabelSource {
     /// A PNG of class numbers, or of declared colours.
     Mask(PathBuf),
     /// A PNG of strokes.
@@ -34,7 +34,7 @@ pub enum Labels {
     Broken(PathBuf),
 }
 
-impl Labels {
+impl LabelSource {
     /// The file, the first of several.
     pub fn file(&self) -> &Path {
         match self {
@@ -47,13 +47,13 @@ impl Labels {
 
 /// A picture of the folder.
 #[derive(Debug, Clone)]
-pub struct Picture {
+pub struct FolderPicture {
     /// Its file.
     pub file: PathBuf,
     /// Its path from the folder of pictures.
     pub name: PathBuf,
     /// Its labels, where it has some.
-    pub labels: Option<Labels>,
+    pub labels: Option<LabelSource>,
 }
 
 /// A folder of labelled pictures.
@@ -62,7 +62,7 @@ pub struct LabelFolder {
     /// The folder.
     pub root: PathBuf,
     /// The pictures in the order of their names.
-    pub pictures: Vec<Picture>,
+    pub pictures: Vec<FolderPicture>,
     /// The classes.
     pub classes: Classes,
     /// The file that lists the classes in their order, where there is one: `classes.txt`, or a
@@ -79,7 +79,7 @@ pub struct LabelFolder {
 
 /// A picture's labels, read and painted.
 #[derive(Debug, Clone)]
-pub struct Read {
+pub struct PaintedLabels {
     /// What the label says.
     pub annotation: Annotation,
     /// The same as a value per pixel.
@@ -120,10 +120,10 @@ impl LabelFolder {
         width: usize,
         height: usize,
         findings: &mut Findings,
-    ) -> Option<Read> {
+    ) -> Option<PaintedLabels> {
         let picture = &self.pictures[index];
         let labels = picture.labels.as_ref()?;
-        let size = Size { width, height, picture: &picture.file };
+        let size = PictureSize { width, height, picture: &picture.file };
         match self.annotation(labels, &size, findings) {
             Ok(read) => read,
             Err(error) => {
@@ -135,21 +135,21 @@ impl LabelFolder {
 
     fn annotation(
         &self,
-        labels: &Labels,
-        size: &Size<'_>,
+        labels: &LabelSource,
+        size: &PictureSize<'_>,
         findings: &mut Findings,
-    ) -> Result<Option<Read>> {
+    ) -> Result<Option<PaintedLabels>> {
         let (width, height) = (size.width, size.height);
         let content = match labels {
-            Labels::Broken(_) => return Ok(None),
-            Labels::Mask(path) => return self.mask(path, size, findings).map(Some),
-            Labels::Scribble(path) => {
+            LabelSource::Broken(_) => return Ok(None),
+            LabelSource::Mask(path) => return self.mask(path, size, findings).map(Some),
+            LabelSource::Scribble(path) => {
                 let mask = index::read(path, self.classes.len(), Reading::Scribble)?;
                 size.check(mask.width, mask.height, "the scribble")?;
                 crate::check::values::scribble(path, &mask, findings);
                 return Ok(Some(dense(mask, LabelKind::Scribble)));
             }
-            Labels::ClassMasks(files) => {
+            LabelSource::ClassMasks(files) => {
                 let mut objects = Vec::new();
                 for (class, path) in files {
                     let (object, w, h) = class_masks::read(path, class)?;
@@ -173,7 +173,7 @@ impl LabelFolder {
                     content: Content::Objects(objects),
                 }
             }
-            Labels::Outlines(outlines) => {
+            LabelSource::Outlines(outlines) => {
                 if let Some((w, h)) = outlines.size {
                     size.check(w, h, "the label says the picture")?;
                 }
@@ -184,10 +184,15 @@ impl LabelFolder {
         };
         let mask = content.paint(&self.classes)?;
         crate::check::values::objects(labels.file(), size.picture, &content, &mask, findings);
-        Ok(Some(Read { annotation: content, mask }))
+        Ok(Some(PaintedLabels { annotation: content, mask }))
     }
 
-    fn mask(&self, path: &Path, size: &Size<'_>, findings: &mut Findings) -> Result<Read> {
+    fn mask(
+        &self,
+        path: &Path,
+        size: &PictureSize<'_>,
+        findings: &mut Findings,
+    ) -> Result<PaintedLabels> {
         let png = index::read_png(path)?;
         let mask = match (&self.colours, &png.coloured) {
             (Some(colours), Some(coloured)) => {
@@ -211,20 +216,20 @@ impl LabelFolder {
     }
 }
 
-fn dense(mask: Mask, kind: LabelKind) -> Read {
+fn dense(mask: Mask, kind: LabelKind) -> PaintedLabels {
     let (width, height) = (mask.width, mask.height);
     let annotation = Annotation { width, height, kind, content: Content::Dense(mask.clone()) };
-    Read { annotation, mask }
+    PaintedLabels { annotation, mask }
 }
 
 /// A picture's size, to hold labels against.
-struct Size<'a> {
+struct PictureSize<'a> {
     width: usize,
     height: usize,
     picture: &'a Path,
 }
 
-impl Size<'_> {
+impl PictureSize<'_> {
     fn check(&self, width: usize, height: usize, what: &str) -> Result<()> {
         if (width, height) == (self.width, self.height) {
             return Ok(());

@@ -6,7 +6,7 @@ use image::imageops::{self, FilterType};
 /// Pictures count as near-duplicates when their hashes differ in at most this many of 64 bits.
 pub const NEAR: u32 = 4;
 /// A hash with fewer bits set or clear than this comes from a picture with next to no structure: it
-/// says nothing of likeness.
+/// says nothing of similarity.
 const STRUCTURE: u32 = 6;
 
 /// 64 bits that stay the same when a picture is scaled, recompressed or brightened: whether each

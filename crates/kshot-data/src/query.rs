@@ -67,7 +67,8 @@ pub fn items(query: &Path) -> Result<Vec<Item>> {
 /// A path with `/` between folders, for people and names.
 pub fn slashed(path: &Path) -> String {
     let parts: Vec<_> = path.iter().map(|part| part.to_string_lossy()).collect();
-    parts.join("/")
+    // The root is a part of its own.
+    parts.join("/").replacen("//", "/", 1)
 }
 
 /// Size and time of a file: enough to see that it was changed, without reading it.

@@ -5,9 +5,9 @@
 use std::path::{Path, PathBuf};
 
 use image::RgbImage;
-use kshot_data::annotation::{Object, Shape};
+use kshot_data::annotation::{Object, ObjectShape};
 use kshot_data::check::{Findings, Severity, check};
-use kshot_data::convert::{Format, Options, Summary, convert};
+use kshot_data::convert::{ConvertOptions, LabelFormat, Summary, convert};
 use kshot_data::label_folder::LabelFolder;
 use kshot_data::labels::names::reserved;
 use kshot_data::mask::{Mask, UNLABELLED, VOID};
@@ -15,11 +15,11 @@ use kshot_data::support::{LabelKind, Support};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-fn options(to: Format) -> Options {
-    Options { to, lossy: false, force: false, link: false }
+fn options(to: LabelFormat) -> ConvertOptions {
+    ConvertOptions { to, lossy: false, force: false, link: false }
 }
 
-fn to(from: &Path, out: &Path, format: Format) -> Summary {
+fn to(from: &Path, out: &Path, format: LabelFormat) -> Summary {
     let summary = convert(from, out, options(format))
         .unwrap_or_else(|error| panic!("{} to {}: {error}", from.display(), format.name()));
     assert_eq!(summary.verified, summary.pictures);
@@ -89,10 +89,15 @@ fn random_masks(folder: &Path, seed: u64, values: &[u8]) {
 
 #[test]
 fn random_masks_survive_every_chain_of_formats() {
-    let exact =
-        [Format::Mask, Format::ClassMasks, Format::ColorMasks, Format::Labelme, Format::Coco];
-    let with_yolo: Vec<Format> = exact.into_iter().chain([Format::YoloSeg]).collect();
-    let cases: [(&[u8], &[Format]); 2] =
+    let exact = [
+        LabelFormat::Mask,
+        LabelFormat::ClassMasks,
+        LabelFormat::ColorMasks,
+        LabelFormat::Labelme,
+        LabelFormat::Coco,
+    ];
+    let with_yolo: Vec<LabelFormat> = exact.into_iter().chain([LabelFormat::YoloSeg]).collect();
+    let cases: [(&[u8], &[LabelFormat]); 2] =
         [(&[0, 0, 1, 2, 3, UNLABELLED, VOID], &exact), (&[0, 0, 1, 2, 3], &with_yolo)];
     for (seed, (values, formats)) in cases.into_iter().enumerate() {
         let folder = tempfile::tempdir().unwrap();
@@ -125,7 +130,7 @@ fn void_stays_void_in_a_folder_of_one_class() {
     );
     file(&start.join("classes.txt"), "thing\n");
     let out = folder.path().join("mask");
-    to(&start, &out, Format::Mask);
+    to(&start, &out, LabelFormat::Mask);
     let (_, all) = masks(&out);
     // 255 alone with one class is the class in somebody's mask; in ours it is void.
     assert_eq!(all[0].pixels, [0, 1, 1]);
@@ -144,15 +149,20 @@ fn boxes_go_between_their_formats_and_are_not_filled_in_silence() {
         "image,xmin,ymin,xmax,ymax,class\na.png,1,2,30,20,dog\na.png,3.5,4,7,9,cat\nb.png,0,0,9,9,dog\n",
     );
     let (_, expected) = read(&start);
-    for first in [Format::BoxesCsv, Format::VocXml, Format::YoloSeg, Format::Coco, Format::Labelme]
-    {
+    for first in [
+        LabelFormat::BoxesCsv,
+        LabelFormat::VocXml,
+        LabelFormat::YoloSeg,
+        LabelFormat::Coco,
+        LabelFormat::Labelme,
+    ] {
         let there = folder.path().join(first.name());
         to(&start, &there, first);
-        for second in [Format::BoxesCsv, Format::VocXml, Format::Coco] {
+        for second in [LabelFormat::BoxesCsv, LabelFormat::VocXml, LabelFormat::Coco] {
             let back = folder.path().join(format!("{}-{}", first.name(), second.name()));
             to(&there, &back, second);
             for ((name, objects, mask), (_, was, before)) in read(&back).1.iter().zip(&expected) {
-                let shapes = |objects: &[Object]| -> Vec<Shape> {
+                let shapes = |objects: &[Object]| -> Vec<ObjectShape> {
                     objects.iter().map(|object| object.shape.clone()).collect()
                 };
                 assert_eq!((shapes(objects), mask), (shapes(was), before), "{}", name.display());
@@ -160,14 +170,14 @@ fn boxes_go_between_their_formats_and_are_not_filled_in_silence() {
         }
     }
     let out = folder.path().join("filled");
-    let error = convert(&start, &out, options(Format::Mask)).unwrap_err().to_string();
+    let error = convert(&start, &out, options(LabelFormat::Mask)).unwrap_err().to_string();
     assert!(error.contains("3 boxes would be filled") && error.contains("--lossy"), "{error}");
     assert!(!out.exists());
-    let lossy = Options { lossy: true, ..options(Format::Mask) };
+    let lossy = ConvertOptions { lossy: true, ..options(LabelFormat::Mask) };
     assert_eq!(convert(&start, &out, lossy).unwrap().lost.len(), 1);
     let error = convert(&start, &out, lossy).unwrap_err().to_string();
     assert!(error.contains("not empty") && error.contains("--force"), "{error}");
-    let forced = Options { force: true, link: true, ..lossy };
+    let forced = ConvertOptions { force: true, link: true, ..lossy };
     assert_eq!(convert(&start, &out, forced).unwrap().pictures, 2);
 }
 
@@ -177,14 +187,15 @@ fn scribbles_stay_scribbles() {
     let start = folder.path().join("start");
     picture(&start.join("images/a.png"), 4, 1);
     save(&start.join("scribbles/a.png"), &Mask::from_pixels(4, 1, vec![255, 1, 0, 255]).unwrap());
-    for format in [Format::Mask, Format::Coco, Format::Labelme] {
+    for format in [LabelFormat::Mask, LabelFormat::Coco, LabelFormat::Labelme] {
         let out = folder.path().join(format.name());
         to(&start, &out, format);
         let support = Support::load(&out).unwrap();
         assert_eq!(support.pictures[0].kind, LabelKind::Scribble, "{}", format.name());
         assert_eq!(support.pictures[0].mask.pixels, [UNLABELLED, 1, 0, UNLABELLED]);
     }
-    let error = convert(&start, &folder.path().join("yolo"), options(Format::YoloSeg)).unwrap_err();
+    let error =
+        convert(&start, &folder.path().join("yolo"), options(LabelFormat::YoloSeg)).unwrap_err();
     assert!(error.to_string().contains("2 unlabelled pixels"), "{error}");
 }
 
@@ -209,23 +220,30 @@ fn files_of_three_tools_survive_every_pair_of_formats() {
         let (classes, expected) = read(&start);
         let folder = tempfile::tempdir().unwrap();
         for first in [
-            Format::Labelme,
-            Format::Coco,
-            Format::YoloSeg,
-            Format::Mask,
-            Format::ClassMasks,
-            Format::ColorMasks,
+            LabelFormat::Labelme,
+            LabelFormat::Coco,
+            LabelFormat::YoloSeg,
+            LabelFormat::Mask,
+            LabelFormat::ClassMasks,
+            LabelFormat::ColorMasks,
         ] {
             let there = folder.path().join(first.name());
-            if first == Format::YoloSeg && tool == "labelme" {
+            if first == LabelFormat::YoloSeg && tool == "labelme" {
                 let error = convert(&start, &there, options(first)).unwrap_err().to_string();
                 assert!(error.contains("void pixels"), "{error}");
                 continue;
             }
             to(&start, &there, first);
-            let keeps_outlines =
-                !matches!(first, Format::Mask | Format::ClassMasks | Format::ColorMasks);
-            for second in [Format::Labelme, Format::Coco, Format::Mask, Format::ColorMasks] {
+            let keeps_outlines = !matches!(
+                first,
+                LabelFormat::Mask | LabelFormat::ClassMasks | LabelFormat::ColorMasks
+            );
+            for second in [
+                LabelFormat::Labelme,
+                LabelFormat::Coco,
+                LabelFormat::Mask,
+                LabelFormat::ColorMasks,
+            ] {
                 let back = folder.path().join(format!("{}-{}", first.name(), second.name()));
                 to(&there, &back, second);
                 let (names, all) = read(&back);
@@ -233,8 +251,9 @@ fn files_of_three_tools_survive_every_pair_of_formats() {
                 for ((name, objects, mask), (was, before, same)) in all.iter().zip(&expected) {
                     assert_eq!(name, was);
                     assert!(mask == same, "{tool} {} {} {name:?}", first.name(), second.name());
-                    if keeps_outlines && matches!(second, Format::Labelme | Format::Coco) {
-                        same_objects(objects, before, first == Format::YoloSeg);
+                    if keeps_outlines && matches!(second, LabelFormat::Labelme | LabelFormat::Coco)
+                    {
+                        same_objects(objects, before, first == LabelFormat::YoloSeg);
                     }
                 }
             }
@@ -253,12 +272,12 @@ fn same_objects(a: &[Object], b: &[Object], one_outline: bool) {
         match (&a.shape, &b.shape) {
             // Parts are joined, and where an edge passes through a pixel's centre the last digit
             // decides, so that such an outline is drawn along the pixels' borders.
-            (Shape::Polygons(a), Shape::Polygons(b))
+            (ObjectShape::Polygons(a), ObjectShape::Polygons(b))
                 if one_outline && (b.len() > 1 || a[0].len() != b[0].len()) =>
             {
                 assert_eq!(a.len(), 1);
             }
-            (Shape::Polygons(a), Shape::Polygons(b)) => {
+            (ObjectShape::Polygons(a), ObjectShape::Polygons(b)) => {
                 assert_eq!(a.len(), b.len());
                 for (a, b) in a.iter().flatten().zip(b.iter().flatten()) {
                     assert!((a[0] - b[0]).abs() < 2e-9 && (a[1] - b[1]).abs() < 2e-9);
@@ -404,9 +423,9 @@ fn one_label_never_serves_two_pictures() {
     file(&at("boxes.csv"), "image,xmin,ymin,xmax,ymax,class\na.png,0,0,1,1,x\na.bmp,1,0,2,1,x\n");
     assert_eq!(Support::load(folder.path()).unwrap().pictures.len(), 2);
     let out = at("out");
-    assert_eq!(to(folder.path(), &out, Format::Coco).objects, 2);
+    assert_eq!(to(folder.path(), &out, LabelFormat::Coco).objects, 2);
     let error =
-        convert(folder.path(), &at("voc"), options(Format::VocXml)).unwrap_err().to_string();
+        convert(folder.path(), &at("voc"), options(LabelFormat::VocXml)).unwrap_err().to_string();
     assert!(error.contains("share one label"), "{error}");
 }
 

@@ -1,30 +1,12 @@
 //! The shape of a convolution, checked once before any kernel runs.
 
 use std::fmt;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 /// Zeros before and after each axis, in pixels: rows, then columns.
 pub type Pads = [(usize, usize); 2];
 
 /// Largest number of floats in one operand: offsets stay far inside `isize`.
 const LARGEST: usize = 1 << 40;
-
-/// Whether convolutions made from now on sum product by product.
-static PRECISE: AtomicBool = AtomicBool::new(false);
-
-/// Chooses, for every [`conv2d`](crate::conv2d), [`conv_transpose2d`](crate::conv_transpose2d) and
-/// [`Conv2d`](crate::Conv2d) of this process from now on, between fast and plain sums; gradients follow
-/// the choice of their forward pass. See [`Geometry::with_precise`].
-///
-/// Meant for a program's start: a network has no place to carry the choice to each of its layers.
-pub fn set_precise(precise: bool) {
-    PRECISE.store(precise, Ordering::Relaxed);
-}
-
-/// What [`set_precise`] has chosen.
-pub fn is_precise() -> bool {
-    PRECISE.load(Ordering::Relaxed)
-}
 
 /// Why shapes do not make a convolution: what was given and what would fit.
 #[derive(Debug, Clone, PartialEq, Eq)]

@@ -1,8 +1,8 @@
 //! A convolution with its weights, for inference: bias and activation in the same pass.
 
-use crate::geometry::is_precise;
 use crate::packed::Packed;
-use crate::{Activation, Geometry, Pads, conv2d, is_bf16};
+use crate::precision::Precision;
+use crate::{Activation, Geometry, Pads, conv2d};
 
 /// A two-dimensional convolution with square kernels, ready to run.
 #[derive(Debug, Clone)]
@@ -78,7 +78,7 @@ impl Conv2d {
 
     /// Convolves a batch: `[batch, channels_in, height, width]` to
     /// `[batch, channels_out, height', width']`, then applies bias and activation. Multiplies in bf16 where
-    /// [`crate::set_bf16`] says so and the convolution is a product of large matrices.
+    /// [`Precision::Bf16`] is chosen and the convolution is a product of large matrices.
     ///
     /// # Panics
     /// If `images` is not a whole number of pictures of `size`.
@@ -101,12 +101,13 @@ impl Conv2d {
             self.groups,
         );
         let geometry = geometry.unwrap_or_else(|refused| panic!("{refused}"));
-        let geometry = geometry.with_precise(is_precise());
+        let precision = Precision::current();
+        let geometry = geometry.with_precise(precision == Precision::Precise);
         let bias = Some(&self.bias[..]);
         match &self.kernels {
             Kernels::Plain(weight) => conv2d::forward(&geometry, images, weight, bias, activation),
             Kernels::Packed(packed) => {
-                let bf16 = is_bf16() && !is_precise();
+                let bf16 = precision == Precision::Bf16;
                 conv2d::forward_packed(&geometry, images, packed, bf16, bias, activation)
             }
         }

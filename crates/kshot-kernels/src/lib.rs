@@ -18,9 +18,8 @@
 //!
 //! # Error
 //! Largest difference from 64 bits over the largest value, for numbers in -1..1 and up to 130 channels,
-//! forward and gradients (tested): below 1e-5 for Winograd, below 3e-6 for the others. [`set_precise`]
-//! chooses plain sums everywhere. [`Conv2d`] in bf16 ([`set_bf16`]): below 1e-2 of 32 bits, and below 1e-5 of
-//! the product of the rounded operands (tested, but on no processor with AVX512_BF16).
+//! forward and gradients (tested): below 1e-5 for Winograd, below 3e-6 for the others. [`Precision`]
+//! chooses plain sums. [`Conv2d`] in bf16: below 1e-2 of 32 bits, and below 1e-5 of the product of the rounded operands (tested, but on no processor with AVX512_BF16).
 //!
 //! # Memory
 //! No path gathers the patches of a whole picture. Besides operands and results a convolution takes at
@@ -45,6 +44,7 @@ mod packed;
 mod panels;
 mod patches;
 mod pool;
+mod precision;
 mod resize;
 mod scale;
 mod scatter;
@@ -62,13 +62,13 @@ pub use extension::{
     batch_norm_layer, bilinear, conv_transpose2d, conv2d, conv2d_activated, cross_entropy2d,
     log_softmax2d, max_pool2d, scale_kernels, softmax2d,
 };
-pub use geometry::{Geometry, Pads, Refused, is_precise, set_precise};
+pub use geometry::{Geometry, Pads, Refused};
 #[cfg(feature = "mimalloc")]
 pub use heap::keep_pages;
 pub use inference::Conv2d;
 pub use norm::{Affine, Gradients, Planes, Statistics};
+pub use precision::{NoBf16, Precision};
 pub use resize::Resize;
-pub use simd::format::{NoBf16, is_bf16, set_bf16};
 pub use softmax::Channels;
 pub use windows::Windows;
 

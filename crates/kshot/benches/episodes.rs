@@ -7,10 +7,10 @@ use std::path::PathBuf;
 use std::sync::Arc;
 
 use divan::Bencher;
-use kshot::data::batch::EpisodeSource;
+use kshot::contract::ItemSource;
 use kshot::data::classes::omniglot::{self, OmniglotSplit};
 use kshot::data::classes::pixels::Scaling;
-use kshot::data::classes::tasks::{Shape, Tasks};
+use kshot::data::classes::tasks::{EpisodeShape, Tasks};
 use kshot::device::Device;
 
 #[global_allocator]
@@ -37,12 +37,12 @@ fn one_shot(bencher: Bencher, ways: usize) {
     }
     let split = OmniglotSplit::Alphabets(vec!["Tagalog".to_owned()]);
     let splits = omniglot::read(&root, 28, &split, true, Scaling::INK).unwrap();
-    let shape = Shape { ways, shots: 1, queries: 5 };
+    let shape = EpisodeShape { ways, shots: 1, queries: 5 };
     let tasks = Tasks::new(Arc::new(splits.train), shape, 1).unwrap();
     let device = Device::flex();
     let mut index = 0;
     bencher.bench_local(|| {
         index += 1;
-        tasks.episode(index, &device).unwrap()
+        tasks.item(index, &device).unwrap()
     });
 }

@@ -7,7 +7,7 @@
 The same work in kshot, in turns with it:
 
     kshot train recipes/omniglot/maml-5way-1shot.toml --dry-run --set method.steps=5 \\
-        --set train.meta_batch=4 --set train.queries=15 --set method.learn_rates=false
+        --set train.batch=4 --set train.episodes.queries=15 --set method.learn_rates=false
     kshot train recipes/omniglot/prototypical-networks.toml --dry-run
 
 conv4 with 64 channels, batch normalisation and max-pooling on 28x28 drawings; MAML keeps the graph of the

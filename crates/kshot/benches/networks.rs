@@ -12,7 +12,7 @@ use divan::Bencher;
 use kshot::decoder::{DecoderConfig, Segmenter};
 use kshot::encoder::conv4::Conv4Config;
 use kshot::encoder::{Encode, Encoder, EncoderConfig};
-use kshot::method::network::{Network, NetworkConfig};
+use kshot::method::network::{EmbeddingNetwork, NetworkConfig};
 use kshot::nn::norm::Pass;
 
 #[global_allocator]
@@ -46,7 +46,7 @@ fn names() -> impl Iterator<Item = &'static str> {
 enum Model {
     Encoder(Encoder),
     UNet(Segmenter),
-    Conv4(Network),
+    Conv4(EmbeddingNetwork),
 }
 
 impl Model {

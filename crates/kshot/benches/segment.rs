@@ -7,9 +7,10 @@ use divan::Bencher;
 use image::{Rgb, RgbImage};
 use kshot::device::Device;
 use kshot::features::extract::Extractor;
-use kshot::method::few_shot::by_name;
+use kshot::method::few_shot::HeadConfig;
 use kshot::postprocess::refine::Refinement;
-use kshot::predict::{Options, Predictor};
+use kshot::predict::Predictor;
+use kshot::predict::fit::{FitOptions, fit};
 use kshot_data::mask::Mask;
 use kshot_data::support::{LabelKind, LabelledPicture, Support};
 
@@ -48,9 +49,9 @@ fn predictor(refinement: Refinement) -> Predictor {
     let picture = LabelledPicture { path, labels, image, mask, kind: LabelKind::Mask };
     let classes = (1..=CLASSES).map(|class| format!("class {class}")).collect();
     let support = Support { classes, pictures: vec![picture], warnings: Vec::new() };
-    let methods = by_name("probe").unwrap();
-    let options = Options { methods, refinement, scale: Some(1.0), seed: 0 };
-    Predictor::fit(extractor(), &support, options).unwrap()
+    let methods = "probe".parse::<HeadConfig>().unwrap().candidates();
+    let options = FitOptions { methods, refinement, scale: Some(1.0), seed: 0 };
+    fit(extractor(), &support, options).unwrap()
 }
 
 #[divan::bench]

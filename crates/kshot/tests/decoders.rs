@@ -13,7 +13,7 @@ use kshot::decoder::{DecoderConfig, Segmenter};
 use kshot::encoder::Features;
 use kshot::encoder::keys::Renamed;
 use kshot::weights::apply::into_module;
-use kshot::weights::state::State;
+use kshot::weights::state::StateDict;
 
 const SIZES: [[usize; 3]; 3] = [[3, 11, 9], [4, 6, 5], [5, 3, 3]];
 
@@ -31,7 +31,7 @@ fn same(ours: Vec<f32>, expected: &[f32], what: &str) {
 #[test]
 fn unet_agrees_with_pytorch() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/unet.safetensors");
-    let mut state = State::read(&path).unwrap();
+    let mut state = StateDict::read(&path).unwrap();
     let device = Device::flex().autodiff();
     let mut taken = |name: &str, shape: &[usize]| -> Vec<f32> {
         state.take(name, shape).unwrap().try_to_vec().unwrap()

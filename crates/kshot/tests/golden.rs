@@ -12,7 +12,7 @@ use kshot::encoder::efficientnet_lite::EfficientNetLiteConfig;
 use kshot::encoder::{Encode, EncoderConfig, Family, Features, Normalization};
 use kshot::nn::{Activation, ConvConfig, ConvNormAct};
 use kshot::weights;
-use kshot::weights::state::State;
+use kshot::weights::state::StateDict;
 use serde_json::Value;
 
 fn golden() -> PathBuf {
@@ -35,7 +35,7 @@ fn picture(name: &str, normalization: Normalization, device: &Device) -> Tensor<
 }
 
 /// Relative distance (norm of the difference by norm) of our samples from the expected ones, or of
-/// mean and deviation if these are farther off.
+/// mean and standard deviation if these are farther off.
 fn distance(ours: &[f32], shape: &[usize], expected: &Value) -> f64 {
     let number = |key: &str| expected[key].as_f64().unwrap();
     let wanted: Vec<usize> = serde_json::from_value(expected["shape"].clone()).unwrap();
@@ -153,7 +153,7 @@ fn every_network_like_torchvision_or_timm() {
             (name.clone(), computed(name, &shape))
         });
         let path = PathBuf::from(network["published"].as_str().unwrap());
-        let state = State { path, tensors: tensors.collect() };
+        let state = StateDict { path, tensors: tensors.collect() };
         let config: EncoderConfig = serde_json::from_value(network["encoder"].clone()).unwrap();
         let encoder = weights::apply::into_encoder(&config, &state, &device).unwrap();
         drop(state);
@@ -176,7 +176,7 @@ fn every_network_like_torchvision_or_timm() {
 /// not; all to 1e-5 of the largest value.
 #[test]
 fn batch_norm_trains_like_pytorch() {
-    let mut state = State::read(&golden().join("batch_norm.safetensors")).unwrap();
+    let mut state = StateDict::read(&golden().join("batch_norm.safetensors")).unwrap();
     let device = Device::flex().autodiff();
     let (kernels, channels, results) = ([5, 3, 3, 3], [5], [3, 5, 5, 4]);
     let mut taken = |name: &str, shape: &[usize]| -> Vec<f32> {

@@ -10,7 +10,7 @@ use burn::tensor::TensorData;
 use kshot::loss::cross_entropy::CrossEntropy;
 use kshot::loss::dice::Dice;
 use kshot::loss::{Loss, LossConfig, Term, rows};
-use kshot::weights::state::State;
+use kshot::weights::state::StateDict;
 
 const SIZE: [usize; 4] = [2, 4, 5, 6];
 
@@ -33,9 +33,9 @@ fn judged(loss: &Loss, logits: &[f32], targets: &[i64], size: [usize; 4]) -> (f3
 }
 
 /// Logits and targets of the golden file, which hold void pixels and a class that no pixel is of.
-fn given() -> (State, Vec<f32>, Vec<i64>) {
+fn given() -> (StateDict, Vec<f32>, Vec<i64>) {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/losses.safetensors");
-    let mut state = State::read(&path).unwrap();
+    let mut state = StateDict::read(&path).unwrap();
     let logits = state.take("logits", &SIZE).unwrap().try_to_vec::<f32>().unwrap();
     let targets = state.take("targets", &[2, 5, 6]).unwrap().try_to_vec::<f32>().unwrap();
     (state, logits, targets.into_iter().map(|target| target as i64).collect())

@@ -8,22 +8,24 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use burn::prelude::*;
 use burn::tensor::{Distribution, TensorData};
+use burn::train::Interrupter;
 use kshot::contract::episodic::FewShot;
 use kshot::data::batch::{Batch, Episode, EpisodeId};
 use kshot::encoder::conv4::{Conv4Config, Reduction};
+use kshot::features::embed::InputViews;
 use kshot::method::few_shot::generative::GenerativeConfig;
 use kshot::method::few_shot::prototypical_networks::PrototypicalNetworksConfig;
 use kshot::method::few_shot::relation_networks::RelationNetworksConfig;
-use kshot::method::learner::{Learner, LearnerConfig, Learning, Setting};
+use kshot::method::learner::{Learner, LearnerConfig, LearnerSetting, Learning};
 use kshot::method::meta::maml::MamlConfig;
-use kshot::method::network::{EncoderChoice, NetworkConfig};
+use kshot::method::network::{EncoderNetwork, NetworkConfig};
 use kshot::nn::dual::Dual;
 use kshot::nn::norm::BatchNormMode;
-use kshot::recipe::learning::AnyRecipe;
+use kshot::recipe::Recipe;
 use kshot::train::curve;
-use kshot::train::experiment::Experiment;
-use kshot::train::run::{How, View, train};
-use kshot::weights::state::State;
+use kshot::train::run::{TrainRunOptions, TrainView, train};
+use kshot::train::session::RecognitionSession;
+use kshot::weights::state::StateDict;
 
 /// One test at a time: the device's random numbers are the process's.
 fn alone() -> std::sync::MutexGuard<'static, ()> {
@@ -35,9 +37,9 @@ fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("../..")
 }
 
-fn setting(network: Conv4Config, size: usize, ways: usize) -> Setting {
+fn setting(network: Conv4Config, size: usize, ways: usize) -> LearnerSetting {
     let device = Device::flex().autodiff();
-    Setting {
+    LearnerSetting {
         network: NetworkConfig::Conv4(network).init(1, &device).unwrap(),
         channels: 1,
         size: [size; 2],
@@ -136,7 +138,7 @@ fn queries_do_not_see_each_other_unless_a_method_says_so() {
 #[test]
 fn outer_gradients_are_pytorchs() {
     let _alone = alone();
-    let state = State::read(&root().join("golden/meta.safetensors")).unwrap();
+    let state = StateDict::read(&root().join("golden/meta.safetensors")).unwrap();
     let device = Device::flex();
     let tensor = |name: &str| state.tensors[name].clone();
     let network = Conv4Config { width: 4, blocks: 2, reduction: Reduction::Stride, bias: false };
@@ -205,9 +207,17 @@ fn second_order_agrees_with_central_differences_behind_a_frozen_encoder() {
     let _alone = alone();
     let device = Device::flex().autodiff();
     device.seed(7);
-    let choice = EncoderChoice { bottleneck: 4, ..EncoderChoice::default() };
+    let choice = EncoderNetwork {
+        encoder: "efficientnet-lite0".parse().unwrap(),
+        weights: None,
+        frozen: true,
+        freeze_norm: true,
+        views: InputViews::default(),
+        bottleneck: 4,
+    };
     let network = NetworkConfig::Encoder(choice).init(20, &device).unwrap();
-    let setting = Setting { network, channels: 20, size: [1, 1], ways: 3, classes: 8, device };
+    let setting =
+        LearnerSetting { network, channels: 20, size: [1, 1], ways: 3, classes: 8, device };
     let config = MamlConfig { steps: 3, rate: 0.3, ..MamlConfig::default() };
     let method = config.init(setting).unwrap();
     let mut episode = episode(3, [2, 2], 10);
@@ -230,7 +240,7 @@ fn published_relation_networks_score_as_in_pytorch() {
         eprintln!("skipped: no {}", data.display());
         return;
     }
-    let state = State::read(&root().join("golden/meta.safetensors")).unwrap();
+    let state = StateDict::read(&root().join("golden/meta.safetensors")).unwrap();
     let device = Device::flex();
     let network =
         Conv4Config { reduction: Reduction::Relation, bias: true, ..Conv4Config::default() };
@@ -287,7 +297,7 @@ fn a_temperature_divides_scores_and_is_a_number_above_zero() {
 }
 
 #[test]
-fn relations_descend_what_the_recipe_says() {
+fn relation_networks_train_with_the_loss_of_the_recipe() {
     let _alone = alone();
     let network =
         Conv4Config { reduction: Reduction::Relation, width: 6, blocks: 3, ..Default::default() };
@@ -313,7 +323,7 @@ fn relations_descend_what_the_recipe_says() {
 #[test]
 fn generated_pictures_have_values_from_0_to_1() {
     let _alone = alone();
-    let config = GenerativeConfig { made: 2, ..GenerativeConfig::default() };
+    let config = GenerativeConfig { generated: 2, ..GenerativeConfig::default() };
     let network = Conv4Config { width: 4, blocks: 2, ..Conv4Config::default() };
     let method = config.init(setting(network, 12, 3)).unwrap().valid();
     let pictures = method.pictures(&episode(3, [1, 1], 12)).unwrap();
@@ -358,35 +368,36 @@ fn a_training_that_was_stopped_gives_the_very_numbers_of_one_that_was_not() {
         root = "{}"
         size = 16
         gray = true
-        [network]
-        name = "conv4"
-        width = 4
+        support_transforms = [{{ name = "flip" }}, {{ name = "shift", pixels = 1 }}]
+        [model]
+        encoder = {{ name = "conv4", width = 4 }}
         [method]
         name = "generative"
         [train]
-        ways = 3
-        shots = 1
-        queries = 2
         steps = 12
-        epoch = 3
+        validate_every = 3
         seed = 5
-        rate = 0.01
-        schedule = {{ halve = 4 }}
-        validation_episodes = 4
-        augment_support = {{ flip = true, shift = 1 }}
+        learning_rate = 0.01
+        schedule = {{ name = "step", every = 4, gamma = 0.5 }}
+        episodes = {{ ways = 3, shots = 1, queries = 2, validation = 4 }}
         "#,
         folder.path().join("data").display().to_string().replace('\\', "/")
     );
     std::fs::write(&recipe, text).unwrap();
-    let AnyRecipe::Learning(recipe) = AnyRecipe::read(&recipe, &[]).unwrap() else {
-        panic!("a recipe that learns")
-    };
+    let recipe = Recipe::read(&recipe, &[]).unwrap();
     let run = |out: &str, parts: &[Option<usize>]| {
         let out = folder.path().join(out);
         for part in parts {
-            let experiment = Experiment::new(&recipe, &Device::flex()).unwrap();
-            let how = How { anew: false, view: View::Quiet, at_most: *part };
-            train(experiment.session().unwrap(), &out, how).unwrap();
+            let session =
+                RecognitionSession::new(&recipe, &Device::flex()).unwrap().session().unwrap();
+            let view = TrainView::Points(Box::new(|_, _| {}));
+            let interrupter = Interrupter::new();
+            train(
+                session,
+                &out,
+                TrainRunOptions { force: false, view, at_most: *part, interrupter },
+            )
+            .unwrap();
         }
         let mut points = curve::read(&out.join("metrics.jsonl")).unwrap();
         for point in &mut points {

@@ -7,7 +7,7 @@ use std::path::Path;
 use burn::prelude::*;
 use burn::tensor::TensorData;
 use kshot::method::few_shot::panet::{Maps, losses};
-use kshot::weights::state::State;
+use kshot::weights::state::StateDict;
 
 fn distance(ours: Vec<f32>, expected: &[f32]) -> f32 {
     let size = expected.iter().map(|value| value * value).sum::<f32>().sqrt();
@@ -18,7 +18,7 @@ fn distance(ours: Vec<f32>, expected: &[f32]) -> f32 {
 #[test]
 fn losses_and_gradients_agree_with_pytorch() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/panet.safetensors");
-    let mut state = State::read(&path).unwrap();
+    let mut state = StateDict::read(&path).unwrap();
     let device = Device::flex().autodiff();
     let mut taken = |name: &str, shape: &[usize]| -> Vec<f32> {
         state.take(name, shape).unwrap().try_to_vec().unwrap()
@@ -85,11 +85,12 @@ fn data(root: &Path) {
 #[cfg(feature = "embedded-weights")]
 #[test]
 fn training_lowers_the_loss_resumes_exactly_and_is_evaluated() {
+    use burn::train::Interrupter;
     use kshot::eval;
-    use kshot::recipe::learning::AnyRecipe;
+    use kshot::recipe::Recipe;
     use kshot::train::curve;
-    use kshot::train::pixel_experiment::session;
-    use kshot::train::run::{How, View, train};
+    use kshot::train::run::{TrainRunOptions, TrainView, train};
+    use kshot::train::session::AnySession;
 
     let folder = tempfile::tempdir().unwrap();
     data(&folder.path().join("data"));
@@ -108,41 +109,39 @@ fn training_lowers_the_loss_resumes_exactly_and_is_evaluated() {
         [data]
         dataset = "folder"
         root = "{}"
-        list = "*"
         train = "*"
+        test = "*"
+        transforms = [{{ name = "flip" }}]
         [method]
         name = "panet"
-        refinement = "none"
-        [method.panet]
         size = 128
         stages = 5
         [train]
-        ways = 1
-        shots = 1
-        queries = 1
         steps = 12
-        epoch = 4
+        validate_every = 4
         seed = 1
-        optimizer = "momentum"
-        rate = 2e-3
+        optimizer = {{ name = "sgd", momentum = 0.9, weight_decay = 5e-4 }}
+        learning_rate = 2e-3
         schedule = "linear"
-        validation_episodes = 6
-        augment_query = {{ flip = true }}
+        episodes = {{ ways = 1, shots = 1, queries = 1, validation = 6 }}
         "#,
         folder.path().join("data").display().to_string().replace('\\', "/")
     );
     let path = folder.path().join("recipe.toml");
     std::fs::write(&path, text).unwrap();
-    let AnyRecipe::Segmentation(recipe) = AnyRecipe::read(&path, &[]).unwrap() else {
-        panic!("a recipe of segmentation")
-    };
+    let recipe = Recipe::read(&path, &[]).unwrap();
     let device = Device::flex();
     let run = |out: &str, parts: &[Option<usize>]| {
         let out = folder.path().join(out);
         for part in parts {
-            let session = session(&recipe, &device).unwrap();
-            assert_eq!(session.counts, [2, 2]);
-            train(session, &out, How { anew: false, view: View::Quiet, at_most: *part }).unwrap();
+            let AnySession::Panet(session) = AnySession::new(&recipe, &device).unwrap() else {
+                panic!("a recipe of panet")
+            };
+            assert!(session.about.starts_with("2 classes"), "{}", session.about);
+            let view = TrainView::Points(Box::new(|_, _| {}));
+            let interrupter = Interrupter::new();
+            let options = TrainRunOptions { force: false, view, at_most: *part, interrupter };
+            train(*session, &out, options).unwrap();
         }
         let mut points = curve::read(&out.join("metrics.jsonl")).unwrap();
         points.iter_mut().for_each(|point| point.seconds = 0.0);
@@ -150,18 +149,17 @@ fn training_lowers_the_loss_resumes_exactly_and_is_evaluated() {
     };
     let (whole, out) = run("whole", &[None]);
     assert_eq!(whole.len(), 3);
-    assert!(whole[2].train_loss < whole[0].train_loss, "{whole:?}");
+    assert!(whole[2].train["loss"] < whole[0].train["loss"], "{whole:?}");
     assert_eq!(run("parts", &[Some(1), None]).0, whole);
 
-    let iou = |recipe: &kshot::recipe::segmentation::Recipe, model: Option<&Path>| {
-        let options = eval::Options { model, ..eval::Options::default() };
+    let iou = |recipe: &Recipe, model: Option<&Path>| {
+        let options = eval::EvalRunOptions { model, ..eval::EvalRunOptions::default() };
         eval::run(recipe, &device, &options, &|_| {}).map(|result| result.metrics["mean_iou"].mean)
     };
-    let taught = iou(&recipe, Some(&out)).unwrap();
-    assert!(taught > 0.3, "{taught}");
+    let trained = iou(&recipe, Some(&out)).unwrap();
+    assert!(trained > 0.3, "{trained}");
     let error = iou(&recipe, None).unwrap_err().to_string();
     assert!(error.contains("kshot train"), "{error}");
-    let untaught =
-        iou(&kshot::recipe::segmentation::Recipe { train: None, ..(*recipe).clone() }, None);
-    assert!((untaught.unwrap() - taught).abs() > 1e-6);
+    let pretrained = iou(&Recipe { train: None, ..recipe.clone() }, None).unwrap();
+    assert!((pretrained - trained).abs() > 1e-6);
 }

@@ -7,12 +7,12 @@ use std::path::Path;
 use image::RgbImage;
 use kshot::features::score_map::ScoreMap;
 use kshot::postprocess::dense_crf::{DenseCrf, infer};
-use kshot::weights::state::State;
+use kshot::weights::state::StateDict;
 
 #[test]
 fn mean_field_agrees_with_the_authors_code() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/crf.safetensors");
-    let mut state = State::read(&path).unwrap();
+    let mut state = StateDict::read(&path).unwrap();
     let (height, width) = (40, 56);
     let mut taken = |name: &str, shape: &[usize]| -> Vec<f32> {
         state.take(name, shape).unwrap().try_to_vec().unwrap()

@@ -2,7 +2,7 @@
 
 use std::path::Path;
 
-use crate::annotation::{Annotation, Shape};
+use crate::annotation::{Annotation, ObjectShape};
 use crate::finding::{Findings, Severity};
 use crate::labels::names::reserved;
 use crate::mask::{BACKGROUND, Mask, UNLABELLED, VOID};
@@ -98,7 +98,7 @@ pub fn objects(
     let (width, height) = (annotation.width as f64, annotation.height as f64);
     for (index, object) in objects.iter().enumerate() {
         // A mask of a class that is empty is a mask all the same.
-        let empty = matches!(object.shape, Shape::Runs(_));
+        let empty = matches!(object.shape, ObjectShape::Runs(_));
         let bounds = object.shape.bounds(annotation.height);
         let who = format!("object {} (`{}`) of {name}", index + 1, object.class);
         let Some([left, top, right, bottom]) = bounds else {

@@ -1,15 +1,15 @@
 //! What a format cannot hold.
 
-use crate::annotation::{Content, Shape};
-use crate::convert::Format;
+use crate::annotation::{Content, ObjectShape};
+use crate::convert::LabelFormat;
 use crate::finding::LabelKind;
-use crate::label_folder::Read;
+use crate::label_folder::PaintedLabels;
 use crate::labels::names::Classes;
 use crate::mask::{MAX_CLASSES, UNLABELLED, VOID};
 
 /// Counts of what formats differ in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
-pub(super) struct Tally {
+pub(super) struct FormatTally {
     boxes: usize,
     outlines: usize,
     runs: usize,
@@ -23,9 +23,9 @@ pub(super) struct Tally {
     empty: usize,
 }
 
-impl Tally {
+impl FormatTally {
     /// Counts what a picture has.
-    pub(super) fn of(read: &Read, classes: &Classes) -> Self {
+    pub(super) fn of(read: &PaintedLabels, classes: &Classes) -> Self {
         let counts = read.mask.counts();
         let mut tally = Self {
             void: counts[usize::from(VOID)],
@@ -48,9 +48,9 @@ impl Tally {
                     any |= classes.value(&object.class).is_ok_and(is_class);
                     tally.difficult += usize::from(object.difficult);
                     match object.shape {
-                        Shape::Box(_) => tally.boxes += 1,
-                        Shape::Polygons(_) | Shape::Circle(..) => tally.outlines += 1,
-                        Shape::Runs(_) => tally.runs += 1,
+                        ObjectShape::Box(_) => tally.boxes += 1,
+                        ObjectShape::Polygons(_) | ObjectShape::Circle(..) => tally.outlines += 1,
+                        ObjectShape::Runs(_) => tally.runs += 1,
                     }
                 }
             }
@@ -72,7 +72,7 @@ impl Tally {
     }
 
     /// What would be lost, in words.
-    pub(super) fn lost(&self, to: Format) -> Vec<String> {
+    pub(super) fn lost(&self, to: LabelFormat) -> Vec<String> {
         let mut lost = Vec::new();
         let mut say = |count: usize, what: &str| {
             if count > 0 {
@@ -90,19 +90,19 @@ impl Tally {
             say(self.outlines + self.runs, "outlines and masks of objects would become boxes");
             say(self.masks, "masks would become boxes, one for each connected piece");
         }
-        if to.is_boxes() || to == Format::YoloSeg {
+        if to.is_boxes() || to == LabelFormat::YoloSeg {
             say(self.crowds, "crowds (many objects outlined together) would be left out");
             say(self.void, "void pixels would become background");
             say(self.unlabelled, "unlabelled pixels would become background");
         }
-        if to == Format::BoxesCsv {
+        if to == LabelFormat::BoxesCsv {
             say(self.empty, "pictures with none of the classes would be without a label");
         }
         lost
     }
 
     /// What is not kept although no pixel changes, in words.
-    pub(super) fn notes(&self, to: Format) -> Vec<String> {
+    pub(super) fn notes(&self, to: LabelFormat) -> Vec<String> {
         let mut notes = Vec::new();
         if to.is_dense() && self.outlines + self.runs > 0 {
             notes.push(format!(
@@ -111,13 +111,13 @@ impl Tally {
                 self.outlines + self.runs
             ));
         }
-        if matches!(to, Format::Labelme | Format::YoloSeg) && self.masks > 0 {
+        if matches!(to, LabelFormat::Labelme | LabelFormat::YoloSeg) && self.masks > 0 {
             notes.push(format!(
                 "{} masks became outlines along the pixels' borders, one for each connected piece",
                 self.masks
             ));
         }
-        if self.difficult > 0 && (to.is_dense() || to == Format::YoloSeg) {
+        if self.difficult > 0 && (to.is_dense() || to == LabelFormat::YoloSeg) {
             notes.push(format!("{} marks of what is difficult are not kept", self.difficult));
         }
         notes

@@ -1,6 +1,6 @@
 //! Shapes as the target format has them.
 
-use crate::annotation::{Annotation, Content, Object, Shape, circle};
+use crate::annotation::{Annotation, Content, Object, ObjectShape, circle};
 use crate::labels::names::{Classes, reserved};
 use crate::labels::{runs, settled, trace};
 use crate::mask::{BACKGROUND, MAX_CLASSES, Mask};
@@ -18,14 +18,14 @@ pub(super) fn with_runs(annotation: &Annotation, classes: &Classes) -> Vec<Objec
             .into_iter()
             .map(|value| {
                 let counts = runs::encode(mask, |other| other == value);
-                Object::new(classes.word(value), Shape::Runs(counts))
+                Object::new(classes.word(value), ObjectShape::Runs(counts))
             })
             .collect(),
         Content::Objects(objects) => {
             let mut objects = objects.clone();
             for object in &mut objects {
-                if let Shape::Circle(centre, radius) = object.shape {
-                    object.shape = Shape::Polygons(vec![circle(centre, radius)]);
+                if let ObjectShape::Circle(centre, radius) = object.shape {
+                    object.shape = ObjectShape::Polygons(vec![circle(centre, radius)]);
                 }
             }
             objects
@@ -42,10 +42,10 @@ pub(super) fn with_groups(annotation: &Annotation, classes: &Classes) -> Vec<Obj
     };
     let mut next = objects.iter().filter_map(|object| object.id).max().map_or(0, |id| id + 1);
     for object in &mut objects {
-        if let Shape::Runs(counts) = &object.shape {
-            object.shape = Shape::Polygons(traced(counts, annotation));
+        if let ObjectShape::Runs(counts) = &object.shape {
+            object.shape = ObjectShape::Polygons(traced(counts, annotation));
         }
-        if let Shape::Polygons(rings) = &object.shape
+        if let ObjectShape::Polygons(rings) = &object.shape
             && rings.len() > 1
             && object.id.is_none()
         {
@@ -82,16 +82,18 @@ pub(super) fn with_single_outlines(
         .filter(is_class)
         .filter_map(|object| {
             let rings = match &object.shape {
-                Shape::Runs(counts) => traced(counts, annotation),
-                Shape::Polygons(rings) if !fits(rings, annotation) => retraced(&object, annotation),
-                Shape::Circle(centre, radius) => {
+                ObjectShape::Runs(counts) => traced(counts, annotation),
+                ObjectShape::Polygons(rings) if !fits(rings, annotation) => {
+                    retraced(&object, annotation)
+                }
+                ObjectShape::Circle(centre, radius) => {
                     let rings = vec![circle(*centre, *radius)];
                     if fits(&rings, annotation) { rings } else { retraced(&object, annotation) }
                 }
                 _ => return Some(object),
             };
             // What covers no pixel of the picture has no outline.
-            (!rings.is_empty()).then_some(Object { shape: Shape::Polygons(rings), ..object })
+            (!rings.is_empty()).then_some(Object { shape: ObjectShape::Polygons(rings), ..object })
         })
         .collect()
 }
@@ -122,8 +124,9 @@ fn pieces(mask: &Mask, classes: &Classes) -> Vec<Object> {
     for value in values(mask) {
         let outlines = trace::pieces(mask, value).into_iter();
         objects.extend(
-            outlines
-                .map(|outline| Object::new(classes.word(value), Shape::Polygons(vec![outline]))),
+            outlines.map(|outline| {
+                Object::new(classes.word(value), ObjectShape::Polygons(vec![outline]))
+            }),
         );
     }
     objects
@@ -152,11 +155,11 @@ fn fits(rings: &[Vec<[f64; 2]>], annotation: &Annotation) -> bool {
     }
     let empty = Mask::filled(annotation.width, annotation.height, 0);
     let (mut apart, mut joined) = (empty.clone(), empty);
-    Shape::Polygons(rings.to_vec()).paint(&mut apart, 1);
+    ObjectShape::Polygons(rings.to_vec()).paint(&mut apart, 1);
     let mut outline = trace::joined(Vec::new(), rings.iter().cloned());
     for [x, y] in &mut outline {
         (*x, *y) = (settled(*x / width * width), settled(*y / height * height));
     }
-    Shape::Polygons(vec![outline]).paint(&mut joined, 1);
+    ObjectShape::Polygons(vec![outline]).paint(&mut joined, 1);
     apart == joined
 }

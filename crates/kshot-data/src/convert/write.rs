@@ -3,12 +3,12 @@
 use std::io;
 use std::path::{Path, PathBuf};
 
-use crate::annotation::{Content, Object, Shape};
+use crate::annotation::{Content, Object, ObjectShape};
 use crate::atomic;
-use crate::convert::{Format, shapes};
+use crate::convert::{LabelFormat, shapes};
 use crate::error::{Error, Result};
 use crate::finding::LabelKind;
-use crate::label_folder::{Picture, Read};
+use crate::label_folder::{FolderPicture, PaintedLabels};
 use crate::labels::names::Classes;
 use crate::labels::{boxes, class_masks, coco, colours, labelme, voc_xml, yolo, yolo_names};
 use crate::mask::{BACKGROUND, Mask, UNLABELLED, VOID};
@@ -16,21 +16,21 @@ use crate::mask_png;
 use crate::palette::Palette;
 
 /// Writes labels of one format.
-pub(super) struct Writer<'a> {
+pub(super) struct LabelWriter<'a> {
     pub out: &'a Path,
     pub classes: &'a Classes,
-    pub format: Format,
+    pub format: LabelFormat,
 }
 
 /// What of a picture goes into a file of the whole folder.
-pub(super) enum Part {
+pub(super) enum FolderEntry {
     /// It has a file of its own, with this many objects.
     Done(usize),
-    Coco(coco::Written),
+    Coco(coco::CocoPicture),
     Boxes(String, Vec<(Object, [f64; 4])>),
 }
 
-impl Part {
+impl FolderEntry {
     pub(super) fn objects(&self) -> usize {
         match self {
             Self::Done(objects) => *objects,
@@ -63,31 +63,35 @@ pub(super) fn picture(from: &Path, to: &Path, link: bool) -> Result<()> {
     })
 }
 
-impl Writer<'_> {
+impl LabelWriter<'_> {
     /// Writes a picture's label file, or returns what goes into the one for all.
-    pub(super) fn labels(&self, picture: &Picture, read: &Read) -> Result<Part> {
+    pub(super) fn labels(
+        &self,
+        picture: &FolderPicture,
+        read: &PaintedLabels,
+    ) -> Result<FolderEntry> {
         let (width, height) = (read.annotation.width, read.annotation.height);
         let slashed = picture.name.to_string_lossy().replace('\\', "/");
         let last = picture.file.file_name().unwrap_or_default().to_string_lossy();
-        let done = |objects: usize| Ok(Part::Done(objects));
+        let done = |objects: usize| Ok(FolderEntry::Done(objects));
         match self.format {
-            Format::Mask => {
+            LabelFormat::Mask => {
                 self.index(picture, read)?;
                 done(shapes::values(&read.mask).len())
             }
-            Format::ColorMasks => {
+            LabelFormat::ColorMasks => {
                 let path = self.path("masks", picture, "png");
                 atomic::write(&path, &coloured(&read.mask).map_err(|error| error.in_file(&path))?)?;
                 done(shapes::values(&read.mask).len())
             }
-            Format::ClassMasks => done(self.class_masks(picture, read)?),
-            Format::Labelme => {
+            LabelFormat::ClassMasks => done(self.class_masks(picture, read)?),
+            LabelFormat::Labelme => {
                 let objects = shapes::with_groups(&read.annotation, self.classes);
                 let text = labelme::text(&last, width, height, &objects.iter().collect::<Vec<_>>());
                 atomic::write(self.path("images", picture, "json"), text.as_bytes())?;
                 done(objects.len())
             }
-            Format::YoloSeg => {
+            LabelFormat::YoloSeg => {
                 let objects =
                     shapes::with_single_outlines(&read.annotation, &read.mask, self.classes);
                 let refs: Vec<&Object> = objects.iter().collect();
@@ -95,14 +99,14 @@ impl Writer<'_> {
                 atomic::write(self.path("labels", picture, "txt"), text.as_bytes())?;
                 done(objects.len())
             }
-            Format::VocXml => {
+            LabelFormat::VocXml => {
                 let objects = shapes::with_boxes(&read.annotation, self.classes);
                 let refs: Vec<_> = objects.iter().map(|(object, sides)| (object, *sides)).collect();
                 let text = voc_xml::text(&last, width, height, &refs);
                 atomic::write(self.path("Annotations", picture, "xml"), text.as_bytes())?;
                 done(objects.len())
             }
-            Format::Coco => {
+            LabelFormat::Coco => {
                 let objects = shapes::with_runs(&read.annotation, self.classes);
                 let counted = |object: Object| {
                     let mut mask = Mask::filled(width, height, 0);
@@ -111,16 +115,16 @@ impl Writer<'_> {
                     (object, area)
                 };
                 let objects = objects.into_iter().map(counted).collect();
-                Ok(Part::Coco(coco::Written { name: slashed, width, height, objects }))
+                Ok(FolderEntry::Coco(coco::CocoPicture { name: slashed, width, height, objects }))
             }
-            Format::BoxesCsv => {
-                Ok(Part::Boxes(slashed, shapes::with_boxes(&read.annotation, self.classes)))
+            LabelFormat::BoxesCsv => {
+                Ok(FolderEntry::Boxes(slashed, shapes::with_boxes(&read.annotation, self.classes)))
             }
         }
     }
 
     /// `OUT/BELOW/NAME.END` for a picture's name.
-    fn path(&self, below: &str, picture: &Picture, end: &str) -> PathBuf {
+    fn path(&self, below: &str, picture: &FolderPicture, end: &str) -> PathBuf {
         let mut name = picture.name.file_stem().unwrap_or_default().to_owned();
         // `with_extension` would cut `a.b` short.
         name.push(".");
@@ -128,7 +132,7 @@ impl Writer<'_> {
         self.out.join(below).join(picture.name.with_file_name(name))
     }
 
-    fn index(&self, picture: &Picture, read: &Read) -> Result<()> {
+    fn index(&self, picture: &FolderPicture, read: &PaintedLabels) -> Result<()> {
         let palette = Palette::distinct();
         let names = self.classes.names();
         let void = read.mask.counts()[usize::from(VOID)] > 0;
@@ -146,14 +150,14 @@ impl Writer<'_> {
         mask_png::write(&self.path("masks", picture, "png"), &read.mask, &palette, names)
     }
 
-    fn class_masks(&self, picture: &Picture, read: &Read) -> Result<usize> {
+    fn class_masks(&self, picture: &FolderPicture, read: &PaintedLabels) -> Result<usize> {
         let (width, height) = (read.mask.width, read.mask.height);
         // Masks of classes may overlap; all else is what it is painted to.
         let apart = |objects: &[Object]| {
             read.annotation.kind == LabelKind::Mask
                 && objects
                     .iter()
-                    .all(|object| matches!(object.shape, Shape::Runs(_)) && !object.crowd)
+                    .all(|object| matches!(object.shape, ObjectShape::Runs(_)) && !object.crowd)
                 && objects.windows(2).all(|pair| pair[0].class < pair[1].class)
         };
         let mut masks: Vec<(String, Mask)> = match &read.annotation.content {
@@ -188,17 +192,17 @@ impl Writer<'_> {
     }
 
     /// Writes what is for the whole folder.
-    pub(super) fn finish(&self, parts: &[Part]) -> Result<()> {
+    pub(super) fn finish(&self, parts: &[FolderEntry]) -> Result<()> {
         let mut names = self.classes.names().join("\n");
         names.push('\n');
         atomic::write(self.out.join("classes.txt"), names.as_bytes())?;
         match self.format {
-            Format::Coco => {
+            LabelFormat::Coco => {
                 let ours = [BACKGROUND, UNLABELLED, VOID].map(|value| self.classes.word(value));
-                let mut pictures: Vec<coco::Written> = Vec::new();
+                let mut pictures: Vec<coco::CocoPicture> = Vec::new();
                 let mut used = vec![false; ours.len()];
                 for part in parts {
-                    let Part::Coco(written) = part else { continue };
+                    let FolderEntry::Coco(written) = part else { continue };
                     let mut objects = written.objects.clone();
                     for (object, _) in &mut objects {
                         // Other tools' names for void and the like become ours.
@@ -211,7 +215,7 @@ impl Writer<'_> {
                         }
                     }
                     let name = written.name.clone();
-                    pictures.push(coco::Written { name, objects, ..*written });
+                    pictures.push(coco::CocoPicture { name, objects, ..*written });
                 }
                 let ours: Vec<String> = ours
                     .into_iter()
@@ -222,9 +226,9 @@ impl Writer<'_> {
                 let text = coco::text(self.classes.names(), &ours, &pictures);
                 atomic::write(self.out.join("annotations.json"), text.as_bytes())
             }
-            Format::BoxesCsv => {
+            LabelFormat::BoxesCsv => {
                 let rows = parts.iter().flat_map(|part| match part {
-                    Part::Boxes(name, objects) => objects
+                    FolderEntry::Boxes(name, objects) => objects
                         .iter()
                         .map(|(object, sides)| (name.as_str(), object, *sides))
                         .collect::<Vec<_>>(),
@@ -236,11 +240,11 @@ impl Writer<'_> {
                 })?;
                 atomic::write(&path, &text)
             }
-            Format::YoloSeg => {
+            LabelFormat::YoloSeg => {
                 let text = yolo_names::text(self.classes.names());
                 atomic::write(self.out.join("data.yaml"), text.as_bytes())
             }
-            Format::ColorMasks => {
+            LabelFormat::ColorMasks => {
                 let palette = Palette::distinct();
                 let names = self.classes.names();
                 let count = u8::try_from(names.len()).unwrap_or(u8::MAX);
@@ -251,7 +255,10 @@ impl Writer<'_> {
                     colours::text(words.iter().map(|(name, colour)| (name.as_str(), *colour)));
                 atomic::write(self.out.join("colors.csv"), text.as_bytes())
             }
-            Format::Mask | Format::ClassMasks | Format::Labelme | Format::VocXml => Ok(()),
+            LabelFormat::Mask
+            | LabelFormat::ClassMasks
+            | LabelFormat::Labelme
+            | LabelFormat::VocXml => Ok(()),
         }
     }
 }

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::finding::Severity;
 use crate::label_folder::find::shown;
-use crate::label_folder::{LabelFolder, Labels};
+use crate::label_folder::{LabelFolder, LabelSource};
 use crate::labels::index;
 use crate::labels::names::{Classes, Gathered};
 use crate::mask::{MAX_CLASSES, UNLABELLED};
@@ -19,8 +19,8 @@ pub(super) fn name_classes(
     let mut carried: Vec<(PathBuf, Vec<String>)> = Vec::new();
     for picture in &folder.pictures {
         match &picture.labels {
-            Some(Labels::Mask(path) | Labels::Scribble(path)) => {
-                let scribble = matches!(picture.labels, Some(Labels::Scribble(_)));
+            Some(LabelSource::Mask(path) | LabelSource::Scribble(path)) => {
+                let scribble = matches!(picture.labels, Some(LabelSource::Scribble(_)));
                 let coloured = folder.colours.is_some() && !scribble;
                 if declared.is_some() || (coloured && gathered.list.is_some()) {
                     folder.numbered |= !coloured;
@@ -44,13 +44,13 @@ pub(super) fn name_classes(
                     carried.push((path.clone(), names));
                 }
             }
-            Some(Labels::ClassMasks(files)) => {
+            Some(LabelSource::ClassMasks(files)) => {
                 files.iter().for_each(|(class, _)| gathered.mention(class));
             }
-            Some(Labels::Outlines(outlines)) => {
+            Some(LabelSource::Outlines(outlines)) => {
                 outlines.objects.iter().for_each(|object| gathered.mention(&object.class));
             }
-            Some(Labels::Broken(_)) | None => {}
+            Some(LabelSource::Broken(_)) | None => {}
         }
     }
     let findings = &mut folder.findings;

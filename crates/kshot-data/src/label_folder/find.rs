@@ -7,7 +7,7 @@ use std::path::{Path, PathBuf};
 use crate::error::Result;
 use crate::finding::{Findings, Severity};
 use crate::label_folder::classes::name_classes;
-use crate::label_folder::{LabelFolder, Labels, Picture};
+use crate::label_folder::{FolderPicture, LabelFolder, LabelSource};
 use crate::labels::class_masks;
 use crate::labels::colours::Colours;
 use crate::labels::names::{self, Classes, Gathered};
@@ -55,7 +55,7 @@ pub(super) fn open(root: &Path) -> Result<LabelFolder> {
 pub(super) struct Finder {
     pub(super) root: PathBuf,
     pub(super) images: PathBuf,
-    pub(super) pictures: Vec<Picture>,
+    pub(super) pictures: Vec<FolderPicture>,
     /// Pictures by their path from the folder of pictures, without the ending.
     pub(super) keys: HashMap<PathBuf, Vec<usize>>,
     /// Pictures by their file.
@@ -100,12 +100,12 @@ impl Finder {
         self.files.insert(file.clone(), index);
         let last = file.file_name().unwrap_or_default().to_owned();
         self.last_parts.entry(last).or_default().push(index);
-        self.pictures.push(Picture { file, name, labels: None });
+        self.pictures.push(FolderPicture { file, name, labels: None });
         index
     }
 
     /// Gives labels to a picture, unless it has some.
-    pub(super) fn label(&mut self, index: usize, labels: Labels) {
+    pub(super) fn label(&mut self, index: usize, labels: LabelSource) {
         let picture = &mut self.pictures[index];
         match &picture.labels {
             None => picture.labels = Some(labels),
@@ -122,7 +122,7 @@ impl Finder {
     }
 
     /// Gives labels to the picture of the same name but for the ending.
-    pub(super) fn label_key(&mut self, key: &Path, labels: Labels) {
+    pub(super) fn label_key(&mut self, key: &Path, labels: LabelSource) {
         let Some(indices) = self.keys.get(key).cloned() else {
             self.orphan(labels.file());
             return;
@@ -163,7 +163,7 @@ impl Finder {
         for file in self.pngs(&below)? {
             let key = without_ending(file.strip_prefix(&below).unwrap_or(&file));
             if self.keys.contains_key(&key) {
-                self.label_key(&key, Labels::Mask(file));
+                self.label_key(&key, LabelSource::Mask(file));
             } else if let Some((key, class)) = class_masks::belongs(&key, &keys, declared) {
                 classed.entry(key.to_owned()).or_default().push((class, file));
             } else {
@@ -184,7 +184,7 @@ impl Finder {
                 let what = format!("a second mask of the class `{}`", pair[1].0);
                 self.findings.add(Severity::Error, &pair[1].1, what, "keep one of the two");
             }
-            self.label_key(&key, Labels::ClassMasks(files));
+            self.label_key(&key, LabelSource::ClassMasks(files));
         }
         Ok(())
     }
@@ -194,7 +194,7 @@ impl Finder {
         if below.is_dir() {
             for file in self.pngs(&below)? {
                 let key = without_ending(file.strip_prefix(&below).unwrap_or(&file));
-                self.label_key(&key, Labels::Scribble(file));
+                self.label_key(&key, LabelSource::Scribble(file));
             }
         }
         Ok(())

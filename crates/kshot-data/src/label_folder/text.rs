@@ -6,7 +6,7 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::finding::Severity;
-use crate::label_folder::Labels;
+use crate::label_folder::LabelSource;
 use crate::label_folder::find::{Finder, without_ending};
 use crate::labels::names::{self, Gathered};
 use crate::labels::{Outlines, boxes, coco, labelme, voc_xml, yolo, yolo_names};
@@ -30,7 +30,7 @@ impl Finder {
             match read_json(&file) {
                 Err(error) if known => {
                     self.findings.fails(&file, &error);
-                    self.label_key(&key, Labels::Broken(file));
+                    self.label_key(&key, LabelSource::Broken(file));
                 }
                 Err(error) => {
                     let what = format!("passed over: {}", error.message());
@@ -39,10 +39,10 @@ impl Finder {
                 Ok(value) if value.get("shapes").is_some() => {
                     outlines += 1;
                     match labelme::parse(&file, value) {
-                        Ok(labels) => self.label_key(&key, Labels::Outlines(labels)),
+                        Ok(labels) => self.label_key(&key, LabelSource::Outlines(labels)),
                         Err(error) => {
                             self.findings.fails(&file, &error);
-                            self.label_key(&key, Labels::Broken(file));
+                            self.label_key(&key, LabelSource::Broken(file));
                         }
                     }
                 }
@@ -75,7 +75,7 @@ impl Finder {
         for outlines in pictures {
             let name = outlines.picture.clone().unwrap_or_default();
             match self.named(&name, base) {
-                Named::One(index) => self.label(index, Labels::Outlines(outlines)),
+                Named::One(index) => self.label(index, LabelSource::Outlines(outlines)),
                 Named::None => missing.push(name),
                 Named::Several => self.findings.add(
                     Severity::Error,
@@ -170,7 +170,7 @@ impl Finder {
                 Ok(outlines) => read.push((key, outlines)),
                 Err(error) => {
                     self.findings.fails(&file, &error);
-                    self.label_key(&key, Labels::Broken(file));
+                    self.label_key(&key, LabelSource::Broken(file));
                 }
             }
         }
@@ -188,7 +188,7 @@ impl Finder {
             );
         }
         for (key, outlines) in read {
-            self.label_key(&key, Labels::Outlines(outlines));
+            self.label_key(&key, LabelSource::Outlines(outlines));
         }
         Ok(())
     }
@@ -202,11 +202,11 @@ impl Finder {
             for file in files {
                 let key = without_ending(file.strip_prefix(&base).unwrap_or(&file));
                 match voc_xml::read(&file) {
-                    Ok(Some(outlines)) => self.label_key(&key, Labels::Outlines(outlines)),
+                    Ok(Some(outlines)) => self.label_key(&key, LabelSource::Outlines(outlines)),
                     Ok(None) => {}
                     Err(error) => {
                         self.findings.fails(&file, &error);
-                        self.label_key(&key, Labels::Broken(file));
+                        self.label_key(&key, LabelSource::Broken(file));
                     }
                 }
             }
@@ -232,7 +232,7 @@ impl Finder {
                 objects,
             };
             match self.named(&name, &self.root.clone()) {
-                Named::One(index) => self.label(index, Labels::Outlines(labels)),
+                Named::One(index) => self.label(index, LabelSource::Outlines(labels)),
                 Named::None => self.findings.add(
                     Severity::Warning,
                     &csv,

@@ -3,12 +3,12 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::annotation::{Object, Shape};
+use crate::annotation::{Object, ObjectShape};
 use crate::error::{Error, Result};
 
 /// A line; `xmax` and `ymax` are outside.
 #[derive(Debug, serde::Deserialize)]
-struct Row {
+struct BoxRow {
     image: String,
     xmin: f64,
     ymin: f64,
@@ -36,11 +36,11 @@ pub fn read_csv(path: &Path) -> Result<BTreeMap<String, Vec<Object>>> {
     let mut reader =
         csv::ReaderBuilder::new().trim(csv::Trim::All).from_path(path).map_err(wrong)?;
     let mut boxes: BTreeMap<String, Vec<Object>> = BTreeMap::new();
-    for (index, row) in reader.deserialize::<Row>().enumerate() {
+    for (index, row) in reader.deserialize::<BoxRow>().enumerate() {
         let row = row.map_err(wrong)?;
         let sides = [row.xmin, row.ymin, row.xmax, row.ymax];
         check(sides).map_err(|error| error.at_line(path, index + 2))?;
-        let mut object = Object::new(row.class, Shape::Box(sides));
+        let mut object = Object::new(row.class, ObjectShape::Box(sides));
         object.difficult = row.difficult.unwrap_or(0) != 0;
         boxes.entry(row.image.replace('\\', "/")).or_default().push(object);
     }
@@ -103,9 +103,9 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        let mut hard = Object::new("a, \"b\"", Shape::Box([0.1, 2.0, 3.5, 4.0]));
+        let mut hard = Object::new("a, \"b\"", ObjectShape::Box([0.1, 2.0, 3.5, 4.0]));
         hard.difficult = true;
-        let plain = Object::new("c", Shape::Box([1.0, 2.0, 3.0, 1e9]));
+        let plain = Object::new("c", ObjectShape::Box([1.0, 2.0, 3.0, 1e9]));
         let rows = [("x.png", &hard), ("sub/y.png", &plain)];
         let sides = |object: &Object| object.shape.bounds(0).unwrap();
         let text = text(rows.iter().map(|&(name, object)| (name, object, sides(object)))).unwrap();

@@ -3,7 +3,7 @@
 
 use std::path::{Component, Path};
 
-use crate::annotation::{Object, Shape};
+use crate::annotation::{Object, ObjectShape};
 use crate::error::Result;
 use crate::labels::{index, runs};
 use crate::mask::Mask;
@@ -87,7 +87,7 @@ fn class_name(folder: &str) -> String {
 /// If the file cannot be read or holds colours.
 pub fn read(path: &Path, class: &str) -> Result<(Object, usize, usize)> {
     let mask = index::read_values(path)?;
-    let shape = Shape::Runs(runs::encode(&mask, |value| value != 0));
+    let shape = ObjectShape::Runs(runs::encode(&mask, |value| value != 0));
     Ok((Object::new(class, shape), mask.width, mask.height))
 }
 

@@ -11,7 +11,7 @@ use std::path::Path;
 use serde::Deserialize;
 use serde_json::{Value, json};
 
-use crate::annotation::{Object, Shape};
+use crate::annotation::{Object, ObjectShape};
 use crate::error::{Error, Result};
 use crate::finding::{Findings, Severity};
 use crate::labels::{Outlines, boxes, runs};
@@ -22,7 +22,7 @@ pub const OURS: &str = "kshot";
 
 /// What a COCO file says.
 #[derive(Debug)]
-pub struct File {
+pub struct CocoFile {
     /// The categories' names in the order of their ids.
     pub categories: Vec<String>,
     /// Every picture with its objects.
@@ -74,7 +74,7 @@ pub fn is_coco(value: &Value) -> bool {
 ///
 /// # Errors
 /// If an image or a category is damaged.
-pub fn parse(path: &Path, mut value: Value, findings: &mut Findings) -> Result<File> {
+pub fn parse(path: &Path, mut value: Value, findings: &mut Findings) -> Result<CocoFile> {
     let mut take = |key: &str| match value.get_mut(key).map(Value::take) {
         Some(Value::Array(items)) => items,
         _ => Vec::new(),
@@ -153,7 +153,7 @@ pub fn parse(path: &Path, mut value: Value, findings: &mut Findings) -> Result<F
         findings.add(Severity::Error, path, what, "add them to `images`, or mend the annotations");
     }
     let categories = categories.into_iter().map(|category| category.name).collect();
-    Ok(File { categories, pictures })
+    Ok(CocoFile { categories, pictures })
 }
 
 fn counted<T: std::fmt::Display>(ids: &BTreeMap<T, usize>) -> String {
@@ -172,11 +172,11 @@ fn object(raw: &RawAnnotation, name: &str, size: Option<(usize, usize)>) -> Resu
             // A single outline is often written without the outer list.
             let flat = rings[0].is_number();
             let one = [raw.segmentation.clone()];
-            Shape::Polygons(
+            ObjectShape::Polygons(
                 (if flat { &one[..] } else { rings }).iter().map(ring).collect::<Result<_, _>>()?,
             )
         }
-        Value::Object(_) => Shape::Runs(counts(&raw.segmentation, size)?),
+        Value::Object(_) => ObjectShape::Runs(counts(&raw.segmentation, size)?),
         _ => match raw.bbox.as_deref() {
             Some(&[left, top, width, height]) => {
                 let sides = [
@@ -186,7 +186,7 @@ fn object(raw: &RawAnnotation, name: &str, size: Option<(usize, usize)>) -> Resu
                     crate::labels::tidy(top + height),
                 ];
                 boxes::check(sides).map_err(|error| error.message().to_owned())?;
-                Shape::Box(sides)
+                ObjectShape::Box(sides)
             }
             _ => return Err("neither a segmentation nor a bbox of 4 numbers".to_owned()),
         },
@@ -248,7 +248,7 @@ fn counts(value: &Value, size: Option<(usize, usize)>) -> Result<Vec<u32>, Strin
 }
 
 /// A picture to write.
-pub struct Written {
+pub struct CocoPicture {
     /// The picture's path from `images/`.
     pub name: String,
     /// Width in pixels.
@@ -262,7 +262,7 @@ pub struct Written {
 /// The text of a COCO file. Categories have the ids of the masks' values, from 1, then void and
 /// unlabelled under `ours` (name and supercategory [`OURS`]); annotations keep their numbers where
 /// these are all there and differ.
-pub fn text(classes: &[String], ours: &[String], pictures: &[Written]) -> String {
+pub fn text(classes: &[String], ours: &[String], pictures: &[CocoPicture]) -> String {
     let mut categories: Vec<Value> = Vec::new();
     let mut ids: HashMap<&str, usize> = HashMap::new();
     for (index, name) in classes.iter().chain(ours).enumerate() {
@@ -283,14 +283,16 @@ pub fn text(classes: &[String], ours: &[String], pictures: &[Written]) -> String
         for (object, area) in &picture.objects {
             let next = annotations.len() as i64 + 1;
             let segmentation = match &object.shape {
-                Shape::Polygons(rings) => {
+                ObjectShape::Polygons(rings) => {
                     json!(rings.iter().map(|ring| ring.as_flattened()).collect::<Vec<_>>())
                 }
-                Shape::Circle(centre, radius) => {
+                ObjectShape::Circle(centre, radius) => {
                     json!([crate::annotation::circle(*centre, *radius).as_flattened()])
                 }
-                Shape::Runs(counts) => json!({"size": [height, width], "counts": compress(counts)}),
-                Shape::Box(_) => json!([]),
+                ObjectShape::Runs(counts) => {
+                    json!({"size": [height, width], "counts": compress(counts)})
+                }
+                ObjectShape::Box(_) => json!([]),
             };
             let [left, top, right, bottom] = object.shape.bounds(height).unwrap_or([0.0; 4]);
             let mut annotation = json!({
@@ -330,7 +332,7 @@ pub fn text(classes: &[String], ours: &[String], pictures: &[Written]) -> String
 mod tests {
     use super::*;
 
-    fn read(value: Value) -> (File, Findings) {
+    fn read(value: Value) -> (CocoFile, Findings) {
         let mut findings = Findings::default();
         assert!(is_coco(&value));
         (parse(Path::new("c.json"), value, &mut findings).unwrap(), findings)
@@ -347,12 +349,15 @@ mod tests {
         for (segmentation, expected) in [
             (
                 json!([[0, 0, 2, 0, 2, 1.5]]),
-                Shape::Polygons(vec![vec![[0.0, 0.0], [2.0, 0.0], [2.0, 1.5]]]),
+                ObjectShape::Polygons(vec![vec![[0.0, 0.0], [2.0, 0.0], [2.0, 1.5]]]),
             ),
-            (json!({"size": [2, 3], "counts": [1, 2, 3]}), Shape::Runs(vec![1, 2, 3])),
-            (json!({"size": [2, 3], "counts": compress(&[1, 2, 3])}), Shape::Runs(vec![1, 2, 3])),
-            (json!([]), Shape::Box([1.0, 0.5, 3.0, 2.0])),
-            (Value::Null, Shape::Box([1.0, 0.5, 3.0, 2.0])),
+            (json!({"size": [2, 3], "counts": [1, 2, 3]}), ObjectShape::Runs(vec![1, 2, 3])),
+            (
+                json!({"size": [2, 3], "counts": compress(&[1, 2, 3])}),
+                ObjectShape::Runs(vec![1, 2, 3]),
+            ),
+            (json!([]), ObjectShape::Box([1.0, 0.5, 3.0, 2.0])),
+            (Value::Null, ObjectShape::Box([1.0, 0.5, 3.0, 2.0])),
         ] {
             let (file, findings) = read(file(json!({"id": 5, "image_id": "x", "category_id": 90,
                 "segmentation": segmentation, "bbox": [1, 0.5, 2, 1.5], "iscrowd": 1})));
@@ -397,12 +402,12 @@ mod tests {
             (
                 Object::new(
                     "dog",
-                    Shape::Polygons(vec![vec![[0.0, 0.25], [2.0, 0.0], [2.0, 1.5]]]),
+                    ObjectShape::Polygons(vec![vec![[0.0, 0.25], [2.0, 0.0], [2.0, 1.5]]]),
                 ),
                 2,
             ),
-            (Object::new("void", Shape::Runs(vec![1, 2, 3])), 2),
-            (Object::new("cat", Shape::Box([0.5, 0.0, 1.0, 2.0])), 1),
+            (Object::new("void", ObjectShape::Runs(vec![1, 2, 3])), 2),
+            (Object::new("cat", ObjectShape::Box([0.5, 0.0, 1.0, 2.0])), 1),
         ];
         objects[2].0.difficult = true;
         objects[0].0.crowd = true;
@@ -410,7 +415,7 @@ mod tests {
             object.id = Some(id as i64 + 40);
         }
         let classes = ["cat".to_owned(), "dog".to_owned()];
-        let picture = |objects| Written { name: "a.jpg".into(), width: 3, height: 2, objects };
+        let picture = |objects| CocoPicture { name: "a.jpg".into(), width: 3, height: 2, objects };
         let text = text(&classes, &["void".to_owned()], &[picture(objects.clone())]);
         let (file, findings) = read(serde_json::from_str(&text).unwrap());
         assert_eq!(

@@ -9,7 +9,7 @@ use std::path::Path;
 use serde::{Deserialize, Serialize};
 use serde_json::json;
 
-use crate::annotation::{Object, Point, Shape, rectangle};
+use crate::annotation::{Corner, Object, ObjectShape, rectangle};
 use crate::error::{Error, Result};
 use crate::labels::Outlines;
 
@@ -21,7 +21,7 @@ const CROWD: &str = "crowd of ";
 const DIFFICULT: &str = "difficult";
 
 #[derive(Deserialize)]
-struct File {
+struct LabelmeFile {
     shapes: Vec<Outline>,
     #[serde(rename = "imagePath")]
     image: Option<String>,
@@ -34,7 +34,7 @@ struct File {
 #[derive(Deserialize, Serialize)]
 struct Outline {
     label: String,
-    points: Vec<Point>,
+    points: Vec<Corner>,
     #[serde(default)]
     group_id: Option<i64>,
     #[serde(default)]
@@ -54,7 +54,7 @@ fn polygon_shape() -> String {
 /// # Errors
 /// If it is damaged, or an outline is of a kind that has no inside.
 pub fn parse(path: &Path, value: serde_json::Value) -> Result<Outlines> {
-    let file: File = serde_json::from_value(value).map_err(|error| {
+    let file: LabelmeFile = serde_json::from_value(value).map_err(|error| {
         Error::data(format!("not a LabelMe file kshot can read: {error}"))
             .in_file(path)
             .caused_by(error)
@@ -77,10 +77,10 @@ pub fn parse(path: &Path, value: serde_json::Value) -> Result<Outlines> {
             shape,
         };
         // Neighbours in one group are parts of one object.
-        if let (Some(last), Shape::Polygons(new)) = (objects.last_mut(), &object.shape)
+        if let (Some(last), ObjectShape::Polygons(new)) = (objects.last_mut(), &object.shape)
             && object.id.is_some()
             && (last.id, &last.class, last.crowd) == (object.id, &object.class, object.crowd)
-            && let Shape::Polygons(rings) = &mut last.shape
+            && let ObjectShape::Polygons(rings) = &mut last.shape
         {
             rings.extend(new.iter().cloned());
             continue;
@@ -91,21 +91,21 @@ pub fn parse(path: &Path, value: serde_json::Value) -> Result<Outlines> {
     Ok(Outlines { file: path.to_owned(), picture: file.image, size, relative: false, objects })
 }
 
-fn shape(index: usize, outline: &Outline) -> Result<Shape> {
+fn shape(index: usize, outline: &Outline) -> Result<ObjectShape> {
     Ok(match (outline.shape_type.as_str(), outline.points.as_slice()) {
-        ("polygon", points) if points.len() >= 3 => Shape::Polygons(vec![points.to_vec()]),
+        ("polygon", points) if points.len() >= 3 => ObjectShape::Polygons(vec![points.to_vec()]),
         ("rectangle", &[[ax, ay], [bx, by]]) => {
-            Shape::Box([ax.min(bx), ay.min(by), ax.max(bx), ay.max(by)])
+            ObjectShape::Box([ax.min(bx), ay.min(by), ax.max(bx), ay.max(by)])
         }
         // LabelMe 6 writes all four corners.
         ("rectangle", points) if points.len() == 4 => {
-            let shape = Shape::Polygons(vec![points.to_vec()]);
+            let shape = ObjectShape::Polygons(vec![points.to_vec()]);
             match shape.bounds(0) {
-                Some(sides) if same_corners(points, &rectangle(sides)) => Shape::Box(sides),
+                Some(sides) if same_corners(points, &rectangle(sides)) => ObjectShape::Box(sides),
                 _ => shape,
             }
         }
-        ("circle", &[[x, y], [u, v]]) => Shape::Circle([x, y], (u - x).hypot(v - y)),
+        ("circle", &[[x, y], [u, v]]) => ObjectShape::Circle([x, y], (u - x).hypot(v - y)),
         (kind, points) => {
             return Err(Error::data(format!(
                 "shape {index} (`{}`) is a {kind} of {} points; kshot reads polygons of 3 or more, \
@@ -117,7 +117,7 @@ fn shape(index: usize, outline: &Outline) -> Result<Shape> {
     })
 }
 
-fn same_corners(a: &[Point], b: &[Point]) -> bool {
+fn same_corners(a: &[Corner], b: &[Corner]) -> bool {
     a.len() == b.len() && a.iter().all(|corner| b.contains(corner))
 }
 
@@ -126,7 +126,7 @@ fn same_corners(a: &[Point], b: &[Point]) -> bool {
 pub fn text(picture: &str, width: usize, height: usize, objects: &[&Object]) -> String {
     let mut shapes = Vec::new();
     for object in objects {
-        let mut push = |points: Vec<Point>, kind: &str| {
+        let mut push = |points: Vec<Corner>, kind: &str| {
             let mut flags = serde_json::Map::new();
             if object.difficult {
                 flags.insert(DIFFICULT.to_owned(), true.into());
@@ -141,16 +141,16 @@ pub fn text(picture: &str, width: usize, height: usize, objects: &[&Object]) -> 
             });
         };
         match &object.shape {
-            Shape::Polygons(rings) => {
+            ObjectShape::Polygons(rings) => {
                 for ring in rings {
                     push(ring.clone(), "polygon");
                 }
             }
-            Shape::Circle([x, y], radius) => push(vec![[*x, *y], [x + radius, *y]], "circle"),
-            Shape::Box([left, top, right, bottom]) => {
+            ObjectShape::Circle([x, y], radius) => push(vec![[*x, *y], [x + radius, *y]], "circle"),
+            ObjectShape::Box([left, top, right, bottom]) => {
                 push(vec![[*left, *top], [*right, *bottom]], "rectangle");
             }
-            Shape::Runs(_) => {}
+            ObjectShape::Runs(_) => {}
         }
     }
     let file = json!({
@@ -172,10 +172,10 @@ mod tests {
     fn what_is_written_reads_back() {
         let triangle = |x: f64| vec![[x, 0.1], [x + 2.5, 0.0], [x, 3.0]];
         let mut objects = vec![
-            Object::new("b", Shape::Polygons(vec![triangle(0.0), triangle(5.25)])),
-            Object::new("a", Shape::Box([1.0, 0.5, 2.0, 2.0])),
-            Object::new("a", Shape::Circle([4.0, 4.0], 2.0)),
-            Object::new("a", Shape::Polygons(vec![triangle(1.0)])),
+            Object::new("b", ObjectShape::Polygons(vec![triangle(0.0), triangle(5.25)])),
+            Object::new("a", ObjectShape::Box([1.0, 0.5, 2.0, 2.0])),
+            Object::new("a", ObjectShape::Circle([4.0, 4.0], 2.0)),
+            Object::new("a", ObjectShape::Polygons(vec![triangle(1.0)])),
         ];
         objects[0].id = Some(7);
         objects[1].difficult = true;

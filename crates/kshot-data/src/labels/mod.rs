@@ -2,7 +2,7 @@
 
 use std::path::PathBuf;
 
-use crate::annotation::{Object, Shape};
+use crate::annotation::{Object, ObjectShape};
 use crate::finding::LabelKind;
 use crate::mask::UNLABELLED;
 
@@ -43,16 +43,16 @@ impl Outlines {
             let (width, height) = (width as f64, height as f64);
             for object in &mut objects {
                 match &mut object.shape {
-                    Shape::Polygons(rings) => {
+                    ObjectShape::Polygons(rings) => {
                         for [x, y] in rings.iter_mut().flatten() {
                             (*x, *y) = (settled(*x * width), settled(*y * height));
                         }
                     }
-                    Shape::Box([left, top, right, bottom]) => {
+                    ObjectShape::Box([left, top, right, bottom]) => {
                         (*left, *right) = (tidy(*left * width), tidy(*right * width));
                         (*top, *bottom) = (tidy(*top * height), tidy(*bottom * height));
                     }
-                    Shape::Circle(..) | Shape::Runs(_) => {}
+                    ObjectShape::Circle(..) | ObjectShape::Runs(_) => {}
                 }
             }
         }
@@ -61,13 +61,14 @@ impl Outlines {
 
     /// How the picture was labelled, to judge by the shapes.
     pub fn kind(&self) -> LabelKind {
-        let any = |test: fn(&Shape) -> bool| self.objects.iter().any(|object| test(&object.shape));
+        let any =
+            |test: fn(&ObjectShape) -> bool| self.objects.iter().any(|object| test(&object.shape));
         let open = |object: &Object| names::reserved(&object.class) == Some(UNLABELLED);
         if self.objects.iter().any(open) {
             LabelKind::Scribble
-        } else if any(|shape| matches!(shape, Shape::Runs(_))) {
+        } else if any(|shape| matches!(shape, ObjectShape::Runs(_))) {
             LabelKind::Mask
-        } else if !any(|shape| !matches!(shape, Shape::Box(_))) && !self.objects.is_empty() {
+        } else if !any(|shape| !matches!(shape, ObjectShape::Box(_))) && !self.objects.is_empty() {
             LabelKind::Boxes
         } else {
             LabelKind::Polygons

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use crate::annotation::Point;
+use crate::annotation::Corner;
 use crate::components;
 use crate::mask::Mask;
 
@@ -15,10 +15,10 @@ const AHEAD_LEFT: [(isize, isize); 4] = [(0, -1), (0, 0), (-1, 0), (-1, -1)];
 
 /// One outline for each 4-connected piece of the value `value`, in reading order of the pieces.
 /// Holes are reached by an edge that is walked there and back.
-pub fn pieces(mask: &Mask, value: u8) -> Vec<Vec<Point>> {
+pub fn pieces(mask: &Mask, value: u8) -> Vec<Vec<Corner>> {
     let (labels, count) = components::pieces(mask, |pixel| pixel == value);
-    let mut outlines: Vec<Vec<Point>> = vec![Vec::new(); count];
-    let mut holes: BTreeMap<usize, Vec<Vec<Point>>> = BTreeMap::new();
+    let mut outlines: Vec<Vec<Corner>> = vec![Vec::new(); count];
+    let mut holes: BTreeMap<usize, Vec<Vec<Corner>>> = BTreeMap::new();
     for (piece, ring) in rings(&labels, mask.width, mask.height) {
         // In reading order the first ring of a piece is its outer one: its topmost row is above
         // every hole's.
@@ -36,11 +36,11 @@ pub fn pieces(mask: &Mask, value: u8) -> Vec<Vec<Point>> {
 
 /// One outline around several, each reached by an edge that is walked there and back. It fills to
 /// the pixels that are inside an odd number of them.
-pub fn joined(first: Vec<Point>, rest: impl IntoIterator<Item = Vec<Point>>) -> Vec<Point> {
+pub fn joined(first: Vec<Corner>, rest: impl IntoIterator<Item = Vec<Corner>>) -> Vec<Corner> {
     let mut outline = first;
     for ring in rest {
         let Some(&[x, y]) = ring.first() else { continue };
-        let distance = |&[a, b]: &Point| (a - x).powi(2) + (b - y).powi(2);
+        let distance = |&[a, b]: &Corner| (a - x).powi(2) + (b - y).powi(2);
         let near = outline
             .iter()
             .enumerate()
@@ -58,7 +58,7 @@ pub fn joined(first: Vec<Point>, rest: impl IntoIterator<Item = Vec<Point>>) -> 
 }
 
 /// Every closed border with the piece on its right, in reading order of its first top edge.
-fn rings(labels: &[usize], width: usize, height: usize) -> Vec<(usize, Vec<Point>)> {
+fn rings(labels: &[usize], width: usize, height: usize) -> Vec<(usize, Vec<Corner>)> {
     let label = |x: isize, y: isize| {
         let inside = x >= 0 && y >= 0 && x < width as isize && y < height as isize;
         if inside { labels[y as usize * width + x as usize] } else { usize::MAX }

@@ -4,7 +4,7 @@ use std::path::Path;
 
 use roxmltree::{Document, Node};
 
-use crate::annotation::{Object, Shape};
+use crate::annotation::{Object, ObjectShape};
 use crate::error::{Error, Result};
 use crate::labels::{Outlines, boxes, tidy};
 
@@ -52,7 +52,7 @@ pub fn read(path: &Path) -> Result<Option<Outlines>> {
             number(sides, "ymax")?,
         ];
         boxes::check(sides).map_err(|error| at(object, error.message().to_owned()))?;
-        let mut read = Object::new(name, Shape::Box(sides));
+        let mut read = Object::new(name, ObjectShape::Box(sides));
         read.difficult = child(object, "difficult").is_some_and(|text| text == "1");
         objects.push(read);
     }
@@ -104,9 +104,9 @@ mod tests {
 
     #[test]
     fn what_is_written_reads_back() {
-        let mut hard = Object::new("a & <b>", Shape::Box([0.0, 2.1, 3.0, 4.0]));
+        let mut hard = Object::new("a & <b>", ObjectShape::Box([0.0, 2.1, 3.0, 4.0]));
         hard.difficult = true;
-        let plain = Object::new("c", Shape::Box([1.0, 2.0, 3.0, 5.5]));
+        let plain = Object::new("c", ObjectShape::Box([1.0, 2.0, 3.0, 5.5]));
         let sides = |object: &Object| object.shape.bounds(0).unwrap();
         let text = text("x.png", 8, 9, &[(&hard, sides(&hard)), (&plain, sides(&plain))]);
         assert!(text.contains("<xmin>1</xmin>") && text.contains("<ymin>3.1</ymin>"), "{text}");

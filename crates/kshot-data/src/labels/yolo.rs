@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::annotation::{Object, Shape};
+use crate::annotation::{Object, ObjectShape};
 use crate::error::{Error, Result};
 use crate::labels::trace;
 use crate::labels::{Outlines, names};
@@ -55,10 +55,12 @@ pub fn read(path: &Path, names: Option<&[String]>) -> Result<Outlines> {
                 let sides = [x - width / 2.0, y - height / 2.0, x + width / 2.0, y + height / 2.0];
                 crate::labels::boxes::check(sides)
                     .map_err(|error| wrong(error.message().to_owned()))?;
-                Shape::Box(sides)
+                ObjectShape::Box(sides)
             }
             numbers if numbers.len() >= 6 && numbers.len().is_multiple_of(2) => {
-                Shape::Polygons(vec![numbers.chunks_exact(2).map(|xy| [xy[0], xy[1]]).collect()])
+                ObjectShape::Polygons(vec![
+                    numbers.chunks_exact(2).map(|xy| [xy[0], xy[1]]).collect(),
+                ])
             }
             numbers => {
                 return Err(wrong(format!(
@@ -121,7 +123,7 @@ pub fn text(objects: &[&Object], classes: &[String], width: usize, height: usize
         }
         let Some(class) = classes.iter().position(|class| *class == object.class) else { continue };
         let numbers: Vec<f64> = match &object.shape {
-            Shape::Box([left, top, right, bottom]) => {
+            ObjectShape::Box([left, top, right, bottom]) => {
                 let clip = |side: f64, size: f64| side.clamp(0.0, size);
                 let (left, right) = (clip(*left, width), clip(*right, width));
                 let (top, bottom) = (clip(*top, height), clip(*bottom, height));
@@ -132,18 +134,18 @@ pub fn text(objects: &[&Object], classes: &[String], width: usize, height: usize
                     (bottom - top) / height,
                 ]
             }
-            Shape::Polygons(rings) => {
+            ObjectShape::Polygons(rings) => {
                 let ring = trace::joined(Vec::new(), rings.iter().cloned());
                 ring.iter().flat_map(|&[x, y]| [x / width, y / height]).collect()
             }
-            Shape::Circle(centre, radius) => crate::annotation::circle(*centre, *radius)
+            ObjectShape::Circle(centre, radius) => crate::annotation::circle(*centre, *radius)
                 .iter()
                 .flat_map(|&[x, y]| [x / width, y / height])
                 .collect(),
-            Shape::Runs(_) => continue,
+            ObjectShape::Runs(_) => continue,
         };
         // Four numbers would be read as a box.
-        let numbers = if numbers.len() == 4 && !matches!(object.shape, Shape::Box(_)) {
+        let numbers = if numbers.len() == 4 && !matches!(object.shape, ObjectShape::Box(_)) {
             continue;
         } else {
             numbers
@@ -173,9 +175,9 @@ mod tests {
         let names = ["cat".to_owned(), "dog".to_owned()];
         let outlines = read_text("1 0.5 0.5 0.5 1\n\n0 0 0 1 0 1 0.75\n", Some(&names)).unwrap();
         let objects = outlines.objects(10, 4);
-        assert_eq!(objects[0], Object::new("dog", Shape::Box([2.5, 0.0, 7.5, 4.0])));
+        assert_eq!(objects[0], Object::new("dog", ObjectShape::Box([2.5, 0.0, 7.5, 4.0])));
         let triangle = vec![[0.0, 0.0], [10.0, 0.0], [10.0, 3.0]];
-        assert_eq!(objects[1], Object::new("cat", Shape::Polygons(vec![triangle])));
+        assert_eq!(objects[1], Object::new("cat", ObjectShape::Polygons(vec![triangle])));
         let objects: Vec<&Object> = objects.iter().collect();
         let again = read_text(&text(&objects, &names, 10, 4), Some(&names)).unwrap();
         assert_eq!(again.objects(10, 4), outlines.objects(10, 4));

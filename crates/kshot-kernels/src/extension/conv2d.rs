@@ -14,7 +14,7 @@ use burn::tensor::ops::ConvOptions;
 
 use super::norm::activate;
 use super::{AutodiffTensor, KernelBackend, ours};
-use crate::geometry::is_precise;
+use crate::precision::Precision;
 use crate::{Activation, Conv2d, Geometry, Pads};
 
 /// Two-dimensional convolution: this crate's kernels for 32-bit floats on the CPU, Burn's own operation
@@ -63,7 +63,7 @@ pub fn conv2d_activated(
         options.groups,
     );
     let geometry = geometry.unwrap_or_else(|refused| panic!("conv2d: {refused}"));
-    let geometry = geometry.with_precise(is_precise());
+    let geometry = geometry.with_precise(Precision::current() == Precision::Precise);
     let [channels] = bias.as_ref().map_or([geometry.channels()[1]], Tensor::dims);
     assert_eq!(channels, geometry.channels()[1], "conv2d: one bias for each channel");
     let (images, weight) = (images.into_dispatch(), weight.into_dispatch());

@@ -12,7 +12,7 @@ use burn::tensor::Tensor;
 use burn::tensor::ops::ConvTransposeOptions;
 
 use super::{AutodiffTensor, KernelBackend, ours};
-use crate::geometry::is_precise;
+use crate::precision::Precision;
 use crate::{Activation, Geometry, Refused};
 
 /// Two-dimensional transposed convolution: this crate's kernels for 32-bit floats on the CPU, Burn's own
@@ -38,7 +38,7 @@ pub fn conv_transpose2d(
     }
     let geometry = geometry(images.dims(), weight.dims(), &options);
     let geometry = geometry.unwrap_or_else(|refused| panic!("conv_transpose2d: {refused}"));
-    let geometry = geometry.with_precise(is_precise());
+    let geometry = geometry.with_precise(Precision::current() == Precision::Precise);
     let (images, weight) = (images.into_dispatch(), weight.into_dispatch());
     let result = Tensor::from_dispatch(Dispatch::convolve_transposed(images, weight, geometry));
     match bias {

@@ -4,7 +4,6 @@
 //! with, so that their bits stay.
 
 use std::sync::OnceLock;
-use std::sync::atomic::{AtomicBool, Ordering};
 
 use super::{Kernel, Level, Simd, dispatch, level};
 
@@ -104,52 +103,16 @@ fn multiplies_pairs() -> bool {
     })
 }
 
-static WANTED: AtomicBool = AtomicBool::new(false);
-
-/// The processor has no products of bf16.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct NoBf16;
-
-impl std::fmt::Display for NoBf16 {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(
-            "this processor has no products of bf16 with the vectors in use (AVX512_BF16, or NEON with \
-             BF16); with KSHOT_BF16=emulate in the environment they are computed without, slower than 32 \
-             bits, to see what they cost in accuracy",
-        )
-    }
-}
-
-impl std::error::Error for NoBf16 {}
-
-/// Whether [`crate::Conv2d`] multiplies in bf16 (8 bits of precision, sums in 32 bits) where its convolution
-/// is a product of matrices: kernels of one pixel, strides, groups of many channels (most of EfficientNet-Lite
-/// and of ResNets of bottlenecks, nothing of VGG). Twice the products an instruction, half the weights to read;
-/// the weights in 32 bits are kept beside. Off unless this is called, for all threads; layers that learn and
-/// [`crate::conv2d`] always multiply in 32 bits.
-///
-/// NEON's instruction and emulated products are tested; AVX512_BF16's has not run on a processor yet.
-///
-/// # Errors
-/// If the processor has no such products, and the environment does not say `KSHOT_BF16=emulate`.
-pub fn set_bf16(wanted: bool) -> Result<(), NoBf16> {
-    // Asked once: what was possible stays so.
+/// Whether products of bf16 may be asked for: the processor's own, or emulated ones where the environment says
+/// `KSHOT_BF16=emulate`. Asked once: what was possible stays so.
+pub(crate) fn can_multiply_pairs() -> bool {
     static POSSIBLE: OnceLock<bool> = OnceLock::new();
-    let asked = || possible(multiplies_pairs(), std::env::var("KSHOT_BF16").ok().as_deref());
-    if wanted && !*POSSIBLE.get_or_init(asked) {
-        return Err(NoBf16);
-    }
-    WANTED.store(wanted, Ordering::Relaxed);
-    Ok(())
+    *POSSIBLE
+        .get_or_init(|| possible(multiplies_pairs(), std::env::var("KSHOT_BF16").ok().as_deref()))
 }
 
 fn possible(native: bool, wish: Option<&str>) -> bool {
     native || wish == Some("emulate")
-}
-
-/// What [`set_bf16`] chose.
-pub fn is_bf16() -> bool {
-    WANTED.load(Ordering::Relaxed)
 }
 
 #[cfg(test)]
@@ -160,6 +123,5 @@ mod tests {
     fn bf16_is_emulated_only_where_the_environment_says_so() {
         assert!(possible(true, None) && possible(false, Some("emulate")));
         assert!(!possible(false, None) && !possible(false, Some("yes")));
-        assert!(NoBf16.to_string().contains("KSHOT_BF16=emulate"));
     }
 }

@@ -16,18 +16,19 @@ use crate::data::batch::{Batch, Episode, EpisodeId};
 use crate::device::Device;
 use crate::error::{Error, Result};
 use crate::method::learner::Learner;
-use crate::nn::bf16::{NoBf16, set_bf16};
-use crate::recipe::input::Input;
-use crate::recipe::learning::{AnyRecipe, LearningRecipe, OneOrMore};
-use crate::train::experiment::{learner, load};
+use crate::nn::NoBf16;
+use crate::recipe::{OneOrMore, Protocol, Recipe};
+use crate::train::input::InputSpec;
+use crate::train::load;
+use crate::train::session::{learner, learning};
 
 /// Queries of one episode at most.
 const TOGETHER: usize = 128;
 
 /// A meta-trained method with the support of a folder's classes, ready to label queries.
 pub struct TrainedMethod {
-    recipe: LearningRecipe,
-    input: Input,
+    recipe: Recipe,
+    input: InputSpec,
     learner: Learner,
     device: Device,
     classes: Vec<String>,
@@ -47,10 +48,8 @@ impl TrainedMethod {
     /// If the folder holds no training of recognition, a labelled picture cannot be read, or the
     /// method was trained for another number of classes (as those with an inner loop are).
     pub fn new(run: &Path, folder: &ClassFolder, device: &Device) -> Result<Self> {
-        let recipe = run.join("recipe.toml");
-        let AnyRecipe::Learning(mut recipe) = AnyRecipe::read(&recipe, &[])? else {
-            return Err(Error::config("not a training of recognition").in_file(recipe));
-        };
+        let mut recipe = load::recipe_of(run)?;
+        learning(&recipe)?;
         let ways = folder.classes.len();
         if ways < 2 {
             return Err(Error::data(format!("{ways} class; sorting needs at least 2")));
@@ -59,18 +58,17 @@ impl TrainedMethod {
         if shots == 0 {
             return Err(Error::data("a class has no picture; give it one, or remove it"));
         }
-        if recipe.precise {
-            crate::nn::set_precise(true);
+        let refused =
+            |refused: NoBf16| Error::config(refused.to_string()).at_key("model.precision");
+        recipe.model.precision.check().map_err(refused)?;
+        let episodes = recipe.train.as_ref().and_then(|train| train.episodes.as_ref());
+        let trained = episodes.map_or(ways, |episodes| episodes.ways);
+        if let Protocol::FewShotRecognition { ways: asked, .. } = &mut recipe.protocol {
+            *asked = OneOrMore::One(ways);
         }
-        if recipe.bf16 {
-            let refused = |refused: NoBf16| Error::config(refused.to_string()).at_key("bf16");
-            set_bf16(true).map_err(refused)?;
-        }
-        let trained = recipe.train.as_ref().map_or(ways, |train| train.ways);
-        recipe.protocol.ways = OneOrMore::One(ways);
-        let input = Input::of(&recipe, device)?;
+        let input = InputSpec::of(&recipe, device)?;
         let empty = learner(&recipe, input.shape(), classes_of(run), device)?;
-        let learner = load(empty, run).map_err(|error| {
+        let learner = load::learner(empty, run).map_err(|error| {
             if trained == ways {
                 return error;
             }
@@ -96,7 +94,7 @@ impl TrainedMethod {
         let support = stacked(&input, &images, device);
         let (learner, device) = (learner.valid(), device.clone());
         let classes = folder.classes.clone();
-        Ok(Self { recipe: *recipe, input, learner, device, classes, support, shots })
+        Ok(Self { recipe, input, learner, device, classes, support, shots })
     }
 
     /// The method's name.
@@ -174,7 +172,8 @@ impl TrainedMethod {
             classes: (0..ways).collect(),
             id: EpisodeId { seed: 0, index: 0 },
         };
-        let scores = self.learner.predict(&episode);
+        let precision = self.recipe.model.precision;
+        let scores = precision.run(|| self.learner.predict(&episode));
         let values: Vec<f32> = softmax(scores, 1).into_data().iter::<f32>().collect();
         let ranking = |row: &[f32]| {
             let mut ranking: Ranking = row.iter().copied().enumerate().collect();
@@ -193,15 +192,15 @@ fn classes_of(run: &Path) -> usize {
 }
 
 /// A picture as the network takes it.
-fn values(input: &Input, file: &Path) -> Result<Vec<f32>> {
+fn values(input: &InputSpec, file: &Path) -> Result<Vec<f32>> {
     let pixels = input.read(vec![file.to_owned()])?;
     let mut values = vec![0.0; pixels.each()];
-    pixels.write(0, 0, &mut values)?;
+    pixels.write(0, 0, None, &mut values)?;
     Ok(values)
 }
 
 fn stacked<V: std::borrow::Borrow<Vec<f32>>>(
-    input: &Input,
+    input: &InputSpec,
     pictures: &[V],
     device: &Device,
 ) -> Tensor<4> {

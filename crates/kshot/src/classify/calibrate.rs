@@ -1,9 +1,9 @@
-//! Probabilities that mean what they say: scores divided by a temperature that fits held-out examples
+//! Calibration: scores divided by a temperature that fits held-out examples
 //! (Guo et al., *On Calibration of Modern Neural Networks*, 2017, <https://arxiv.org/abs/1706.04599>).
 
 /// Scores with their right classes.
 #[derive(Debug, Clone, Copy)]
-pub struct Rows<'a> {
+pub struct LabelledScores<'a> {
     /// A row an example, a score a class.
     pub scores: &'a [Vec<f32>],
     /// The right class of each.
@@ -11,7 +11,7 @@ pub struct Rows<'a> {
 }
 
 /// How many rows have their highest score at the right class (the first of several that are highest).
-pub fn right(rows: &Rows<'_>) -> usize {
+pub fn right(rows: &LabelledScores<'_>) -> usize {
     let top = |scores: &[f32]| {
         let mut best = 0;
         for (class, score) in scores.iter().enumerate() {
@@ -29,13 +29,13 @@ pub fn right(rows: &Rows<'_>) -> usize {
 const PRIOR: f64 = 4.0;
 /// Spread of the prior, as a factor.
 const SPREAD: f64 = 2.0;
-/// Temperatures looked at, as factors of the usual one.
+/// Temperatures tried, as factors of the usual one.
 const FACTORS: [f64; 2] = [1e-2, 1e2];
 const STEPS: usize = 60;
 
 /// The temperature under which the right classes are likeliest, drawn towards the `usual` one where
 /// examples are few, and the mean negative log-likelihood with it (0 without examples).
-pub fn temperature(rows: &Rows<'_>, usual: f32) -> (f32, f64) {
+pub fn temperature(rows: &LabelledScores<'_>, usual: f32) -> (f32, f64) {
     let usual = f64::from(usual);
     if rows.labels.is_empty() {
         return (usual as f32, 0.0);
@@ -69,7 +69,7 @@ pub fn temperature(rows: &Rows<'_>, usual: f32) -> (f32, f64) {
 }
 
 /// Mean negative log-likelihood at a temperature.
-fn loss(rows: &Rows<'_>, temperature: f64) -> f64 {
+fn loss(rows: &LabelledScores<'_>, temperature: f64) -> f64 {
     let total: f64 = rows
         .scores
         .iter()
@@ -104,16 +104,16 @@ mod tests {
         let right = (10_000.0 * share) as usize;
         let scores = vec![vec![1.0f32, -1.0]; 10_000];
         let labels: Vec<usize> = (0..10_000).map(|index| usize::from(index >= right)).collect();
-        let (found, _) = temperature(&Rows { scores: &scores, labels: &labels }, 0.3);
+        let (found, _) = temperature(&LabelledScores { scores: &scores, labels: &labels }, 0.3);
         assert!((found - 1.0).abs() < 0.01, "{found}");
     }
 
     #[test]
     fn a_few_examples_that_are_all_right_do_not_make_certainty() {
         let scores = vec![vec![0.9f32, 0.4]; 4];
-        let (found, _) = temperature(&Rows { scores: &scores, labels: &[0; 4] }, 0.1);
+        let (found, _) = temperature(&LabelledScores { scores: &scores, labels: &[0; 4] }, 0.1);
         assert!(found > 0.03, "{found}");
-        let none = temperature(&Rows { scores: &[], labels: &[] }, 0.1);
+        let none = temperature(&LabelledScores { scores: &[], labels: &[] }, 0.1);
         assert_eq!(none, (0.1, 0.0));
     }
 

@@ -2,9 +2,9 @@
 
 use std::time::Instant;
 
-use crate::classify::Examples;
-use crate::classify::calibrate::{Rows, right, temperature};
-use crate::classify::heads::{Fitted, Method};
+use crate::classify::LabelledVectors;
+use crate::classify::calibrate::{LabelledScores, right, temperature};
+use crate::classify::heads::{ClassificationMethod, FittedClassifier};
 use crate::error::{Error, Result};
 use crate::metric::recognition::wilson;
 
@@ -42,7 +42,10 @@ pub struct Chosen {
 ///
 /// # Errors
 /// If no method is given, or one cannot be fitted.
-pub fn best(examples: &Examples, methods: &[Box<dyn Method>]) -> Result<(Fitted, Chosen)> {
+pub fn best(
+    examples: &LabelledVectors,
+    methods: &[Box<dyn ClassificationMethod>],
+) -> Result<(FittedClassifier, Chosen)> {
     let measurable = examples.counts().iter().any(|count| *count > 1) && examples.classes.len() > 1;
     let tried = if measurable { methods } else { &methods[..methods.len().min(1)] };
     let mut all = Vec::with_capacity(tried.len());
@@ -52,7 +55,7 @@ pub fn best(examples: &Examples, methods: &[Box<dyn Method>]) -> Result<(Fitted,
         let held_out = &fitted.held_out;
         let labels: Vec<usize> =
             held_out.examples.iter().map(|&index| examples.labels[index]).collect();
-        let rows = Rows { scores: &held_out.scores, labels: &labels };
+        let rows = LabelledScores { scores: &held_out.scores, labels: &labels };
         let (temperature, log_loss) = temperature(&rows, method.usual_temperature());
         let right = right(&rows);
         let trial = Trial {
@@ -81,7 +84,7 @@ pub fn best(examples: &Examples, methods: &[Box<dyn Method>]) -> Result<(Fitted,
 }
 
 /// Puts the first method, in their order, that is within a standard error of the best before the others.
-fn prefer(all: &mut [(Fitted, f32, Trial)], methods: &[Box<dyn Method>]) {
+fn prefer(all: &mut [(FittedClassifier, f32, Trial)], methods: &[Box<dyn ClassificationMethod>]) {
     let Some(most) = all.first().and_then(|(_, _, trial)| trial.accuracy) else { return };
     let Some(count) = all.first().map(|(_, _, trial)| trial.held_out.max(1) as f64) else { return };
     let enough = most - (most * (1.0 - most) / count).sqrt();

@@ -8,7 +8,7 @@ use kshot_data::journal::Journal;
 use kshot_data::query::Item;
 use rayon::prelude::*;
 
-use crate::classify::judge::{Judged, Truth};
+use crate::classify::judge::{JudgedLabel, Truth};
 use crate::classify::vectors::VectorRecord;
 use crate::classify::{Recogniser, Recognition};
 use crate::error::{Error, Result};
@@ -51,7 +51,7 @@ pub fn items(query: &Path) -> Result<(Vec<Item>, Vec<Option<String>>)> {
 
 /// A labelled picture of the query.
 #[derive(Debug, Clone)]
-pub struct Labelled {
+pub struct ClassifiedPicture {
     /// The picture.
     pub item: Item,
     /// What it seems to show.
@@ -60,13 +60,13 @@ pub struct Labelled {
     pub truth: Option<Truth>,
 }
 
-impl Labelled {
+impl ClassifiedPicture {
     /// The label beside the truth, with the first `top_k` classes listed.
-    pub fn judged(&self, top_k: usize) -> Option<Judged> {
+    pub fn judged(&self, top_k: usize) -> Option<JudgedLabel> {
         let truth = self.truth?;
         let listed =
             |class| self.found.ranking.iter().take(top_k).any(|(other, _)| *other == class);
-        Some(Judged {
+        Some(JudgedLabel {
             truth,
             class: self.found.class(),
             probability: self.found.probability(),
@@ -88,7 +88,7 @@ pub fn label(
     journal: &Journal<VectorRecord>,
     run: &str,
     top_k: usize,
-) -> Result<Vec<Labelled>> {
+) -> Result<Vec<ClassifiedPicture>> {
     let mut all = Vec::with_capacity(items.len());
     // By hundreds: few vectors are in memory at a time, and all cores have work.
     for part in items.chunks(256) {
@@ -113,7 +113,7 @@ pub fn label(
             let mut found = recogniser.recognise(&vector);
             found.ranking.truncate(top_k.max(1));
             found.ranking.shrink_to_fit();
-            Labelled { item, found, truth: None }
+            ClassifiedPicture { item, found, truth: None }
         }));
     }
     Ok(all)

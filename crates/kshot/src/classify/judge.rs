@@ -17,7 +17,7 @@ pub enum Truth {
 
 /// A label beside the truth.
 #[derive(Debug, Clone, Copy)]
-pub struct Judged {
+pub struct JudgedLabel {
     /// What the picture really shows.
     pub truth: Truth,
     /// The likeliest class.
@@ -64,7 +64,6 @@ pub struct Judgement {
     /// Members that were accepted.
     pub members_accepted: Option<Share>,
     /// Out-of-distribution pictures that were rejected.
-    #[serde(rename = "strangers_rejected")]
     pub out_of_distribution_rejected: Option<Share>,
     /// How often a member was more similar to the examples than an out-of-distribution picture.
     pub auroc: Option<f64>,
@@ -74,7 +73,7 @@ pub struct Judgement {
     pub reliability: Vec<Bin>,
     /// By class: members, and how many of them were recognised.
     pub per_class: BTreeMap<usize, (usize, usize)>,
-    /// Class taken for another: the truth, what was said, how often; most frequent first.
+    /// Confusions: the actual class, the predicted one, the count; most frequent first.
     pub confused: Vec<(usize, usize, usize)>,
 }
 
@@ -99,7 +98,7 @@ impl std::fmt::Display for Judgement {
 }
 
 /// Judges labels.
-pub fn judge(all: &[Judged]) -> Judgement {
+pub fn judge(all: &[JudgedLabel]) -> Judgement {
     let mut members = Vec::new();
     let (mut known, mut unknown) = (Vec::new(), Vec::new());
     let (mut listed, mut kept, mut refused, mut accepted, mut fine) = (0, 0, 0, 0, 0);
@@ -148,7 +147,7 @@ mod tests {
 
     #[test]
     fn members_and_others_are_counted_apart() {
-        let one = |truth, class, familiarity, accepted| Judged {
+        let one = |truth, class, familiarity, accepted| JudgedLabel {
             truth,
             class,
             probability: 0.75,

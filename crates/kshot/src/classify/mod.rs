@@ -2,7 +2,7 @@
 //! form or nearly so, calibrated probabilities, and "none of these".
 //!
 //! ```text
-//! pictures -> embed -> Examples -> Recogniser::fit (heads, choose, calibrate, reject)
+//! pictures -> embed -> LabelledVectors -> Recogniser::fit (heads, choose, calibrate, reject)
 //! picture  -> embed -> Recogniser::recognise -> Recognition
 //! ```
 //! [`folder`] and [`vectors`] do this for a folder of pictures; [`model_file`] keeps the examples in a file.
@@ -19,14 +19,14 @@ pub mod sort;
 pub mod vectors;
 
 use choose::Trial;
-use heads::{Head, Method, dot};
+use heads::{ClassificationHead, ClassificationMethod, dot};
 use reject::{Keep, Rejection};
 
 use crate::error::{Error, Result};
 
 /// Labelled vectors of the same length.
 #[derive(Debug, Clone, Default, PartialEq)]
-pub struct Examples {
+pub struct LabelledVectors {
     /// The classes' names.
     pub classes: Vec<String>,
     /// The vectors, of length 1.
@@ -35,7 +35,7 @@ pub struct Examples {
     pub labels: Vec<usize>,
 }
 
-impl Examples {
+impl LabelledVectors {
     /// How many each class has.
     pub fn counts(&self) -> Vec<usize> {
         let mut counts = vec![0; self.classes.len()];
@@ -75,7 +75,7 @@ impl Examples {
 
 /// What was chosen on the examples, and why.
 #[derive(Debug, Clone, serde::Serialize)]
-pub struct Choice {
+pub struct ClassificationChoice {
     /// The method taken.
     pub method: String,
     /// One sentence for a person.
@@ -90,9 +90,9 @@ pub struct Choice {
 
 /// A fitted recogniser.
 pub struct Recogniser {
-    head: Box<dyn Head>,
-    examples: Examples,
-    choice: Choice,
+    head: Box<dyn ClassificationHead>,
+    examples: LabelledVectors,
+    choice: ClassificationChoice,
 }
 
 /// What a picture seems to show.
@@ -127,7 +127,11 @@ impl Recogniser {
     /// # Errors
     /// If there is no example or no method, a class has no example, or there is a single class and
     /// nothing is to be rejected.
-    pub fn fit(examples: Examples, methods: &[Box<dyn Method>], keep: Keep) -> Result<Self> {
+    pub fn fit(
+        examples: LabelledVectors,
+        methods: &[Box<dyn ClassificationMethod>],
+        keep: Keep,
+    ) -> Result<Self> {
         if examples.labels.is_empty() {
             return Err(Error::data("there is no labelled picture; give at least one a class"));
         }
@@ -147,7 +151,7 @@ impl Recogniser {
         }
         let (fitted, chosen) = choose::best(&examples, methods)?;
         let rejection = Rejection::fit(&examples, &fitted.held_out, chosen.temperature, keep);
-        let choice = Choice {
+        let choice = ClassificationChoice {
             method: chosen.trials[0].method.clone(),
             reason: chosen.reason,
             trials: chosen.trials,
@@ -158,12 +162,12 @@ impl Recogniser {
     }
 
     /// What it was fitted to.
-    pub fn examples(&self) -> &Examples {
+    pub fn examples(&self) -> &LabelledVectors {
         &self.examples
     }
 
     /// What was chosen on the examples, and why.
-    pub fn choice(&self) -> &Choice {
+    pub fn choice(&self) -> &ClassificationChoice {
         &self.choice
     }
 
@@ -206,7 +210,7 @@ pub(crate) mod tests {
         dimensions: usize,
         spread: f32,
         seed: u64,
-    ) -> Examples {
+    ) -> LabelledVectors {
         let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(seed);
         let mut direction = || {
             let mut vector: Vec<f32> =
@@ -214,7 +218,7 @@ pub(crate) mod tests {
             crate::features::embed::normalise(&mut vector);
             vector
         };
-        let mut examples = Examples::default();
+        let mut examples = LabelledVectors::default();
         for class in 0..classes {
             examples.classes.push(format!("class {class}"));
             let middle = direction();
@@ -271,7 +275,7 @@ pub(crate) mod tests {
             Ok(_) => String::new(),
             Err(error) => error.to_string(),
         };
-        assert!(fit(Examples::default(), Keep::Auto).contains("no labelled picture"));
+        assert!(fit(LabelledVectors::default(), Keep::Auto).contains("no labelled picture"));
         let one = clusters(1, 3, 8, 0.1, 1);
         assert!(fit(one.clone(), Keep::All).contains("only class"));
         assert_eq!(fit(one, Keep::Share(0.9)), "");

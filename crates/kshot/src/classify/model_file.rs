@@ -15,7 +15,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
-use crate::classify::Examples;
+use crate::classify::LabelledVectors;
 use crate::error::{Error, Result};
 use crate::features::embed::InputViews;
 use crate::names;
@@ -39,7 +39,7 @@ pub struct Origin {
 
 /// A labelled picture as a recogniser keeps it.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Example {
+pub struct StoredExample {
     /// Its file.
     pub file: String,
     /// SHA-256 of that file.
@@ -52,11 +52,11 @@ pub struct Example {
 
 /// A class with its examples.
 #[derive(Debug, Clone, PartialEq)]
-pub struct Class {
+pub struct StoredClass {
     /// Its name.
     pub name: String,
     /// Its examples.
-    pub examples: Vec<Example>,
+    pub examples: Vec<StoredExample>,
 }
 
 /// The content of a file.
@@ -65,7 +65,7 @@ pub struct ModelFile {
     /// What the vectors come from.
     pub origin: Origin,
     /// The classes in the order of their names.
-    pub classes: Vec<Class>,
+    pub classes: Vec<StoredClass>,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -92,15 +92,15 @@ struct PictureMetadata {
 
 impl ModelFile {
     /// Puts examples together by class.
-    pub fn new(origin: Origin, classes: Vec<Class>) -> Self {
+    pub fn new(origin: Origin, classes: Vec<StoredClass>) -> Self {
         let mut model = Self { origin, classes };
         model.classes.sort_by(|a, b| a.name.cmp(&b.name));
         model
     }
 
     /// The vectors, to fit a head to.
-    pub fn examples(&self) -> Examples {
-        let mut all = Examples::default();
+    pub fn examples(&self) -> LabelledVectors {
+        let mut all = LabelledVectors::default();
         for (label, class) in self.classes.iter().enumerate() {
             all.classes.push(class.name.clone());
             for example in &class.examples {
@@ -112,7 +112,7 @@ impl ModelFile {
     }
 
     /// The `index`-th of [`Self::examples`].
-    pub fn example(&self, index: usize) -> Option<&Example> {
+    pub fn example(&self, index: usize) -> Option<&StoredExample> {
         self.classes.iter().flat_map(|class| &class.examples).nth(index)
     }
 
@@ -120,7 +120,7 @@ impl ModelFile {
     ///
     /// # Errors
     /// If there is one of that name, it has no example, or its vectors have another length.
-    pub fn add_class(&mut self, class: Class) -> Result<()> {
+    pub fn add_class(&mut self, class: StoredClass) -> Result<()> {
         if self.classes.iter().any(|other| other.name == class.name) {
             return Err(Error::config(format!(
                 "there is a class {} already; drop it first, or give another name",
@@ -146,7 +146,7 @@ impl ModelFile {
     ///
     /// # Errors
     /// If there is none of that name, or it is the last.
-    pub fn drop_class(&mut self, name: &str) -> Result<Class> {
+    pub fn drop_class(&mut self, name: &str) -> Result<StoredClass> {
         let Some(at) = self.classes.iter().position(|class| class.name == name) else {
             let names: Vec<&str> = self.classes.iter().map(|class| &*class.name).collect();
             return Err(Error::config(names::unknown("class", name, &names)));
@@ -299,7 +299,7 @@ fn key(class: &str, what: &str) -> String {
     format!("class/{class}/{what}")
 }
 
-fn read_class(tensors: &SafeTensors<'_>, class: ClassMetadata) -> Result<Class, String> {
+fn read_class(tensors: &SafeTensors<'_>, class: ClassMetadata) -> Result<StoredClass, String> {
     let name = class.name;
     let tensor = |what: &str| tensors.tensor(&key(&name, what)).map_err(|e| e.to_string());
     let vectors = tensor("vectors")?;
@@ -324,23 +324,23 @@ fn read_class(tensors: &SafeTensors<'_>, class: ClassMetadata) -> Result<Class, 
             return Err(format!("the small pictures of {name} are cut off"));
         };
         rest = after;
-        examples.push(Example {
+        examples.push(StoredExample {
             file: picture.file,
             sha256: picture.sha256,
             vector: vector.to_vec(),
             thumbnail: thumbnail.to_vec(),
         });
     }
-    Ok(Class { name, examples })
+    Ok(StoredClass { name, examples })
 }
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
-    fn class(name: &str, start: f32, count: usize) -> Class {
+    fn class(name: &str, start: f32, count: usize) -> StoredClass {
         let examples = (0..count)
-            .map(|index| Example {
+            .map(|index| StoredExample {
                 file: format!("{name}/{index}.png"),
                 sha256: format!("{index:064}"),
                 vector: (0..6)
@@ -349,7 +349,7 @@ mod tests {
                 thumbnail: vec![index as u8; 3 + index],
             })
             .collect();
-        Class { name: name.into(), examples }
+        StoredClass { name: name.into(), examples }
     }
 
     fn model() -> ModelFile {

@@ -7,9 +7,9 @@
 
 use serde::{Deserialize, Serialize};
 
-use crate::classify::Examples;
+use crate::classify::LabelledVectors;
 use crate::classify::calibrate::probabilities;
-use crate::classify::heads::{HeldOut, dot};
+use crate::classify::heads::{HeldOutScores, dot};
 use crate::error::{Error, Result};
 
 /// How many true members are to be kept.
@@ -72,8 +72,8 @@ pub fn familiarity(nearest: f32, probability: f32, classes: usize) -> f32 {
 impl Rejection {
     /// Finds the threshold on held-out examples.
     pub(super) fn fit(
-        examples: &Examples,
-        held_out: &HeldOut,
+        examples: &LabelledVectors,
+        held_out: &HeldOutScores,
         temperature: f32,
         keep: Keep,
     ) -> Self {
@@ -113,7 +113,7 @@ impl Rejection {
     }
 
     /// With one example a class: how similar examples are to those of other classes.
-    fn without_members(examples: &Examples, keep: Keep) -> Self {
+    fn without_members(examples: &LabelledVectors, keep: Keep) -> Self {
         let count = examples.labels.len();
         if count < 2 {
             // One picture of one class: nothing to measure at all.
@@ -157,7 +157,11 @@ impl Rejection {
 /// Least cosine to the only example there is.
 const LONE: f32 = 0.6;
 
-fn most_similar(examples: &Examples, index: usize, others: impl Iterator<Item = usize>) -> f32 {
+fn most_similar(
+    examples: &LabelledVectors,
+    index: usize,
+    others: impl Iterator<Item = usize>,
+) -> f32 {
     let vector = &examples.vectors[index];
     others.map(|other| dot(&examples.vectors[other], vector)).fold(f32::NEG_INFINITY, f32::max)
 }
@@ -165,7 +169,7 @@ fn most_similar(examples: &Examples, index: usize, others: impl Iterator<Item = 
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::classify::heads::Method;
+    use crate::classify::heads::ClassificationMethod;
     use crate::classify::heads::ridge::Ridge;
     use crate::classify::tests::clusters;
 

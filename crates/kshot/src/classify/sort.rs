@@ -7,7 +7,7 @@ use std::path::{Component, Path, PathBuf};
 
 use kshot_data::query::FailedPicture;
 
-use crate::classify::folder::Labelled;
+use crate::classify::folder::ClassifiedPicture;
 use crate::error::{Error, Result};
 
 /// The folder of pictures that were not accepted.
@@ -15,7 +15,7 @@ pub const NONE: &str = "none-of-these";
 
 /// How pictures get into class folders.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum How {
+pub enum SortMode {
     /// They are moved; across file systems they are copied and then removed.
     Move,
     /// Symbolic links (hard links on Windows) to where they are. Links of an earlier run that stand in
@@ -77,14 +77,19 @@ pub fn check(target: &Path, query: &Path, classes: &[String]) -> Result<()> {
 /// # Errors
 /// If links of an earlier run cannot be looked through. A picture that cannot be placed is told in the
 /// result, and the others go on.
-pub fn sort(target: &Path, how: How, labelled: &[Labelled], classes: &[String]) -> Result<Sorted> {
+pub fn sort(
+    target: &Path,
+    how: SortMode,
+    labelled: &[ClassifiedPicture],
+    classes: &[String],
+) -> Result<Sorted> {
     let mut sorted = Sorted::default();
     let mut wanted = BTreeMap::new();
     for one in labelled {
         let class = if one.found.accepted { &*classes[one.found.class()] } else { NONE };
         wanted.insert(target.join(class).join(below(&one.item.shown)), one);
     }
-    if how == How::Link && target.is_dir() {
+    if how == SortMode::Link && target.is_dir() {
         remove_outdated(target, &wanted, classes)?;
     }
     for (to, one) in wanted {
@@ -125,17 +130,17 @@ fn below(shown: &str) -> PathBuf {
         .collect()
 }
 
-fn place(from: &Path, to: &Path, how: How) -> Result<()> {
+fn place(from: &Path, to: &Path, how: SortMode) -> Result<()> {
     if let Some(folder) = to.parent() {
         fs::create_dir_all(folder).map_err(|error| Error::io("make the folder", folder, error))?;
     }
     let taken = fs::symlink_metadata(to).is_ok();
     match how {
-        How::Move if taken => Err(Error::data(
+        SortMode::Move if taken => Err(Error::data(
             "a file of that name is there already; nothing is overwritten, so this picture was not moved",
         )
         .in_file(to)),
-        How::Move => match fs::rename(from, to) {
+        SortMode::Move => match fs::rename(from, to) {
             Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
                 let whole = fs::read(from).map_err(|e| Error::io("read the picture", from, e))?;
                 kshot_data::atomic::write(to, &whole)?;
@@ -143,7 +148,7 @@ fn place(from: &Path, to: &Path, how: How) -> Result<()> {
             }
             moved => moved.map_err(|error| Error::io("move the picture here", to, error)),
         },
-        How::Link => {
+        SortMode::Link => {
             let from = from
                 .canonicalize()
                 .map_err(|error| Error::io("find the picture", from, error))?;
@@ -176,7 +181,7 @@ fn link(from: &Path, to: &Path) -> io::Result<()> {
 /// Links of an earlier run to pictures that are now to be linked elsewhere.
 fn remove_outdated(
     target: &Path,
-    wanted: &BTreeMap<PathBuf, &Labelled>,
+    wanted: &BTreeMap<PathBuf, &ClassifiedPicture>,
     classes: &[String],
 ) -> Result<()> {
     let ours: std::collections::HashSet<PathBuf> =
@@ -203,11 +208,11 @@ mod tests {
     use crate::classify::Recognition;
     use kshot_data::query::Item;
 
-    fn labelled(file: &Path, shown: &str, class: usize, accepted: bool) -> Labelled {
+    fn labelled(file: &Path, shown: &str, class: usize, accepted: bool) -> ClassifiedPicture {
         let item = Item { file: file.to_owned(), shown: shown.into(), name: shown.into() };
         let ranking = vec![(class, 0.9)];
         let found = Recognition { ranking, familiarity: 1.0, accepted, nearest: (0, 1.0) };
-        Labelled { item, found, truth: None }
+        ClassifiedPicture { item, found, truth: None }
     }
 
     fn place_of(names: &[&str]) -> (tempfile::TempDir, Vec<PathBuf>) {
@@ -236,7 +241,7 @@ mod tests {
             labelled(&files[1], "sub/b.png", 1, false),
             labelled(&files[2], "c.png", 1, true),
         ];
-        let sorted = sort(&target, How::Move, &all, &classes).unwrap();
+        let sorted = sort(&target, SortMode::Move, &all, &classes).unwrap();
         assert_eq!((sorted.placed.len(), sorted.failed.len()), (2, 1));
         assert!(sorted.failed[0].error.contains("not moved"), "{:?}", sorted.failed);
         assert!(target.join("kiwi/a.png").is_file() && !files[0].exists());
@@ -252,10 +257,10 @@ mod tests {
         let classes = ["kiwi".to_owned(), "plum".to_owned()];
         for _ in 0..2 {
             let all = [labelled(&files[0], "a.png", 0, true)];
-            assert_eq!(sort(&target, How::Link, &all, &classes).unwrap().placed.len(), 1);
+            assert_eq!(sort(&target, SortMode::Link, &all, &classes).unwrap().placed.len(), 1);
         }
         let all = [labelled(&files[0], "a.png", 1, true)];
-        sort(&target, How::Link, &all, &classes).unwrap();
+        sort(&target, SortMode::Link, &all, &classes).unwrap();
         assert!(!target.join("kiwi/a.png").exists() && files[0].exists());
         assert_eq!(fs::read_to_string(target.join("plum/a.png")).unwrap(), "a.png");
     }

@@ -21,7 +21,7 @@ use kshot_data::query::{Item, fingerprint};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::classify::model_file::{Class, Example};
+use crate::classify::model_file::{StoredClass, StoredExample};
 use crate::error::{Error, Result};
 use crate::features::embed::{BATCH, Embedder};
 use crate::hash;
@@ -88,7 +88,7 @@ fn encoded(vector: &[f32]) -> String {
 
 /// What happened to a picture.
 #[derive(Debug)]
-pub enum Event<'a> {
+pub enum EmbeddingEvent<'a> {
     /// Its vector is noted.
     Done {
         /// The picture.
@@ -103,10 +103,10 @@ pub enum Event<'a> {
 }
 
 /// A picture ready for the encoder, its thumbnail, and the seconds that took.
-type Prepared = (Vec<f32>, Vec<u8>, f64);
+type PreparedInput = (Vec<f32>, Vec<u8>, f64);
 
 /// A picture that went through the encoder.
-struct Seen {
+struct EmbeddedPicture {
     vector: Vec<f32>,
     thumbnail: Vec<u8>,
     seconds: f64,
@@ -119,9 +119,9 @@ fn embed_all<I: Clone + Send + Sync>(
     inputs: &[I],
     path: impl Fn(&I) -> &Path + Send + Sync,
     thumbnails: bool,
-    mut done: impl FnMut(I, Result<Seen>) -> bool + Send,
+    mut done: impl FnMut(I, Result<EmbeddedPicture>) -> bool + Send,
 ) {
-    let prepare = |input: &I| -> Result<Prepared> {
+    let prepare = |input: &I| -> Result<PreparedInput> {
         let started = Instant::now();
         let picture = image::read(path(input))?;
         let prepared = embedder.prepare(&picture)?;
@@ -136,7 +136,7 @@ fn embed_all<I: Clone + Send + Sync>(
     overlap(
         inputs.chunks(BATCH),
         |chunk| Ok::<_, ()>(chunk.par_iter().map(prepare).collect::<Vec<_>>()),
-        |_, prepared: Vec<Result<Prepared>>| {
+        |_, prepared: Vec<Result<PreparedInput>>| {
             let started = Instant::now();
             let mut good = Vec::new();
             let rest: Vec<Result<(Vec<u8>, f64)>> = prepared
@@ -155,7 +155,7 @@ fn embed_all<I: Clone + Send + Sync>(
                 .map(|one| {
                     one.and_then(|(thumbnail, seconds)| {
                         let vector = vectors.next().ok_or_else(|| Error::data("no vector"))?;
-                        Ok(Seen { vector, thumbnail, seconds: seconds + each })
+                        Ok(EmbeddedPicture { vector, thumbnail, seconds: seconds + each })
                     })
                 })
                 .collect::<Vec<_>>())
@@ -176,11 +176,11 @@ pub fn examples(
     embedder: &Embedder,
     folder: &ClassFolder,
     mut go_on: impl FnMut(usize) -> bool + Send,
-) -> Result<Option<(Vec<Class>, Vec<String>)>> {
-    let mut classes: Vec<Class> = folder
+) -> Result<Option<(Vec<StoredClass>, Vec<String>)>> {
+    let mut classes: Vec<StoredClass> = folder
         .classes
         .iter()
-        .map(|name| Class { name: name.clone(), examples: Vec::new() })
+        .map(|name| StoredClass { name: name.clone(), examples: Vec::new() })
         .collect();
     let mut wrong = Vec::new();
     let (mut finished, mut whole) = (0, true);
@@ -191,7 +191,7 @@ pub fn examples(
         true,
         |picture, seen| {
             let example = seen.and_then(|seen| {
-                Ok(Example {
+                Ok(StoredExample {
                     file: picture.path.display().to_string(),
                     sha256: hash::of_file(&picture.path)?,
                     vector: seen.vector,
@@ -225,7 +225,7 @@ pub fn examples(
 }
 
 /// Pictures that stand in two classes: one of the labels must be wrong.
-fn twins(classes: &[Class]) -> Vec<String> {
+fn twins(classes: &[StoredClass]) -> Vec<String> {
     let mut met: HashMap<&str, (&str, &str)> = HashMap::new();
     let mut warnings = Vec::new();
     for class in classes {
@@ -254,7 +254,7 @@ pub fn embed(
     items: &[Item],
     journal: &mut Journal<VectorRecord>,
     run: &str,
-    mut on_event: impl FnMut(Event<'_>) -> bool + Send,
+    mut on_event: impl FnMut(EmbeddingEvent<'_>) -> bool + Send,
 ) -> Result<Vec<FailedPicture>> {
     let mut failed = Vec::new();
     let mut stopped = None;
@@ -276,12 +276,12 @@ pub fn embed(
                 Ok(seen)
             });
             match noted {
-                Ok(Seen { vector, seconds, .. }) => {
-                    on_event(Event::Done { item: &item, vector: &vector, seconds })
+                Ok(EmbeddedPicture { vector, seconds, .. }) => {
+                    on_event(EmbeddingEvent::Done { item: &item, vector: &vector, seconds })
                 }
                 Err(error) => {
                     let picture = FailedPicture { name: item.shown, error: error.to_string() };
-                    let go_on = on_event(Event::Failed(&picture));
+                    let go_on = on_event(EmbeddingEvent::Failed(&picture));
                     failed.push(picture);
                     if unwritable(&error) {
                         stopped = Some(error);
@@ -321,14 +321,16 @@ mod tests {
 
     #[test]
     fn the_same_picture_in_two_classes_is_told() {
-        let example = |file: &str| Example {
+        let example = |file: &str| StoredExample {
             file: file.into(),
             sha256: "same".into(),
             vector: Vec::new(),
             thumbnail: Vec::new(),
         };
-        let class =
-            |name: &str, file: &str| Class { name: name.into(), examples: vec![example(file)] };
+        let class = |name: &str, file: &str| StoredClass {
+            name: name.into(),
+            examples: vec![example(file)],
+        };
         let warnings = twins(&[class("a", "a/1.png"), class("b", "b/2.png")]);
         assert!(warnings[0].contains("a/1.png and b/2.png are the same picture"), "{warnings:?}");
     }

@@ -5,10 +5,12 @@ use burn::optim::GradientsParams;
 use burn::prelude::*;
 use burn::tensor::activation::softmax;
 
+use crate::contract::StepResult;
 use crate::data::batch::Episode;
+use crate::metric::state::MetricState;
 
 /// What training on some episodes gave.
-pub struct Step {
+pub struct EpisodeStep {
     /// Mean loss over the episodes.
     pub loss: f32,
     /// Share of queries (or query pixels) labelled right, 0 to 1; `None` where a method has none.
@@ -24,11 +26,11 @@ pub trait FewShot<const R: usize>: Module {
     /// probability.
     fn predict(&self, episode: &Episode<R>) -> Tensor<2>;
 
-    /// The loss to descend, and the logits it is of; on the autodiff side.
+    /// The training loss, and the logits it is of; on the autodiff side.
     fn loss(&self, episode: &Episode<R>) -> (Tensor<1>, Tensor<2>);
 
     /// The gradient over some episodes. Methods with an inner loop have their own.
-    fn step(&self, episodes: &[Episode<R>]) -> Step {
+    fn step(&self, episodes: &[Episode<R>]) -> EpisodeStep {
         let share = 1.0 / episodes.len() as f32;
         let mut losses = Vec::with_capacity(episodes.len());
         let mut right = 0.0;
@@ -39,13 +41,29 @@ pub trait FewShot<const R: usize>: Module {
         }
         let total = Tensor::cat(losses, 0).mean();
         let gradients = GradientsParams::from_grads(total.backward(), self);
-        Step { loss: scalar(&total), accuracy: Some(right), gradients }
+        EpisodeStep { loss: scalar(&total), accuracy: Some(right), gradients }
     }
 
     /// Whether a query's label depends on the other queries.
     fn is_transductive(&self) -> bool {
         false
     }
+}
+
+/// A training step of a method on some episodes.
+pub fn step<const R: usize, M: FewShot<R>>(method: &M, episodes: &[Episode<R>]) -> StepResult {
+    // Noise that a method draws is the same whether training was interrupted or not.
+    if let Some(first) = episodes.first() {
+        let id = first.id;
+        first.query.images.device().seed(id.seed.rotate_left(32) ^ id.index);
+    }
+    let EpisodeStep { loss, accuracy, gradients } = FewShot::step(method, episodes);
+    let (loss, count) = (f64::from(loss), episodes.len() as f64);
+    let mut metrics = MetricState::default().with_mean("loss", loss, count);
+    if let Some(accuracy) = accuracy {
+        metrics = metrics.with_mean("accuracy", f64::from(accuracy), count);
+    }
+    StepResult { loss, gradients, metrics }
 }
 
 /// The share of rows whose highest score is that of the label; rows labelled 255 do not count.

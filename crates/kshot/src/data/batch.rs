@@ -2,8 +2,11 @@
 //! picture) and segmentation (one a pixel) alike.
 
 use burn::prelude::*;
+use burn::tensor::TensorData;
+use image::RgbImage;
+use kshot_data::mask::{MAX_CLASSES, Mask, VOID};
 
-use crate::error::Result;
+use crate::encoder::Normalization;
 
 /// Pictures with one integer label each (`R` = 1) or one a pixel (`R` = 3).
 #[derive(Debug, Clone)]
@@ -12,15 +15,6 @@ pub struct Batch<const R: usize> {
     pub images: Tensor<4>,
     /// `[batch]`, or `[batch, height, width]` with 255 for pixels that do not count.
     pub labels: Tensor<R, Int>,
-}
-
-/// Where episodes come from.
-pub trait EpisodeSource<const R: usize>: Send + Sync {
-    /// Episode `index`: the same whenever it is asked for.
-    ///
-    /// # Errors
-    /// If a picture cannot be read.
-    fn episode(&self, index: u64, device: &Device) -> Result<Episode<R>>;
 }
 
 /// Which episode it is: the same numbers give the same episode anywhere.
@@ -69,4 +63,27 @@ impl<const R: usize> Episode<R> {
     pub fn shots(&self) -> usize {
         self.support.images.dims()[0] / self.ways
     }
+}
+
+/// Pictures as `[batch, 3, height, width]`, normalised; all of one size.
+pub fn normalised(
+    pictures: &[&RgbImage],
+    normalization: &Normalization,
+    device: &Device,
+) -> Tensor<4> {
+    let Some(first) = pictures.first() else { return Tensor::zeros([0, 3, 0, 0], device) };
+    let [height, width] = [first.height() as usize, first.width() as usize];
+    let mut values = Vec::with_capacity(pictures.len() * 3 * height * width);
+    for picture in pictures {
+        values.extend(normalization.planes(picture, [0, 0, height, width]));
+    }
+    Tensor::from_data(TensorData::new(values, [pictures.len(), 3, height, width]), device)
+}
+
+/// Masks of one size as `[batch, height, width]`, 255 for all pixels that do not count.
+pub fn labels(masks: &[Mask], device: &Device) -> Tensor<3, Int> {
+    let [height, width] = masks.first().map_or([0, 0], |mask| [mask.height, mask.width]);
+    let value = |&class: &u8| i64::from(if class > MAX_CLASSES { VOID } else { class });
+    let values: Vec<i64> = masks.iter().flat_map(|mask| mask.pixels.iter().map(value)).collect();
+    Tensor::from_data(TensorData::new(values, [masks.len(), height, width]), device)
 }

@@ -4,14 +4,12 @@ use kshot_data::mask::{BACKGROUND, MAX_CLASSES, Mask, VOID};
 use rand::seq::{IndexedRandom, index};
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
-use rayon::prelude::*;
 
-use crate::data::set::SegmentationSet;
 use crate::error::{Error, Result};
 
 /// One task: `ways` classes, `shots` pictures of each, one query.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
-pub struct Episode {
+pub struct DrawnEpisode {
     /// The classes, as numbers of the data set.
     pub classes: Vec<u8>,
     /// The support pictures, `shots` for the first class, then for the next.
@@ -22,7 +20,7 @@ pub struct Episode {
 
 /// Which pictures hold which class: made once, drawn from for every episode.
 #[derive(Debug)]
-pub struct Episodes {
+pub struct EpisodeSampler {
     /// Per class of the fold: its number and the pictures that hold it.
     holders: Vec<(u8, Vec<usize>)>,
     ways: usize,
@@ -33,7 +31,7 @@ pub struct Episodes {
 /// How classes are cut into folds.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Split {
+pub enum ClassFolds {
     /// Neighbours together, as PANet's folds of VOC: 1-5, 6-10, ...
     #[default]
     Contiguous,
@@ -43,24 +41,16 @@ pub enum Split {
 }
 
 /// The classes of fold `fold` of `folds`; classes that are left over belong to no fold.
-pub fn fold_classes(split: Split, classes: usize, fold: usize, folds: usize) -> Vec<u8> {
+pub fn fold_classes(split: ClassFolds, classes: usize, fold: usize, folds: usize) -> Vec<u8> {
     let size = classes / folds;
     let place = |index: usize| match split {
-        Split::Contiguous => fold * size + index,
-        Split::Interleaved => index * folds + fold,
+        ClassFolds::Contiguous => fold * size + index,
+        ClassFolds::Interleaved => index * folds + fold,
     };
     (0..size).map(|index| place(index) as u8 + 1).collect()
 }
 
-/// Per picture, how many pixels each value has: read once for all folds.
-///
-/// # Errors
-/// If a mask cannot be read.
-pub fn class_counts(set: &SegmentationSet) -> Result<Vec<[usize; 256]>> {
-    (0..set.len()).into_par_iter().map(|index| Ok(set.mask(index)?.counts())).collect()
-}
-
-impl Episodes {
+impl EpisodeSampler {
     /// Prepares the episodes of some classes. Any pixel of a class makes a picture hold it, as in
     /// PANet's protocol.
     ///
@@ -99,8 +89,8 @@ impl Episodes {
         Ok(Self { holders, ways, shots, seed })
     }
 
-    /// Episode `index` of run `run`: the same for any number of workers.
-    pub fn get(&self, run: usize, index: usize) -> Episode {
+    /// DrawnEpisode `index` of run `run`: the same for any number of workers.
+    pub fn get(&self, run: usize, index: usize) -> DrawnEpisode {
         let mut key = [0u8; 32];
         let parts = [self.seed, run as u64, index as u64, u64::from(self.holders[0].0)];
         for (bytes, part) in key.chunks_exact_mut(8).zip(parts) {
@@ -130,7 +120,7 @@ impl Episodes {
         draw(&mut taken, asked, &mut random);
         let query = taken.pop().unwrap_or(0);
         let classes = chosen.iter().map(|&way| self.holders[way].0).collect();
-        Episode { classes, support: taken, query }
+        DrawnEpisode { classes, support: taken, query }
     }
 }
 
@@ -160,13 +150,14 @@ pub fn relabel(mask: &Mask, classes: &[u8]) -> Mask {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use rayon::prelude::*;
 
-    fn episodes(ways: usize, shots: usize, pictures: usize) -> Result<Episodes> {
+    fn episodes(ways: usize, shots: usize, pictures: usize) -> Result<EpisodeSampler> {
         let counts: Vec<[usize; 256]> = (0..pictures)
             .map(|picture| std::array::from_fn(|class| usize::from(class == picture % 5 + 1)))
             .collect();
         let names: Vec<String> = (1..=5).map(|n| format!("c{n}")).collect();
-        Episodes::new(&counts, &[1, 2, 3, 4, 5], &names, (ways, shots), 7)
+        EpisodeSampler::new(&counts, &[1, 2, 3, 4, 5], &names, (ways, shots), 7)
     }
 
     #[test]
@@ -189,9 +180,11 @@ mod tests {
 
     #[test]
     fn an_episode_depends_on_its_index_alone() {
-        let one: Vec<Episode> = (0..40).map(|i| episodes(1, 1, 60).unwrap().get(3, i)).collect();
+        let one: Vec<DrawnEpisode> =
+            (0..40).map(|i| episodes(1, 1, 60).unwrap().get(3, i)).collect();
         let shared = episodes(1, 1, 60).unwrap();
-        let other: Vec<Episode> = (0..40usize).into_par_iter().map(|i| shared.get(3, i)).collect();
+        let other: Vec<DrawnEpisode> =
+            (0..40usize).into_par_iter().map(|i| shared.get(3, i)).collect();
         assert_eq!(one, other);
         assert_ne!(shared.get(3, 0), shared.get(4, 0));
     }
@@ -205,8 +198,8 @@ mod tests {
     #[test]
     fn folds_are_disjoint_and_complete() {
         let mut all: Vec<u8> =
-            (0..4).flat_map(|fold| fold_classes(Split::Contiguous, 20, fold, 4)).collect();
-        assert_eq!(fold_classes(Split::Contiguous, 20, 1, 4), [6, 7, 8, 9, 10]);
+            (0..4).flat_map(|fold| fold_classes(ClassFolds::Contiguous, 20, fold, 4)).collect();
+        assert_eq!(fold_classes(ClassFolds::Contiguous, 20, 1, 4), [6, 7, 8, 9, 10]);
         all.sort_unstable();
         assert_eq!(all, (1..=20).collect::<Vec<u8>>());
     }

@@ -1,8 +1,127 @@
 //! Data sets and what is drawn from them: batches and episodes as tensors, from (seed, index) alone.
+//!
+//! ```text
+//! DatasetConfig (a recipe's [data]) -> Dataset  pictures with masks     -> Batches, PixelTasks
+//!                                   -> Splits   pictures sorted by class -> Tasks
+//! ```
+//!
+//! # Adding one
+//! One file with a configuration that implements [`DatasetLayout`] (masks) or [`ClassLayout`] (classes), and one line
+//! in the table at the end of this file.
 
 pub mod batch;
+pub mod batches;
+pub mod cache;
+pub mod camvid;
 pub mod classes;
+pub mod dataset;
 pub mod episode;
+pub mod folder;
 pub mod pixel_tasks;
-pub mod set;
+pub mod source;
 pub mod transforms;
+pub mod voc;
+
+use std::path::Path;
+use std::sync::Arc;
+
+use classes::layout::{ClassLayout, ClassRow};
+pub use dataset::{Dataset, DatasetLayout};
+use serde::{Deserialize, Serialize};
+
+use crate::error::{Error, Result};
+use crate::names::Row;
+
+/// Makes the enum of all data sets from the table at the end of this file.
+macro_rules! datasets {
+    (masks { $($mask:ident($mask_config:path);)+ } classes { $($class:ident($class_config:path);)+ }) => {
+        /// Which data set and where, as recipes write it.
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[serde(tag = "dataset", rename_all = "kebab-case")]
+        pub enum DatasetConfig {
+            $(#[doc = concat!("[`", stringify!($mask_config), "`]")] $mask($mask_config),)+
+            $(#[doc = concat!("[`", stringify!($class_config), "`]")] $class($class_config),)+
+        }
+
+        impl DatasetConfig {
+            const MASKS: &'static [&'static str] = &[$(<$mask_config as DatasetLayout>::NAME,)+];
+            const CLASSES: &'static [&'static str] = &[$(<$class_config as ClassRow>::NAME,)+];
+
+            /// The data sets as rows.
+            pub fn rows() -> Vec<Row> {
+                vec![$(<$mask_config as DatasetLayout>::row(),)+ $(<$class_config as ClassRow>::row(),)+]
+            }
+
+            /// The name in recipes.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    $(Self::$mask(_) => <$mask_config as DatasetLayout>::NAME,)+
+                    $(Self::$class(_) => <$class_config as ClassRow>::NAME,)+
+                }
+            }
+
+            /// Its folder.
+            pub fn root(&self) -> &Path {
+                match self {
+                    $(Self::$mask(config) => config.root(),)+
+                    $(Self::$class(config) => config.root(),)+
+                }
+            }
+
+            /// Whether 0 is a class of its own, background.
+            pub fn has_background(&self) -> bool {
+                match self {
+                    $(Self::$mask(config) => config.has_background(),)+
+                    $(Self::$class(_) => false,)+
+                }
+            }
+
+            /// A part of a data set with masks.
+            ///
+            /// # Errors
+            /// If a file is missing, the part is empty, or the data set labels whole pictures.
+            pub fn open(&self, part: &str) -> Result<Arc<dyn Dataset>> {
+                match self {
+                    $(Self::$mask(config) => config.open(part),)+
+                    $(Self::$class(_) => Err(unsuited(self, "whole pictures", "masks", Self::MASKS)),)+
+                }
+            }
+
+            /// The layout of a data set that labels whole pictures.
+            ///
+            /// # Errors
+            /// If the data set has masks.
+            pub fn classes(&self) -> Result<&dyn ClassLayout> {
+                match self {
+                    $(Self::$class(config) => Ok(config),)+
+                    $(Self::$mask(_) => {
+                        Err(unsuited(self, "pixels", "classes of whole pictures", Self::CLASSES))
+                    })+
+                }
+            }
+        }
+    };
+}
+
+fn unsuited(config: &DatasetConfig, has: &str, wanted: &str, valid: &[&str]) -> Error {
+    Error::config(format!(
+        "`{}` labels {has}, and the protocol needs {wanted}; those have {}",
+        config.name(),
+        valid.join(", ")
+    ))
+    .at_key("data.dataset")
+}
+
+// The table: one line per data set.
+datasets! {
+    masks {
+        Voc(voc::VocConfig);
+        Camvid(camvid::CamvidConfig);
+        Folder(folder::FolderConfig);
+    }
+    classes {
+        Omniglot(classes::omniglot::OmniglotConfig);
+        MiniImagenet(classes::folders::MiniImagenetConfig);
+        ClassFolders(classes::folders::ClassFoldersConfig);
+    }
+}

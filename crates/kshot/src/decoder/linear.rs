@@ -14,7 +14,7 @@ use crate::encoder::Features;
 use crate::error::{Error, Result};
 use crate::nn::{Conv, ConvConfig};
 
-/// What a [`Linear`] is made from.
+/// What a [`LinearDecoder`] is made from.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields, default)]
 pub struct LinearConfig {
@@ -30,7 +30,7 @@ impl Default for LinearConfig {
 
 /// The decoder.
 #[derive(Module, Debug)]
-pub struct Linear {
+pub struct LinearDecoder {
     /// One for each map used, finest first; the first has the bias.
     layers: Vec<Conv>,
     /// Maps of the encoder.
@@ -38,7 +38,7 @@ pub struct Linear {
 }
 
 impl DecodeConfig for LinearConfig {
-    type Network = Linear;
+    type Network = LinearDecoder;
 
     const NAME: &'static str = "linear";
     const SUMMARY: &'static str = "a 1x1 convolution of the coarsest maps, resized to the picture";
@@ -52,7 +52,7 @@ impl DecodeConfig for LinearConfig {
         _strides: &[usize],
         classes: usize,
         device: &Device,
-    ) -> Result<Linear> {
+    ) -> Result<LinearDecoder> {
         check_classes(classes)?;
         if self.maps == 0 || self.maps > channels.len() {
             return Err(Error::config(format!(
@@ -65,15 +65,15 @@ impl DecodeConfig for LinearConfig {
         let layers = used.iter().enumerate().map(|(index, &channels)| {
             ConvConfig::new([channels, classes], 1).init(index == 0, device)
         });
-        Ok(Linear { layers: layers.collect(), maps: channels.len() })
+        Ok(LinearDecoder { layers: layers.collect(), maps: channels.len() })
     }
 
-    fn optimize(network: Linear) -> Linear {
-        Linear { layers: network.layers.into_iter().map(Conv::compile).collect(), ..network }
+    fn optimize(network: LinearDecoder) -> LinearDecoder {
+        LinearDecoder { layers: network.layers.into_iter().map(Conv::compile).collect(), ..network }
     }
 }
 
-impl Decode for Linear {
+impl Decode for LinearDecoder {
     fn forward(&self, features: &Features, size: [usize; 2]) -> Tensor<4> {
         assert_eq!(features.maps.len(), self.maps, "maps of the encoder, and of the decoder's");
         let used = &features.maps[self.maps - self.layers.len()..];

@@ -13,11 +13,10 @@
 
 use burn::module::Module;
 use burn::prelude::*;
+pub use linear::{LinearConfig, LinearDecoder};
+pub use segmenter::Segmenter;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
-
-pub use linear::{Linear, LinearConfig};
-pub use segmenter::Segmenter;
 pub use unet::{UNet, UNetConfig};
 
 use crate::encoder::Features;
@@ -198,20 +197,20 @@ impl<'de> Deserialize<'de> for DecoderConfig {
             untagged,
             expecting = "expected a decoder's name, or a table such as { name = \"unet\", width = 32 }"
         )]
-        enum Written {
+        enum WrittenDecoder {
             Name(String),
             Table(toml::Table),
         }
         let read = |written| match written {
-            Written::Name(name) => name.parse(),
-            Written::Table(mut table) => match table.remove("name") {
+            WrittenDecoder::Name(name) => name.parse(),
+            WrittenDecoder::Table(mut table) => match table.remove("name") {
                 Some(toml::Value::String(name)) => {
                     name.parse::<Self>().and_then(|config| config.with_settings(table))
                 }
                 _ => Err(Error::config("a decoder's table says which: name = \"unet\"")),
             },
         };
-        read(Written::deserialize(deserializer)?).map_err(serde::de::Error::custom)
+        read(WrittenDecoder::deserialize(deserializer)?).map_err(serde::de::Error::custom)
     }
 }
 
@@ -226,7 +225,7 @@ fn check_classes(classes: usize) -> Result<()> {
 // The table: one line per decoder.
 decoders! {
     UNet(unet::UNet, unet::UNetConfig);
-    Linear(linear::Linear, linear::LinearConfig);
+    Linear(linear::LinearDecoder, linear::LinearConfig);
 }
 
 #[cfg(test)]
@@ -235,10 +234,10 @@ mod tests {
 
     fn read(text: &str) -> std::result::Result<DecoderConfig, String> {
         #[derive(Deserialize)]
-        struct Recipe {
+        struct TestRecipe {
             decoder: DecoderConfig,
         }
-        let recipe = toml::from_str::<Recipe>(text).map_err(|error| error.to_string())?;
+        let recipe = toml::from_str::<TestRecipe>(text).map_err(|error| error.to_string())?;
         Ok(recipe.decoder)
     }
 

@@ -40,7 +40,7 @@ impl Default for UNetConfig {
 #[derive(Module, Debug)]
 pub struct UNet {
     /// Finest first.
-    levels: Vec<Level>,
+    levels: Vec<UNetLevel>,
     head: Conv,
     /// Which of the encoder's maps are used: the last of each size, finest first.
     maps: Vec<usize>,
@@ -48,7 +48,7 @@ pub struct UNet {
 
 /// Up by two, and the encoder's map beside it.
 #[derive(Module, Debug)]
-struct Level {
+struct UNetLevel {
     /// `[channels_in, channels_out, 2, 2]`
     up: Param<Tensor<4>>,
     /// `[channels_out]`
@@ -91,7 +91,7 @@ impl DecodeConfig for UNetConfig {
             .map(|level| {
                 let below =
                     if level + 1 == coarsest { channels[maps[coarsest]] } else { width(level + 1) };
-                Level::new(below, channels[maps[level]], width(level), device)
+                UNetLevel::new(below, channels[maps[level]], width(level), device)
             })
             .collect();
         let head = ConvConfig::new([self.width, classes], 1).init(true, device);
@@ -99,7 +99,7 @@ impl DecodeConfig for UNetConfig {
     }
 
     fn optimize(network: UNet) -> UNet {
-        let level = |level: Level| Level {
+        let level = |level: UNetLevel| UNetLevel {
             first: level.first.fold(),
             second: level.second.fold(),
             ..level
@@ -130,7 +130,7 @@ impl UNet {
     }
 }
 
-impl Level {
+impl UNetLevel {
     fn new(below: usize, beside: usize, width: usize, device: &Device) -> Self {
         // PyTorch's law for transposed convolutions, whose fan-in counts outputs.
         let bound = 1.0 / ((width * 4) as f64).sqrt();

@@ -46,7 +46,7 @@ pub struct Description {
     pub family: &'static str,
     /// One line on what it is for.
     pub note: &'static str,
-    /// Trainable numbers, for pictures of three channels.
+    /// Trainable parameters, for pictures of three channels.
     pub parameters: usize,
     /// Channels of each map, finest first.
     pub channels: Vec<usize>,
@@ -150,7 +150,7 @@ impl EncoderConfig {
     }
 
     /// What the published weights expect of RGB pixels. For other numbers of channels nothing is
-    /// published: bring each channel to a mean of about 0 and a deviation of about 1.
+    /// published: bring each channel to a mean of about 0 and a standard deviation of about 1.
     pub fn normalization(&self) -> Normalization {
         self.architecture.normalization()
     }
@@ -181,13 +181,13 @@ impl EncoderConfig {
     }
 
     /// What is written of it.
-    fn written(&self) -> Table {
+    fn written(&self) -> WeightsTable {
         let preset = Self::all().into_iter().find(|preset| preset.name == self.name);
         let differs = |of: fn(&Self) -> usize| {
             let own = of(self);
             (preset.as_ref().map(of) != Some(own)).then_some(own)
         };
-        Table {
+        WeightsTable {
             name: self.name.to_owned(),
             output_stride: differs(Self::output_stride),
             in_channels: differs(Self::in_channels),
@@ -198,7 +198,7 @@ impl EncoderConfig {
 /// As recipes write it where a name is not enough.
 #[derive(Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
-struct Table {
+struct WeightsTable {
     name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     output_stride: Option<usize>,
@@ -206,10 +206,10 @@ struct Table {
     in_channels: Option<usize>,
 }
 
-impl TryFrom<Table> for EncoderConfig {
+impl TryFrom<WeightsTable> for EncoderConfig {
     type Error = Error;
 
-    fn try_from(table: Table) -> Result<Self> {
+    fn try_from(table: WeightsTable) -> Result<Self> {
         let mut config = named(&table.name)?;
         if let Some(output_stride) = table.output_stride {
             config = config.with_output_stride(output_stride)?;
@@ -248,10 +248,10 @@ impl std::str::FromStr for EncoderConfig {
             return named(text);
         }
         #[derive(Deserialize)]
-        struct Line {
-            encoder: Table,
+        struct WeightsLine {
+            encoder: WeightsTable,
         }
-        let line: Line = toml::from_str(&format!("encoder = {text}")).map_err(|error| {
+        let line: WeightsLine = toml::from_str(&format!("encoder = {text}")).map_err(|error| {
             Error::config(format!("{text} is no encoder: {}", error.message().trim()))
                 .caused_by(error)
         })?;
@@ -261,7 +261,7 @@ impl std::str::FromStr for EncoderConfig {
 
 impl std::fmt::Display for EncoderConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let Table { name, output_stride, in_channels } = self.written();
+        let WeightsTable { name, output_stride, in_channels } = self.written();
         if output_stride.is_none() && in_channels.is_none() {
             return f.write_str(&name);
         }
@@ -306,7 +306,8 @@ impl<'de> Deserialize<'de> for EncoderConfig {
                 self,
                 map: M,
             ) -> std::result::Result<Self::Value, M::Error> {
-                let table = Table::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+                let table =
+                    WeightsTable::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
                 table.try_into().map_err(serde::de::Error::custom)
             }
         }

@@ -16,7 +16,7 @@ use burn::tensor::ops::ConvOptions;
 use crate::error::Result;
 use crate::nn::dual::Dual;
 use crate::nn::norm::{BatchNorm, Pass};
-use crate::nn::weights::{Cursor, Weights};
+use crate::nn::weights::{Cursor, FlatWeights};
 
 /// How a block halves its picture.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
@@ -85,7 +85,7 @@ impl Conv4 {
     }
 
     /// Appends its parameters in the order of their use.
-    pub fn list(&self, weights: &mut Weights) {
+    pub fn list(&self, weights: &mut FlatWeights) {
         for block in &self.blocks {
             block.list(weights);
         }
@@ -190,7 +190,7 @@ impl ConvBlock {
     }
 
     /// Appends its parameters in the order of their use.
-    pub fn list(&self, weights: &mut Weights) {
+    pub fn list(&self, weights: &mut FlatWeights) {
         weights.push(&self.weight);
         if let Some(bias) = &self.bias {
             weights.push(bias);

@@ -91,7 +91,7 @@ impl EfficientNetLiteConfig {
         let last = self.scaled(STAGES[6].4);
         let expand = ConvConfig::new([last, self.head], 1);
         let expand = ConvNormAct::new(&expand, EPSILON, Activation::Relu6, device);
-        EfficientNetLite { head: Some(Head { expand, classify }), ..self.init(device) }
+        EfficientNetLite { head: Some(LiteHead { expand, classify }), ..self.init(device) }
     }
 }
 
@@ -149,7 +149,7 @@ impl Family for EfficientNetLiteConfig {
                     .with_stride(stride)
                     .with_padding(Padding::Same)
                     .with_dilation(before);
-                blocks.push(Block::new([channels, out], &depthwise, device));
+                blocks.push(MbConv::new([channels, out], &depthwise, device));
                 (channels, stride, before) = (out, 1, dilation);
             }
             stage_ends.push(blocks.len());
@@ -192,16 +192,16 @@ impl Family for EfficientNetLiteConfig {
         self.init_with(None, device)
     }
 
-    /// 127 and 128, as the weights were trained; not ImageNet's mean and deviation.
+    /// 127 and 128, as the weights were trained; not ImageNet's mean and standard deviation.
     fn normalization(&self) -> Normalization {
         Normalization { mean: [127.0; 3], std: [128.0; 3] }
     }
 
     fn optimize(network: EfficientNetLite) -> EfficientNetLite {
-        let fold = |head: Head| Head { expand: head.expand.fold(), ..head };
+        let fold = |head: LiteHead| LiteHead { expand: head.expand.fold(), ..head };
         EfficientNetLite {
             stem: network.stem.fold(),
-            blocks: network.blocks.into_iter().map(Block::fold).collect(),
+            blocks: network.blocks.into_iter().map(MbConv::fold).collect(),
             head: network.head.map(fold),
             ..network
         }
@@ -219,8 +219,8 @@ impl Family for EfficientNetLiteConfig {
 #[derive(Module, Debug)]
 pub struct EfficientNetLite {
     stem: ConvNormAct,
-    blocks: Vec<Block>,
-    head: Option<Head>,
+    blocks: Vec<MbConv>,
+    head: Option<LiteHead>,
     #[module(skip)]
     stage_ends: Vec<usize>,
     #[module(skip)]
@@ -232,7 +232,7 @@ pub struct EfficientNetLite {
 /// What turns the last map into an embedding and, where there is a classifier, that into class
 /// scores; a linear layer is a convolution of size 1.
 #[derive(Module, Debug)]
-struct Head {
+struct LiteHead {
     expand: ConvNormAct,
     classify: Option<Conv>,
 }
@@ -285,14 +285,14 @@ impl Encode for EfficientNetLite {
 
 /// An inverted residual: widen, filter each channel, narrow; the input is added where shapes allow.
 #[derive(Module, Debug)]
-struct Block {
+struct MbConv {
     expand: Option<ConvNormAct>,
     depthwise: ConvNormAct,
     project: ConvNormAct,
     residual: bool,
 }
 
-impl Block {
+impl MbConv {
     /// Around the convolution that filters each channel; wider than the input it expands.
     fn new([input, output]: [usize; 2], depthwise: &ConvConfig, device: &Device) -> Self {
         let wide = depthwise.channels[0];

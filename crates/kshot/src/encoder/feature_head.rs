@@ -11,7 +11,7 @@ use burn::prelude::*;
 
 use crate::nn::dual::Dual;
 use crate::nn::norm::{BatchNorm, Pass};
-use crate::nn::weights::{Cursor, Weights};
+use crate::nn::weights::{Cursor, FlatWeights};
 
 /// The gain before learning.
 const GAIN: f32 = 5.0;
@@ -51,7 +51,7 @@ impl FeatureHead {
     }
 
     /// Appends its parameters in the order of their use.
-    pub fn list(&self, weights: &mut Weights) {
+    pub fn list(&self, weights: &mut FlatWeights) {
         if let Some(Bottleneck { norm, down, bias, up }) = &self.bottleneck {
             norm.list(weights);
             weights.push(down);
@@ -61,7 +61,7 @@ impl FeatureHead {
         weights.push(&self.gain);
     }
 
-    /// Numbers of a vector.
+    /// Dimension of a vector.
     pub fn features(&self) -> usize {
         self.features
     }
@@ -97,7 +97,7 @@ mod tests {
 
     fn embedded(units: usize, vectors: &Tensor<4>, device: &Device) -> Tensor<2> {
         let head = FeatureHead::new(6, units, device);
-        let mut list = Weights::default();
+        let mut list = FlatWeights::default();
         head.list(&mut list);
         assert_eq!(list.0.len(), if units == 0 { 1 } else { 6 });
         let duals = list.duals();

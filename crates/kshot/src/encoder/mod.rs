@@ -103,7 +103,7 @@ pub struct Preset<C: 'static> {
     pub config: C,
     /// One line on what it is for.
     pub note: &'static str,
-    /// Trainable numbers of the encoder for three input channels (without a classifier's head).
+    /// Trainable parameters of the encoder for three input channels (without a classifier's head).
     pub parameters: usize,
 }
 

@@ -13,7 +13,7 @@ pub struct Normalization {
 }
 
 impl Normalization {
-    /// The mean and deviation of ImageNet's pixels, as torchvision's networks expect.
+    /// The mean and standard deviation of ImageNet's pixels, as torchvision's networks expect.
     pub const IMAGENET: Self =
         Self { mean: [123.675, 116.28, 103.53], std: [58.395, 57.12, 57.375] };
 }
@@ -54,5 +54,22 @@ impl Normalization {
                     (f32::from(pixel[channel]) - self.mean[channel]) / self.std[channel];
             }
         }
+    }
+
+    /// The picture that planes `[3, height, width]` were made from; `None` where they are too few.
+    pub fn picture(&self, planes: &[f32], height: usize, width: usize) -> Option<RgbImage> {
+        let area = height * width;
+        let byte = |channel: usize, at: usize| {
+            planes.get(channel * area + at).map(|value| {
+                (value * self.std[channel] + self.mean[channel]).round().clamp(0.0, 255.0) as u8
+            })
+        };
+        let mut pixels = Vec::with_capacity(3 * area);
+        for at in 0..area {
+            for channel in 0..3 {
+                pixels.push(byte(channel, at)?);
+            }
+        }
+        RgbImage::from_raw(width as u32, height as u32, pixels)
     }
 }

@@ -123,11 +123,11 @@ impl Family for ResNetConfig {
             for _ in 0..self.depths[index] {
                 // The first block of a dilated stage still has the dilation of the stage before.
                 let dilations = [before, dilation];
-                let shape = Shape { channels: [input, output], stride, dilations };
+                let shape = BlockShape { channels: [input, output], stride, dilations };
                 blocks.push(if self.bottleneck {
-                    Block::bottleneck(&shape, device)
+                    ResidualBlock::bottleneck(&shape, device)
                 } else {
-                    Block::basic(&shape, device)
+                    ResidualBlock::basic(&shape, device)
                 });
                 (input, stride, before) = (output, 1, dilation);
             }
@@ -172,8 +172,9 @@ impl Family for ResNetConfig {
     }
 
     fn optimize(network: ResNet) -> ResNet {
-        let fold =
-            |stage: Stage| Stage { blocks: stage.blocks.into_iter().map(Block::fold).collect() };
+        let fold = |stage: Stage| Stage {
+            blocks: stage.blocks.into_iter().map(ResidualBlock::fold).collect(),
+        };
         ResNet {
             stem: network.stem.fold(),
             stages: network.stages.into_iter().map(fold).collect(),
@@ -230,11 +231,11 @@ impl Encode for ResNet {
 /// Blocks of one resolution and width.
 #[derive(Module, Debug)]
 struct Stage {
-    blocks: Vec<Block>,
+    blocks: Vec<ResidualBlock>,
 }
 
 /// What a block is made from.
-struct Shape {
+struct BlockShape {
     /// Of input and output.
     channels: [usize; 2],
     stride: usize,
@@ -244,13 +245,13 @@ struct Shape {
 
 /// A residual block: the input, projected where shapes differ, is added before the last ReLU.
 #[derive(Module, Debug)]
-struct Block {
+struct ResidualBlock {
     layers: Vec<ConvNormAct>,
     shortcut: Option<ConvNormAct>,
 }
 
-impl Block {
-    fn basic(shape: &Shape, device: &Device) -> Self {
+impl ResidualBlock {
+    fn basic(shape: &BlockShape, device: &Device) -> Self {
         let [input, output] = shape.channels;
         let [first, second] = shape.dilations;
         let strided = ConvConfig::new([input, output], 3);
@@ -260,7 +261,7 @@ impl Block {
         Self::new(&layers, shape, device)
     }
 
-    fn bottleneck(shape: &Shape, device: &Device) -> Self {
+    fn bottleneck(shape: &BlockShape, device: &Device) -> Self {
         let [input, output] = shape.channels;
         let narrow = output / 4;
         let filter = ConvConfig::new([narrow, narrow], 3);
@@ -272,7 +273,7 @@ impl Block {
         Self::new(&layers, shape, device)
     }
 
-    fn new(layers: &[ConvConfig], shape: &Shape, device: &Device) -> Self {
+    fn new(layers: &[ConvConfig], shape: &BlockShape, device: &Device) -> Self {
         let layer =
             |config: &ConvConfig, activation| ConvNormAct::new(config, EPSILON, activation, device);
         let [input, output] = shape.channels;

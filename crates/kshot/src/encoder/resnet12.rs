@@ -11,7 +11,7 @@ use burn::tensor::ops::ConvOptions;
 
 use crate::nn::dual::Dual;
 use crate::nn::norm::{BatchNorm, Pass};
-use crate::nn::weights::{Cursor, Weights};
+use crate::nn::weights::{Cursor, FlatWeights};
 
 /// Below zero the activation has this slope.
 const SLOPE: f64 = 0.1;
@@ -33,17 +33,17 @@ impl Default for ResNet12Config {
 /// The network.
 #[derive(Module, Debug)]
 pub struct ResNet12 {
-    blocks: Vec<Block>,
+    blocks: Vec<ResNet12Block>,
 }
 
 #[derive(Module, Debug)]
-struct Block {
-    layers: Vec<Layer>,
-    shortcut: Layer,
+struct ResNet12Block {
+    layers: Vec<ResNet12Layer>,
+    shortcut: ResNet12Layer,
 }
 
 #[derive(Module, Debug)]
-struct Layer {
+struct ResNet12Layer {
     weight: Param<Tensor<4>>,
     norm: BatchNorm,
 }
@@ -53,8 +53,8 @@ impl ResNet12 {
     pub fn new(config: &ResNet12Config, channels: usize, device: &Device) -> Self {
         let mut inside = channels;
         let blocks = config.widths.iter().map(|&width| {
-            let layer = |channels, kernel| Layer::new(channels, kernel, device);
-            let block = Block {
+            let layer = |channels, kernel| ResNet12Layer::new(channels, kernel, device);
+            let block = ResNet12Block {
                 layers: vec![layer([inside, width], 3), layer([width; 2], 3), layer([width; 2], 3)],
                 shortcut: layer([inside, width], 1),
             };
@@ -65,7 +65,7 @@ impl ResNet12 {
     }
 
     /// Appends its parameters in the order of their use.
-    pub fn list(&self, weights: &mut Weights) {
+    pub fn list(&self, weights: &mut FlatWeights) {
         for block in &self.blocks {
             for layer in block.layers.iter().chain([&block.shortcut]) {
                 weights.push(&layer.weight);
@@ -100,7 +100,7 @@ impl ResNet12 {
     }
 }
 
-impl Layer {
+impl ResNet12Layer {
     fn new([inside, outside]: [usize; 2], kernel: usize, device: &Device) -> Self {
         let initializer =
             Initializer::KaimingNormal { gain: std::f64::consts::SQRT_2, fan_out_only: true };

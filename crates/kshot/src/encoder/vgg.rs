@@ -104,10 +104,10 @@ impl Family for VggConfig {
             let step = if index == 0 { 1 } else { strides[index] / strides[index - 1] };
             let pool = match (index, self.panet) {
                 (0, _) => None,
-                (_, true) => Some(Pool { kernel: 3, stride: step, padding: 1 }),
-                (_, false) => Some(Pool { kernel: 2, stride: step, padding: 0 }),
+                (_, true) => Some(VggPool { kernel: 3, stride: step, padding: 1 }),
+                (_, false) => Some(VggPool { kernel: 2, stride: step, padding: 0 }),
             };
-            blocks.push(Block { layers, pool });
+            blocks.push(VggStage { layers, pool });
         }
         Vgg { blocks, channels, strides }
     }
@@ -142,7 +142,7 @@ impl Family for VggConfig {
     }
 
     fn optimize(network: Vgg) -> Vgg {
-        Vgg { blocks: network.blocks.into_iter().map(Block::fold).collect(), ..network }
+        Vgg { blocks: network.blocks.into_iter().map(VggStage::fold).collect(), ..network }
     }
 
     fn rename(&self, foreign: &str) -> Renamed {
@@ -155,7 +155,7 @@ impl Family for VggConfig {
 /// A VGG without its classifier.
 #[derive(Module, Debug)]
 pub struct Vgg {
-    blocks: Vec<Block>,
+    blocks: Vec<VggStage>,
     #[module(skip)]
     channels: Vec<usize>,
     #[module(skip)]
@@ -189,7 +189,7 @@ impl Encode for Vgg {
 
 /// Largest value of each window; windows may reach over the border.
 #[derive(Debug, Clone, Copy)]
-struct Pool {
+struct VggPool {
     kernel: usize,
     stride: usize,
     padding: usize,
@@ -197,16 +197,16 @@ struct Pool {
 
 /// The pool before a block, and the block's convolutions.
 #[derive(Module, Debug)]
-struct Block {
+struct VggStage {
     layers: Vec<ConvNormAct>,
     #[module(skip)]
-    pool: Option<Pool>,
+    pool: Option<VggPool>,
 }
 
-impl Block {
+impl VggStage {
     fn forward(&self, input: Tensor<4>) -> Tensor<4> {
         let mut image = match self.pool {
-            Some(Pool { kernel, stride, padding }) => {
+            Some(VggPool { kernel, stride, padding }) => {
                 let options = MaxPoolOptions::new([kernel; 2])
                     .with_stride([stride; 2])
                     .with_padding([padding; 2])

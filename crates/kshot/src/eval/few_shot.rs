@@ -8,35 +8,37 @@ use std::sync::{Arc, Mutex, PoisonError};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::data::episode::{Episode, Episodes, Split, class_counts, fold_classes, support_labels};
-use crate::data::set::SegmentationSet;
-use crate::encoder::EncoderConfig;
+use crate::data::dataset::{Dataset, pixel_counts};
+use crate::data::episode::{
+    ClassFolds, DrawnEpisode, EpisodeSampler, fold_classes, support_labels,
+};
 use crate::error::{Error, Result};
-use crate::eval::engine::{Engine, Taught, way};
-use crate::eval::tally::{Counts, Tally, count, episode_iou};
+use crate::eval::engine::{Engine, EpisodeMethod, way};
+use crate::eval::tally::{RunCounts, count, episode_iou};
 use crate::eval::worst::{Panel, WORST, Worst};
-use crate::eval::{Context, Evaluation, Progress, extractor};
+use crate::eval::{EvalContext, Evaluation, Progress, extractor, head};
+use crate::method::MethodConfig;
+use crate::method::trained::TrainedConfig;
 use crate::metric::calibration::Calibration;
+use crate::metric::confusion::ClassCounts;
 use crate::metric::interval::Estimate;
-use crate::recipe::learning::AnyRecipe;
-use crate::recipe::segmentation::{Counting, Protocol, Recipe};
-use crate::train::experiment::from_run;
-use crate::train::pixel_experiment::{self, PANET};
+use crate::predict::trained::panet_encoder;
+use crate::recipe::{Counting, Protocol, Recipe};
 
 /// The protocol's keys.
-struct Setting<'a> {
+struct FewShotSetting<'a> {
     ways: usize,
     shots: usize,
     evaluate: &'a [usize],
     folds: usize,
-    split: Split,
+    split: ClassFolds,
     episodes: usize,
     runs: usize,
     counting: Counting,
     seed: u64,
 }
 
-impl<'a> Setting<'a> {
+impl<'a> FewShotSetting<'a> {
     fn of(recipe: &'a Recipe) -> Result<Self> {
         let Protocol::FewShotSegmentation {
             ways,
@@ -71,14 +73,14 @@ struct Ranked {
     fold: usize,
     run: usize,
     index: usize,
-    episode: Episode,
+    episode: DrawnEpisode,
     iou: f64,
 }
 
 /// One run over one fold.
 #[derive(Serialize, Deserialize)]
-struct Part {
-    tally: Tally,
+struct FewShotRun {
+    tally: RunCounts,
     worst: Vec<Ranked>,
 }
 
@@ -86,24 +88,25 @@ struct Part {
 ///
 /// # Errors
 /// If the data cannot be read, a fold has too few pictures, or the method is unknown.
-pub fn run(recipe: &Recipe, context: &mut Context) -> Result<Evaluation> {
-    let setting = Setting::of(recipe)?;
-    let set = SegmentationSet::open(recipe.data.dataset, &recipe.data.root, &recipe.data.list)?;
-    let pixel_counts = class_counts(&set)?;
-    let engine = engine(recipe, context, &set)?;
+pub fn run(recipe: &Recipe, context: &mut EvalContext) -> Result<Evaluation> {
+    let setting = FewShotSetting::of(recipe)?;
+    let set = recipe.data.dataset.open(recipe.data.test()?)?;
+    let pixel_counts = pixel_counts(set.as_ref())?;
+    let engine = engine(recipe, context, Arc::clone(&set))?;
     let total = setting.evaluate.len() * setting.runs * setting.episodes;
     let mut done = 0;
-    let mut tallies: Vec<Vec<Tally>> = Vec::new();
+    let mut tallies: Vec<Vec<RunCounts>> = Vec::new();
     let mut worst: Vec<Ranked> = Vec::new();
     for &fold in setting.evaluate {
-        let classes = fold_classes(setting.split, set.classes.len(), fold, setting.folds);
+        let classes = fold_classes(setting.split, set.classes().len(), fold, setting.folds);
         let shape = (setting.ways, setting.shots);
-        let source = Episodes::new(&pixel_counts, &classes, &set.classes, shape, setting.seed)?;
-        let played = Played::default();
+        let source =
+            EpisodeSampler::new(&pixel_counts, &classes, set.classes(), shape, setting.seed)?;
+        let played = PlayedEpisodes::default();
         let mut of_runs = Vec::with_capacity(setting.runs);
         for run in 0..setting.runs {
             let name = format!("fold {fold}, run {run}");
-            let part = match context.finished.get::<Part>(&name) {
+            let part = match context.finished.get::<FewShotRun>(&name) {
                 Some(part) => part,
                 None => {
                     let steps = AtomicUsize::new(done);
@@ -128,28 +131,23 @@ pub fn run(recipe: &Recipe, context: &mut Context) -> Result<Evaluation> {
     }
     let worst = worst
         .iter()
-        .map(|ranked| show(&engine, &set, ranked, setting.seed))
+        .map(|ranked| show(&engine, set.as_ref(), ranked, setting.seed))
         .collect::<Result<_>>()?;
-    let mut result = summary(recipe, &set, &setting, &tallies);
+    let mut result = summary(recipe, set.as_ref(), &setting, &tallies);
     result.worst = worst;
     Ok(result)
 }
 
 /// The recipe's method.
-fn engine<'a>(recipe: &Recipe, context: &Context, set: &'a SegmentationSet) -> Result<Engine<'a>> {
+fn engine(recipe: &Recipe, context: &EvalContext, set: Arc<dyn Dataset>) -> Result<Engine> {
     let device = context.device;
-    if recipe.method.name != PANET {
-        return Engine::new(&recipe.method, extractor(&recipe.encoder, device)?, set);
-    }
-    let panet = pixel_experiment::panet(recipe, device)?;
-    let panet = match context.model {
-        Some(from) => from_run(panet, from)?,
-        None => panet,
+    let kind = match &recipe.method {
+        MethodConfig::Trained(TrainedConfig::Panet(_)) => {
+            EpisodeMethod::Panet(Box::new(panet_encoder(recipe, context.model, device)?))
+        }
+        _ => EpisodeMethod::of(head(recipe)?, extractor(&recipe.model, device)?),
     };
-    let config: EncoderConfig = recipe.encoder.name.parse()?;
-    let normalization = config.normalization();
-    let taught = Taught { panet: panet.optimize(), normalization, device: device.clone() };
-    Ok(Engine::taught(taught, &recipe.method, set))
+    Ok(Engine::new(kind, &recipe.predict, set))
 }
 
 /// Keeps the worst. The sort is stable: of equals the earlier stays, for any number of threads.
@@ -161,7 +159,7 @@ fn least(ranked: &mut Vec<Ranked>) {
 /// What an episode added to the counts.
 #[derive(Clone)]
 struct Counted {
-    counts: Vec<Counts>,
+    counts: Vec<ClassCounts>,
     present: [usize; 256],
     calibration: Calibration,
 }
@@ -169,15 +167,15 @@ struct Counted {
 /// The episodes of a fold that were played: where pictures are few the same one is drawn again and
 /// again, and its result is the same.
 #[derive(Default)]
-struct Played(Mutex<HashMap<Key, Arc<Counted>>>);
+struct PlayedEpisodes(Mutex<HashMap<EpisodeKey, Arc<Counted>>>);
 
 /// An episode's classes, support and query.
-type Key = (Vec<u8>, Vec<usize>, usize);
+type EpisodeKey = (Vec<u8>, Vec<usize>, usize);
 
-impl Played {
+impl PlayedEpisodes {
     fn get(
         &self,
-        episode: &Episode,
+        episode: &DrawnEpisode,
         play: impl FnOnce() -> Result<Counted>,
     ) -> Result<Arc<Counted>> {
         let known = || self.0.lock().unwrap_or_else(PoisonError::into_inner);
@@ -193,12 +191,12 @@ impl Played {
 
 fn play(
     engine: &Engine,
-    source: &Episodes,
-    setting: &Setting,
+    source: &EpisodeSampler,
+    setting: &FewShotSetting,
     (fold, run): (usize, usize),
-    known: &Played,
+    known: &PlayedEpisodes,
     on_step: &(dyn Fn() + Sync),
-) -> Result<Part> {
+) -> Result<FewShotRun> {
     let planes = setting.ways + 1;
     let counted = (0..setting.episodes)
         .into_par_iter()
@@ -209,14 +207,14 @@ fn play(
                 let mut calibration = Calibration::default();
                 let predicted = &played.predicted;
                 calibration.add(&played.truth, &predicted.mask, &predicted.confidence);
-                let counts = count(&played.truth, &predicted.mask, planes);
+                let counts = count(&played.truth, &predicted.mask, planes)?;
                 Ok(Counted { counts, present: played.truth.counts(), calibration })
             })?;
             on_step();
             Ok((episode, counted))
         })
         .collect::<Result<Vec<_>>>()?;
-    let mut tally = Tally::new(engine.classes());
+    let mut tally = RunCounts::new(engine.classes());
     let mut worst = Vec::with_capacity(counted.len());
     for (index, (episode, counted)) in counted.into_iter().enumerate() {
         let Counted { counts, present, calibration } = counted.as_ref();
@@ -226,11 +224,11 @@ fn play(
         worst.push(Ranked { fold, run, index, episode, iou });
     }
     least(&mut worst);
-    Ok(Part { tally, worst })
+    Ok(FewShotRun { tally, worst })
 }
 
 /// An episode again, with its pictures.
-fn show(engine: &Engine, set: &SegmentationSet, ranked: &Ranked, seed: u64) -> Result<Worst> {
+fn show(engine: &Engine, set: &dyn Dataset, ranked: &Ranked, seed: u64) -> Result<Worst> {
     let episode = &ranked.episode;
     let played = engine.play(episode, seed)?;
     let mut panels = Vec::with_capacity(episode.support.len() + 3);
@@ -243,8 +241,11 @@ fn show(engine: &Engine, set: &SegmentationSet, ranked: &Ranked, seed: u64) -> R
     panels.push(Panel::new("query", &query.image, None)?);
     panels.push(Panel::new("truth", &query.image, Some(&played.truth))?);
     panels.push(Panel::new("prediction", &query.image, Some(&played.predicted.mask))?);
-    let names: Vec<&str> =
-        episode.classes.iter().map(|&class| set.classes[usize::from(class) - 1].as_str()).collect();
+    let names: Vec<&str> = episode
+        .classes
+        .iter()
+        .map(|&class| set.classes()[usize::from(class) - 1].as_str())
+        .collect();
     let title = format!(
         "fold {}, run {}, episode {}: {}",
         ranked.fold,
@@ -257,41 +258,37 @@ fn show(engine: &Engine, set: &SegmentationSet, ranked: &Ranked, seed: u64) -> R
 
 fn summary(
     recipe: &Recipe,
-    set: &SegmentationSet,
-    setting: &Setting,
-    tallies: &[Vec<Tally>],
+    set: &dyn Dataset,
+    setting: &FewShotSetting,
+    tallies: &[Vec<RunCounts>],
 ) -> Evaluation {
     let mean = |values: Vec<f64>| values.iter().sum::<f64>() / values.len().max(1) as f64;
-    let over_runs = |of: &dyn Fn(&Tally) -> f64| {
+    let over_runs = |of: &dyn Fn(&RunCounts) -> f64| {
         let values: Vec<f64> = (0..setting.runs)
             .map(|run| mean(tallies.iter().map(|fold| of(&fold[run])).collect()))
             .collect();
         Estimate::of(&values)
     };
-    let mut result = Evaluation::new(
-        "few-shot-segmentation",
-        setting.seed,
-        AnyRecipe::Segmentation(Box::new(recipe.clone())),
-    );
+    let mut result = Evaluation::new(recipe);
     result.metrics = BTreeMap::from([
-        ("mean_iou".to_owned(), over_runs(&Tally::mean_iou)),
-        ("binary_iou".to_owned(), over_runs(&Tally::binary_iou)),
+        ("mean_iou".to_owned(), over_runs(&RunCounts::mean_iou)),
+        ("binary_iou".to_owned(), over_runs(&RunCounts::binary_iou)),
         ("ece".to_owned(), over_runs(&|tally| tally.calibration.ece())),
     ]);
     for (&fold, of_runs) in setting.evaluate.iter().zip(tallies) {
-        for class in fold_classes(setting.split, set.classes.len(), fold, setting.folds) {
-            let mut counts = Counts::default();
-            of_runs.iter().for_each(|tally| counts.add(tally.classes[usize::from(class)]));
+        for class in fold_classes(setting.split, set.classes().len(), fold, setting.folds) {
+            let mut counts = ClassCounts::default();
+            of_runs.iter().for_each(|tally| counts.merge(&tally.classes[usize::from(class)]));
             if let Some(iou) = counts.iou() {
-                result.per_class.insert(set.classes[usize::from(class) - 1].clone(), iou);
+                result.per_class.insert(set.classes()[usize::from(class) - 1].clone(), iou);
             }
         }
-        let of = |of: &dyn Fn(&Tally) -> f64| mean(of_runs.iter().map(of).collect());
+        let of = |of: &dyn Fn(&RunCounts) -> f64| mean(of_runs.iter().map(of).collect());
         result.per_fold.insert(
             fold.to_string(),
             BTreeMap::from([
-                ("mean_iou".to_owned(), of(&Tally::mean_iou)),
-                ("binary_iou".to_owned(), of(&Tally::binary_iou)),
+                ("mean_iou".to_owned(), of(&RunCounts::mean_iou)),
+                ("binary_iou".to_owned(), of(&RunCounts::binary_iou)),
             ]),
         );
     }

@@ -14,20 +14,19 @@ use std::path::Path;
 use std::time::Instant;
 
 use rayon::prelude::*;
-use resume::Finished;
+use resume::FinishedParts;
 use serde::Serialize;
 
-use crate::data::set::SegmentationSet;
 use crate::device::Device;
-use crate::encoder::EncoderConfig;
 use crate::error::{Error, Result};
 use crate::features::extract::Extractor;
 use crate::hash;
+use crate::method::MethodConfig;
+use crate::method::few_shot::HeadConfig;
+use crate::metric::calibration::Bin;
 use crate::metric::interval::Estimate;
-use crate::metric::recognition::Bin;
-use crate::recipe::learning::AnyRecipe;
-use crate::recipe::segmentation::{EncoderChoice, Protocol, Recipe};
-use crate::train::experiment::weights_of;
+use crate::recipe::{Model, Protocol, Recipe};
+use crate::train::load::weights_of;
 
 /// The result of a recipe, as `--json` writes it. Rates are 0 to 1.
 #[derive(Debug, Clone, Serialize)]
@@ -41,7 +40,7 @@ pub struct Evaluation {
     /// The version of kshot.
     pub version: &'static str,
     /// The recipe as it was run.
-    pub recipe: AnyRecipe,
+    pub recipe: Recipe,
     /// By name, with 95 % interval over runs or seeds.
     pub metrics: BTreeMap<String, Estimate>,
     /// IoU of each class, over all runs.
@@ -53,10 +52,10 @@ pub struct Evaluation {
     /// Whether only a few episodes or pictures were done: the figures then mean nothing.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub smoke: bool,
-    /// Recognition: which classes are taken for which others most often, in the first shape.
+    /// Recognition: which classes are taken for which others most often, with the first ways and shots.
     #[serde(skip_serializing_if = "Vec::is_empty")]
-    pub confused: Vec<Confusion>,
-    /// Recognition: the answers of the first shape by confidence, bins without any left out.
+    pub confused: Vec<Confused>,
+    /// Recognition: the answers with the first ways and shots by confidence, bins without any left out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reliability: Vec<Bin>,
     /// The worst episodes, worst first, if there is a folder to leave them in; not part of the JSON.
@@ -66,15 +65,15 @@ pub struct Evaluation {
 
 /// A class that is taken for another.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize)]
-pub struct Confusion {
+pub struct Confused {
     /// The class shown.
-    pub is: String,
-    /// The class said.
-    pub said: String,
+    pub actual: String,
+    /// The class that was predicted.
+    pub predicted: String,
     /// How many of its queries.
-    pub times: usize,
+    pub count: usize,
     /// Of how many in episodes that held both.
-    pub met: usize,
+    pub opportunities: usize,
 }
 
 /// How far a long evaluation is.
@@ -88,7 +87,7 @@ pub struct Progress {
 
 /// How a recipe is run.
 #[derive(Default)]
-pub struct Options<'a> {
+pub struct EvalRunOptions<'a> {
     /// A training's folder or a file of weights, for recipes that train.
     pub model: Option<&'a Path>,
     /// Where finished parts are noted, so that a stopped evaluation goes on.
@@ -101,10 +100,10 @@ pub struct Options<'a> {
 }
 
 /// What the protocols are given besides the recipe.
-pub struct Context<'a> {
+pub struct EvalContext<'a> {
     device: &'a Device,
     model: Option<&'a Path>,
-    finished: Finished,
+    finished: FinishedParts,
     /// At most this many pictures are segmented.
     limit: usize,
     /// Whether the worst episodes are drawn.
@@ -119,11 +118,11 @@ pub struct Context<'a> {
 pub fn run(
     recipe: &Recipe,
     device: &Device,
-    options: &Options,
+    options: &EvalRunOptions,
     on_progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Evaluation> {
     let started = Instant::now();
-    if recipe.train.is_none() && options.model.is_some() {
+    if recipe.train.is_none() && options.model.is_some() && !is_published(recipe) {
         return Err(Error::config(
             "a model is for recipes with a [train] section; this one has none",
         ));
@@ -136,38 +135,65 @@ pub fn run(
     }
     let mut recipe = recipe.clone();
     if let Some(limit) = options.smoke {
-        match &mut recipe.protocol {
-            Protocol::FewShotSegmentation { episodes, runs, evaluate, .. } => {
-                (*episodes, *runs) = ((*episodes).min(limit), (*runs).min(2));
-                evaluate.truncate(1);
-            }
-            Protocol::Segmentation { labelled, seeds, .. } => {
-                *labelled = 1;
-                seeds.truncate(1);
-            }
-            Protocol::Presence { queries, runs, .. } => {
-                (*queries, *runs) = ((*queries).min(limit), 1);
-            }
-        }
+        shorten(&mut recipe, limit);
     }
-    let mut content = if options.out.is_some() { content(&recipe, device)? } else { String::new() };
-    if let Some(model) = options.model.filter(|_| options.out.is_some()) {
-        content.push_str(&hash::of_file(&weights_of(model)?)?);
-    }
-    let extra = format!("{:?} {content}", options.smoke);
-    let finished = Finished::open(options.out, &recipe, &extra, options.force)?;
-    let limit = options.smoke.unwrap_or(usize::MAX);
-    let model = options.model;
-    let mut context =
-        Context { device, model, finished, limit, draw: options.out.is_some(), on_progress };
-    let mut result = match recipe.protocol {
-        Protocol::FewShotSegmentation { .. } => few_shot::run(&recipe, &mut context)?,
-        Protocol::Segmentation { .. } => segmentation::run(&recipe, &mut context)?,
-        Protocol::Presence { .. } => presence::run(&recipe, &mut context)?,
+    let mut result = if matches!(recipe.protocol, Protocol::FewShotRecognition { .. }) {
+        recognition::run(&recipe, device, options.model, on_progress)?
+    } else {
+        of_pixels(&recipe, device, options, on_progress)?
     };
     result.smoke = options.smoke.is_some();
     result.seconds = started.elapsed().as_secs_f64();
     Ok(result)
+}
+
+/// Whether weights that others published may stand in place of a training.
+fn is_published(recipe: &Recipe) -> bool {
+    matches!(recipe.method, MethodConfig::Learner(_))
+}
+
+/// A few episodes or pictures, to see that all is in place.
+fn shorten(recipe: &mut Recipe, limit: usize) {
+    match &mut recipe.protocol {
+        Protocol::FewShotSegmentation { episodes, runs, evaluate, .. } => {
+            (*episodes, *runs) = ((*episodes).min(limit), (*runs).min(2));
+            evaluate.truncate(1);
+        }
+        Protocol::FewShotRecognition { episodes, .. } => *episodes = (*episodes).min(limit),
+        Protocol::Segmentation { labelled, seeds, .. } => {
+            *labelled = 1;
+            seeds.truncate(1);
+        }
+        Protocol::Presence { queries, runs, .. } => {
+            (*queries, *runs) = ((*queries).min(limit), 1);
+        }
+    }
+}
+
+fn of_pixels(
+    recipe: &Recipe,
+    device: &Device,
+    options: &EvalRunOptions,
+    on_progress: &(dyn Fn(Progress) + Sync),
+) -> Result<Evaluation> {
+    let mut content = if options.out.is_some() { content(recipe, device)? } else { String::new() };
+    if let Some(model) = options.model.filter(|_| options.out.is_some()) {
+        content.push_str(&hash::of_file(&weights_of(model)?)?);
+    }
+    let extra = format!("{:?} {content}", options.smoke);
+    let finished = FinishedParts::open(options.out, recipe, &extra, options.force)?;
+    let limit = options.smoke.unwrap_or(usize::MAX);
+    let model = options.model;
+    let mut context =
+        EvalContext { device, model, finished, limit, draw: options.out.is_some(), on_progress };
+    match recipe.protocol {
+        Protocol::FewShotSegmentation { .. } => few_shot::run(recipe, &mut context),
+        Protocol::Segmentation { .. } => segmentation::run(recipe, &mut context),
+        Protocol::Presence { .. } => presence::run(recipe, &mut context),
+        Protocol::FewShotRecognition { .. } => {
+            Err(Error::config("few-shot-recognition has no pixels").at_key("protocol.name"))
+        }
+    }
 }
 
 impl Evaluation {
@@ -182,13 +208,13 @@ impl Evaluation {
     }
 
     /// An empty result.
-    fn new(protocol: &str, seed: u64, recipe: AnyRecipe) -> Self {
+    fn new(recipe: &Recipe) -> Self {
         Self {
-            protocol: protocol.to_owned(),
+            protocol: recipe.protocol.name().to_owned(),
             transductive: false,
-            seed,
+            seed: recipe.protocol.seed(),
             version: env!("CARGO_PKG_VERSION"),
-            recipe,
+            recipe: recipe.clone(),
             metrics: BTreeMap::new(),
             per_class: BTreeMap::new(),
             per_fold: BTreeMap::new(),
@@ -201,20 +227,21 @@ impl Evaluation {
     }
 }
 
-/// The SHA-256 of the weights and of every picture and mask that a recipe reads, so that finished parts
+/// The SHA-256 of the weights and of every picture and label that a recipe reads, so that finished parts
 /// are not mixed with those of other data or weights.
 fn content(recipe: &Recipe, device: &Device) -> Result<String> {
-    let config: EncoderConfig = recipe.encoder.name.parse()?;
-    let (_, weights) = Extractor::from_weights(&config, recipe.encoder.weights.as_deref(), device)?;
-    let data = &recipe.data;
+    let (_, weights) =
+        Extractor::from_weights(recipe.model.encoder()?, recipe.model.weights.as_deref(), device)?;
+    let parts = &recipe.data.parts;
     let mut content = weights;
-    for list in std::iter::once(&data.list).chain(&data.train) {
-        let set = SegmentationSet::open(data.dataset, &data.root, list)?;
+    for part in parts.test.iter().chain(&parts.train) {
+        let set = recipe.data.dataset.open(part)?;
         let hashes = (0..set.len())
             .into_par_iter()
             .map(|index| {
-                let (image, mask) = set.files(index);
-                Ok(hash::of_file(image)? + &hash::of_file(mask)?)
+                let labels = set.label_files(index);
+                let files = labels.iter().map(|file| file.as_path());
+                std::iter::once(set.file(index)).chain(files).map(hash::of_file).collect()
             })
             .collect::<Result<Vec<String>>>()?;
         content.push_str(&hash::of_bytes(hashes.concat().as_bytes()));
@@ -225,8 +252,60 @@ fn content(recipe: &Recipe, device: &Device) -> Result<String> {
 /// The frozen encoder of a recipe.
 ///
 /// # Errors
-/// If it is unknown, or has neither built-in weights nor a file.
-pub fn extractor(choice: &EncoderChoice, device: &Device) -> Result<Extractor> {
-    let config: EncoderConfig = choice.name.parse()?;
-    Ok(Extractor::from_weights(&config, choice.weights.as_deref(), device)?.0)
+/// If it has neither built-in weights nor a file.
+pub fn extractor(model: &Model, device: &Device) -> Result<Extractor> {
+    let (extractor, _) =
+        Extractor::from_weights(model.encoder()?, model.weights.as_deref(), device)?;
+    Ok(extractor.with_precision(model.precision))
+}
+
+/// The method of a recipe that is fitted to labelled pictures.
+///
+/// # Errors
+/// If it is of another kind.
+fn head(recipe: &Recipe) -> Result<&HeadConfig> {
+    match &recipe.method {
+        MethodConfig::Head(config) => Ok(config),
+        other => Err(Error::config(format!(
+            "`{}` is not fitted to labelled pictures, which this protocol does; valid are {}",
+            other.name(),
+            HeadConfig::all().iter().map(HeadConfig::name).collect::<Vec<_>>().join(", ")
+        ))
+        .at_key("method.name")),
+    }
+}
+
+impl std::fmt::Display for Evaluation {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        if self.smoke {
+            writeln!(f, "smoke run: these figures mean nothing")?;
+        }
+        write!(
+            f,
+            "{}, {}transductive, seed {}, {:.0} s",
+            self.protocol,
+            if self.transductive { "" } else { "not " },
+            self.seed,
+            self.seconds
+        )?;
+        for (name, estimate) in &self.metrics {
+            let interval =
+                estimate.ci95.map_or_else(String::new, |ci95| format!(" +- {:.2}", 100.0 * ci95));
+            let (mean, n) = (100.0 * estimate.mean, estimate.n);
+            write!(f, "\n{name:20} {mean:6.2}{interval} % (n = {n})")?;
+        }
+        for (fold, metrics) in &self.per_fold {
+            let shown: Vec<String> = metrics
+                .iter()
+                .map(|(name, value)| format!("{name} {:.2} %", 100.0 * value))
+                .collect();
+            // Folds are numbers; a seed says that it is one.
+            let kind = if fold.parse::<usize>().is_ok() { "fold " } else { "" };
+            write!(f, "\n  {kind}{fold}: {}", shown.join(", "))?;
+        }
+        for (class, iou) in &self.per_class {
+            write!(f, "\n  {class:20} {:6.2} %", 100.0 * iou)?;
+        }
+        Ok(())
+    }
 }

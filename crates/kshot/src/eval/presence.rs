@@ -2,6 +2,7 @@
 //! pictures without it are segmented; the latter should be left empty.
 
 use std::collections::BTreeMap;
+use std::sync::Arc;
 
 use kshot_data::support::{LabelKind, LabelledPicture, Support};
 use rand::SeedableRng;
@@ -9,21 +10,21 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::data::episode::{class_counts, relabel};
-use crate::data::set::SegmentationSet;
+use crate::data::dataset::{Dataset, pixel_counts};
+use crate::data::episode::relabel;
 use crate::error::{Error, Result};
-use crate::eval::{Context, Evaluation, Progress, extractor};
+use crate::eval::{EvalContext, Evaluation, Progress, extractor, head};
 use crate::features::extract::Extractor;
-use crate::method::few_shot::by_name;
 use crate::metric::calibration::Calibration;
 use crate::metric::interval::Estimate;
-use crate::predict::{Options, Predictor};
-use crate::recipe::learning::AnyRecipe;
-use crate::recipe::segmentation::{Protocol, Recipe};
+use crate::metric::recognition;
+use crate::predict::Predictor;
+use crate::predict::fit::{FitOptions, fit};
+use crate::recipe::{Protocol, Recipe};
 
-/// What was said of one picture.
+/// The prediction for one picture.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct Judged {
+struct PresenceRecord {
     present: bool,
     /// Whether the picture was left empty.
     empty: bool,
@@ -33,15 +34,15 @@ struct Judged {
 
 /// One run, class by class.
 #[derive(Serialize, Deserialize)]
-struct Part {
-    judged: Vec<(u8, Vec<Judged>)>,
+struct PresenceRun {
+    judged: Vec<(u8, Vec<PresenceRecord>)>,
     calibration: Calibration,
 }
 
-struct Setting<'a> {
+struct PresenceSetting<'a> {
     recipe: &'a Recipe,
-    train: SegmentationSet,
-    test: SegmentationSet,
+    train: Arc<dyn Dataset>,
+    test: Arc<dyn Dataset>,
     /// Per picture of each, the pixels of each class.
     counts: [Vec<[usize; 256]>; 2],
     extractor: Extractor,
@@ -55,7 +56,7 @@ struct Setting<'a> {
 ///
 /// # Errors
 /// If the data cannot be read, or no class has enough pictures.
-pub fn run(recipe: &Recipe, context: &mut Context) -> Result<Evaluation> {
+pub fn run(recipe: &Recipe, context: &mut EvalContext) -> Result<Evaluation> {
     let Protocol::Presence { shots, queries, runs, seed } = recipe.protocol else {
         return Err(Error::config("not a presence recipe").at_key("protocol.name"));
     };
@@ -63,24 +64,20 @@ pub fn run(recipe: &Recipe, context: &mut Context) -> Result<Evaluation> {
         let message = "shots, queries and runs must be at least 1";
         return Err(Error::config(message).at_key("protocol"));
     }
-    let data = &recipe.data;
-    let Some(train) = &data.train else {
-        return Err(Error::config("the list that labelled pictures are drawn from is missing")
-            .at_key("data.train"));
-    };
-    let train = SegmentationSet::open(data.dataset, &data.root, train)?;
-    let test = SegmentationSet::open(data.dataset, &data.root, &data.list)?;
-    let counts = [class_counts(&train)?, class_counts(&test)?];
-    let extractor = extractor(&recipe.encoder, context.device)?;
-    let setting = Setting { recipe, train, test, counts, extractor, shots, queries, seed };
-    let classes = setting.train.classes.len();
+    let train = recipe.data.dataset.open(recipe.data.train()?)?;
+    let test = recipe.data.dataset.open(recipe.data.test()?)?;
+    let counts = [pixel_counts(train.as_ref())?, pixel_counts(test.as_ref())?];
+    let extractor = extractor(&recipe.model, context.device)?;
+    let setting = PresenceSetting { recipe, train, test, counts, extractor, shots, queries, seed };
+    let classes = setting.train.classes().len();
     let mut parts = Vec::with_capacity(runs);
     for run in 0..runs {
         let name = format!("run {run}");
-        let part = match context.finished.get::<Part>(&name) {
+        let part = match context.finished.get::<PresenceRun>(&name) {
             Some(part) => part,
             None => {
-                let mut part = Part { judged: Vec::new(), calibration: Calibration::default() };
+                let mut part =
+                    PresenceRun { judged: Vec::new(), calibration: Calibration::default() };
                 for class in (1..=classes).take(context.limit) {
                     setting.judge(run, class as u8, &mut part)?;
                     let (done, total) = (run * classes + class, runs * classes);
@@ -99,7 +96,7 @@ pub fn run(recipe: &Recipe, context: &mut Context) -> Result<Evaluation> {
     Ok(summary(&setting, &parts))
 }
 
-impl Setting<'_> {
+impl PresenceSetting<'_> {
     /// The pictures of a list with (or without) a class, in an order drawn by `seed`.
     fn draw(&self, list: usize, class: u8, with: bool, seed: u64) -> Vec<usize> {
         let holds = |index: &usize| (self.counts[list][*index][usize::from(class)] > 0) == with;
@@ -109,18 +106,18 @@ impl Setting<'_> {
     }
 
     /// Fits to one class and judges pictures with and without it. A class with too few is passed over.
-    fn judge(&self, run: usize, class: u8, part: &mut Part) -> Result<()> {
+    fn judge(&self, run: usize, class: u8, part: &mut PresenceRun) -> Result<()> {
         let seed = self.seed.wrapping_add((run * 1_000 + usize::from(class)) as u64);
         let mut support = self.draw(0, class, true, seed);
         if support.len() < self.shots {
             return Ok(());
         }
         support.truncate(self.shots);
-        let used: Vec<_> = support.iter().map(|&index| self.train.files(index).0).collect();
+        let used: Vec<_> = support.iter().map(|&index| self.train.file(index)).collect();
         let mut queries = Vec::new();
         for present in [true, false] {
             let mut drawn = self.draw(1, class, present, seed);
-            drawn.retain(|&index| !used.contains(&self.test.files(index).0));
+            drawn.retain(|&index| !used.contains(&self.test.file(index)));
             drawn.truncate(self.queries);
             queries.extend(drawn.into_iter().map(|index| (present, index)));
         }
@@ -135,7 +132,7 @@ impl Setting<'_> {
             let labelling = &predicted.labelling;
             part.calibration.add(&truth, &labelling.mask, &labelling.confidence);
             let empty = predicted.classes.is_empty();
-            judged.push(Judged { present, empty, presence: predicted.presence });
+            judged.push(PresenceRecord { present, empty, presence: predicted.presence });
         }
         part.judged.push((class, judged));
         Ok(())
@@ -145,66 +142,55 @@ impl Setting<'_> {
         let pictures = support
             .iter()
             .map(|&index| {
-                let (path, labels) = self.train.files(index);
                 Ok(LabelledPicture {
-                    path: path.to_owned(),
-                    labels: labels.to_owned(),
+                    path: self.train.file(index).to_owned(),
+                    labels: self.train.label_files(index).into_iter().next().unwrap_or_default(),
                     image: self.train.image(index)?,
                     mask: relabel(&self.train.mask(index)?, &[class]),
                     kind: LabelKind::Mask,
                 })
             })
             .collect::<Result<_>>()?;
-        let classes = vec![self.train.classes[usize::from(class) - 1].clone()];
-        let method = &self.recipe.method;
-        let options = Options {
-            methods: by_name(&method.name)?,
-            refinement: method.refinement,
-            scale: method.scale,
+        let classes = vec![self.train.classes()[usize::from(class) - 1].clone()];
+        let options = FitOptions {
+            methods: head(self.recipe)?.candidates(),
+            refinement: self.recipe.predict.refinement,
+            scale: self.recipe.predict.scale,
             seed,
         };
         let support = Support { classes, pictures, warnings: Vec::new() };
-        Predictor::fit(self.extractor.clone(), &support, options)
+        fit(self.extractor.clone(), &support, options)
     }
 }
 
 /// The chance that a picture with the class seems surer to hold it than one without; ties count half.
-fn auroc(judged: &[Judged]) -> Option<f64> {
-    let of = |present| judged.iter().filter(move |judged| judged.present == present);
-    let pairs = of(true).count() * of(false).count();
-    let won: f64 = of(true)
-        .flat_map(|with| of(false).map(move |without| (with.presence, without.presence)))
-        .map(|(with, without)| match with.total_cmp(&without) {
-            std::cmp::Ordering::Greater => 1.0,
-            std::cmp::Ordering::Equal => 0.5,
-            std::cmp::Ordering::Less => 0.0,
-        })
-        .sum();
-    (pairs > 0).then(|| won / pairs as f64)
+fn auroc(judged: &[PresenceRecord]) -> Option<f64> {
+    let of = |present: bool| -> Vec<f32> {
+        let some = judged.iter().filter(|judged| judged.present == present);
+        some.map(|judged| judged.presence as f32).collect()
+    };
+    recognition::auroc(&of(true), &of(false))
 }
 
-fn empty(judged: &[Judged], present: bool) -> f64 {
+fn empty(judged: &[PresenceRecord], present: bool) -> f64 {
     let of = || judged.iter().filter(|judged| judged.present == present);
     of().filter(|judged| judged.empty).count() as f64 / of().count().max(1) as f64
 }
 
-fn summary(setting: &Setting, parts: &[Part]) -> Evaluation {
-    let mut result = Evaluation::new(
-        "presence",
-        setting.seed,
-        AnyRecipe::Segmentation(Box::new(setting.recipe.clone())),
-    );
-    let over = |of: &dyn Fn(&[Judged]) -> f64| {
+fn summary(setting: &PresenceSetting, parts: &[PresenceRun]) -> Evaluation {
+    let mut result = Evaluation::new(setting.recipe);
+    let over = |of: &dyn Fn(&[PresenceRecord]) -> f64| {
         let values: Vec<f64> = parts
             .iter()
             .map(|part| {
-                let all: Vec<Judged> = part.judged.iter().flat_map(|(_, of)| of).copied().collect();
+                let all: Vec<PresenceRecord> =
+                    part.judged.iter().flat_map(|(_, of)| of).copied().collect();
                 of(&all)
             })
             .collect();
         Estimate::of(&values)
     };
-    let within = |part: &Part| {
+    let within = |part: &PresenceRun| {
         let known: Vec<f64> = part.judged.iter().filter_map(|(_, of)| auroc(of)).collect();
         known.iter().sum::<f64>() / known.len().max(1) as f64
     };
@@ -223,8 +209,8 @@ fn summary(setting: &Setting, parts: &[Part]) -> Evaluation {
 mod tests {
     use super::*;
 
-    fn judged(present: bool, presence: f64, empty: bool) -> Judged {
-        Judged { present, empty, presence }
+    fn judged(present: bool, presence: f64, empty: bool) -> PresenceRecord {
+        PresenceRecord { present, empty, presence }
     }
 
     #[test]

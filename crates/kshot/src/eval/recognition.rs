@@ -3,78 +3,65 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
-use std::time::Instant;
 
 use burn::module::Module;
 use burn::prelude::*;
 use burn::tensor::activation::softmax;
 use rayon::prelude::*;
 
-use crate::contract::episodic::FewShot;
-use crate::data::batch::{Episode, EpisodeSource};
-use crate::data::classes::tasks::Shape;
+use crate::contract::{FewShot, ItemSource};
+use crate::data::batch::Episode;
+use crate::data::classes::tasks::EpisodeShape;
 use crate::device::Device;
 use crate::error::{Error, Result};
-use crate::eval::{Confusion, Evaluation, Progress};
+use crate::eval::{Confused, Evaluation, Progress};
+use crate::metric::calibration::{BINS, bins, grouped_ece};
 use crate::metric::interval::Estimate;
-use crate::metric::recognition::{BINS, bins, grouped_ece};
-use crate::recipe::learning::{AnyRecipe, LearningRecipe, PROTOCOL};
-use crate::train::experiment::{Experiment, load};
+use crate::recipe::{Protocol, Recipe};
+use crate::train::load;
+use crate::train::session::RecognitionSession;
 
-/// How a recipe is evaluated.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct Options<'a> {
-    /// A run's folder or a file of weights.
-    pub model: Option<&'a Path>,
-    /// At most this many episodes, to see that all is in place.
-    pub smoke: Option<usize>,
-}
-
-/// Evaluates a recipe on every shape that it names; each on the same list of episodes whatever the
+/// Evaluates a recipe with all ways and shots that it names; each on the same list of episodes whatever the
 /// method.
 ///
 /// # Errors
 /// If the data are missing or too small, or there are no weights for a network that needs some.
 pub fn run(
-    recipe: &LearningRecipe,
+    recipe: &Recipe,
     device: &Device,
-    options: Options,
+    model: Option<&Path>,
     on_progress: &(dyn Fn(Progress) + Sync),
 ) -> Result<Evaluation> {
-    let started = Instant::now();
-    if options.model.is_none() && recipe.train.is_some() && options.smoke.is_none() {
-        return Err(Error::config(
-            "this recipe is trained first: run `kshot train RECIPE --out RUN`, then `kshot eval \
-             RECIPE --model RUN`",
-        ));
-    }
-    let experiment = Experiment::new(recipe, device)?;
-    let learner = match options.model {
-        Some(from) => load(experiment.learner.clone(), from)?,
+    let Protocol::FewShotRecognition { ways, shots, queries, episodes, seed, part } =
+        &recipe.protocol
+    else {
+        return Err(Error::config("not a recognition recipe").at_key("protocol.name"));
+    };
+    let (episodes, seed, part) = (*episodes, *seed, *part);
+    let experiment = RecognitionSession::new(recipe, device)?;
+    let learner = match model {
+        Some(from) => load::learner(experiment.learner.clone(), from)?,
         None => experiment.learner.clone(),
     };
     let learner = learner.valid();
-    let protocol = &recipe.protocol;
-    let episodes = protocol.episodes.min(options.smoke.unwrap_or(usize::MAX));
-    let shapes: Vec<Shape> = protocol
-        .ways
+    let shapes: Vec<EpisodeShape> = ways
         .all()
         .iter()
-        .flat_map(|&ways| protocol.shots.all().iter().map(move |&shots| (ways, shots)))
-        .map(|(ways, shots)| Shape { ways, shots, queries: protocol.queries })
+        .flat_map(|&ways| shots.all().iter().map(move |&shots| (ways, shots)))
+        .map(|(ways, shots)| EpisodeShape { ways, shots, queries: *queries })
         .collect();
-    let mut result =
-        Evaluation::new(PROTOCOL, protocol.seed, AnyRecipe::Learning(Box::new(recipe.clone())));
+    let mut result = Evaluation::new(recipe);
     result.transductive = learner.is_transductive();
     let done = AtomicUsize::new(0);
     let total = episodes * shapes.len();
     for (place, shape) in shapes.iter().enumerate() {
-        let tasks = experiment.tasks(protocol.part, *shape, protocol.seed)?;
+        let tasks = experiment.tasks(part, *shape, seed)?;
         let answers: Vec<(f64, Vec<Answer>, Vec<usize>)> = (0..episodes as u64)
             .into_par_iter()
             .map(|index| {
-                let episode = tasks.episode(index, device)?;
-                let answers = answers(&learner.predict(&episode), &episode);
+                let episode = tasks.item(index, device)?;
+                let scores = recipe.model.precision.run(|| learner.predict(&episode));
+                let answers = answers(&scores, &episode);
                 let right = answers.iter().filter(|answer| answer.right()).count();
                 let done = done.fetch_add(1, Ordering::Relaxed) + 1;
                 on_progress(Progress { done, total });
@@ -86,14 +73,14 @@ pub fn run(
             of.1.iter().map(|answer| (answer.confidence, answer.right())).collect()
         };
         let judged: Vec<Vec<(f32, bool)>> = answers.iter().map(judged).collect();
-        let ece = grouped_ece(&judged, protocol.seed);
+        let ece = grouped_ece(&judged, seed);
         let (ways, shots) = (shape.ways, shape.shots);
         if place == 0 {
             result.metrics.insert("accuracy".to_owned(), accuracy);
             result.metrics.insert("ece".to_owned(), ece);
             result.reliability = bins(&judged.concat(), BINS);
             result.reliability.retain(|bin| bin.count > 0);
-            let classes = &experiment.splits.part(protocol.part)?.classes;
+            let classes = &experiment.splits.part(part)?.classes;
             result.confused = confused(answers.iter().map(|of| (&*of.1, &*of.2)), |class| {
                 classes[class].name.clone()
             });
@@ -107,23 +94,21 @@ pub fn run(
             BTreeMap::from([("accuracy".to_owned(), accuracy.mean), ("ece".to_owned(), ece.mean)]),
         );
     }
-    result.smoke = options.smoke.is_some();
-    result.seconds = started.elapsed().as_secs_f64();
     Ok(result)
 }
 
-/// What was said of a query.
+/// What was predicted of a query.
 struct Answer {
     /// Its probability, 0 to 1.
     confidence: f32,
-    /// The way said, and the way it is of.
-    said: usize,
-    is: usize,
+    /// The way that was predicted, and the way it is of.
+    predicted: usize,
+    actual: usize,
 }
 
 impl Answer {
     fn right(&self) -> bool {
-        self.said == self.is
+        self.predicted == self.actual
     }
 }
 
@@ -135,8 +120,8 @@ fn answers(scores: &Tensor<2>, episode: &Episode<1>) -> Vec<Answer> {
     (0..queries)
         .map(|query| {
             let row = &probabilities[query * ways..][..ways];
-            let said = (0..ways).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap_or(0);
-            Answer { confidence: row[said], said, is: labels[query] as usize }
+            let predicted = (0..ways).max_by(|a, b| row[*a].total_cmp(&row[*b])).unwrap_or(0);
+            Answer { confidence: row[predicted], predicted, actual: labels[query] as usize }
         })
         .collect()
 }
@@ -148,24 +133,30 @@ const CONFUSED: usize = 20;
 fn confused<'a>(
     episodes: impl Iterator<Item = (&'a [Answer], &'a [usize])>,
     name: impl Fn(usize) -> String,
-) -> Vec<Confusion> {
+) -> Vec<Confused> {
     let mut pairs: BTreeMap<(usize, usize), [usize; 2]> = BTreeMap::new();
     for (answers, classes) in episodes {
         for answer in answers {
-            let is = classes[answer.is];
-            for (way, &other) in classes.iter().enumerate().filter(|(way, _)| *way != answer.is) {
-                let [times, met] = pairs.entry((is, other)).or_default();
-                *times += usize::from(way == answer.said);
-                *met += 1;
+            let actual = classes[answer.actual];
+            for (way, &other) in classes.iter().enumerate().filter(|(way, _)| *way != answer.actual)
+            {
+                let [count, opportunities] = pairs.entry((actual, other)).or_default();
+                *count += usize::from(way == answer.predicted);
+                *opportunities += 1;
             }
         }
     }
-    let mut pairs: Vec<_> = pairs.into_iter().filter(|(_, [times, _])| *times > 0).collect();
-    pairs.sort_by_key(|(_, [times, met])| (std::cmp::Reverse(*times), *met));
+    let mut pairs: Vec<_> = pairs.into_iter().filter(|(_, [count, _])| *count > 0).collect();
+    pairs.sort_by_key(|(_, [count, of])| (std::cmp::Reverse(*count), *of));
     pairs.truncate(CONFUSED);
     pairs
         .into_iter()
-        .map(|((is, said), [times, met])| Confusion { is: name(is), said: name(said), times, met })
+        .map(|((actual, predicted), [count, opportunities])| Confused {
+            actual: name(actual),
+            predicted: name(predicted),
+            count,
+            opportunities,
+        })
         .collect()
 }
 
@@ -175,16 +166,16 @@ mod tests {
 
     #[test]
     fn confusions_count_only_episodes_that_held_both() {
-        let answer = |is, said| Answer { confidence: 1.0, said, is };
+        let answer = |actual, predicted| Answer { confidence: 1.0, predicted, actual };
         let first = [answer(0, 1), answer(0, 0), answer(1, 1)];
         let second = [answer(0, 0), answer(1, 0)];
         let episodes = [(&first[..], &[7, 9][..]), (&second[..], &[7, 4][..])];
         let found = confused(episodes.into_iter(), |class| class.to_string());
-        let of = |is: &str, said: &str, times, met| Confusion {
-            is: is.into(),
-            said: said.into(),
-            times,
-            met,
+        let of = |actual: &str, predicted: &str, count, opportunities| Confused {
+            actual: actual.into(),
+            predicted: predicted.into(),
+            count,
+            opportunities,
         };
         assert_eq!(found, [of("4", "7", 1, 1), of("7", "9", 1, 2)]);
     }

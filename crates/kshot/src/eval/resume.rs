@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use crate::error::{Error, Result};
 use crate::hash;
-use crate::recipe::segmentation::Recipe;
+use crate::recipe::Recipe;
 
 /// One finished part.
 #[derive(Serialize, Deserialize)]
-struct Line {
+struct FinishedPart {
     /// SHA-256 of the recipe, version, data and weights.
     recipe: String,
     part: String,
@@ -23,13 +23,13 @@ struct Line {
 /// The finished parts (a run of a fold, or a seed) of one recipe, a JSON line each in
 /// `progress.jsonl`.
 #[derive(Default)]
-pub struct Finished {
+pub struct FinishedParts {
     file: Option<(PathBuf, File)>,
     recipe: String,
     parts: BTreeMap<String, serde_json::Value>,
 }
 
-impl Finished {
+impl FinishedParts {
     /// Opens the folder's list, or keeps none without a folder. With `force` an earlier list is
     /// forgotten.
     ///
@@ -37,9 +37,7 @@ impl Finished {
     /// If the list cannot be read or is of another recipe.
     pub fn open(out: Option<&Path>, recipe: &Recipe, extra: &str, force: bool) -> Result<Self> {
         let Some(out) = out else { return Ok(Self::default()) };
-        let written = toml::to_string(recipe).map_err(|error| {
-            Error::config(format!("the recipe cannot be written as TOML: {error}"))
-        })?;
+        let written = recipe.to_toml()?;
         let version = env!("CARGO_PKG_VERSION");
         let recipe = hash::of_bytes(format!("{version}\n{extra}\n{written}").as_bytes());
         let path = out.join("progress.jsonl");
@@ -50,7 +48,8 @@ impl Finished {
         if !force && path.is_file() {
             let text = std::fs::read_to_string(&path).map_err(wrong)?;
             // A line that was cut off when the program was stopped is done again.
-            for line in text.lines().filter_map(|line| serde_json::from_str::<Line>(line).ok()) {
+            for text in text.lines() {
+                let Ok(line) = serde_json::from_str::<FinishedPart>(text) else { continue };
                 if line.recipe != recipe {
                     return Err(Error::config(
                         "this folder holds the parts of another recipe (or of other data, weights or version); give another \
@@ -58,7 +57,7 @@ impl Finished {
                     )
                     .in_file(path));
                 }
-                whole.push_str(&serde_json::to_string(&line).unwrap_or_default());
+                whole.push_str(text);
                 whole.push('\n');
                 parts.insert(line.part, line.result);
             }
@@ -81,7 +80,7 @@ impl Finished {
         let Some((path, file)) = &mut self.file else { return Ok(()) };
         let wrong = |error| Error::io("keep the list of finished parts", &*path, error);
         let result = serde_json::to_value(result).map_err(|error| wrong(error.into()))?;
-        let line = Line { recipe: self.recipe.clone(), part: part.to_owned(), result };
+        let line = FinishedPart { recipe: self.recipe.clone(), part: part.to_owned(), result };
         let mut text = serde_json::to_string(&line).map_err(|error| wrong(error.into()))?;
         text.push('\n');
         file.write_all(text.as_bytes()).and_then(|()| file.sync_data()).map_err(wrong)
@@ -95,8 +94,7 @@ mod tests {
     fn recipe(seed: u64) -> Recipe {
         let text = format!(
             "[protocol]\nname = \"segmentation\"\nlabelled = 1\nseeds = [{seed}]\n[data]\n\
-             dataset = \"camvid\"\nroot = \"x\"\nlist = \"val\"\n[method]\nname = \"probe\"\n\
-             refinement = \"none\""
+             dataset = \"camvid\"\nroot = \"x\"\ntest = \"val\"\n[method]\nname = \"probe\""
         );
         toml::from_str(&text).unwrap()
     }
@@ -104,7 +102,7 @@ mod tests {
     #[test]
     fn a_stopped_run_goes_on_and_another_recipe_is_refused() {
         let out = tempfile::tempdir().unwrap();
-        let open = |seed, force| Finished::open(Some(out.path()), &recipe(seed), "", force);
+        let open = |seed, force| FinishedParts::open(Some(out.path()), &recipe(seed), "", force);
         open(0, false).unwrap().put("seed 0", &[1, 2]).unwrap();
         let path = out.path().join("progress.jsonl");
         let mut text = std::fs::read_to_string(&path).unwrap();

@@ -1,6 +1,7 @@
 //! Segmentation from a few labelled pictures: draw, fit, segment everything else.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::sync::Arc;
 
 use kshot_data::scribble::scribble;
 use kshot_data::support::{LabelKind, LabelledPicture, Support};
@@ -9,22 +10,23 @@ use rand::seq::index::sample;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::data::set::{SegmentationSet, SetKind};
+use crate::data::dataset::Dataset;
 use crate::error::{Error, Result};
 use crate::eval::worst::{Panel, WORST, Worst};
-use crate::eval::{Context, Evaluation, Progress, extractor};
+use crate::eval::{EvalContext, Evaluation, Progress, extractor, head};
 use crate::features::extract::Extractor;
-use crate::method::few_shot::by_name;
+use crate::method::MethodConfig;
 use crate::metric::calibration::Calibration;
 use crate::metric::confusion::Confusion;
 use crate::metric::interval::Estimate;
-use crate::predict::{Options, Predictor};
-use crate::recipe::learning::AnyRecipe;
-use crate::recipe::segmentation::{Labels, Protocol, Recipe};
+use crate::predict::Predictor;
+use crate::predict::fit::{FitOptions, fit};
+use crate::predict::trained::{supervised, untrained};
+use crate::recipe::{Protocol, Recipe, SupportLabels};
 
 /// What one seed gave.
 #[derive(Serialize, Deserialize)]
-struct Part {
+struct SegmentationRun {
     confusion: Confusion,
     calibration: Calibration,
     /// Index and mean IoU of the worst pictures.
@@ -32,33 +34,33 @@ struct Part {
 }
 
 /// The data and everything that is the same for all seeds.
-struct Setting<'a> {
+struct SegmentationSetting<'a> {
     recipe: &'a Recipe,
-    train: SegmentationSet,
-    test: SegmentationSet,
-    extractor: Extractor,
+    test: Arc<dyn Dataset>,
+    source: PredictionSource,
     labelled: usize,
     seeds: &'a [u64],
-    labels: Labels,
+    labels: SupportLabels,
 }
 
-/// Runs the protocol: `labelled` pictures are drawn from `data.train` by each seed.
+/// Runs the protocol: `labelled` pictures are drawn from `data.train` by each seed, or a trained network labels them
+/// (which needs one seed only: it draws nothing).
 ///
 /// # Errors
 /// If the data cannot be read, or too few pictures are on the training list.
-pub fn run(recipe: &Recipe, context: &mut Context) -> Result<Evaluation> {
-    let setting = Setting::of(recipe, context)?;
+pub fn run(recipe: &Recipe, context: &mut EvalContext) -> Result<Evaluation> {
+    let setting = SegmentationSetting::of(recipe, context)?;
     let pictures = setting.test.len().min(context.limit);
     let total = setting.seeds.len() * pictures;
     let mut parts = Vec::with_capacity(setting.seeds.len());
     let mut last = None;
     for (round, &seed) in setting.seeds.iter().enumerate() {
         let name = format!("seed {seed}");
-        if let Some(part) = context.finished.get::<Part>(&name) {
+        if let Some(part) = context.finished.get::<SegmentationRun>(&name) {
             parts.push(part);
             continue;
         }
-        let predictor = setting.fit(seed)?;
+        let predictor = setting.predictor(seed)?;
         let part = setting.part(&predictor, pictures, |index| {
             (context.on_progress)(Progress { done: round * pictures + index + 1, total });
         })?;
@@ -72,50 +74,74 @@ pub fn run(recipe: &Recipe, context: &mut Context) -> Result<Evaluation> {
     Ok(result)
 }
 
-impl<'a> Setting<'a> {
-    fn of(recipe: &'a Recipe, context: &Context) -> Result<Self> {
+/// What labels the pictures.
+enum PredictionSource {
+    /// A method fitted to labelled pictures of this set.
+    Fitted(Arc<dyn Dataset>, Box<Extractor>),
+    /// A trained network.
+    Trained(Arc<Predictor>),
+}
+
+impl<'a> SegmentationSetting<'a> {
+    fn of(recipe: &'a Recipe, context: &EvalContext) -> Result<Self> {
         let Protocol::Segmentation { labelled, ref seeds, labels } = recipe.protocol else {
             return Err(Error::config("not a segmentation recipe").at_key("protocol.name"));
         };
-        let Some(train) = &recipe.data.train else {
-            return Err(Error::config("the list that labelled pictures are drawn from is missing")
-                .at_key("data.train"));
-        };
-        if let Labels::Scribble { share } = labels
+        if let SupportLabels::Scribble { share } = labels
             && !(share > 0.0 && share <= 1.0)
         {
             let message = format!("a share of {share}; it must be above 0 and at most 1");
             return Err(Error::config(message).at_key("protocol.labels.scribble.share"));
         }
-        let data = &recipe.data;
-        let train = SegmentationSet::open(data.dataset, &data.root, train)?;
-        let test = SegmentationSet::open(data.dataset, &data.root, &data.list)?;
+        let test = recipe.data.dataset.open(recipe.data.test()?)?;
+        let source = match (&recipe.method, context.model) {
+            (MethodConfig::Trained(_), Some(run)) => PredictionSource::Trained(Arc::new(
+                supervised(recipe, run, recipe.predict.refinement, context.device)?,
+            )),
+            (MethodConfig::Trained(_), None) => PredictionSource::Trained(Arc::new(untrained(
+                recipe,
+                test.as_ref(),
+                recipe.predict.refinement,
+                context.device,
+            )?)),
+            _ => PredictionSource::Fitted(
+                recipe.data.dataset.open(recipe.data.train()?)?,
+                Box::new(extractor(&recipe.model, context.device)?),
+            ),
+        };
+        let pool = match &source {
+            PredictionSource::Fitted(train, _) => train.len(),
+            PredictionSource::Trained(_) => usize::MAX,
+        };
         let unique = seeds.iter().collect::<BTreeSet<_>>().len() == seeds.len();
-        if seeds.is_empty() || !unique || labelled > train.len() {
+        if seeds.is_empty() || !unique || labelled > pool {
             return Err(Error::config(format!(
-                "{labelled} labelled pictures of {} with seeds {seeds:?}: there must be that many \
+                "{labelled} labelled pictures of {pool} with seeds {seeds:?}: there must be that many \
                  pictures, and a seed, each named once",
-                train.len(),
             ))
             .at_key("protocol"));
         }
-        let extractor = extractor(&recipe.encoder, context.device)?;
-        Ok(Self { recipe, train, test, extractor, labelled, seeds, labels })
+        Ok(Self { recipe, test, source, labelled, seeds, labels })
     }
 
-    fn fit(&self, seed: u64) -> Result<Predictor> {
-        let options = Options {
-            methods: by_name(&self.recipe.method.name)?,
-            refinement: self.recipe.method.refinement,
-            scale: self.recipe.method.scale,
-            seed,
-        };
-        Predictor::fit(self.extractor.clone(), &self.support(seed)?, options)
+    fn predictor(&self, seed: u64) -> Result<Arc<Predictor>> {
+        match &self.source {
+            PredictionSource::Trained(predictor) => Ok(Arc::clone(predictor)),
+            PredictionSource::Fitted(train, extractor) => {
+                let options = FitOptions {
+                    methods: head(self.recipe)?.candidates(),
+                    refinement: self.recipe.predict.refinement,
+                    scale: self.recipe.predict.scale,
+                    seed,
+                };
+                let support = self.support(train.as_ref(), seed)?;
+                fit(extractor.as_ref().clone(), &support, options).map(Arc::new)
+            }
+        }
     }
 
     /// The labelled pictures of a seed, in the list's order.
-    fn support(&self, seed: u64) -> Result<Support> {
-        let train = &self.train;
+    fn support(&self, train: &dyn Dataset, seed: u64) -> Result<Support> {
         let mut chosen: Vec<usize> = if self.labelled == 0 {
             (0..train.len()).collect()
         } else {
@@ -126,19 +152,23 @@ impl<'a> Setting<'a> {
         let pictures = chosen
             .into_iter()
             .map(|index| {
-                let (path, labels) = train.files(index);
                 let mask = train.mask(index)?;
                 let (mask, kind) = match self.labels {
-                    Labels::Mask => (mask, LabelKind::Mask),
-                    Labels::Scribble { share } => {
+                    SupportLabels::Mask => (mask, LabelKind::Mask),
+                    SupportLabels::Scribble { share } => {
                         (scribble(&mask, share, seed ^ index as u64), LabelKind::Scribble)
                     }
                 };
-                let (path, labels) = (path.to_owned(), labels.to_owned());
-                Ok(LabelledPicture { path, labels, image: train.image(index)?, mask, kind })
+                Ok(LabelledPicture {
+                    path: train.file(index).to_owned(),
+                    labels: train.label_files(index).into_iter().next().unwrap_or_default(),
+                    image: train.image(index)?,
+                    mask,
+                    kind,
+                })
             })
             .collect::<Result<_>>()?;
-        Ok(Support { classes: train.classes.clone(), pictures, warnings: Vec::new() })
+        Ok(Support { classes: train.classes().to_vec(), pictures, warnings: Vec::new() })
     }
 
     fn part(
@@ -146,9 +176,9 @@ impl<'a> Setting<'a> {
         predictor: &Predictor,
         pictures: usize,
         on_step: impl Fn(usize),
-    ) -> Result<Part> {
-        let classes = self.test.classes.len() + 1;
-        let mut part = Part {
+    ) -> Result<SegmentationRun> {
+        let classes = self.test.classes().len() + 1;
+        let mut part = SegmentationRun {
             confusion: Confusion::new(classes),
             calibration: Calibration::default(),
             worst: Vec::with_capacity(pictures),
@@ -172,7 +202,11 @@ impl<'a> Setting<'a> {
     }
 
     /// The worst pictures of all seeds, predicted again.
-    fn show(&self, parts: &[Part], mut last: Option<(u64, Predictor)>) -> Result<Vec<Worst>> {
+    fn show(
+        &self,
+        parts: &[SegmentationRun],
+        mut last: Option<(u64, Arc<Predictor>)>,
+    ) -> Result<Vec<Worst>> {
         let mut all: Vec<(u64, usize, f64)> = self
             .seeds
             .iter()
@@ -193,7 +227,7 @@ impl<'a> Setting<'a> {
                 Some((of, predictor)) if of == seed => predictor,
                 other => {
                     last = other;
-                    self.fit(seed)?
+                    self.predictor(seed)?
                 }
             };
             for &(_, index, iou) in all.iter().filter(|of| of.0 == seed) {
@@ -204,7 +238,7 @@ impl<'a> Setting<'a> {
                     Panel::new("truth", &picture, Some(&self.test.mask(index)?))?,
                     Panel::new("prediction", &picture, Some(&predicted))?,
                 ];
-                let name = self.test.files(index).0.file_name().unwrap_or_default();
+                let name = self.test.file(index).file_name().unwrap_or_default();
                 let title = format!("seed {seed}: {}", name.to_string_lossy());
                 shown.push(Worst { title, iou, panels });
             }
@@ -214,22 +248,15 @@ impl<'a> Setting<'a> {
     }
 }
 
-fn summary(setting: &Setting, parts: &[Part]) -> Evaluation {
+fn summary(setting: &SegmentationSetting, parts: &[SegmentationRun]) -> Evaluation {
     let test = &setting.test;
-    let classes = test.classes.len() + 1;
+    let classes = test.classes().len() + 1;
     let over = |of: &dyn Fn(&Confusion) -> f64| {
         Estimate::of(&parts.iter().map(|part| of(&part.confusion)).collect::<Vec<_>>())
     };
-    let dice = |c: &Confusion| {
-        let known: Vec<f64> = (1..classes).filter_map(|class| c.dice(class)).collect();
-        known.iter().sum::<f64>() / known.len().max(1) as f64
-    };
+    let dice = |c: &Confusion| c.mean_dice(1..classes);
     let ece: Vec<f64> = parts.iter().map(|part| part.calibration.ece()).collect();
-    let mut result = Evaluation::new(
-        "segmentation",
-        setting.seeds[0],
-        AnyRecipe::Segmentation(Box::new(setting.recipe.clone())),
-    );
+    let mut result = Evaluation::new(setting.recipe);
     result.metrics = BTreeMap::from([
         ("mean_iou".to_owned(), over(&|c| c.mean_iou(1..classes))),
         ("pixel_accuracy".to_owned(), over(&|c| c.pixel_accuracy())),
@@ -239,13 +266,13 @@ fn summary(setting: &Setting, parts: &[Part]) -> Evaluation {
         ("ece".to_owned(), Estimate::of(&ece)),
     ]);
     // CamVid has no background: every pixel is of one of its classes or void.
-    if classes == 2 && test.kind != SetKind::Camvid {
+    if classes == 2 && test.has_background() {
         result.metrics.insert("binary_iou".to_owned(), over(&|c| c.mean_iou(0..classes)));
     }
     let mut pooled = Confusion::new(classes);
     parts.iter().for_each(|part| pooled.merge(&part.confusion));
     result.per_class = (1..classes)
-        .filter_map(|class| Some((test.classes[class - 1].clone(), pooled.iou(class)?)))
+        .filter_map(|class| Some((test.classes()[class - 1].clone(), pooled.iou(class)?)))
         .collect();
     result.per_fold = setting
         .seeds

@@ -16,8 +16,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::encoder::{Encode, Encoder, EncoderConfig, Normalization};
 use crate::error::{Error, Result};
-use crate::nn::cpu_values;
-use crate::weights::source::Source;
+use crate::nn::{Precision, cpu_values};
+use crate::weights::source::WeightsSource;
 
 /// Input size and test-time views of an [`Embedder`]. Vectors of different settings cannot be compared.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
@@ -73,7 +73,7 @@ impl InputViews {
 
 /// A part of a picture, in its pixels, and whether it is seen mirrored.
 #[derive(Debug, Clone, Copy, PartialEq)]
-struct View {
+struct EmbeddingView {
     left: f64,
     top: f64,
     width: f64,
@@ -83,11 +83,11 @@ struct View {
 
 /// The first `count` views of a picture: the centre, the whole (its shape given up) mirrored, these two
 /// mirrored the other way, then the four corners and their mirror images.
-fn views(count: usize, width: u32, height: u32) -> Vec<View> {
+fn views(count: usize, width: u32, height: u32) -> Vec<EmbeddingView> {
     let (width, height) = (f64::from(width), f64::from(height));
     let square = |share: f64, across: f64, down: f64, mirrored| {
         let side = (share * width.min(height)).max(1.0);
-        View {
+        EmbeddingView {
             left: (width - side) * across,
             top: (height - side) * down,
             width: side,
@@ -95,7 +95,7 @@ fn views(count: usize, width: u32, height: u32) -> Vec<View> {
             mirrored,
         }
     };
-    let whole = |mirrored| View { left: 0.0, top: 0.0, width, height, mirrored };
+    let whole = |mirrored| EmbeddingView { left: 0.0, top: 0.0, width, height, mirrored };
     let mut all = vec![
         square(CENTRE, 0.5, 0.5, false),
         whole(true),
@@ -118,6 +118,7 @@ pub struct Embedder {
     normalization: Normalization,
     device: Device,
     input_views: InputViews,
+    precision: Precision,
 }
 
 impl Embedder {
@@ -132,13 +133,14 @@ impl Embedder {
         input_views: InputViews,
     ) -> Result<Self> {
         input_views.check()?;
-        Ok(Self { encoder, normalization, device, input_views })
+        Ok(Self { encoder, normalization, device, input_views, precision: Precision::F32 })
     }
 
-    /// A frozen encoder with published weights (see [`Source::of`]), and the SHA-256 of their file.
+    /// A frozen encoder with published weights (see [`WeightsSource::of`]), and the SHA-256 of their file.
     ///
     /// # Errors
-    /// When the weights are missing, damaged, or do not fit the encoder, or size or views are out of bounds.
+    /// When the weights are missing, damaged, or do not fit the encoder, size or views are out of bounds, or the
+    /// encoder takes other than RGB pictures.
     pub fn from_weights(
         config: &EncoderConfig,
         weights: Option<&Path>,
@@ -146,9 +148,17 @@ impl Embedder {
         input_views: InputViews,
     ) -> Result<(Self, String)> {
         input_views.check()?;
-        let (encoder, sha256) = Source::of(config, weights)?.load_embedding(config, device)?;
+        config.check_rgb()?;
+        let (encoder, sha256) =
+            WeightsSource::of(config, weights)?.load_embedding(config, device)?;
         let encoder = encoder.optimize();
         Ok((Self::new(encoder, config.normalization(), device.clone(), input_views)?, sha256))
+    }
+
+    /// The same with another precision.
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
     }
 
     /// Input size and test-time views.
@@ -179,7 +189,8 @@ impl Embedder {
         let mut vectors = Vec::with_capacity(prepared.len());
         for batch in prepared.chunks(together) {
             let data = TensorData::new(batch.concat(), [batch.len() * views, 3, size, size]);
-            let map = self.encoder.embedding(Tensor::from_data(data, &self.device));
+            let images = Tensor::from_data(data, &self.device);
+            let map = self.precision.run(|| self.encoder.embedding(images));
             let [_, channels, height, width] = map.dims();
             let values = cpu_values(map.to_device(&Device::flex()));
             let of_view = channels * height * width;
@@ -256,7 +267,7 @@ fn rounded(mut vector: Vec<f32>) -> Vec<f32> {
 }
 
 /// A view of a picture at the encoder's size, by an area-aware bilinear filter.
-fn cut(picture: &RgbImage, view: &View, side: usize) -> Result<RgbImage> {
+fn cut(picture: &RgbImage, view: &EmbeddingView, side: usize) -> Result<RgbImage> {
     let wrong = |error: &dyn std::fmt::Display| {
         let (width, height) = picture.dimensions();
         Error::data(format!("could not resize a picture of {width} x {height}: {error}"))

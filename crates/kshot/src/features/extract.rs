@@ -10,11 +10,11 @@ use rayon::prelude::*;
 
 use crate::encoder::{Encode, Encoder, EncoderConfig, Normalization};
 use crate::error::Result;
-use crate::features::filter_bank::{CHANNELS, Level, halve};
-use crate::features::score_map::{Resize, taps};
+use crate::features::filter_bank::{CHANNELS, PyramidLevel, halve};
+use crate::features::score_map::{BilinearResize, taps};
 use crate::features::tile::{CELL, FINE_CELL, GRAIN, Tile, plan};
-use crate::nn::cpu_values;
-use crate::weights::source::Source;
+use crate::nn::{Precision, cpu_values};
+use crate::weights::source::WeightsSource;
 
 /// One stage of one tile.
 #[derive(Debug, Clone)]
@@ -33,7 +33,7 @@ impl StageMap {
     /// The values at another size, `[channels, size[0] * size[1]]`.
     fn resized(&self, size: [usize; 2]) -> Tensor<2> {
         let cells = size[0] * size[1];
-        let resize = Resize::new([self.height, self.width], size);
+        let resize = BilinearResize::new([self.height, self.width], size);
         let mut values = vec![0.0f32; self.channels * cells];
         values
             .par_chunks_exact_mut(cells)
@@ -124,7 +124,7 @@ impl TileFeatures {
             }
         }
         for (from, response) in responses {
-            let resize = Resize::new(from, to);
+            let resize = BilinearResize::new(from, to);
             grid.par_chunks_exact_mut(cells)
                 .zip(cpu_values(response).par_chunks_exact(from[0] * from[1]))
                 .for_each(|(target, source)| resize.add(source, target));
@@ -172,6 +172,7 @@ pub struct Extractor {
     cell: usize,
     /// Levels of classical filters that are put before the encoder's stages.
     levels: usize,
+    precision: Precision,
 }
 
 /// Largest tile, in working pixels a side: bounds the memory of one forward pass.
@@ -185,10 +186,11 @@ impl Extractor {
     /// Wraps an encoder that is on `device`.
     pub fn new(encoder: Encoder, normalization: Normalization, device: Device) -> Self {
         let stages = encoder.channels().len();
-        Self { encoder, normalization, device, side: TILE_SIDE, stages, cell: CELL, levels: 0 }
+        let (side, cell, levels, precision) = (TILE_SIDE, CELL, 0, Precision::F32);
+        Self { encoder, normalization, device, side, stages, cell, levels, precision }
     }
 
-    /// A frozen encoder with published weights (see [`Source::of`]), and the SHA-256 of their file.
+    /// A frozen encoder with published weights (see [`WeightsSource::of`]), and the SHA-256 of their file.
     ///
     /// # Errors
     /// When the weights are missing, damaged, or do not fit the encoder, or it takes other than RGB pictures.
@@ -198,9 +200,25 @@ impl Extractor {
         device: &Device,
     ) -> Result<(Self, String)> {
         config.check_rgb()?;
-        let (encoder, sha256) = Source::of(config, weights)?.load(config, device)?;
+        let (encoder, sha256) = WeightsSource::of(config, weights)?.load(config, device)?;
         let extractor = Self::new(encoder.optimize(), config.normalization(), device.clone());
         Ok((extractor, sha256))
+    }
+
+    /// The same with another precision.
+    #[must_use]
+    pub fn with_precision(self, precision: Precision) -> Self {
+        Self { precision, ..self }
+    }
+
+    /// How its convolutions sum.
+    pub fn precision(&self) -> Precision {
+        self.precision
+    }
+
+    /// How its convolutions sum from now on.
+    pub fn set_precision(&mut self, precision: Precision) {
+        self.precision = precision;
     }
 
     /// The same for strokes: on a finer grid, with classical filters (see [`bank`](crate::features::filter_bank)) and
@@ -233,7 +251,8 @@ impl Extractor {
     pub fn features(&self, working: &Working, tile: Tile) -> TileFeatures {
         let pixels = self.normalization.planes(&working.image, tile.area());
         let data = TensorData::new(pixels, [1, 3, tile.height, tile.width]);
-        let maps = self.encoder.forward(Tensor::from_data(data, &self.device)).maps;
+        let images = Tensor::from_data(data, &self.device);
+        let maps = self.precision.run(|| self.encoder.forward(images)).maps;
         let cpu = Device::flex();
         let mut stages = self.filters(working, tile, &cpu);
         stages.extend(maps.into_iter().take(self.stages).map(|map| {
@@ -251,7 +270,7 @@ impl Extractor {
             return stages;
         }
         let pixels = pixels(&working.image, tile);
-        let mut level = Level::new(&pixels, tile.height, tile.width);
+        let mut level = PyramidLevel::new(&pixels, tile.height, tile.width);
         for index in 0..self.levels {
             let mut planes = level.filters();
             let mut channels = CHANNELS;

@@ -2,21 +2,21 @@
 //! blur away, and what pixels beside a stroke are best told apart by.
 //!
 //! Per scale the smoothed gray and colours, the gradient's length, the two eigenvalues of the Hessian
-//! and the local deviation, as pixel classifiers have them (ilastik, Berg et al., Nature Methods 2019).
+//! and the local standard deviation, as pixel classifiers have them (ilastik, Berg et al., Nature Methods 2019).
 //! Scales are levels of a pyramid (means of 2 x 2), each smoothed by a Gaussian of one pixel.
 
 use rayon::prelude::*;
 
-/// Weights of a Gaussian of deviation 1, centre first.
+/// Weights of a Gaussian of standard deviation 1, centre first.
 const GAUSSIAN: [f32; 4] = [0.399_05, 0.242_04, 0.054_01, 0.004_43];
-/// Channels of a level: gray, gradient, two eigenvalues, deviation, three colours.
+/// Channels of a level: gray, gradient, two eigenvalues, standard deviation, three colours.
 pub const CHANNELS: usize = 8;
 /// Pixel values are divided by this.
 const UNIT: f32 = 64.0;
 
 /// The colours of one level of the pyramid.
 #[derive(Debug, Clone)]
-pub struct Level {
+pub struct PyramidLevel {
     /// Rows.
     pub height: usize,
     /// Columns.
@@ -25,7 +25,7 @@ pub struct Level {
     pub colours: Vec<f32>,
 }
 
-impl Level {
+impl PyramidLevel {
     /// The finest level, of `height * width` RGB pixels row by row.
     pub fn new(pixels: &[u8], height: usize, width: usize) -> Self {
         let mut colours = Vec::with_capacity(3 * height * width);
@@ -96,7 +96,7 @@ pub fn halve(planes: &[f32], [height, width]: [usize; 2]) -> Vec<f32> {
     halved
 }
 
-/// A Gaussian of deviation 1 on each plane; borders are repeated.
+/// A Gaussian of standard deviation 1 on each plane; borders are repeated.
 fn smooth(planes: &mut [f32], height: usize, width: usize) {
     let reach = GAUSSIAN.len() - 1;
     planes.par_chunks_exact_mut(height * width).for_each(|plane| {
@@ -150,9 +150,9 @@ fn gradient(plane: &[f32], height: usize, width: usize) -> [Vec<f32>; 2] {
 mod tests {
     use super::*;
 
-    fn level(height: usize, width: usize, of: impl Fn(usize, usize) -> f32) -> Level {
+    fn level(height: usize, width: usize, of: impl Fn(usize, usize) -> f32) -> PyramidLevel {
         let plane: Vec<f32> = (0..height * width).map(|at| of(at / width, at % width)).collect();
-        Level { height, width, colours: plane.repeat(3) }
+        PyramidLevel { height, width, colours: plane.repeat(3) }
     }
 
     #[test]
@@ -163,7 +163,7 @@ mod tests {
         assert!((at(0) - 6.2).abs() < 1e-2, "{}", at(0));
         assert!((at(1) - 0.5).abs() < 1e-3, "{}", at(1));
         assert!(at(2).abs() < 1e-3 && at(3).abs() < 1e-3);
-        assert!((at(4) - 0.5).abs() < 1e-2, "{}", at(4)); // slope times the window's deviation
+        assert!((at(4) - 0.5).abs() < 1e-2, "{}", at(4)); // slope times the window's standard deviation
         assert!((at(7) - at(0)).abs() < 1e-4);
     }
 

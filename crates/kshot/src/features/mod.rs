@@ -1,6 +1,5 @@
 //! What a frozen encoder and classical filters say of a picture: working size, tiles, maps, vectors.
 
-pub mod cache;
 pub mod embed;
 pub mod extract;
 pub mod filter_bank;

@@ -96,7 +96,7 @@ impl ScoreMap {
 
 /// Where a coordinate falls between two neighbouring cells.
 #[derive(Debug, Clone, Copy)]
-pub struct Tap {
+pub struct InterpolationTap {
     /// The lower cell.
     pub low: usize,
     /// The upper cell; equal to `low` at the borders.
@@ -105,26 +105,32 @@ pub struct Tap {
     pub weight: f32,
 }
 
+impl InterpolationTap {
+    /// Where a position in cells (0 is the first cell's centre) falls among `cells` of them; beyond the borders these
+    /// repeat.
+    pub fn at(position: f32, cells: usize) -> Self {
+        let position = position.clamp(0.0, (cells - 1) as f32);
+        let low = position as usize;
+        Self { low, high: (low + 1).min(cells - 1), weight: position - low as f32 }
+    }
+}
+
 /// The taps of bilinear sampling of `cells` cells at `pixels` pixel centres, `scale` cells a pixel.
-pub fn taps(pixels: usize, cells: usize, scale: f32) -> Vec<Tap> {
+pub fn taps(pixels: usize, cells: usize, scale: f32) -> Vec<InterpolationTap> {
     (0..pixels)
-        .map(|pixel| {
-            let position = ((pixel as f32 + 0.5) * scale - 0.5).clamp(0.0, (cells - 1) as f32);
-            let low = position as usize;
-            Tap { low, high: (low + 1).min(cells - 1), weight: position - low as f32 }
-        })
+        .map(|pixel| InterpolationTap::at((pixel as f32 + 0.5) * scale - 0.5, cells))
         .collect()
 }
 
 /// Bilinear resizing between two grids over the same area, prepared once for many planes.
-pub struct Resize {
+pub struct BilinearResize {
     from: [usize; 2],
     to: [usize; 2],
-    rows: Vec<Tap>,
-    columns: Vec<Tap>,
+    rows: Vec<InterpolationTap>,
+    columns: Vec<InterpolationTap>,
 }
 
-impl Resize {
+impl BilinearResize {
     /// From `[rows, columns]` to `[rows, columns]`.
     pub fn new(from: [usize; 2], to: [usize; 2]) -> Self {
         let taps = |axis: usize| taps(to[axis], from[axis], from[axis] as f32 / to[axis] as f32);
@@ -236,7 +242,7 @@ mod tests {
     #[test]
     fn upsampling_by_two_takes_quarters() {
         let mut target = vec![0.0; 4];
-        Resize::new([1, 2], [1, 4]).add(&[0.0, 1.0], &mut target);
+        BilinearResize::new([1, 2], [1, 4]).add(&[0.0, 1.0], &mut target);
         assert_eq!(target, [0.0, 0.25, 0.75, 1.0]);
     }
 

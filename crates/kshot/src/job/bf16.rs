@@ -1,11 +1,10 @@
-//! What products in bf16 ([`crate::nn::bf16`]) cost in accuracy: how many labels of the same pictures stay as they are
+//! What products in bf16 ([`Precision::Bf16`]) cost in accuracy: how many labels of the same pictures stay as they are
 //! in 32 bits. What is fitted to labelled pictures is fitted in 32 bits, so that the cost is that of the
 //! others alone; episodes are in bf16 as a whole.
 
 use std::fmt;
 use std::path::Path;
 
-use ::image::RgbImage;
 use serde::Serialize;
 
 use crate::classify::Recogniser;
@@ -14,7 +13,7 @@ use crate::error::{Error, Result};
 use crate::features::embed::Embedder;
 use crate::job::event::Event;
 use crate::job::watch::Watch;
-use crate::nn::bf16::{in_32_bits, is_bf16};
+use crate::nn::Precision;
 use crate::predict::Predictor;
 
 /// Pictures that are segmented twice.
@@ -25,7 +24,7 @@ const RECOGNISED: usize = 16;
 /// What gets labels.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
 #[serde(rename_all = "lowercase")]
-pub enum Labelled {
+pub enum LabelTarget {
     /// Every pixel.
     Pixels,
     /// Whole pictures.
@@ -34,9 +33,9 @@ pub enum Labelled {
 
 /// How labels in bf16 differ from those in 32 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
-pub struct Cost {
+pub struct Bf16Cost {
     /// What was labelled.
-    pub of: Labelled,
+    pub of: LabelTarget,
     /// Pictures looked at twice.
     pub pictures: usize,
     /// Share of labels that are the same, 0 to 1.
@@ -45,11 +44,11 @@ pub struct Cost {
     pub confidence_difference: f64,
 }
 
-impl fmt::Display for Cost {
+impl fmt::Display for Bf16Cost {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let of = match self.of {
-            Labelled::Pixels => "of the pixels of the first",
-            Labelled::Pictures => "of the first",
+            LabelTarget::Pixels => "of the pixels of the first",
+            LabelTarget::Pictures => "of the first",
         };
         write!(
             f,
@@ -69,8 +68,8 @@ impl fmt::Display for Cost {
 ///
 /// # Errors
 /// If bf16 is chosen and the device of that name is no CPU, or there is none of that name.
-pub fn check_device(name: &str) -> Result<()> {
-    if is_bf16() && device::parse(name)? != Device::flex() {
+pub fn check_device(precision: Precision, name: &str) -> Result<()> {
+    if precision == Precision::Bf16 && device::parse(name)? != Device::flex() {
         return Err(Error::config(format!(
             "bf16 is for CPUs, and the device is {name}; leave one of them out"
         )));
@@ -79,23 +78,27 @@ pub fn check_device(name: &str) -> Result<()> {
 }
 
 /// Measures and tells the cost, where bf16 is chosen and somebody listens.
-pub(super) fn told(watch: &Watch<'_>, measure: impl FnOnce() -> Option<Cost>) -> Option<Cost> {
-    let cost = (is_bf16() && watch.listens()).then(measure).flatten()?;
+pub(super) fn told(
+    precision: Precision,
+    watch: &Watch<'_>,
+    measure: impl FnOnce() -> Option<Bf16Cost>,
+) -> Option<Bf16Cost> {
+    let cost = (precision == Precision::Bf16 && watch.listens()).then(measure).flatten()?;
     watch.tell(&Event::Bf16 { cost });
     Some(cost)
 }
 
 /// Sums of what was compared.
-struct Tally {
-    of: Labelled,
+struct Bf16Tally {
+    of: LabelTarget,
     pictures: usize,
     labels: usize,
     same: usize,
     apart: f64,
 }
 
-impl Tally {
-    fn new(of: Labelled) -> Self {
+impl Bf16Tally {
+    fn new(of: LabelTarget) -> Self {
         Self { of, pictures: 0, labels: 0, same: 0, apart: 0.0 }
     }
 
@@ -106,9 +109,9 @@ impl Tally {
     }
 
     /// `None` where no picture could be read.
-    fn cost(&self) -> Option<Cost> {
+    fn cost(&self) -> Option<Bf16Cost> {
         let share = |of: f64| of / self.labels as f64;
-        (self.labels > 0).then(|| Cost {
+        (self.labels > 0).then(|| Bf16Cost {
             of: self.of,
             pictures: self.pictures,
             agreement: share(self.same as f64),
@@ -117,24 +120,21 @@ impl Tally {
     }
 }
 
-/// What a picture gets in 32 bits, and in what is chosen.
-fn twice<T>(file: &Path, label: impl Fn(&RgbImage) -> Result<T>) -> Result<(T, T)> {
-    let picture = kshot_data::image::read(file)?;
-    Ok((in_32_bits(|| label(&picture))?, label(&picture)?))
-}
-
-/// What it costs a predictor: the first few of these pictures are labelled in 32 bits and in what is chosen.
-/// One that cannot be labelled is left to the work itself, which says why; `None` if none can.
+/// What it costs a predictor: the first few of these pictures are labelled in 32 bits and in bf16. One that cannot
+/// be labelled is left to the work itself, which says why; `None` if none can.
 pub fn of_segmentation<'a>(
-    predictor: &Predictor,
+    predictor: &mut Predictor,
     files: impl IntoIterator<Item = &'a Path>,
-) -> Option<Cost> {
-    let mut tally = Tally::new(Labelled::Pixels);
+) -> Option<Bf16Cost> {
+    let mut tally = Bf16Tally::new(LabelTarget::Pixels);
     for file in files.into_iter().take(SEGMENTED) {
-        let Ok((exact, quick)) = twice(file, |picture| Ok(predictor.predict(picture)?.labelling))
-        else {
-            continue;
-        };
+        let Ok(picture) = kshot_data::image::read(file) else { continue };
+        let [exact, quick] = [Precision::F32, Precision::Bf16].map(|precision| {
+            predictor.set_precision(precision);
+            predictor.predict(&picture)
+        });
+        let (Ok(exact), Ok(quick)) = (exact, quick) else { continue };
+        let (exact, quick) = (exact.labelling, quick.labelling);
         tally.pictures += 1;
         let labels = exact.mask.pixels.iter().zip(&quick.mask.pixels);
         let confidences = exact.confidence.iter().zip(&quick.confidence);
@@ -149,11 +149,15 @@ pub fn of_segmentation<'a>(
 pub fn of_recognition<'a>(
     (embedder, recogniser): (&Embedder, &Recogniser),
     files: impl IntoIterator<Item = &'a Path>,
-) -> Option<Cost> {
-    let mut tally = Tally::new(Labelled::Pictures);
+) -> Option<Bf16Cost> {
+    let mut tally = Bf16Tally::new(LabelTarget::Pictures);
+    let embedders = [Precision::F32, Precision::Bf16]
+        .map(|precision| embedder.clone().with_precision(precision));
     for file in files.into_iter().take(RECOGNISED) {
-        let found = twice(file, |picture| Ok(recogniser.recognise(&embedder.embed_one(picture)?)));
-        let Ok((exact, quick)) = found else { continue };
+        let Ok(picture) = kshot_data::image::read(file) else { continue };
+        let [exact, quick] = embedders.each_ref().map(|embedder| embedder.embed_one(&picture));
+        let (Ok(exact), Ok(quick)) = (exact, quick) else { continue };
+        let [exact, quick] = [exact, quick].map(|vector| recogniser.recognise(&vector));
         tally.pictures += 1;
         let confidences = [&exact, &quick].map(|found| f64::from(found.probability()));
         tally.add(exact.class() == quick.class(), confidences);
@@ -167,7 +171,7 @@ mod tests {
 
     #[test]
     fn a_cost_is_told_in_words() {
-        let mut tally = Tally::new(Labelled::Pixels);
+        let mut tally = Bf16Tally::new(LabelTarget::Pixels);
         assert_eq!(tally.cost(), None);
         tally.pictures = 1;
         for same in [true, true, true, false] {

@@ -11,13 +11,12 @@ use crate::classify::folder;
 use crate::classify::judge::Truth;
 use crate::device;
 use crate::error::{Error, Result};
-use crate::job::classify::{ClassifyOutcome, Place, check_top_k};
+use crate::job::classify::{ClassifyOutcome, LabelsPath, check_top_k};
 use crate::job::event::{Done, Event, Start};
 use crate::job::run_file::Clock;
 use crate::job::watch::Watch;
-use crate::nn::bf16::is_bf16;
 use crate::report::classify_csv;
-use crate::report::episode_html::{self, Labelled, PageData};
+use crate::report::episode_html::{self, ClassifiedQuery, EpisodePage};
 use crate::report::run::Counts;
 
 /// What is labelled by what.
@@ -52,7 +51,7 @@ pub struct ClassifyRunOptions {
 /// error: it is in the outcome.
 pub fn classify_run(options: &ClassifyRunOptions, watch: &Watch<'_>) -> Result<ClassifyOutcome> {
     let clock = Clock::start();
-    let place = Place::new(&options.out);
+    let place = LabelsPath::new(&options.out);
     check(options, &place)?;
     let mut support = ClassFolder::open(&options.support)?;
     if let Some(shots) = options.shots {
@@ -109,18 +108,13 @@ pub fn classify_run(options: &ClassifyRunOptions, watch: &Watch<'_>) -> Result<C
     Ok(outcome)
 }
 
-fn check(options: &ClassifyRunOptions, place: &Place) -> Result<()> {
+fn check(options: &ClassifyRunOptions, place: &LabelsPath) -> Result<()> {
     check_top_k(options.top_k)?;
     if options.shots == Some(0) {
         return Err(Error::config("--shots must be at least 1"));
     }
     let given = [Some(&*options.support), Some(&*options.query), options.truth.as_deref()];
     place.check(&given)?;
-    if is_bf16() {
-        return Err(Error::config(
-            "--bf16 does not go with --run: its recipe says whether it multiplies in bf16",
-        ));
-    }
     Ok(())
 }
 
@@ -143,11 +137,11 @@ fn split(
     items: &[Item],
     truths: Vec<Option<Truth>>,
     found: Vec<Result<Ranking>>,
-) -> (Vec<Labelled>, Vec<FailedPicture>) {
+) -> (Vec<ClassifiedQuery>, Vec<FailedPicture>) {
     let (mut labelled, mut failed) = (Vec::new(), Vec::new());
     for ((item, truth), found) in items.iter().zip(truths).zip(found) {
         match found {
-            Ok(ranking) => labelled.push(Labelled {
+            Ok(ranking) => labelled.push(ClassifiedQuery {
                 file: item.file.clone(),
                 shown: item.shown.clone(),
                 ranking,
@@ -169,14 +163,14 @@ fn page<'a>(
     options: &ClassifyRunOptions,
     method: &TrainedMethod,
     support: &'a ClassFolder,
-    labelled: &'a [Labelled],
+    labelled: &'a [ClassifiedQuery],
     failed: &'a [FailedPicture],
     clock: &Clock,
-) -> PageData<'a> {
+) -> EpisodePage<'a> {
     let query = options.query.file_name().unwrap_or(options.query.as_os_str()).to_string_lossy();
     let mode = if method.is_transductive() { "transductive" } else { "not transductive" };
     let classes = support.classes.len();
-    PageData {
+    EpisodePage {
         title: format!("{query}: {} pictures labelled, {classes} classes", labelled.len()),
         command: options.command.join(" "),
         method: format!("{} ({mode})", method.method()),

@@ -3,15 +3,17 @@
 //! An event is written two ways: as JSON (`serde_json::to_value`), whose names of events and keys are
 //! those of `kshot ... --json` and do not change, and as a line for people (`Display`).
 
-use std::fmt;
 use std::path::Path;
 
 use serde::{Serialize, Serializer};
 
 use crate::classify::judge::Judgement;
 use crate::classify::{self, Recognition};
-use crate::job::bf16::Cost;
+use crate::eval::Evaluation;
+use crate::job::bf16::Bf16Cost;
 use crate::predict;
+use crate::train::curve::CurvePoint;
+use crate::train::run::Trained;
 
 /// Something that happened in a job.
 #[derive(Debug, Clone, Serialize)]
@@ -32,15 +34,23 @@ pub enum Event<'a> {
         /// Pictures of this part.
         total: usize,
     },
+    /// A training was validated.
+    Validation {
+        /// Which validation, and what it gave.
+        #[serde(flatten)]
+        point: &'a CurvePoint,
+        /// How many there are in all.
+        validations: usize,
+    },
     /// A method is chosen and fitted to the labelled pictures.
-    Fitted(Fitted<'a>),
+    Fitted(FitEvent<'a>),
     /// What products in bf16 cost.
     Bf16 {
         /// The cost.
-        cost: Cost,
+        cost: Bf16Cost,
     },
     /// A picture is finished.
-    Picture(Picture<'a>),
+    Picture(PictureEvent<'a>),
     /// A picture could not be done; the others go on.
     Failed {
         /// Its path below the query folder.
@@ -123,24 +133,38 @@ pub enum Start<'a> {
         /// Labelled pictures a class that are used.
         shots: usize,
     },
+    /// [`train`](crate::job::train()).
+    Train {
+        /// Method and data.
+        title: &'a str,
+        /// What there is to train and validate on.
+        about: &'a str,
+        /// Trainable parameters.
+        parameters: usize,
+        /// Steps in all.
+        steps: usize,
+        /// The run's folder.
+        #[serde(serialize_with = "as_text")]
+        out: &'a Path,
+    },
 }
 
 /// What was chosen on the labelled pictures.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 #[non_exhaustive]
-pub enum Fitted<'a> {
+pub enum FitEvent<'a> {
     /// A head that labels pixels.
     Segment {
         /// The choice, with what to expect of it.
-        choice: &'a predict::Choice,
+        choice: &'a predict::SegmentationChoice,
         /// Seconds since the job began.
         seconds: f64,
     },
     /// A head that labels whole pictures.
     Classify {
         /// The choice, with what to expect of it.
-        choice: &'a classify::Choice,
+        choice: &'a classify::ClassificationChoice,
         /// Seconds since the job began.
         seconds: f64,
         /// Labelled pictures.
@@ -156,7 +180,7 @@ pub enum Fitted<'a> {
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
 #[non_exhaustive]
-pub enum Picture<'a> {
+pub enum PictureEvent<'a> {
     /// Its mask and overlay are written.
     Segmented {
         /// Its path below the query folder.
@@ -187,7 +211,7 @@ pub enum Picture<'a> {
     },
 }
 
-impl<'a> Picture<'a> {
+impl<'a> PictureEvent<'a> {
     pub(super) fn classified(
         file: &'a str,
         class: &'a str,
@@ -291,6 +315,26 @@ pub enum Done<'a> {
         #[serde(skip_serializing_if = "is_false")]
         cancelled: bool,
     },
+    /// [`train`](crate::job::train()).
+    Train {
+        /// The best and the last validation.
+        #[serde(flatten)]
+        trained: &'a Trained,
+        /// The run's folder.
+        #[serde(serialize_with = "as_text")]
+        out: &'a Path,
+        /// Seconds since the job began.
+        seconds: f64,
+    },
+    /// [`eval`](crate::job::eval()).
+    Eval {
+        /// The result.
+        #[serde(flatten)]
+        result: &'a Evaluation,
+        /// The page to look at.
+        #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text_or_none")]
+        report: Option<&'a Path>,
+    },
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref)] // serde's form
@@ -305,178 +349,4 @@ fn as_text<S: Serializer>(path: &Path, serializer: S) -> Result<S::Ok, S::Error>
 
 fn as_text_or_none<S: Serializer>(path: &Option<&Path>, serializer: S) -> Result<S::Ok, S::Error> {
     path.map(Path::to_string_lossy).serialize(serializer)
-}
-
-impl fmt::Display for Event<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Start(start) => start.fmt(f),
-            Self::Warning { message } => write!(f, "warning: {message}"),
-            Self::Progress { done, total } => write!(f, "{done} of {total}"),
-            Self::Fitted(fitted) => fitted.fmt(f),
-            Self::Bf16 { cost } => cost.fmt(f),
-            Self::Picture(picture) => picture.fmt(f),
-            Self::Failed { file, error } => write!(f, "failed: {file}: {error}"),
-            Self::Judged { judgement } => judgement.fmt(f),
-            Self::Sorted { how, pictures, folder } => {
-                write!(f, "{pictures} {how} into {}", folder.display())
-            }
-            Self::Added { class, pictures, classes } => {
-                write!(f, "{class} added from {pictures} pictures; {classes} classes")
-            }
-            Self::Dropped { class, classes, .. } => {
-                write!(f, "{class} dropped; {classes} classes stay")
-            }
-            Self::Done(done) => done.fmt(f),
-        }
-    }
-}
-
-impl fmt::Display for Start<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Segment { pictures, skipped, labelled, classes } => {
-                let (count, names) = (classes.len(), classes.join(", "));
-                let word = if count == 1 { "class" } else { "classes" };
-                write!(
-                    f,
-                    "{labelled} labelled pictures of {count} {word} ({names}); {pictures} pictures \
-                     to segment, {skipped} already finished"
-                )
-            }
-            Self::Classify { pictures, skipped, .. } => {
-                write!(f, "{pictures} pictures to label, {skipped} already looked at")
-            }
-            Self::Run { pictures, classes, method, shots } => {
-                let ways = classes.len();
-                write!(f, "{method}: {pictures} pictures to label, {ways}-way {shots}-shot")
-            }
-        }
-    }
-}
-
-impl fmt::Display for Fitted<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Segment { choice, seconds } => write!(f, "{} ({seconds:.1} s)", choice.reason),
-            Self::Classify { choice, seconds, labelled, classes } => write!(
-                f,
-                "{labelled} labelled pictures of {classes} classes; {}; {} ({seconds:.1} s)",
-                choice.reason, choice.rejection.how
-            ),
-        }
-    }
-}
-
-impl fmt::Display for Picture<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Segmented { file, confidence, flags, seconds, .. } => {
-                let flags = flags.join(", ");
-                write!(f, "{file}: confidence {confidence:.2} {flags} ({seconds:.2} s)")
-            }
-            Self::Classified { file, class, probability, accepted, .. } => {
-                let none = if *accepted { "" } else { " (none of these)" };
-                write!(f, "{file}: {class} {probability:.2}{none}")
-            }
-        }
-    }
-}
-
-/// Before what a stopped job did, and after it.
-const STOPPED: &str = "stopped: ";
-const GO_ON: &str = "; the same command goes on from here";
-
-impl fmt::Display for Done<'_> {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        match self {
-            Self::Nothing { .. } => f.write_str("nothing to do; --force does it again"),
-            Self::Segment { done, skipped, failed, seconds, report, cancelled } => {
-                f.write_str(if *cancelled { STOPPED } else { "" })?;
-                write!(f, "{done} done, {skipped} skipped, {failed} failed in {seconds:.1} s")?;
-                if let Some(report) = report {
-                    write!(f, "; look at {}", report.display())?;
-                }
-                f.write_str(if *cancelled { GO_ON } else { "" })
-            }
-            Self::Classify { done, skipped, failed, seconds, cancelled: true, .. } => write!(
-                f,
-                "{STOPPED}{done} looked at, {skipped} before, {failed} failed in {seconds:.1} s{GO_ON}"
-            ),
-            Self::Classify { failed, accepted, none_of_these, seconds, labels, report, .. } => {
-                let labelled = accepted + none_of_these;
-                write!(
-                    f,
-                    "{labelled} labelled, {accepted} accepted, {none_of_these} none of these, \
-                     {failed} failed in {seconds:.1} s"
-                )?;
-                files(f, *labels, *report)
-            }
-            Self::Run { done, failed, seconds, cancelled: true, .. } => write!(
-                f,
-                "{STOPPED}{done} looked at, {failed} failed in {seconds:.1} s; nothing is written"
-            ),
-            Self::Run { done, failed, accuracy, known, seconds, labels, report, .. } => {
-                write!(f, "{done} labelled")?;
-                if let Some(share) = accuracy {
-                    write!(f, ", {:.1} % of {known} known ones right", 100.0 * share)?;
-                }
-                write!(f, ", {failed} failed in {seconds:.1} s")?;
-                files(f, *labels, *report)
-            }
-        }
-    }
-}
-
-fn files(f: &mut fmt::Formatter<'_>, labels: Option<&Path>, report: Option<&Path>) -> fmt::Result {
-    match (labels, report) {
-        (Some(labels), Some(report)) => {
-            write!(f, "; {} and {}", labels.display(), report.display())
-        }
-        _ => Ok(()),
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn keys_are_in_their_order_and_what_is_not_there_has_none() {
-        let json = |event: Event<'_>| serde_json::to_string(&event).unwrap();
-        let classes = ["coin".to_owned()];
-        assert_eq!(
-            json(Event::Start(Start::Segment {
-                pictures: 4,
-                skipped: 1,
-                labelled: 3,
-                classes: &classes
-            })),
-            r#"{"event":"start","pictures":4,"skipped":1,"labelled":3,"classes":["coin"]}"#
-        );
-        assert_eq!(
-            json(Event::Done(Done::Nothing { done: 0, skipped: 4, failed: 0 })),
-            r#"{"event":"done","done":0,"skipped":4,"failed":0}"#
-        );
-        let done = |report, cancelled| {
-            Event::Done(Done::Segment {
-                done: 2,
-                skipped: 0,
-                failed: 1,
-                seconds: 0.5,
-                report,
-                cancelled,
-            })
-        };
-        assert_eq!(
-            json(done(Some(Path::new("out/report.html")), false)),
-            r#"{"event":"done","done":2,"skipped":0,"failed":1,"seconds":0.5,"report":"out/report.html"}"#
-        );
-        assert_eq!(
-            json(done(None, true)),
-            r#"{"event":"done","done":2,"skipped":0,"failed":1,"seconds":0.5,"cancelled":true}"#
-        );
-        let words = done(None, true).to_string();
-        assert!(words.starts_with("stopped: 2 done, 0 skipped, 1 failed in 0.5 s"), "{words}");
-    }
 }

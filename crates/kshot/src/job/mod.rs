@@ -6,22 +6,32 @@
 //! | [`segment`](segment()) | [`SegmentOptions`] | [`SegmentOutcome`] |
 //! | [`classify`](classify()) | [`ClassifyOptions`] | [`ClassifyOutcome`] |
 //! | [`classify_run`](classify_run()) | [`ClassifyRunOptions`] | [`ClassifyOutcome`] |
+//! | [`train`](train()) | [`TrainOptions`], [`FolderTraining`] | [`Trained`](crate::train::run::Trained) |
+//! | [`eval`](eval()) | [`EvalOptions`] | [`Evaluation`](crate::eval::Evaluation) |
 //! | [`model::add_class`], [`model::drop_class`] | | |
 //! | [`weights::pull`], [`weights::info`], [`weights::verify`] | | |
 
 pub mod bf16;
 pub mod classify;
 pub mod classify_run;
+pub mod eval;
 pub mod event;
+mod event_text;
 pub mod model;
+pub mod precision;
 mod run_file;
 pub mod segment;
 pub mod tables;
+pub mod train;
+pub mod train_folder;
 pub mod watch;
 pub mod weights;
 
 pub use classify::{ClassSource, ClassifyOptions, ClassifyOutcome, classify};
 pub use classify_run::{ClassifyRunOptions, classify_run};
+pub use eval::{EvalOptions, eval};
 pub use event::Event;
 pub use segment::{SegmentOptions, SegmentOutcome, segment};
+pub use train::{TrainOptions, train};
+pub use train_folder::FolderTraining;
 pub use watch::Watch;

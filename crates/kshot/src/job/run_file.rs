@@ -3,8 +3,8 @@
 use std::time::Instant;
 
 use crate::error::{Error, Result};
-use crate::job::bf16::Cost;
-use crate::nn::bf16::is_bf16;
+use crate::job::bf16::Bf16Cost;
+use crate::nn::Precision;
 use crate::report::run;
 
 /// When a job began.
@@ -26,8 +26,12 @@ impl Clock {
 
 /// The table of a job's own options, with what bf16 cost where that is used. TOML has no null: a key
 /// without a value is left out.
-pub(super) fn options(mut json: serde_json::Value, cost: Option<Cost>) -> Result<toml::Table> {
-    if is_bf16() {
+pub(super) fn options(
+    mut json: serde_json::Value,
+    precision: Precision,
+    cost: Option<Bf16Cost>,
+) -> Result<toml::Table> {
+    if precision == Precision::Bf16 {
         json["bf16"] = serde_json::json!({"used": true, "cost": cost});
     }
     drop_nulls(&mut json);
@@ -50,7 +54,7 @@ mod tests {
     #[test]
     fn a_key_without_a_value_is_left_out() {
         let json = serde_json::json!({"a": 1, "b": null, "c": {"used": true, "cost": null}});
-        let table = options(json, None).unwrap();
+        let table = options(json, Precision::F32, None).unwrap();
         assert_eq!(toml::to_string(&table).unwrap(), "a = 1\n\n[c]\nused = true\n");
     }
 }

@@ -1,5 +1,10 @@
 //! What is built in, as rows for lists and pages.
 
+use crate::data::DatasetConfig;
+use crate::decoder::DecoderConfig;
+use crate::method::few_shot::HeadConfig;
+use crate::method::learner::Learning;
+use crate::method::trained::TrainedConfig;
 use crate::names::Row;
 
 /// The encoders as rows.
@@ -18,31 +23,49 @@ pub fn encoders() -> Vec<Row> {
         .collect()
 }
 
-/// The few-shot segmentation methods as rows, the choice among them first.
+/// The methods that label pixels and are fitted to labelled pictures, as rows, the choice among them first.
 pub fn methods() -> Vec<Row> {
-    use crate::method::few_shot;
-    let auto = Row {
-        name: few_shot::AUTO.to_owned(),
-        summary: "tries all of the below on held-out labels and takes the best".to_owned(),
-        source: None,
-    };
-    let all = few_shot::methods().into_iter().map(|method| Row {
-        name: method.name().to_owned(),
-        summary: method.about().to_owned(),
-        source: None,
-    });
-    std::iter::once(auto).chain(all).collect()
+    HeadConfig::rows()
 }
 
-/// The methods that learn from episodes as rows.
+/// The methods that steps of an optimiser train, as rows.
 pub fn learners() -> Vec<Row> {
-    use crate::method::few_shot::panet;
-    let panet = Row {
-        name: crate::train::pixel_experiment::PANET.to_owned(),
-        summary: panet::SUMMARY.to_owned(),
-        source: Some(panet::SOURCE.to_owned()),
-    };
-    crate::method::learner::Learning::rows().into_iter().chain([panet]).collect()
+    [Learning::rows(), TrainedConfig::rows()].concat()
+}
+
+/// The decoders as rows.
+pub fn decoders() -> Vec<Row> {
+    DecoderConfig::rows()
+}
+
+/// The losses as rows.
+pub fn losses() -> Vec<Row> {
+    crate::loss::rows()
+}
+
+/// The metrics as rows.
+pub fn metrics() -> Vec<Row> {
+    crate::metric::rows()
+}
+
+/// The transforms of training pictures as rows.
+pub fn transforms() -> Vec<Row> {
+    crate::data::transforms::rows()
+}
+
+/// The data sets of recipes as rows.
+pub fn datasets() -> Vec<Row> {
+    DatasetConfig::rows()
+}
+
+/// The optimisers as rows.
+pub fn optimizers() -> Vec<Row> {
+    crate::recipe::optimizer::rows()
+}
+
+/// The schedules of the learning rate as rows.
+pub fn schedules() -> Vec<Row> {
+    crate::recipe::schedule::rows()
 }
 
 /// The heads of `kshot classify` as rows, the choice among them first.

@@ -14,12 +14,12 @@ use crate::weights::apply;
 use crate::weights::catalog::{self, Published};
 #[cfg(feature = "hub")]
 use crate::weights::source;
-use crate::weights::state::State;
+use crate::weights::state::StateDict;
 
 /// Weights that are here, or could be.
 #[derive(Debug, Clone, Serialize)]
 #[serde(untagged)]
-pub enum Listed {
+pub enum WeightsRow {
     /// Inside this binary.
     BuiltIn {
         /// The encoder they are for.
@@ -51,8 +51,8 @@ pub enum Listed {
 }
 
 /// The built-in weights, then the published ones of each encoder.
-pub fn list() -> Vec<Listed> {
-    let built_in = built_in().into_iter().map(|(encoder, bytes)| Listed::BuiltIn {
+pub fn list() -> Vec<WeightsRow> {
+    let built_in = built_in().into_iter().map(|(encoder, bytes)| WeightsRow::BuiltIn {
         encoder,
         built_in: true,
         bytes: bytes.len(),
@@ -62,7 +62,7 @@ pub fn list() -> Vec<Listed> {
         let file = fetched(published);
         let bytes = file.as_ref().and_then(|file| file.metadata().ok()).map(|about| about.len());
         let &Published { encoder, repository, licence, data, .. } = published;
-        Listed::Published { encoder, built_in: false, repository, licence, data, file, bytes }
+        WeightsRow::Published { encoder, built_in: false, repository, licence, data, file, bytes }
     });
     built_in.chain(published).collect()
 }
@@ -137,7 +137,7 @@ pub fn pull(name: &str, on_bytes: impl Fn(u64, u64) + Send + Sync + 'static) -> 
     };
     let hub = crate::weights::hub::Hub::from_env()?.with_progress(on_bytes);
     let (file, sha256) = hub.get(&wanted)?;
-    let state = State::read(&file)?;
+    let state = StateDict::read(&file)?;
     // Published files change; whether this one fits is known before it is needed.
     if let Some(config) = &config {
         apply::into_encoder(config, &state, &Device::flex())?;
@@ -184,7 +184,7 @@ pub struct FileInfo {
 /// # Errors
 /// If it cannot be read or is damaged.
 pub fn info(file: &Path) -> Result<FileInfo> {
-    let state = State::read(file)?;
+    let state = StateDict::read(file)?;
     let tensors = state.tensors.iter().map(|(name, data)| TensorInfo {
         tensor: name.clone(),
         shape: data.shape().to_vec(),
@@ -197,7 +197,7 @@ pub fn info(file: &Path) -> Result<FileInfo> {
     })
 }
 
-fn fitting(state: &State) -> Vec<&'static str> {
+fn fitting(state: &StateDict) -> Vec<&'static str> {
     let device = Device::flex();
     EncoderConfig::all()
         .iter()
@@ -249,7 +249,7 @@ pub fn verify(file: &Path, encoder: &str, expected: Option<&str>) -> Result<Veri
         ))
         .in_file(file));
     }
-    let state = State::read(file)?;
+    let state = StateDict::read(file)?;
     apply::into_encoder(&config, &state, &Device::flex())?;
     for (name, data) in &state.tensors {
         let wrong = data.iter::<f32>().filter(|value| !value.is_finite()).count();

@@ -4,21 +4,20 @@
 use burn::module::Module;
 use burn::prelude::*;
 
-use crate::contract::episodic::{FewShot, Step};
+use crate::contract::episodic::{self, EpisodeStep, FewShot, accuracy, cross_entropy, scalar};
+use crate::contract::{Objective, StepResult};
 use crate::data::batch::Episode;
 use crate::error::Result;
-use crate::method::few_shot::{
-    baseline, generative, matching_networks, prototypical_networks, relation_networks, ridge_head,
-};
-use crate::method::meta::{abml, anil, maml, meta_sgd, reptile};
-use crate::method::network::Network;
+use crate::method::network::EmbeddingNetwork;
+use crate::method::{few_shot, meta};
+use crate::metric::state::MetricState;
 use crate::names::Row;
 
 /// What a method is made for.
 #[derive(Debug)]
-pub struct Setting {
+pub struct LearnerSetting {
     /// The embedding network.
-    pub network: Network,
+    pub network: EmbeddingNetwork,
     /// Channels of the pictures.
     pub channels: usize,
     /// Their height and width.
@@ -46,24 +45,24 @@ pub trait LearnerConfig {
     ///
     /// # Errors
     /// If it does not go with the network or the size of the pictures.
-    fn init(&self, setting: Setting) -> Result<Self::Learner>;
+    fn init(&self, setting: LearnerSetting) -> Result<Self::Learner>;
 }
 
 macro_rules! learners {
-    ($($variant:ident($module:ident::$learner:ident, $config:ident);)+) => {
+    ($($variant:ident($group:ident::$module:ident::$learner:ident, $config:ident);)+) => {
         /// Any of the methods, with its parameters.
         // A program holds one or two of them, whose tensors dwarf the enum.
         #[allow(clippy::large_enum_variant)]
         #[derive(Module, Debug)]
         pub enum Learner {
-            $(#[doc = concat!("[`", stringify!($module), "`]")] $variant($module::$learner),)+
+            $(#[doc = concat!("[`", stringify!($module), "`](crate::method::", stringify!($group), "::", stringify!($module), ")")] $variant($group::$module::$learner),)+
         }
 
         /// Which method, as recipes write it.
         #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
         #[serde(tag = "name", rename_all = "kebab-case")]
         pub enum Learning {
-            $(#[doc = concat!("[`", stringify!($module), "`]")] $variant($module::$config),)+
+            $(#[doc = concat!("[`", stringify!($module), "`](crate::method::", stringify!($group), "::", stringify!($module), ")")] $variant($group::$module::$config),)+
         }
 
         impl Learning {
@@ -71,7 +70,7 @@ macro_rules! learners {
             ///
             /// # Errors
             /// If it does not go with the network or the size of the pictures.
-            pub fn init(&self, setting: Setting) -> Result<Learner> {
+            pub fn init(&self, setting: LearnerSetting) -> Result<Learner> {
                 Ok(match self {
                     $(Self::$variant(config) => Learner::$variant(config.init(setting)?),)+
                 })
@@ -79,13 +78,13 @@ macro_rules! learners {
 
             /// Its name.
             pub fn name(&self) -> &'static str {
-                match self { $(Self::$variant(_) => <$module::$config as LearnerConfig>::NAME,)+ }
+                match self { $(Self::$variant(_) => <$group::$module::$config as LearnerConfig>::NAME,)+ }
             }
 
             /// All of them as rows.
             pub fn rows() -> Vec<Row> {
                 vec![$({
-                    type Config = $module::$config;
+                    type Config = $group::$module::$config;
                     Row {
                         name: Config::NAME.to_owned(),
                         summary: Config::SUMMARY.to_owned(),
@@ -96,7 +95,7 @@ macro_rules! learners {
 
             /// Each with its default settings.
             pub fn all() -> Vec<Self> {
-                vec![$(Self::$variant($module::$config::default()),)+]
+                vec![$(Self::$variant($group::$module::$config::default()),)+]
             }
         }
 
@@ -109,7 +108,7 @@ macro_rules! learners {
                 match self { $(Self::$variant(learner) => learner.loss(episode),)+ }
             }
 
-            fn step(&self, episodes: &[Episode<1>]) -> Step {
+            fn step(&self, episodes: &[Episode<1>]) -> EpisodeStep {
                 match self { $(Self::$variant(learner) => learner.step(episodes),)+ }
             }
 
@@ -120,17 +119,44 @@ macro_rules! learners {
     };
 }
 
+impl Objective for Learner {
+    type Item = Vec<Episode<1>>;
+
+    fn step(&self, episodes: Vec<Episode<1>>) -> StepResult {
+        episodic::step(self, &episodes)
+    }
+
+    fn evaluate(&self, episodes: Vec<Episode<1>>) -> MetricState {
+        let mut state = MetricState::default();
+        for episode in &episodes {
+            let scores = self.predict(episode);
+            let right = accuracy(&scores, &episode.query.labels);
+            let loss = scalar(&cross_entropy(scores, &episode.query.labels));
+            state.merge(&MetricState::default().with_mean("loss", f64::from(loss), 1.0).with_mean(
+                "accuracy",
+                f64::from(right),
+                1.0,
+            ));
+        }
+        state
+    }
+
+    fn monitor(&self) -> &'static str {
+        "accuracy"
+    }
+}
+
 learners! {
-    PrototypicalNetworks(prototypical_networks::PrototypicalNetworks, PrototypicalNetworksConfig);
-    MatchingNetworks(matching_networks::MatchingNetworks, MatchingNetworksConfig);
-    RelationNetworks(relation_networks::RelationNetworks, RelationNetworksConfig);
-    Maml(maml::Maml, MamlConfig);
-    FirstOrderMaml(maml::Maml, FirstOrderMamlConfig);
-    Anil(anil::Anil, AnilConfig);
-    MetaSgd(meta_sgd::MetaSgd, MetaSgdConfig);
-    Reptile(reptile::Reptile, ReptileConfig);
-    Abml(abml::Abml, AbmlConfig);
-    Generative(generative::Generative, GenerativeConfig);
-    RidgeHead(ridge_head::RidgeHead, RidgeHeadConfig);
-    Baseline(baseline::Baseline, BaselineConfig);
+    PrototypicalNetworks(few_shot::prototypical_networks::PrototypicalNetworks, PrototypicalNetworksConfig);
+    MatchingNetworks(few_shot::matching_networks::MatchingNetworks, MatchingNetworksConfig);
+    RelationNetworks(few_shot::relation_networks::RelationNetworks, RelationNetworksConfig);
+    Maml(meta::maml::Maml, MamlConfig);
+    FirstOrderMaml(meta::maml::Maml, FirstOrderMamlConfig);
+    Anil(meta::anil::Anil, AnilConfig);
+    MetaSgd(meta::meta_sgd::MetaSgd, MetaSgdConfig);
+    Reptile(meta::reptile::Reptile, ReptileConfig);
+    Abml(meta::abml::Abml, AbmlConfig);
+    Generative(few_shot::generative::Generative, GenerativeConfig);
+    RidgeHead(few_shot::ridge_head::RidgeHead, RidgeHeadConfig);
+    Baseline(few_shot::baseline::Baseline, BaselineConfig);
 }

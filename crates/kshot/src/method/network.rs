@@ -2,7 +2,6 @@
 
 use burn::module::Module;
 use burn::prelude::*;
-use serde::{Deserialize, Serialize};
 
 use crate::data::classes::pixels::Scaling;
 use crate::encoder::conv4::{Conv4, Conv4Config};
@@ -13,57 +12,43 @@ use crate::error::{Error, Result};
 use crate::features::embed::{Embedder, InputViews};
 use crate::nn::dual::Dual;
 use crate::nn::norm::Pass;
-use crate::nn::weights::{Cursor, Weights};
-use crate::weights::EMBEDDED;
-use crate::weights::source::Source;
+use crate::nn::weights::{Cursor, FlatWeights};
+use crate::weights::source::WeightsSource;
 
-/// Which network, as recipes write it.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(tag = "name", rename_all = "kebab-case")]
+/// Which network.
+#[derive(Debug, Clone, PartialEq)]
 pub enum NetworkConfig {
     /// Four convolutions.
     Conv4(Conv4Config),
     /// Four residual blocks.
     Resnet12(ResNet12Config),
     /// An encoder of the library.
-    Encoder(EncoderChoice),
+    Encoder(EncoderNetwork),
 }
 
 /// An encoder with its weights.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(deny_unknown_fields, default)]
-pub struct EncoderChoice {
-    /// Its name, such as `efficientnet-lite0`, which is the default.
-    pub encoder: String,
+#[derive(Debug, Clone, PartialEq)]
+pub struct EncoderNetwork {
+    /// Which.
+    pub encoder: EncoderConfig,
     /// Its weights; the built-in ones where it has them.
     pub weights: Option<std::path::PathBuf>,
     /// Whether it stays as it is. Then each picture becomes a vector once, as in `kshot classify`, and
     /// only what is behind it learns.
     pub frozen: bool,
-    /// How a frozen encoder looks at the picture files.
-    pub looking: InputViews,
-    /// Units of a residual bottleneck that learns behind a frozen encoder; none by default.
+    /// Whether the statistics of its batch normalisation stay as they are where it learns.
+    pub freeze_norm: bool,
+    /// Input size and views of a frozen encoder.
+    pub views: InputViews,
+    /// Units of a residual bottleneck that learns behind a frozen encoder; 0 for none.
     pub bottleneck: usize,
-}
-
-impl Default for EncoderChoice {
-    fn default() -> Self {
-        let encoder = EMBEDDED.to_owned();
-        Self { encoder, weights: None, frozen: true, looking: InputViews::default(), bottleneck: 0 }
-    }
-}
-
-impl Default for NetworkConfig {
-    fn default() -> Self {
-        Self::Conv4(Conv4Config::default())
-    }
 }
 
 /// A network that turns pictures into vectors.
 // A program holds one or two of them, whose tensors dwarf the enum.
 #[allow(clippy::large_enum_variant)]
 #[derive(Module, Debug)]
-pub enum Network {
+pub enum EmbeddingNetwork {
     /// Four convolutions.
     Conv4(Conv4),
     /// Four residual blocks.
@@ -80,80 +65,64 @@ impl NetworkConfig {
     ///
     /// # Errors
     /// If an encoder is unknown, its weights are missing or wrong, or pictures are not RGB.
-    pub fn init(&self, channels: usize, device: &Device) -> Result<Network> {
+    pub fn init(&self, channels: usize, device: &Device) -> Result<EmbeddingNetwork> {
         Ok(match self {
-            Self::Conv4(config) => Network::Conv4(Conv4::new(config, channels, device)),
-            Self::Resnet12(config) => Network::Resnet12(ResNet12::new(config, channels, device)),
+            Self::Conv4(config) => EmbeddingNetwork::Conv4(Conv4::new(config, channels, device)),
+            Self::Resnet12(config) => {
+                EmbeddingNetwork::Resnet12(ResNet12::new(config, channels, device))
+            }
             Self::Encoder(choice) if choice.frozen => {
-                Network::Frozen(FeatureHead::new(channels, choice.bottleneck, device))
+                EmbeddingNetwork::Frozen(FeatureHead::new(channels, choice.bottleneck, device))
             }
             Self::Encoder(choice) => {
                 if channels != 3 {
                     return Err(Error::config(format!(
                         "encoders take RGB pictures, the data has {channels} channel; use conv4"
                     ))
-                    .at_key("network.name"));
+                    .at_key("model.encoder"));
                 }
-                let config: EncoderConfig = choice.encoder.parse()?;
-                config.check_rgb()?;
-                let source = Source::of(&config, choice.weights.as_deref())?;
-                let (encoder, _) = source.load(&config, &device.clone().inner())?;
-                // Episodes hold too few pictures for statistics of their own, and a `Pass` has no
-                // say in an encoder.
-                let encoder = encoder.freeze_norm();
-                Network::Encoder(if device.is_autodiff() { encoder.train() } else { encoder })
+                choice.encoder.check_rgb()?;
+                let source = WeightsSource::of(&choice.encoder, choice.weights.as_deref())?;
+                let (encoder, _) = source.load(&choice.encoder, &device.clone().inner())?;
+                // Episodes hold too few pictures for statistics of their own, and a `Pass` has no say in
+                // an encoder.
+                let encoder = if choice.freeze_norm { encoder.freeze_norm() } else { encoder };
+                EmbeddingNetwork::Encoder(if device.is_autodiff() {
+                    encoder.train()
+                } else {
+                    encoder
+                })
             }
         })
     }
 
     /// How bytes become the numbers that it takes.
-    ///
-    /// # Errors
-    /// If an encoder is unknown.
-    pub fn scaling(&self) -> Result<Option<Scaling>> {
-        let Self::Encoder(choice) = self else { return Ok(None) };
-        let config: EncoderConfig = choice.encoder.parse()?;
-        let Normalization { mean, std } = config.normalization();
-        Ok(Some(Scaling { mean: mean.map(|of| of / 255.0), deviation: std.map(|of| of / 255.0) }))
+    pub fn scaling(&self) -> Option<Scaling> {
+        let Self::Encoder(choice) = self else { return None };
+        let Normalization { mean, std } = choice.encoder.normalization();
+        Some(Scaling { mean: mean.map(|of| of / 255.0), std: std.map(|of| of / 255.0) })
     }
 
     /// The frozen encoder that makes vectors of pictures, if this is one.
     ///
     /// # Errors
-    /// If it is unknown, its weights are missing or wrong, or its looking is out of bounds.
+    /// If its weights are missing or wrong, or its views are out of bounds.
     pub fn embedder(&self, device: &Device) -> Result<Option<Embedder>> {
-        let Self::Encoder(EncoderChoice { encoder, weights, frozen, looking, bottleneck }) = self
-        else {
-            return Ok(None);
-        };
-        if !frozen {
-            if *bottleneck > 0 {
-                return Err(Error::config(
-                    "a bottleneck learns behind a frozen encoder; write frozen = true, or leave it \
-                     out",
-                )
-                .at_key("network.bottleneck"));
+        match self {
+            Self::Encoder(EncoderNetwork { encoder, weights, frozen: true, views, .. }) => {
+                let weights = weights.as_deref();
+                Ok(Some(Embedder::from_weights(encoder, weights, device, *views)?.0))
             }
-            if *looking != InputViews::default() {
-                return Err(Error::config(
-                    "looking is how a frozen encoder sees the files; an encoder that learns sees \
-                     data.size: leave it out",
-                )
-                .at_key("network.looking"));
-            }
-            return Ok(None);
+            _ => Ok(None),
         }
-        let config: EncoderConfig = encoder.parse()?;
-        let (embedder, _) = Embedder::from_weights(&config, weights.as_deref(), device, *looking)?;
-        Ok(Some(embedder))
     }
 }
 
-impl Network {
+impl EmbeddingNetwork {
     /// The parameters that methods may step by themselves, in the order of their use; none of an
     /// encoder.
-    pub fn weights(&self) -> Weights {
-        let mut weights = Weights::default();
+    pub fn weights(&self) -> FlatWeights {
+        let mut weights = FlatWeights::default();
         match self {
             Self::Conv4(network) => network.list(&mut weights),
             Self::Resnet12(network) => network.list(&mut weights),
@@ -183,7 +152,7 @@ impl Network {
         }
     }
 
-    /// As [`Network::embed`], by its own parameters.
+    /// As [`EmbeddingNetwork::embed`], by its own parameters.
     pub fn vectors(&self, images: Tensor<4>, pass: &mut Pass) -> Tensor<2> {
         let weights = self.weights().duals();
         self.embed(Dual::from(images), &mut Cursor::new(&weights), pass).value

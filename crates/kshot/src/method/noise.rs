@@ -9,9 +9,9 @@ use crate::data::batch::EpisodeId;
 
 /// A source of normal noise for one episode.
 #[derive(Debug)]
-pub struct Noise(ChaCha8Rng);
+pub struct EpisodeNoise(ChaCha8Rng);
 
-impl Noise {
+impl EpisodeNoise {
     /// The noise of an episode.
     pub fn of(id: EpisodeId) -> Self {
         let mut key = [0u8; 32];
@@ -40,7 +40,8 @@ mod tests {
 
     #[test]
     fn noise_is_normal_and_repeats() {
-        let draw = || Noise::of(EpisodeId { seed: 3, index: 4 }).draw(20_001, &Device::flex());
+        let draw =
+            || EpisodeNoise::of(EpisodeId { seed: 3, index: 4 }).draw(20_001, &Device::flex());
         let values: Vec<f64> = draw().into_data().iter::<f64>().collect();
         let mean = values.iter().sum::<f64>() / values.len() as f64;
         let square = values.iter().map(|value| value * value).sum::<f64>() / values.len() as f64;

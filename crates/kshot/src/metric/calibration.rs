@@ -18,12 +18,12 @@ pub const BINS: usize = 15;
 /// of whole pictures, whose confidences are probabilities. Both are summed exactly as given.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct Calibration {
-    bins: Vec<Sums>,
+    bins: Vec<BinSums>,
 }
 
 /// The predictions of a bin.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-struct Sums {
+struct BinSums {
     count: u64,
     right: u64,
     /// Confidences given in 255ths: integers, so that no order of adding matters.
@@ -32,7 +32,7 @@ struct Sums {
     probability: f64,
 }
 
-impl Sums {
+impl BinSums {
     fn confidence(&self) -> f64 {
         self.levels as f64 / 255.0 + self.probability
     }
@@ -52,7 +52,7 @@ impl Calibration {
     /// If there is no bin.
     pub fn with_bins(bins: usize) -> Self {
         assert!(bins > 0, "a calibration needs at least 1 bin");
-        Self { bins: vec![Sums::default(); bins] }
+        Self { bins: vec![BinSums::default(); bins] }
     }
 
     /// Of predictions: the probability of the predicted class, 0 to 1, and whether it was right.
@@ -117,7 +117,7 @@ impl Calibration {
 
     /// The bins, for a reliability diagram.
     pub fn bins(&self) -> Vec<Bin> {
-        let bin = |bin: &Sums| Bin {
+        let bin = |bin: &BinSums| Bin {
             count: bin.count as usize,
             right: bin.right as usize,
             confidence: bin.confidence() / bin.count.max(1) as f64,

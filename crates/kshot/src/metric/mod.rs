@@ -66,6 +66,23 @@ pub fn by_name(name: &str) -> Result<&'static Metric> {
     })
 }
 
+/// Whether more of it is better: a metric of the table by its row; a mean such as the loss, not.
+pub fn higher_is_better(name: &str) -> bool {
+    METRICS.iter().find(|metric| metric.name == name).is_some_and(|metric| metric.higher_is_better)
+}
+
+/// Refuses what is neither a metric of the table nor the loss.
+///
+/// # Errors
+/// If it is neither; the nearest name is offered.
+pub fn check_name(name: &str) -> Result<()> {
+    if name == "loss" {
+        Ok(())
+    } else {
+        by_name(name).map(|_| ()).map_err(|error| error.at_key("train.monitor"))
+    }
+}
+
 /// The table, for people.
 pub fn rows() -> Vec<Row> {
     METRICS

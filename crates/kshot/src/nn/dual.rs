@@ -114,14 +114,14 @@ impl<const D: usize> Dual<D> {
 
 /// The statistics that a batch normalisation used.
 #[derive(Debug, Clone)]
-pub struct Moments {
+pub struct NormMoments {
     /// `[channels]`
     pub mean: Tensor<1>,
     /// `[channels]`; a batch's own is biased.
     pub variance: Tensor<1>,
 }
 
-impl Moments {
+impl NormMoments {
     /// The same as constants on the side of the images: with autodiff or without.
     #[must_use]
     pub fn beside(self, autodiff: bool) -> Self {
@@ -163,7 +163,7 @@ impl Dual<4> {
         beta: Dual<1>,
         epsilon: f64,
         relu: bool,
-    ) -> (Self, Moments) {
+    ) -> (Self, NormMoments) {
         let [_, channels, ..] = self.value.dims();
         let shape = [1, channels, 1, 1];
         if self.tangent.is_none() && gamma.tangent.is_none() && beta.tangent.is_none() {
@@ -171,7 +171,7 @@ impl Dual<4> {
             let options = NormOptions { epsilon, activation };
             let (result, mean, variance) =
                 kshot_kernels::batch_norm(self.value, gamma.value, beta.value, options);
-            return (Self::from(result), Moments { mean, variance });
+            return (Self::from(result), NormMoments { mean, variance });
         }
         let axes = [0, 2, 3];
         let mean = self.value.clone().mean_dims(&axes);
@@ -179,7 +179,7 @@ impl Dual<4> {
         let variance = (centred.clone() * centred.clone()).mean_dims(&axes);
         let scale = (variance.clone() + epsilon).sqrt().recip();
         let normal = centred * scale.clone();
-        let moments = Moments {
+        let moments = NormMoments {
             mean: mean.detach().reshape([channels]),
             variance: variance.detach().reshape([channels]),
         };
@@ -202,12 +202,12 @@ impl Dual<4> {
         self,
         gamma: Dual<1>,
         beta: Dual<1>,
-        moments: &Moments,
+        moments: &NormMoments,
         epsilon: f64,
     ) -> Self {
         let [_, channels, ..] = self.value.dims();
         let shape = [1, channels, 1, 1];
-        let Moments { mean, variance } = moments.clone();
+        let NormMoments { mean, variance } = moments.clone();
         if self.tangent.is_none() && gamma.tangent.is_none() && beta.tangent.is_none() {
             let (gamma, beta) = (gamma.value, beta.value);
             return Self::from(batch_norm(self.value, gamma, beta, mean, variance, epsilon));

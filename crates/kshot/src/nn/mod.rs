@@ -1,6 +1,5 @@
 //! Layers that every encoder and decoder is made of: the one place convolutions pass through.
 
-pub mod bf16;
 pub mod conv;
 pub mod dual;
 pub mod norm;
@@ -8,11 +7,10 @@ pub mod weights;
 
 use burn::prelude::*;
 use burn::tensor::ops::AvgPoolOptions;
-
 pub use conv::{Activation, Conv, ConvConfig, ConvNormAct, Padding, conv2d};
 /// Plain sums in every convolution from now on (slower, and three times closer to the exact result), and
 /// whether that was chosen.
-pub use kshot_kernels::{is_precise, set_precise};
+pub use kshot_kernels::{NoBf16, Precision};
 pub use norm::BatchNorm;
 
 /// The mean over the pixels, `[batch, channels, height, width]` to `[batch, channels, 1, 1]`.

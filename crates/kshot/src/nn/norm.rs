@@ -19,8 +19,8 @@ use burn::prelude::*;
 use burn::tensor::activation;
 use kshot_kernels::{Activation, NormOptions};
 
-use crate::nn::dual::{Dual, Moments};
-use crate::nn::weights::{Cursor, Weights, plain};
+use crate::nn::dual::{Dual, NormMoments};
+use crate::nn::weights::{Cursor, FlatWeights, plain};
 
 /// Added to the variance, unless [`BatchNorm::with_epsilon`] says otherwise.
 const EPSILON: f64 = 1e-5;
@@ -43,29 +43,29 @@ pub enum BatchNormMode {
 
 /// Where one pass through a network takes its statistics from.
 #[derive(Debug, Clone)]
-enum Source {
+enum StatisticsSource {
     /// The batch at hand.
     Batch,
     /// The network's running averages.
     Running,
     /// A list, one for each layer in order.
-    Given(std::vec::IntoIter<Moments>),
+    Given(std::vec::IntoIter<NormMoments>),
 }
 
 /// One pass through a network: which statistics it uses, and which it met.
 #[derive(Debug)]
 pub struct Pass {
-    source: Source,
+    source: StatisticsSource,
     /// Whether the batch's statistics go into the running averages.
     averages: bool,
     /// The statistics of each layer in order, when the batch's own were used.
-    pub met: Vec<Moments>,
+    pub met: Vec<NormMoments>,
 }
 
 impl Pass {
     /// By the statistics of the batch.
     pub fn batch() -> Self {
-        Self { source: Source::Batch, averages: false, met: Vec::new() }
+        Self { source: StatisticsSource::Batch, averages: false, met: Vec::new() }
     }
 
     /// By the statistics of the batch, which also go into the running averages (a share of 0.1, as
@@ -76,12 +76,12 @@ impl Pass {
 
     /// By the running averages.
     pub fn running() -> Self {
-        Self { source: Source::Running, ..Self::batch() }
+        Self { source: StatisticsSource::Running, ..Self::batch() }
     }
 
     /// By the statistics that another pass met.
-    pub fn given(met: Vec<Moments>) -> Self {
-        Self { source: Source::Given(met.into_iter()), ..Self::batch() }
+    pub fn given(met: Vec<NormMoments>) -> Self {
+        Self { source: StatisticsSource::Given(met.into_iter()), ..Self::batch() }
     }
 }
 
@@ -127,15 +127,15 @@ impl BatchNorm {
     }
 
     /// Appends gamma and beta.
-    pub fn list(&self, weights: &mut Weights) {
+    pub fn list(&self, weights: &mut FlatWeights) {
         weights.push(&self.gamma);
         weights.push(&self.beta);
     }
 
     /// The running mean and variance, without autodiff.
-    pub fn running(&self) -> Moments {
+    pub fn running(&self) -> NormMoments {
         let [mean, variance] = [&self.mean, &self.variance].map(|state| plain(state.value_sync()));
-        Moments { mean, variance }
+        NormMoments { mean, variance }
     }
 
     /// Whether [`Self::forward`] takes the statistics of these images themselves: they are on an
@@ -160,10 +160,10 @@ impl BatchNorm {
         if self.trains(&images) {
             let options = NormOptions { epsilon: self.epsilon, activation };
             let (result, mean, variance) = kshot_kernels::batch_norm(images, gamma, beta, options);
-            self.average(&Moments { mean, variance }, batch * height * width);
+            self.average(&NormMoments { mean, variance }, batch * height * width);
             return result;
         }
-        let Moments { mean, variance } = self.running().beside(images.is_autodiff());
+        let NormMoments { mean, variance } = self.running().beside(images.is_autodiff());
         let epsilon = self.epsilon;
         let result = burn::tensor::module::batch_norm(images, gamma, beta, mean, variance, epsilon);
         match activation {
@@ -176,7 +176,7 @@ impl BatchNorm {
     /// The factor and the shift of each channel that normalise by running statistics, `[channels]`.
     pub(crate) fn affine(&self) -> (Tensor<1>, Tensor<1>) {
         let gamma = self.gamma.val();
-        let Moments { mean, variance } = self.running().beside(gamma.is_autodiff());
+        let NormMoments { mean, variance } = self.running().beside(gamma.is_autodiff());
         let scale = gamma / (variance + self.epsilon).sqrt();
         let shift = self.beta.val() - mean * scale.clone();
         (scale, shift)
@@ -200,7 +200,7 @@ impl BatchNorm {
         let [batch, channels, height, width] = images.value.dims();
         let (gamma, beta) = (weights.take([channels]), weights.take([channels]));
         let moments = match &mut pass.source {
-            Source::Batch => {
+            StatisticsSource::Batch => {
                 let (result, moments) = images.batch_norm(gamma, beta, self.epsilon, relu);
                 if pass.averages {
                     self.average(&moments, batch * height * width);
@@ -208,8 +208,8 @@ impl BatchNorm {
                 pass.met.push(moments);
                 return result;
             }
-            Source::Running => self.running(),
-            Source::Given(list) => match list.next() {
+            StatisticsSource::Running => self.running(),
+            StatisticsSource::Given(list) => match list.next() {
                 Some(moments) => moments,
                 None => panic!("fewer statistics than normalisations"),
             },
@@ -220,7 +220,7 @@ impl BatchNorm {
     }
 
     /// Moves the running averages towards the biased moments of `count` values a channel.
-    fn average(&self, moments: &Moments, count: usize) {
+    fn average(&self, moments: &NormMoments, count: usize) {
         let unbiased = count as f64 / (count.max(2) - 1) as f64;
         let mix = |state: &RunningState<Tensor<1>>, now: Tensor<1>, scale: f64| {
             let old = plain(state.value_sync());
@@ -235,13 +235,13 @@ impl BatchNorm {
 /// running ones while it trains too, and leaves them as they are. Gamma and beta still learn.
 #[must_use]
 pub fn freeze_norm<M: Module>(module: M) -> M {
-    struct Freeze;
-    impl ModuleMapper for Freeze {
+    struct FreezeStatistics;
+    impl ModuleMapper for FreezeStatistics {
         fn map_flag(&mut self, flag: Param<Flag>) -> Param<Flag> {
             flag.with_value(false)
         }
     }
-    module.map(&mut Freeze)
+    module.map(&mut FreezeStatistics)
 }
 
 #[cfg(test)]
@@ -250,7 +250,7 @@ mod tests {
     use crate::nn::weights::deep_copy;
     use burn::tensor::Distribution;
 
-    fn values(moments: &Moments) -> Vec<f32> {
+    fn values(moments: &NormMoments) -> Vec<f32> {
         let both = Tensor::cat(vec![moments.mean.clone(), moments.variance.clone()], 0);
         both.into_data().try_into_vec().unwrap()
     }

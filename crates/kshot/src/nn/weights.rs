@@ -8,7 +8,7 @@ use crate::nn::dual::Dual;
 
 /// One parameter, flattened.
 #[derive(Debug, Clone)]
-pub struct Weight {
+pub struct FlatWeight {
     /// Which parameter it is.
     pub id: ParamId,
     /// Its shape, for gradients.
@@ -19,15 +19,15 @@ pub struct Weight {
 
 /// The parameters of a network in the order in which it uses them.
 #[derive(Debug, Clone, Default)]
-pub struct Weights(pub Vec<Weight>);
+pub struct FlatWeights(pub Vec<FlatWeight>);
 
-impl Weights {
+impl FlatWeights {
     /// Appends a parameter.
     pub fn push<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
         let value = parameter.val();
         let shape = value.dims().to_vec();
         let value = value.reshape([shape.iter().product::<usize>()]);
-        self.0.push(Weight { id: parameter.id, shape, value });
+        self.0.push(FlatWeight { id: parameter.id, shape, value });
     }
 
     /// Their values.

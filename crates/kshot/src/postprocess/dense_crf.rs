@@ -1,4 +1,4 @@
-//! `dense-crf` and `bilateral`: every pixel listens to the pixels that are near and of its colour.
+//! `dense-crf` and `bilateral`: dense CRF with Gaussian pairwise potentials, and its bilateral kernel alone.
 //!
 //! Krähenbühl and Koltun, *Efficient Inference in Fully Connected CRFs with Gaussian Edge Potentials*
 //! (2011, arXiv 1210.5644): mean-field steps with a kernel of position and colour and one of position
@@ -14,7 +14,7 @@ use crate::error::{Error, Result};
 use crate::features::score_map::ScoreMap;
 use crate::postprocess::lattice::Lattice;
 
-/// Longer side of the picture that is looked at, at most: bounds memory.
+/// Longer side of the picture as it is worked on, at most: bounds memory.
 const SIDE: usize = 1_536;
 /// Probabilities are held away from 0, whose logarithm is none.
 const LEAST: f32 = 1e-5;
@@ -44,14 +44,14 @@ impl Default for DenseCrf {
 }
 
 /// A kernel over a picture's pixels with its symmetric normalisation.
-struct Kernel {
+struct PairwiseKernel {
     lattice: Lattice,
     /// One by the square root of each pixel's sum of weights.
     norm: Vec<f32>,
     weight: f32,
 }
 
-impl Kernel {
+impl PairwiseKernel {
     fn new(lattice: Lattice, points: usize, weight: f32) -> Self {
         let norm = lattice
             .filter(&vec![1.0; points])
@@ -93,15 +93,15 @@ fn coloured(picture: &RgbImage, position: f32, colour: f32) -> Lattice {
     Lattice::new(&features)
 }
 
-/// Deviations are lengths.
-fn check(deviations: &[f32], weights: &[f32]) -> Result<()> {
-    let long = deviations.iter().all(|of| *of > 0.0 && of.is_finite());
+/// Standard deviations are above 0.
+fn check(stds: &[f32], weights: &[f32]) -> Result<()> {
+    let long = stds.iter().all(|of| *of > 0.0 && of.is_finite());
     if long && weights.iter().all(|of| of.is_finite()) {
         return Ok(());
     }
     let text = format!(
-        "deviations {deviations:?} and weights {weights:?}: deviations are above 0 (pixels, or levels \
-         of 0 to 255), weights finite"
+        "standard deviations {stds:?} and weights {weights:?}: standard deviations are above 0 (pixels, \
+         or levels of 0 to 255), weights finite"
     );
     Err(Error::config(text).at_key("method.refinement"))
 }
@@ -110,7 +110,7 @@ fn check(deviations: &[f32], weights: &[f32]) -> Result<()> {
 /// the kernel of `position` (pixels) and `colour` (levels of 0 to 255).
 ///
 /// # Errors
-/// If the picture has no pixels, or a deviation is not above 0.
+/// If the picture has no pixels, or a standard deviation is not above 0.
 pub fn bilateral(
     map: &ScoreMap,
     picture: &RgbImage,
@@ -135,7 +135,7 @@ pub fn bilateral(
 /// steps of the random field.
 ///
 /// # Errors
-/// If the picture has no pixels, or a deviation is not above 0.
+/// If the picture has no pixels, or a standard deviation is not above 0.
 pub fn infer(map: &ScoreMap, picture: &RgbImage, field: &DenseCrf) -> Result<ScoreMap> {
     check(&[field.position, field.colour, field.near], &[field.weight, field.near_weight])?;
     let (seen, mut finer) = working(map, picture)?;
@@ -144,13 +144,13 @@ pub fn infer(map: &ScoreMap, picture: &RgbImage, field: &DenseCrf) -> Result<Sco
     let mut kernels = Vec::new();
     if field.weight != 0.0 {
         let lattice = coloured(&seen, field.position * shrink, field.colour);
-        kernels.push(Kernel::new(lattice, area, field.weight));
+        kernels.push(PairwiseKernel::new(lattice, area, field.weight));
     }
     if field.near_weight != 0.0 {
         let near = field.near * shrink;
         let features: Vec<[f32; 2]> =
             seen.enumerate_pixels().map(|(x, y, _)| [x as f32 / near, y as f32 / near]).collect();
-        kernels.push(Kernel::new(Lattice::new(&features), area, field.near_weight));
+        kernels.push(PairwiseKernel::new(Lattice::new(&features), area, field.near_weight));
     }
     let unary: Vec<f32> = finer.data.iter().map(|p| p.max(LEAST).ln()).collect();
     for _ in 0..field.steps {

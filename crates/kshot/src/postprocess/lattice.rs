@@ -13,7 +13,7 @@ use rayon::prelude::*;
 /// The most dimensions a feature may have: two of position and three of colour.
 pub const DIMENSIONS: usize = 5;
 
-type Key = [i16; DIMENSIONS];
+type LatticeKey = [i16; DIMENSIONS];
 
 /// A set of points, ready to filter any values at these points.
 pub struct Lattice {
@@ -34,8 +34,8 @@ impl Lattice {
     pub fn new<const D: usize>(features: &[[f32; D]]) -> Self {
         const { assert!(D >= 1 && D <= DIMENSIONS, "1 to 5 dimensions") };
         let corners = D + 1;
-        let mut found: HashMap<Key, u32> = HashMap::new();
-        let mut keys: Vec<Key> = Vec::new();
+        let mut found: HashMap<LatticeKey, u32> = HashMap::new();
+        let mut keys: Vec<LatticeKey> = Vec::new();
         let mut simplices = Vec::with_capacity(features.len() * corners);
         let simplex: Vec<_> = features.par_iter().map(simplex).collect();
         for (corner_keys, weights) in &simplex {
@@ -95,14 +95,16 @@ impl Lattice {
 }
 
 /// The keys and the barycentric weights of the corners of the simplex a feature lies in.
-fn simplex<const D: usize>(feature: &[f32; D]) -> ([Key; DIMENSIONS + 1], [f32; DIMENSIONS + 1]) {
+fn simplex<const D: usize>(
+    feature: &[f32; D],
+) -> ([LatticeKey; DIMENSIONS + 1], [f32; DIMENSIONS + 1]) {
     let corners = D + 1;
-    // Onto the plane whose coordinates sum to 0, scaled so that blurring gives deviation 1.
-    let deviation = corners as f32 * (2.0f32 / 3.0).sqrt();
+    // Onto the plane whose coordinates sum to 0, scaled so that blurring gives standard deviation 1.
+    let std = corners as f32 * (2.0f32 / 3.0).sqrt();
     let mut elevated = [0.0f32; DIMENSIONS + 1];
     let mut sum = 0.0;
     for axis in (0..D).rev() {
-        let scale = deviation / (((axis + 1) * (axis + 2)) as f32).sqrt();
+        let scale = std / (((axis + 1) * (axis + 2)) as f32).sqrt();
         let value = feature[axis].clamp(-4e3, 4e3) * scale;
         elevated[axis + 1] = sum - (axis + 1) as f32 * value;
         sum += value;

@@ -1,9 +1,9 @@
-//! `local`: a small classifier of pixels for each picture, taught by the head where it is sure.
+//! `local`: a small classifier of pixels for each picture, trained on the pixels where the head is sure.
 //!
 //! The head's cells are coarse and see far; within one picture colour and brightness mostly tell the
 //! classes apart once it is known where some of each are. Per class a logistic regression on the
 //! picture's own filters (see [`bank`](crate::features::filter_bank)) learns the head's sure pixels, and both logits are
-//! averaged. No other picture is looked at.
+//! averaged. No other picture is used.
 
 use image::RgbImage;
 use kshot_data::image::resize;
@@ -13,8 +13,8 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use crate::error::Result;
-use crate::features::filter_bank::{CHANNELS, Level};
-use crate::features::score_map::{Resize, ScoreMap};
+use crate::features::filter_bank::{CHANNELS, PyramidLevel};
+use crate::features::score_map::{BilinearResize, ScoreMap};
 
 /// Pixels whose best probability passes are sure.
 const SURE: f32 = 0.8;
@@ -24,7 +24,7 @@ const PIXELS: usize = 4_000;
 const LEAST: usize = 20;
 /// Logits are cut here before they are averaged.
 const LARGEST: f32 = 6.0;
-/// Longer side of the picture that is looked at, at most: bounds memory.
+/// Longer side of the picture as it is worked on, at most: bounds memory.
 const SIDE: usize = 1_536;
 /// Newton's steps.
 const STEPS: usize = 12;
@@ -50,23 +50,23 @@ pub fn sharpen(map: &ScoreMap, picture: &RgbImage) -> Result<ScoreMap> {
         .collect();
     let mut random = ChaCha8Rng::seed_from_u64(0);
     let chosen = rand::seq::index::sample(&mut random, sure.len(), sure.len().min(PIXELS));
-    let lessons: Vec<(usize, usize)> = chosen.into_iter().map(|index| sure[index]).collect();
+    let samples: Vec<(usize, usize)> = chosen.into_iter().map(|index| sure[index]).collect();
     let finished = |data| ScoreMap { planes: map.planes, height, width, data, scale };
     let mut counts = vec![0usize; map.planes];
-    lessons.iter().for_each(|(_, plane)| counts[*plane] += 1);
-    let taught = |plane: usize| counts[plane] >= LEAST && lessons.len() - counts[plane] >= LEAST;
-    if !(0..map.planes).any(taught) {
+    samples.iter().for_each(|(_, plane)| counts[*plane] += 1);
+    let trainable = |plane: usize| counts[plane] >= LEAST && samples.len() - counts[plane] >= LEAST;
+    if !(0..map.planes).any(trainable) {
         return Ok(finished(data));
     }
-    let filters = Filters::of(&seen, &lessons);
-    let rows = filters.rows(lessons.iter().map(|(at, _)| *at));
+    let filters = Filters::of(&seen, &samples);
+    let rows = filters.rows(samples.iter().map(|(at, _)| *at));
     data.par_chunks_exact_mut(area).enumerate().for_each(|(plane, values)| {
         let logit = |p: f32| (p / (1.0 - p).max(1e-6)).max(1e-6).ln().clamp(-LARGEST, LARGEST);
-        if !taught(plane) {
+        if !trainable(plane) {
             values.iter_mut().for_each(|value| *value = sigmoid(logit(*value)));
             return;
         }
-        let labels: Vec<bool> = lessons.iter().map(|(_, of)| *of == plane).collect();
+        let labels: Vec<bool> = samples.iter().map(|(_, of)| *of == plane).collect();
         let weight = logistic_regression(&rows, &labels);
         let local = filters.linear(&weight);
         for (value, local) in values.iter_mut().zip(local) {
@@ -84,7 +84,7 @@ fn sigmoid(logit: f32) -> f32 {
     1.0 / (1.0 + (-logit).exp())
 }
 
-/// The picture's filters at its own and at half its size, standardised by the lessons.
+/// The picture's filters at its own and at half its size, standardised by the samples.
 struct Filters {
     area: usize,
     /// `[channels, area]`.
@@ -92,26 +92,26 @@ struct Filters {
 }
 
 impl Filters {
-    fn of(picture: &RgbImage, lessons: &[(usize, usize)]) -> Self {
+    fn of(picture: &RgbImage, samples: &[(usize, usize)]) -> Self {
         let (height, width) = (picture.height() as usize, picture.width() as usize);
         let area = height * width;
-        let fine = Level::new(picture.as_raw(), height, width);
+        let fine = PyramidLevel::new(picture.as_raw(), height, width);
         let coarse = fine.halved();
         let mut planes = fine.filters();
         planes.extend_from_slice(&fine.colours);
         let start = planes.len();
         planes.resize(start + CHANNELS * area, 0.0);
-        let up = Resize::new([coarse.height, coarse.width], [height, width]);
+        let up = BilinearResize::new([coarse.height, coarse.width], [height, width]);
         planes[start..]
             .par_chunks_exact_mut(area)
             .zip(coarse.filters().par_chunks_exact(coarse.height * coarse.width))
             .for_each(|(out, plane)| up.add(plane, out));
         planes.par_chunks_exact_mut(area).for_each(|plane| {
-            let count = lessons.len() as f32;
-            let mean = lessons.iter().map(|(at, _)| plane[*at]).sum::<f32>() / count;
-            let square = lessons.iter().map(|(at, _)| (plane[*at] - mean).powi(2)).sum::<f32>();
-            let deviation = (square / count).sqrt() + 1e-3;
-            plane.iter_mut().for_each(|value| *value = (*value - mean) / deviation);
+            let count = samples.len() as f32;
+            let mean = samples.iter().map(|(at, _)| plane[*at]).sum::<f32>() / count;
+            let square = samples.iter().map(|(at, _)| (plane[*at] - mean).powi(2)).sum::<f32>();
+            let std = (square / count).sqrt() + 1e-3;
+            plane.iter_mut().for_each(|value| *value = (*value - mean) / std);
         });
         Self { area, planes }
     }

@@ -1,14 +1,13 @@
-//! Is this picture's "cat" like the cats of the support at all?
+//! Whether this picture's "cat" is like the cats of the support.
 //!
 //! Each class of each labelled picture has a prototype: the mean of its cells' deepest features. A
-//! class predicted in a new picture is strange when its own prototype there is less like the
-//! nearest of the support than the support's pictures are like each other, by a margin, or when it is
-//! little like them and nowhere sure.
+//! class predicted in a new picture is unlike the support when its own prototype there is less similar
+//! to the nearest of the support than the support's pictures are to each other, by a margin.
 
 use rayon::prelude::*;
 
+use crate::contract::pixel_model::PlaneSimilarity;
 use crate::features::extract::TileFeatures;
-use crate::features::score_map::ScoreMap;
 use crate::method::few_shot::Shot;
 use crate::nn::cpu_values;
 
@@ -19,22 +18,19 @@ pub struct Familiarity {
     width: usize,
     /// Per plane, the unit prototypes of the support's pictures, `[pictures, width]`.
     prototypes: Vec<Vec<f32>>,
-    /// Per plane, the cosine below which it is strange.
+    /// Per plane, the cosine below which it is unlike the support.
     thresholds: Vec<f32>,
 }
 
-/// Presence below which a class is strange. On VOC's training list, from five pictures of a class, it
-/// leaves two thirds of the pictures without the class empty, and 8 % of those with it.
-const PRESENT: f32 = 0.08;
-/// Where the support's pictures of a class are all at least this alike, one that is much less like them
-/// is strange too.
+/// Where the support's pictures of a class are all at least this alike, one that is much less so is
+/// unlike the support.
 const ALIKE: f32 = 0.55;
-/// How far below the support's own least likeness such a class may fall.
+/// How far below the support's own least similarity such a class may fall.
 const MARGIN: f32 = 0.15;
 
 impl Familiarity {
     /// Learns the support's prototypes.
-    pub fn fit(shots: &[Shot], planes: usize, _seed: u64) -> Self {
+    pub fn fit(shots: &[Shot], planes: usize) -> Self {
         let mut prototypes = vec![Vec::new(); planes];
         let mut width = 0;
         for shot in shots {
@@ -82,15 +78,14 @@ impl Query<'_> {
         accumulate(tile, |cell| Some(best[cell]), &mut self.sums);
     }
 
-    /// What each plane looks like here, given its calibrated probabilities. Background is never
-    /// strange.
-    pub fn seen(self, probabilities: &ScoreMap) -> Vec<Seen> {
+    /// How each plane compares with the labelled pictures; `None` where nothing was taken for it.
+    pub fn similarity(self) -> Vec<Option<PlaneSimilarity>> {
         let of = self.of;
-        let planes = self.sums.into_iter().zip(&of.prototypes).zip(&of.thresholds).enumerate();
+        let planes = self.sums.into_iter().zip(&of.prototypes).zip(&of.thresholds);
         planes
-            .map(|(plane, ((mut sum, prototypes), threshold))| {
+            .map(|((mut sum, prototypes), threshold)| {
                 if !unit(&mut sum) {
-                    return Seen { presence: 0.0, strange: false };
+                    return None;
                 }
                 let cosines: Vec<f32> = prototypes
                     .chunks_exact(of.width.max(1))
@@ -98,29 +93,10 @@ impl Query<'_> {
                     .collect();
                 let nearest = cosines.iter().copied().fold(-1.0, f32::max);
                 let mean = cosines.iter().sum::<f32>() / cosines.len().max(1) as f32;
-                let presence = mean.max(0.0) * surest(probabilities.plane(plane));
-                let strange = plane > 0 && (presence < PRESENT || nearest < *threshold);
-                Seen { presence, strange }
+                Some(PlaneSimilarity { mean, unlike: nearest < *threshold })
             })
             .collect()
     }
-}
-
-/// What a class looks like in a new picture.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Seen {
-    /// How sure it seems that it is there, 0 to 1: the mean likeness of what was taken for it to the
-    /// support's pictures of it, times the probability where it is surest.
-    pub presence: f32,
-    /// Whether it was found, but is probably something else.
-    pub strange: bool,
-}
-
-/// The probability that a thousandth of the cells reach.
-fn surest(probabilities: &[f32]) -> f32 {
-    let mut sorted = probabilities.to_vec();
-    let rank = sorted.len() / 1000;
-    *sorted.select_nth_unstable_by(rank, |a, b| b.total_cmp(a)).1
 }
 
 /// Adds the deepest features of each plane's cells to `sums`; returns their width.
@@ -155,7 +131,7 @@ fn accumulate(
     stage.channels
 }
 
-/// The cosine below which a class is strange; -1 where its pictures are few or unlike each other, so that
+/// The cosine below which a class is unlike the support; -1 where its pictures are few or unlike each other, so that
 /// little is known of its variety.
 fn threshold(rows: &[f32], width: usize) -> f32 {
     let rows: Vec<&[f32]> = rows.chunks_exact(width.max(1)).collect();
@@ -191,30 +167,5 @@ mod tests {
         assert_eq!(threshold(&[1.0, 0.0, 0.0, 1.0], 2), -1.0);
         let alike = threshold(&[1.0, 0.0, 0.8, 0.6], 2);
         assert!((alike - 0.5).abs() < 1e-6, "{alike}");
-    }
-
-    #[test]
-    fn presence_needs_likeness_and_a_sure_place() {
-        let of = Familiarity {
-            planes: 2,
-            width: 2,
-            prototypes: vec![vec![0.0, 1.0], vec![1.0, 0.0]],
-            thresholds: vec![-1.0; 2],
-        };
-        let map = |front: f32| ScoreMap {
-            planes: 2,
-            height: 1,
-            width: 1,
-            data: vec![1.0 - front, front],
-            scale: [1.0; 2],
-        };
-        let seen = |sum: [f32; 2], front| {
-            let query = Query { of: &of, sums: vec![Vec::new(), sum.to_vec()] };
-            query.seen(&map(front))[1]
-        };
-        assert_eq!(seen([2.0, 0.0], 0.9), Seen { presence: 0.9, strange: false });
-        assert!(seen([0.05, 1.0], 0.9).strange, "unlike the support");
-        assert!(seen([1.0, 0.0], 0.05).strange, "nowhere sure");
-        assert_eq!(seen([0.0; 2], 0.05), Seen { presence: 0.0, strange: false });
     }
 }

@@ -4,7 +4,7 @@
 //! The shares are those under which the fitted head explains all cells of the labelled pictures, marked
 //! or not, by expectation maximisation (Saerens, Latinne and Decaestecker, Neural Computation 14, 2002).
 
-use crate::method::few_shot::{Head, Shot};
+use crate::method::few_shot::{SegmentationHead, Shot};
 
 /// Rounds: the shares have settled long before.
 const ROUNDS: usize = 50;
@@ -13,7 +13,12 @@ const LARGEST: f32 = 4.0;
 
 /// By plane, the share among all cells over the share that the head learned from the labelled ones;
 /// 1 for planes without a labelled cell.
-pub fn ratios(head: &dyn Head, shots: &[Shot], planes: usize, temperature: f32) -> Vec<f32> {
+pub fn ratios(
+    head: &dyn SegmentationHead,
+    shots: &[Shot],
+    planes: usize,
+    temperature: f32,
+) -> Vec<f32> {
     let mut rows: Vec<f32> = Vec::new();
     let mut learned = vec![0.0f64; planes];
     let mut seen = vec![false; planes];
@@ -78,7 +83,7 @@ mod tests {
     /// Reads the logit of class 1 straight off the only feature.
     struct Straight;
 
-    impl Head for Straight {
+    impl SegmentationHead for Straight {
         fn scores(&self, tile: &TileFeatures) -> Vec<f32> {
             tile.linear(&[0.0, 1.0], &[0.0, 0.0])
         }

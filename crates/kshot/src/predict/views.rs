@@ -8,7 +8,7 @@ use rand_chacha::ChaCha8Rng;
 
 /// One way to see a picture: turned first, then exposed.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct View {
+pub struct TestView {
     mirror: bool,
     flip: bool,
     transpose: bool,
@@ -16,20 +16,20 @@ pub struct View {
     exposure: Option<u64>,
 }
 
-const AS_IS: View = View { mirror: false, flip: false, transpose: false, exposure: None };
+const AS_IS: TestView = TestView { mirror: false, flip: false, transpose: false, exposure: None };
 
 /// For masks: the picture and its mirror image. Left and right rarely mean anything.
-pub const FEW: [View; 2] = [AS_IS, View { mirror: true, ..AS_IS }];
+pub const FEW: [TestView; 2] = [AS_IS, TestView { mirror: true, ..AS_IS }];
 /// For strokes, which show few pixels: three exposures more.
-pub const MANY: [View; 5] = [
+pub const MANY: [TestView; 5] = [
     AS_IS,
-    View { mirror: true, ..AS_IS },
-    View { flip: true, exposure: Some(1), ..AS_IS },
-    View { transpose: true, exposure: Some(2), ..AS_IS },
-    View { mirror: true, flip: true, transpose: true, exposure: Some(3) },
+    TestView { mirror: true, ..AS_IS },
+    TestView { flip: true, exposure: Some(1), ..AS_IS },
+    TestView { transpose: true, exposure: Some(2), ..AS_IS },
+    TestView { mirror: true, flip: true, transpose: true, exposure: Some(3) },
 ];
 
-impl View {
+impl TestView {
     /// The picture and its labels, seen this way.
     pub fn of(self, picture: &RgbImage, mask: &Mask) -> (RgbImage, Mask) {
         let (mut picture, mut mask) = (picture.clone(), mask.clone());
@@ -89,7 +89,7 @@ mod tests {
         let pixels = (0..15).map(|at| (at % 5 + 10 * (at / 5)) as u8).collect();
         let mask = Mask { width: 5, height: 3, pixels };
         for view in FEW.into_iter().chain(MANY) {
-            let turned = View { exposure: None, ..view };
+            let turned = TestView { exposure: None, ..view };
             let (seen, labels) = turned.of(&picture, &mask);
             assert_eq!(
                 (seen.width() as usize, seen.height() as usize),

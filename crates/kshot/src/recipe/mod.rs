@@ -1,8 +1,211 @@
-//! The recipe: as written, checked.
+//! The recipe: what is measured, on what, with which model and method, and how it is trained.
+//!
+//! ```toml
+//! [protocol]  what `kshot eval` measures
+//! [data]      dataset, root, parts, transforms
+//! [model]     encoder, weights, decoder, freeze, precision
+//! [method]    name and its own keys
+//! [predict]   how scores become pixels: refinement, scale
+//! [loss]      terms with weights
+//! [train]     steps, batch, optimizer, learning_rate, schedule, validate_every, monitor, seed
+//! ```
+//! A file is read as TOML, `--set` edits the value, and only then is it typed: an unknown key is told with its
+//! line and the nearest valid one, a key of an earlier version with its new name.
 
-pub mod input;
-pub mod learning;
+mod data;
+mod model;
 mod named;
 pub mod optimizer;
+mod protocol;
+mod renamed;
 pub mod schedule;
-pub mod segmentation;
+mod text;
+mod training;
+
+use std::path::Path;
+
+pub use data::Data;
+pub use model::{EncoderChoice, FrozenPart, Model};
+pub use protocol::{Counting, OneOrMore, Protocol, SupportLabels};
+use serde::{Deserialize, Serialize};
+pub use training::{Training, TrainingEpisodes};
+
+use crate::error::{Error, Result};
+use crate::loss::LossConfig;
+use crate::method::MethodConfig;
+use crate::method::trained::TrainedConfig;
+pub use crate::nn::Precision;
+use crate::postprocess::refine::Refinement;
+
+/// A recipe, typed.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Recipe {
+    /// What is measured.
+    pub protocol: Protocol,
+    /// On what.
+    pub data: Data,
+    /// The network.
+    #[serde(default)]
+    pub model: Model,
+    /// The method.
+    pub method: MethodConfig,
+    /// How scores become pixels.
+    #[serde(default, skip_serializing_if = "Predict::is_default")]
+    pub predict: Predict,
+    /// The training loss of supervised segmentation.
+    #[serde(default, skip_serializing_if = "is_default")]
+    pub loss: LossConfig,
+    /// How it is trained; absent if nothing is.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub train: Option<Training>,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// How scores become pixels.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Predict {
+    /// How coarse probabilities become pixels.
+    pub refinement: Refinement,
+    /// Working pixels per picture pixel of methods fitted to features; by the labelled objects' size if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub scale: Option<f32>,
+}
+
+impl Default for Predict {
+    fn default() -> Self {
+        Self { refinement: Refinement::None, scale: None }
+    }
+}
+
+impl Predict {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+}
+
+impl Recipe {
+    /// Reads a recipe, with `key.path=value` changes made before it is typed.
+    ///
+    /// # Errors
+    /// If the file cannot be read, is not TOML, has a key or value that is none, or asks for what cannot be.
+    pub fn read(path: &Path, changes: &[String]) -> Result<Self> {
+        let text = std::fs::read_to_string(path)
+            .map_err(|error| Error::io("read the recipe", path, error))?;
+        Self::parse(&text, path, changes)
+    }
+
+    /// As [`Self::read`], of a text; `path` is for messages only.
+    ///
+    /// # Errors
+    /// As [`Self::read`].
+    pub fn parse(text: &str, path: &Path, changes: &[String]) -> Result<Self> {
+        let table = text::table(text, path, changes)?;
+        renamed::refuse(&table, path, text)?;
+        let recipe: Self = text::typed(table, path, text, changes)?;
+        recipe.check()?;
+        Ok(recipe)
+    }
+
+    /// The recipe as TOML.
+    ///
+    /// # Errors
+    /// If a value has no form in TOML.
+    pub fn to_toml(&self) -> Result<String> {
+        toml::to_string(self).map_err(|error| {
+            Error::config(format!("the recipe cannot be written as TOML: {error}"))
+        })
+    }
+
+    /// Holds what it says against what is possible.
+    ///
+    /// # Errors
+    /// If it asks for what cannot be; the key is named.
+    pub fn check(&self) -> Result<()> {
+        self.protocol.check()?;
+        self.data.check()?;
+        self.model.check(&self.method)?;
+        if let Some(train) = &self.train {
+            train.check()?;
+        }
+        let wrong = |key: &str, text: String| Err(Error::config(text).at_key(key));
+        let (method, protocol) = (self.method.name(), self.protocol.name());
+        match (&self.method, &self.protocol) {
+            (MethodConfig::Learner(_), Protocol::FewShotRecognition { .. }) => {
+                self.data.dataset.classes()?;
+            }
+            (MethodConfig::Learner(_), _) | (_, Protocol::FewShotRecognition { .. }) => {
+                return wrong(
+                    "method.name",
+                    format!(
+                        "`{method}` does not go with the protocol `{protocol}`: methods that label whole \
+                         pictures are measured by few-shot-recognition, those that label pixels by the others"
+                    ),
+                );
+            }
+            (
+                MethodConfig::Trained(TrainedConfig::Panet(_)),
+                Protocol::FewShotSegmentation { .. },
+            )
+            | (
+                MethodConfig::Trained(TrainedConfig::Supervised(_)),
+                Protocol::Segmentation { .. },
+            )
+            | (MethodConfig::Head(_), _) => {}
+            (MethodConfig::Trained(_), _) => {
+                return wrong(
+                    "protocol.name",
+                    format!(
+                        "`{method}` is not measured by `{protocol}`: panet by few-shot-segmentation, supervised \
+                         by segmentation"
+                    ),
+                );
+            }
+        }
+        let queries = self.train.as_ref().and_then(|train| Some(train.episodes.as_ref()?.queries));
+        if queries == Some(0) && method != "reptile" {
+            return wrong(
+                "train.episodes.queries",
+                format!("`{method}` learns from queries: give at least 1 a class"),
+            );
+        }
+        if self.train.is_none() || self.method.is_trained() {
+            return Ok(());
+        }
+        wrong("train", format!("`{method}` is not trained by steps; leave [train] out"))
+    }
+
+    /// Whether the method is trained before it is measured.
+    pub fn is_trained(&self) -> bool {
+        self.train.is_some()
+    }
+
+    /// The section that says how to train.
+    ///
+    /// # Errors
+    /// If there is none.
+    pub fn training(&self) -> Result<&Training> {
+        self.train.as_ref().ok_or_else(|| {
+            Error::config(
+                "the recipe has no [train] section: there is nothing to train; evaluate it with `kshot eval`",
+            )
+        })
+    }
+
+    /// Method and data, for people.
+    pub fn title(&self) -> String {
+        format!(
+            "{} on {} {}",
+            self.method.name(),
+            self.data.dataset.name(),
+            self.data.dataset.root().display()
+        )
+    }
+}
+
+#[cfg(test)]
+mod tests;

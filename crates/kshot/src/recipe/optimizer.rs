@@ -162,7 +162,7 @@ impl OptimizerConfig {
             return wrong(format!("weight_decay {decay}; valid are 0 and more"));
         }
         // Below it, 32-bit floats divide by 0.
-        if !(epsilon >= 1e-30 && epsilon <= 1.0) {
+        if !(1e-30..=1.0).contains(&epsilon) {
             return wrong(format!("epsilon {epsilon}; valid are 1e-30 to 1"));
         }
         match self {

@@ -39,14 +39,14 @@ name_or_table!(ScheduleConfig, "a schedule");
 pub enum Decay {
     /// [`Constant`]
     Constant(Constant),
-    /// [`Step`]
-    Step(Step),
+    /// [`StepSchedule`]
+    Step(StepSchedule),
     /// [`Poly`]
     Poly(Poly),
     /// [`Cosine`]
     Cosine(Cosine),
-    /// [`Linear`]
-    Linear(Linear),
+    /// [`LinearSchedule`]
+    Linear(LinearSchedule),
 }
 
 impl Default for Decay {
@@ -64,14 +64,14 @@ pub struct Constant {}
 /// By a factor every so many steps, as `torch.optim.lr_scheduler.StepLR`.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Step {
+pub struct StepSchedule {
     /// How many steps lie between two changes.
     pub every: usize,
     /// The factor.
     pub gamma: f64,
 }
 
-impl Default for Step {
+impl Default for StepSchedule {
     fn default() -> Self {
         Self { every: 10_000, gamma: 0.1 }
     }
@@ -103,7 +103,7 @@ pub struct Cosine {
 /// Evenly; what follows the last step would have the minimum.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Linear {
+pub struct LinearSchedule {
     /// The share of the learning rate that it goes down to, 0 to 1.
     pub minimum: f64,
 }
@@ -144,10 +144,10 @@ impl ScheduleConfig {
     pub fn all() -> Vec<Self> {
         let all = [
             Decay::Constant(Constant {}),
-            Decay::Step(Step::default()),
+            Decay::Step(StepSchedule::default()),
             Decay::Poly(Poly::default()),
             Decay::Cosine(Cosine::default()),
-            Decay::Linear(Linear::default()),
+            Decay::Linear(LinearSchedule::default()),
         ];
         all.into_iter().map(Self::from).collect()
     }
@@ -176,16 +176,16 @@ impl ScheduleConfig {
             return wrong(format!("warmup of {} steps; the training has {steps}", self.warmup));
         }
         match &self.decay {
-            Decay::Step(Step { every: 0, .. }) => {
+            Decay::Step(StepSchedule { every: 0, .. }) => {
                 wrong("every 0 steps; valid are 1 and more".to_owned())
             }
-            Decay::Step(Step { gamma, .. }) if !(*gamma > 0.0 && *gamma <= 1.0) => {
+            Decay::Step(StepSchedule { gamma, .. }) if !(*gamma > 0.0 && *gamma <= 1.0) => {
                 wrong(format!("gamma {gamma}; valid are above 0 to 1"))
             }
             Decay::Poly(Poly { power }) if !(*power > 0.0 && power.is_finite()) => {
                 wrong(format!("power {power}; valid are above 0"))
             }
-            Decay::Cosine(Cosine { minimum }) | Decay::Linear(Linear { minimum })
+            Decay::Cosine(Cosine { minimum }) | Decay::Linear(LinearSchedule { minimum })
                 if !(0.0..=1.0).contains(minimum) =>
             {
                 wrong(format!("minimum {minimum}; valid are shares of 0 to 1"))
@@ -205,7 +205,7 @@ impl ScheduleConfig {
         let left = steps.saturating_sub(taken);
         match &self.decay {
             Decay::Constant(_) => base,
-            Decay::Step(Step { every, gamma }) => {
+            Decay::Step(StepSchedule { every, gamma }) => {
                 let changes = taken / (*every).max(1);
                 base * gamma.powi(i32::try_from(changes).unwrap_or(i32::MAX))
             }
@@ -215,7 +215,7 @@ impl ScheduleConfig {
                 let place = (steps - left) as f64 / steps as f64;
                 last + (base - last) * (1.0 + (std::f64::consts::PI * place).cos()) / 2.0
             }
-            Decay::Linear(Linear { minimum }) => {
+            Decay::Linear(LinearSchedule { minimum }) => {
                 let last = base * minimum;
                 // In the order of burn's linear scheduler, for the same bits.
                 last - (last - base) / steps as f64 * left as f64

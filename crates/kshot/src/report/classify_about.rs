@@ -4,13 +4,13 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
-use crate::report::classify_html::PageData;
+use crate::report::classify_html::ClassificationPage;
 use crate::report::page::{duration, meter, percent};
 
 /// Rows of the table of classes.
 const CLASSES: usize = 400;
 
-pub(super) fn classes(data: &PageData<'_>) -> Markup {
+pub(super) fn classes(data: &ClassificationPage<'_>) -> Markup {
     let examples = data.recogniser.examples();
     let mut found: BTreeMap<usize, (usize, f64)> = BTreeMap::new();
     for one in data.labelled.iter().filter(|one| one.found.accepted) {
@@ -62,7 +62,7 @@ pub(super) fn classes(data: &PageData<'_>) -> Markup {
     }
 }
 
-pub(super) fn method(data: &PageData<'_>) -> Markup {
+pub(super) fn method(data: &ClassificationPage<'_>) -> Markup {
     let choice = data.recogniser.choice();
     let input_views = data.model.origin.input_views;
     let rate = |value: Option<f64>| value.map_or_else(|| "–".into(), |value| percent(value as f32));
@@ -103,7 +103,7 @@ pub(super) fn method(data: &PageData<'_>) -> Markup {
     }
 }
 
-pub(super) fn failed(data: &PageData<'_>) -> Markup {
+pub(super) fn failed(data: &ClassificationPage<'_>) -> Markup {
     html! {
         @if !data.failed.is_empty() {
             section id="failed" {
@@ -124,7 +124,7 @@ pub(super) fn failed(data: &PageData<'_>) -> Markup {
     }
 }
 
-pub(super) fn go_on(data: &PageData<'_>) -> Markup {
+pub(super) fn go_on(data: &ClassificationPage<'_>) -> Markup {
     html! {
         section id="go-on" {
             h2 { "How to go on" }

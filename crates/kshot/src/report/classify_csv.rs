@@ -4,7 +4,7 @@ use std::path::Path;
 
 use kshot_data::atomic;
 
-use crate::classify::folder::Labelled;
+use crate::classify::folder::ClassifiedPicture;
 use crate::classify::judge::Truth;
 use crate::classify::sort::NONE;
 use crate::error::Result;
@@ -31,7 +31,7 @@ fn head(first: &[&str], top_k: usize, with_truth: bool) -> Vec<String> {
 /// If the file cannot be written.
 pub fn write(
     path: &Path,
-    labelled: &[Labelled],
+    labelled: &[ClassifiedPicture],
     classes: &[String],
     examples: &[String],
     top_k: usize,
@@ -75,7 +75,7 @@ pub fn write(
 /// If the file cannot be written.
 pub fn write_rankings(
     path: &Path,
-    labelled: &[super::episode_html::Labelled],
+    labelled: &[super::episode_html::ClassifiedQuery],
     classes: &[String],
     top_k: usize,
 ) -> Result<()> {
@@ -116,9 +116,9 @@ mod tests {
             accepted: false,
             nearest: (0, 0.75),
         };
-        let mut one = Labelled { item, found, truth: None };
+        let mut one = ClassifiedPicture { item, found, truth: None };
         let classes = ["kiwi".to_owned(), "plum".to_owned()];
-        let write = |one: &Labelled| {
+        let write = |one: &ClassifiedPicture| {
             super::write(&path, std::slice::from_ref(one), &classes, &["p/1.png".into()], 5)
                 .unwrap();
             std::fs::read_to_string(&path).unwrap()

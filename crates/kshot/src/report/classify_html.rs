@@ -18,7 +18,7 @@ use maud::{Markup, PreEscaped, html};
 use rayon::prelude::*;
 
 use crate::classify::Recogniser;
-use crate::classify::folder::Labelled;
+use crate::classify::folder::ClassifiedPicture;
 use crate::classify::judge::{Judgement, Share, Truth};
 use crate::classify::model_file::ModelFile;
 use crate::classify::sort::NONE;
@@ -34,7 +34,7 @@ const ACCEPTED: usize = 160;
 const REFUSED: usize = 60;
 
 /// What the page is made from.
-pub struct PageData<'a> {
+pub struct ClassificationPage<'a> {
     /// The heading.
     pub title: String,
     /// The exact command.
@@ -50,7 +50,7 @@ pub struct PageData<'a> {
     /// What was fitted to them.
     pub recogniser: &'a Recogniser,
     /// The labels.
-    pub labelled: &'a [Labelled],
+    pub labelled: &'a [ClassifiedPicture],
     /// How good they are, where the truth is known.
     pub judgement: Option<Judgement>,
     /// The pictures that failed.
@@ -61,7 +61,7 @@ pub struct PageData<'a> {
 
 /// A card to be shown.
 struct Card<'a> {
-    one: &'a Labelled,
+    one: &'a ClassifiedPicture,
     thumbnail: Option<String>,
 }
 
@@ -69,9 +69,11 @@ struct Card<'a> {
 ///
 /// # Errors
 /// If the file cannot be written. A picture that cannot be read any more is shown without its image.
-pub fn write(path: &Path, data: &PageData<'_>) -> Result<PathBuf> {
-    let mut accepted: Vec<&Labelled> = data.labelled.iter().filter(|o| o.found.accepted).collect();
-    let mut refused: Vec<&Labelled> = data.labelled.iter().filter(|o| !o.found.accepted).collect();
+pub fn write(path: &Path, data: &ClassificationPage<'_>) -> Result<PathBuf> {
+    let mut accepted: Vec<&ClassifiedPicture> =
+        data.labelled.iter().filter(|o| o.found.accepted).collect();
+    let mut refused: Vec<&ClassifiedPicture> =
+        data.labelled.iter().filter(|o| !o.found.accepted).collect();
     accepted.sort_by(|a, b| a.found.probability().total_cmp(&b.found.probability()));
     // Nearest to the threshold first: these are the likeliest mistakes.
     refused.sort_by(|a, b| b.found.familiarity.total_cmp(&a.found.familiarity));
@@ -115,16 +117,16 @@ pub fn write(path: &Path, data: &PageData<'_>) -> Result<PathBuf> {
     Ok(path.to_owned())
 }
 
-fn put(writer: &mut atomic::Writer<'_>, markup: Markup) -> std::io::Result<()> {
+fn put(writer: &mut atomic::AtomicWriter<'_>, markup: Markup) -> std::io::Result<()> {
     writer.write_all(markup.0.as_bytes())?;
     writer.write_all(b"\n")
 }
 
-fn cards<'a>(shown: &[&'a Labelled]) -> Vec<Card<'a>> {
+fn cards<'a>(shown: &[&'a ClassifiedPicture]) -> Vec<Card<'a>> {
     shown.par_iter().map(|one| card_of(one)).collect()
 }
 
-fn card_of(one: &Labelled) -> Card<'_> {
+fn card_of(one: &ClassifiedPicture) -> Card<'_> {
     let picture = image::read(&one.item.file);
     let thumbnail =
         picture.and_then(|picture| overlay::thumbnail(&picture, THUMBNAIL.0, THUMBNAIL.1)).ok();
@@ -132,7 +134,7 @@ fn card_of(one: &Labelled) -> Card<'_> {
 }
 
 /// The labelled pictures that are shown, each once, as backgrounds.
-fn style(data: &PageData<'_>, used: &BTreeSet<usize>) -> Markup {
+fn style(data: &ClassificationPage<'_>, used: &BTreeSet<usize>) -> Markup {
     let mut rules = String::from(
         ".pair{display:grid;grid-template-columns:1fr 1fr;gap:1px;background:var(--line)}\
          .pair>*{aspect-ratio:1;background:var(--well) center/contain no-repeat;position:relative}\
@@ -152,7 +154,7 @@ fn style(data: &PageData<'_>, used: &BTreeSet<usize>) -> Markup {
     html! { style { (PreEscaped(rules)) } }
 }
 
-fn heading(data: &PageData<'_>) -> Markup {
+fn heading(data: &ClassificationPage<'_>) -> Markup {
     let Counts { done, skipped, .. } = data.counts;
     let rate = if data.seconds > 0.0 { done as f64 / data.seconds } else { 0.0 };
     let accepted = data.labelled.iter().filter(|one| one.found.accepted).count();
@@ -224,7 +226,7 @@ fn gallery_heading(all: usize, shown: usize) -> Markup {
     }
 }
 
-fn refused_heading(data: &PageData<'_>, all: usize, shown: usize) -> Markup {
+fn refused_heading(data: &ClassificationPage<'_>, all: usize, shown: usize) -> Markup {
     html! {
         (PreEscaped("<section id=\"none\">"))
         h2 { "None of these" }
@@ -237,7 +239,7 @@ fn refused_heading(data: &PageData<'_>, all: usize, shown: usize) -> Markup {
     }
 }
 
-fn markup(data: &PageData<'_>, card: &Card<'_>, folder: &Path) -> Markup {
+fn markup(data: &ClassificationPage<'_>, card: &Card<'_>, folder: &Path) -> Markup {
     let (one, found) = (card.one, &card.one.found);
     let names = &data.recogniser.examples().classes;
     let class = &names[found.class()];
@@ -292,7 +294,7 @@ mod tests {
     use super::*;
     use crate::classify::heads;
     use crate::classify::judge::judge;
-    use crate::classify::model_file::{Class, Example, Origin};
+    use crate::classify::model_file::{Origin, StoredClass, StoredExample};
     use crate::classify::reject::Keep;
     use crate::features::embed::InputViews;
     use kshot_data::query::Item;
@@ -300,10 +302,10 @@ mod tests {
     #[test]
     fn hostile_names_stay_text_and_missing_pictures_do_no_harm() {
         let hostile = "<script>alert(1)</script>\" onload=\"x";
-        let class = |name: &str, at: usize| Class {
+        let class = |name: &str, at: usize| StoredClass {
             name: name.into(),
             examples: (0..2)
-                .map(|index| Example {
+                .map(|index| StoredExample {
                     file: format!("{name}/{index}.png"),
                     sha256: String::new(),
                     vector: (0..4)
@@ -321,9 +323,9 @@ mod tests {
         let model = ModelFile::new(origin, vec![class("plum", 0), class(hostile, 1)]);
         let recogniser =
             Recogniser::fit(model.examples(), &heads::methods(), Keep::Share(0.5)).unwrap();
-        let labelled: Vec<Labelled> = [[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
+        let labelled: Vec<ClassifiedPicture> = [[1.0, 0.0, 0.0, 0.0], [0.0, 0.0, 0.0, 1.0]]
             .iter()
-            .map(|vector| Labelled {
+            .map(|vector| ClassifiedPicture {
                 item: Item { file: hostile.into(), shown: hostile.into(), name: hostile.into() },
                 found: recogniser.recognise(vector),
                 truth: Some(Truth::Class(0)),
@@ -331,7 +333,7 @@ mod tests {
             .collect();
         let known: Vec<_> = labelled.iter().filter_map(|one| one.judged(5)).collect();
         let failed = [FailedPicture { name: hostile.into(), error: "cut < off".into() }];
-        let data = PageData {
+        let data = ClassificationPage {
             title: "a <b>".into(),
             command: "kshot".into(),
             started: String::new(),

@@ -54,9 +54,9 @@ pub fn section(judgement: &Judgement, names: &[String]) -> Markup {
             }
             div.two style="margin-top:14px" {
                 div.panel {
-                    p.lead { "Is a probability what it says? Members by probability." }
+                    p.lead { "Calibration: members by probability." }
                     table {
-                        thead { tr { th { "Said" } th.number { "Right" } th.number { "Pictures" } th.bar {} } }
+                        thead { tr { th { "Confidence" } th.number { "Right" } th.number { "Pictures" } th.bar {} } }
                         tbody {
                             @for bin in judgement.reliability.iter().filter(|bin| bin.count > 0) {
                                 @let right = bin.right as f32 / bin.count as f32;
@@ -74,10 +74,10 @@ pub fn section(judgement: &Judgement, names: &[String]) -> Markup {
                     div.panel {
                         p.lead { "Taken for another most often" }
                         table {
-                            thead { tr { th { "Is" } th { "Said" } th.number { "Times" } } }
+                            thead { tr { th { "Actual" } th { "Predicted" } th.number { "Count" } } }
                             tbody {
-                                @for &(is, said, count) in judgement.confused.iter().take(CONFUSED) {
-                                    tr { td.text { (names[is]) } td.text { (names[said]) } td.number { (count) } }
+                                @for &(actual, predicted, count) in judgement.confused.iter().take(CONFUSED) {
+                                    tr { td.text { (names[actual]) } td.text { (names[predicted]) } td.number { (count) } }
                                 }
                             }
                         }

@@ -32,7 +32,7 @@ struct Segmentation<'a> {
 }
 
 #[derive(Serialize)]
-struct Annotation<'a> {
+struct CocoAnnotation<'a> {
     id: usize,
     image_id: usize,
     category_id: u8,
@@ -83,7 +83,7 @@ fn stream(writer: &mut impl Write, journal: &Journal, classes: &[String]) -> Res
         for class in &record.classes {
             separate(writer, count)?;
             count += 1;
-            let annotation = Annotation {
+            let annotation = CocoAnnotation {
                 id: count,
                 image_id: index + 1,
                 category_id: class.class,

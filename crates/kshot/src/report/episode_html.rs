@@ -22,7 +22,7 @@ const SHOWN: usize = 200;
 
 /// A labelled query.
 #[derive(Debug, Clone)]
-pub struct Labelled {
+pub struct ClassifiedQuery {
     /// Its file.
     pub file: PathBuf,
     /// Its name as people gave it.
@@ -34,7 +34,7 @@ pub struct Labelled {
 }
 
 /// What the page is made from.
-pub struct PageData<'a> {
+pub struct EpisodePage<'a> {
     /// The heading.
     pub title: String,
     /// The exact command.
@@ -46,7 +46,7 @@ pub struct PageData<'a> {
     /// How many of each class were used.
     pub shots: usize,
     /// The labels.
-    pub labelled: &'a [Labelled],
+    pub labelled: &'a [ClassifiedQuery],
     /// The pictures that failed.
     pub failed: &'a [FailedPicture],
     /// How long it took.
@@ -54,7 +54,7 @@ pub struct PageData<'a> {
 }
 
 /// The share of known queries whose class was found, and how many are known.
-pub fn accuracy(labelled: &[Labelled]) -> Option<(f64, usize)> {
+pub fn accuracy(labelled: &[ClassifiedQuery]) -> Option<(f64, usize)> {
     let known: Vec<bool> =
         labelled.iter().filter_map(|one| Some(one.ranking[0].0 == one.truth?)).collect();
     let right = known.iter().filter(|right| **right).count();
@@ -80,8 +80,8 @@ fn picture(thumbnail: Option<&String>, name: &str) -> Markup {
 ///
 /// # Errors
 /// If the file cannot be written. A picture that cannot be read any more is shown without its image.
-pub fn write(path: &Path, data: &PageData<'_>) -> Result<()> {
-    let mut order: Vec<&Labelled> = data.labelled.iter().collect();
+pub fn write(path: &Path, data: &EpisodePage<'_>) -> Result<()> {
+    let mut order: Vec<&ClassifiedQuery> = data.labelled.iter().collect();
     order.sort_by(|a, b| a.ranking[0].1.total_cmp(&b.ranking[0].1));
     order.truncate(SHOWN);
     let names = &data.support.classes;

@@ -24,7 +24,7 @@ pub struct EvalReport {
     /// What was evaluated and how: pairs such as `("runs x episodes", "5 x 1000")`.
     pub settings: Vec<(String, String)>,
     /// The metrics over everything, the headline first.
-    pub metrics: Vec<Metric>,
+    pub metrics: Vec<ReportedMetric>,
     /// Tables by class, by fold, ...
     pub tables: Vec<MetricTable>,
     /// Lines of text, such as what a quirk of the protocol means.
@@ -37,7 +37,7 @@ pub struct EvalReport {
 
 /// A number between 0 and 1 with its interval.
 #[derive(Debug, Clone, Default)]
-pub struct Metric {
+pub struct ReportedMetric {
     /// Its name, such as `mean_iou`, or the class or fold it belongs to.
     pub name: String,
     /// Its mean, 0..1; not-a-number where it could not be measured.
@@ -56,7 +56,7 @@ pub struct MetricTable {
     /// What the rows are, such as `Class`.
     pub rows_are: String,
     /// The rows.
-    pub rows: Vec<Metric>,
+    pub rows: Vec<ReportedMetric>,
 }
 
 /// An episode to look at.
@@ -138,14 +138,14 @@ fn headline(report: &EvalReport) -> Vec<(&str, String, String)> {
     tiles
 }
 
-fn interval(metric: &Metric) -> String {
+fn interval(metric: &ReportedMetric) -> String {
     match metric.ci95 {
         Some(half) if half.is_finite() => format!("± {:.2}", half * 100.0),
         _ => String::new(),
     }
 }
 
-fn table(rows_are: &str, rows: &[Metric]) -> Markup {
+fn table(rows_are: &str, rows: &[ReportedMetric]) -> Markup {
     html! {
         table {
             thead { tr {
@@ -193,8 +193,12 @@ mod tests {
     fn numbers_intervals_and_pictures_are_shown_and_text_is_escaped() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("eval.html");
-        let metric =
-            |name: &str, mean| Metric { name: name.into(), mean, ci95: Some(0.0123), count: 5 };
+        let metric = |name: &str, mean| ReportedMetric {
+            name: name.into(),
+            mean,
+            ci95: Some(0.0123),
+            count: 5,
+        };
         let report = EvalReport {
             title: "voc <5i>".into(),
             metrics: vec![metric("mean_iou", 0.4131), metric("nothing", f32::NAN)],

@@ -10,9 +10,8 @@ use kshot_data::overlay;
 use crate::error::{Error, Result};
 use crate::eval::Evaluation;
 use crate::metric::interval::Estimate;
-use crate::recipe::learning::{AnyRecipe, LearningRecipe};
-use crate::recipe::segmentation::{Counting, Labels, Protocol};
-use crate::report::eval_html::{self, EvalReport, Metric, MetricTable, WorstEpisode};
+use crate::recipe::{Counting, Protocol, SupportLabels};
+use crate::report::eval_html::{self, EvalReport, MetricTable, ReportedMetric, WorstEpisode};
 
 /// Bytes at most of a panel in the page.
 const PANEL_BYTES: usize = 12_000;
@@ -62,22 +61,24 @@ pub fn write(out: &Path, result: &Evaluation, command: &str, started: &str) -> R
 }
 
 fn report(result: &Evaluation, command: &str, started: &str) -> EvalReport {
-    let recipe = match &result.recipe {
-        AnyRecipe::Segmentation(recipe) => recipe,
-        AnyRecipe::Learning(recipe) => return learning(recipe, result, command, started),
-    };
-    let metric = |(name, of): (&String, &Estimate)| Metric {
+    let recipe = &result.recipe;
+    let metric = |(name, of): (&String, &Estimate)| ReportedMetric {
         name: name.clone(),
         mean: of.mean as f32,
         ci95: of.ci95.map(|ci95| ci95 as f32),
         count: of.n,
     };
     // The headline first; the others by name.
-    let mut metrics: Vec<Metric> = result.metrics.iter().map(metric).collect();
+    let mut metrics: Vec<ReportedMetric> = result.metrics.iter().map(metric).collect();
     metrics.sort_by_key(|metric| metric.name != "mean_iou");
-    let plain =
-        |name: String, mean: f64, count| Metric { name, mean: mean as f32, ci95: None, count };
-    let data = format!("{} {}", recipe.data.root.display(), recipe.data.list);
+    let plain = |name: String, mean: f64, count| ReportedMetric {
+        name,
+        mean: mean as f32,
+        ci95: None,
+        count,
+    };
+    let part = recipe.data.parts.test.as_deref().unwrap_or_default();
+    let data = format!("{} {part}", recipe.data.dataset.root().display());
     let (title, runs, part, mut settings, notes) = match &recipe.protocol {
         Protocol::FewShotSegmentation {
             ways,
@@ -103,8 +104,10 @@ fn report(result: &Evaluation, command: &str, started: &str) -> EvalReport {
                 Counting::Dataset => "Counting rule `dataset`: a class counts in every episode.",
             }],
         ),
+        Protocol::FewShotRecognition { .. } => return recognition(result, command, started),
         Protocol::Segmentation { labelled, seeds, labels } => (
             match labelled {
+                _ if recipe.is_trained() => "Segmentation by a trained network".to_owned(),
                 0 => "Segmentation from all listed pictures".to_owned(),
                 _ => format!("Segmentation from {labelled} labelled pictures"),
             },
@@ -115,8 +118,8 @@ fn report(result: &Evaluation, command: &str, started: &str) -> EvalReport {
                 (
                     "labels".to_owned(),
                     match labels {
-                        Labels::Mask => "masks".to_owned(),
-                        Labels::Scribble { share } => {
+                        SupportLabels::Mask => "masks".to_owned(),
+                        SupportLabels::Scribble { share } => {
                             format!("scribbles on {:.1} % of the pixels", 100.0 * share)
                         }
                     },
@@ -137,7 +140,7 @@ fn report(result: &Evaluation, command: &str, started: &str) -> EvalReport {
         ),
     };
     let worst_are = match recipe.protocol {
-        Protocol::FewShotSegmentation { .. } => "episodes",
+        Protocol::FewShotSegmentation { .. } | Protocol::FewShotRecognition { .. } => "episodes",
         Protocol::Segmentation { .. } | Protocol::Presence { .. } => "pictures",
     };
     let mut notes = notes;
@@ -145,8 +148,8 @@ fn report(result: &Evaluation, command: &str, started: &str) -> EvalReport {
         notes.push("A smoke run of a few episodes or pictures: the figures mean nothing.");
     }
     settings.push(("data".to_owned(), data));
-    settings.push(("encoder".to_owned(), recipe.encoder.name.clone()));
-    settings.push(("method".to_owned(), recipe.method.name.clone()));
+    settings.push(("encoder".to_owned(), recipe.model.encoder.name()));
+    settings.push(("method".to_owned(), recipe.method.name().to_owned()));
     settings.push(("seed".to_owned(), result.seed.to_string()));
     settings.push(("transductive".to_owned(), result.transductive.to_string()));
     let classes = result.per_class.iter().map(|(name, iou)| plain(name.clone(), *iou, runs));
@@ -158,7 +161,7 @@ fn report(result: &Evaluation, command: &str, started: &str) -> EvalReport {
     // A fold has several runs; a seed is one.
     let of_each = if part == "Fold" { runs } else { 1 };
     for name in ["mean_iou", "binary_iou"] {
-        let rows: Vec<Metric> = result
+        let rows: Vec<ReportedMetric> = result
             .per_fold
             .iter()
             .filter_map(|(fold, of)| Some(plain(fold.clone(), *of.get(name)?, of_each)))
@@ -170,7 +173,7 @@ fn report(result: &Evaluation, command: &str, started: &str) -> EvalReport {
     }
     EvalReport {
         title,
-        subtitle: format!("{} with {}", recipe.method.name, recipe.encoder.name),
+        subtitle: format!("{} with {}", recipe.method.name(), recipe.model.encoder.name()),
         command: command.to_owned(),
         started: started.to_owned(),
         seconds: result.seconds,
@@ -184,26 +187,26 @@ fn report(result: &Evaluation, command: &str, started: &str) -> EvalReport {
 }
 
 /// The page of a method that learns from episodes.
-fn learning(
-    recipe: &LearningRecipe,
-    result: &Evaluation,
-    command: &str,
-    started: &str,
-) -> EvalReport {
-    let row = |name: &str, of: &Estimate| Metric {
+fn recognition(result: &Evaluation, command: &str, started: &str) -> EvalReport {
+    let recipe = &result.recipe;
+    let Protocol::FewShotRecognition { queries, episodes, part, .. } = &recipe.protocol else {
+        unreachable!("the page of few-shot recognition")
+    };
+    let row = |name: &str, of: &Estimate| ReportedMetric {
         name: name.to_owned(),
         mean: of.mean as f32,
         ci95: of.ci95.map(|ci95| ci95 as f32),
         count: of.n,
     };
     let metrics = result.metrics.iter().map(|(name, of)| row(name, of)).collect();
-    let rows = |rows_of: &BTreeMap<String, BTreeMap<String, f64>>, key: &str| -> Vec<Metric> {
-        let one = |(name, of): (&String, &BTreeMap<String, f64>)| {
-            let (name, mean) = (name.clone(), *of.get(key)? as f32);
-            Some(Metric { name, mean, ci95: None, count: recipe.protocol.episodes })
+    let rows =
+        |rows_of: &BTreeMap<String, BTreeMap<String, f64>>, key: &str| -> Vec<ReportedMetric> {
+            let one = |(name, of): (&String, &BTreeMap<String, f64>)| {
+                let (name, mean) = (name.clone(), *of.get(key)? as f32);
+                Some(ReportedMetric { name, mean, ci95: None, count: *episodes })
+            };
+            rows_of.iter().filter_map(one).collect()
         };
-        rows_of.iter().filter_map(one).collect()
-    };
     let table = |title: &str, rows_are: &str, rows| MetricTable {
         title: title.to_owned(),
         rows_are: rows_are.to_owned(),
@@ -212,8 +215,8 @@ fn learning(
     let calibration = result
         .reliability
         .iter()
-        .map(|bin| Metric {
-            name: format!("said {:.0} %", 100.0 * bin.confidence),
+        .map(|bin| ReportedMetric {
+            name: format!("predicted with {:.0} %", 100.0 * bin.confidence),
             mean: bin.right as f32 / bin.count as f32,
             ci95: None,
             count: bin.count,
@@ -222,11 +225,11 @@ fn learning(
     let confused = result
         .confused
         .iter()
-        .map(|of| Metric {
-            name: format!("{} for {}", of.is, of.said),
-            mean: of.times as f32 / of.met as f32,
+        .map(|of| ReportedMetric {
+            name: format!("{} for {}", of.actual, of.predicted),
+            mean: of.count as f32 / of.opportunities as f32,
             ci95: None,
-            count: of.met,
+            count: of.opportunities,
         })
         .collect();
     let mut notes = vec![
@@ -237,10 +240,13 @@ fn learning(
     if result.smoke {
         notes.push("A smoke run of a few episodes: the figures mean nothing.".to_owned());
     }
-    let protocol = &recipe.protocol;
     let setting = |name: &str, value: String| (name.to_owned(), value);
     EvalReport {
-        title: format!("few-shot recognition, {}", recipe.data.title()),
+        title: format!(
+            "few-shot recognition, {} {}",
+            recipe.data.dataset.name(),
+            recipe.data.dataset.root().display()
+        ),
         subtitle: format!(
             "{}, {}transductive",
             recipe.method.name(),
@@ -250,9 +256,9 @@ fn learning(
         started: started.to_owned(),
         seconds: result.seconds,
         settings: vec![
-            setting("episodes", protocol.episodes.to_string()),
-            setting("queries a class", protocol.queries.to_string()),
-            setting("classes", protocol.part.name().to_owned()),
+            setting("episodes", episodes.to_string()),
+            setting("queries a class", queries.to_string()),
+            setting("classes", part.name().to_owned()),
             setting("seed", result.seed.to_string()),
             setting("transductive", result.transductive.to_string()),
         ],

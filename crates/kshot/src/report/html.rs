@@ -48,7 +48,7 @@ pub struct ReportData {
     /// Why this method, in a sentence or two.
     pub why: String,
     /// The methods that were compared; empty if there was no choice.
-    pub candidates: Vec<Candidate>,
+    pub candidates: Vec<MethodTrial>,
     /// Lines of text to show with the method, such as how expected IoU was measured.
     pub notes: Vec<String>,
     /// The pictures that failed, all of them.
@@ -70,7 +70,7 @@ pub struct SupportShown {
 
 /// A method that was tried on the support.
 #[derive(Debug, Clone, Default)]
-pub struct Candidate {
+pub struct MethodTrial {
     /// The method's name.
     pub name: String,
     /// Whether it made the masks.
@@ -85,7 +85,7 @@ pub struct Candidate {
 }
 
 /// The little that is kept of every picture while the page is made.
-struct Line {
+struct MethodLine {
     name: String,
     confidence: f32,
     /// Whether its thumbnail stands in the page.
@@ -124,7 +124,7 @@ pub fn write(journal: &Journal, data: &ReportData) -> Result<PathBuf> {
             }
         }
         let PictureRecord { name, confidence, .. } = record;
-        lines.push(Line { name, confidence, inline: false });
+        lines.push(MethodLine { name, confidence, inline: false });
     }
     let mut unsure: Vec<usize> = (0..lines.len()).collect();
     unsure.sort_by(|&a, &b| lines[a].confidence.total_cmp(&lines[b].confidence));
@@ -168,7 +168,7 @@ pub fn write(journal: &Journal, data: &ReportData) -> Result<PathBuf> {
     Ok(path)
 }
 
-fn put(writer: &mut atomic::Writer<'_>, markup: Markup) -> std::io::Result<()> {
+fn put(writer: &mut atomic::AtomicWriter<'_>, markup: Markup) -> std::io::Result<()> {
     writer.write_all(markup.0.as_bytes())?;
     writer.write_all(b"\n")
 }
@@ -386,7 +386,7 @@ mod tests {
             seconds: 2.0,
             counts: Counts { pictures: 4, done: 3, skipped: 0, failed: 1 },
             failed: vec![FailedPicture { name: "x\"><script>".into(), error: "cut < off".into() }],
-            candidates: vec![Candidate { class_iou: vec![Some(0.5)], ..Candidate::default() }],
+            candidates: vec![MethodTrial { class_iou: vec![Some(0.5)], ..MethodTrial::default() }],
             support: vec![SupportShown { classes: vec![1, 9], ..SupportShown::default() }],
             ..ReportData::default()
         }

@@ -1,52 +1,62 @@
 //! The curve of a training: a line for every validation, kept in `metrics.jsonl`.
 
+use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, Mutex, PoisonError};
 
 use burn::train::EarlyStoppingStrategy;
 use burn::train::checkpoint::{CheckpointingAction, CheckpointingStrategy};
-use burn::train::metric::store::{Aggregate, EventStoreClient, Split};
-use kshot_data::atomic;
+use burn::train::metric::store::EventStoreClient;
+use image::RgbImage;
+use kshot_data::{atomic, overlay};
 use serde::{Deserialize, Serialize};
 
+use super::trainee::TrainingTally;
 use crate::error::{Error, Result};
+use crate::metric;
+use crate::recipe::Training;
 
-/// The metrics' names on the dashboard.
-pub const LOSS: &str = "Loss";
-/// See [`LOSS`]; 0 to 100.
-pub const ACCURACY: &str = "Accuracy";
+/// Pixels between the pictures of a sheet.
+const GAP: u32 = 6;
 
 /// One validation.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-pub struct Point {
-    /// Which, from 1.
-    pub epoch: usize,
+pub struct CurvePoint {
+    /// Which validation, from 1; the checkpoint has the same number.
+    pub number: usize,
     /// Steps taken so far.
     pub step: usize,
-    /// Mean loss of training since the validation before.
-    pub train_loss: f64,
-    /// Accuracy of training since then, 0 to 1.
-    pub train_accuracy: f64,
-    /// Loss on validation episodes.
-    pub validation_loss: f64,
-    /// Accuracy on validation episodes, 0 to 1.
-    pub validation_accuracy: f64,
+    /// Metrics of training since the validation before, by name; rates are 0 to 1.
+    pub train: BTreeMap<String, f64>,
+    /// Metrics on the validation set, by name; rates are 0 to 1.
+    pub validation: BTreeMap<String, f64>,
     /// Wall-clock of training so far, without breaks.
     pub seconds: f64,
+}
+
+impl CurvePoint {
+    /// A metric on the validation set; the worst there is where it is missing or no number.
+    pub fn monitored(&self, name: &str) -> f64 {
+        let worst = if metric::higher_is_better(name) { f64::NEG_INFINITY } else { f64::INFINITY };
+        self.validation.get(name).copied().unwrap_or(worst)
+    }
 }
 
 /// All validations so far; burn-train asks it which checkpoints to keep and when to stop, so that a
 /// resumed training answers as an uninterrupted one.
 #[derive(Debug, Clone)]
-pub struct Curve(Arc<Mutex<State>>);
+pub struct Curve(Arc<Mutex<CurveState>>);
 
 #[derive(Debug)]
-struct State {
+struct CurveState {
     file: PathBuf,
-    points: Vec<Point>,
-    /// Steps an epoch.
-    epoch: usize,
+    points: Vec<CurvePoint>,
+    /// Steps between two validations.
+    every: usize,
     patience: Option<usize>,
+    /// The metric that decides which is best.
+    monitor: String,
+    tally: TrainingTally,
     /// Seconds of earlier runs.
     before: f64,
     started: std::time::Instant,
@@ -54,33 +64,32 @@ struct State {
 }
 
 impl Curve {
-    /// The curve of a run's folder, up to an epoch.
+    /// The curve of a run's folder, up to a validation.
     ///
     /// # Errors
     /// If its file is damaged.
-    pub fn open(
-        folder: &Path,
-        up_to: usize,
-        epoch: usize,
-        patience: Option<usize>,
-    ) -> Result<Self> {
+    pub fn open(folder: &Path, up_to: usize, training: &Training, rules: Rules) -> Result<Self> {
         let file = folder.join("metrics.jsonl");
         let mut points = if file.is_file() { read(&file)? } else { Vec::new() };
-        points.retain(|point| point.epoch <= up_to);
+        points.retain(|point| point.number <= up_to);
         let before = points.last().map_or(0.0, |point| point.seconds);
+        let (every, patience) = (training.validate_every, training.patience);
+        let Rules { monitor, tally } = rules;
         let started = std::time::Instant::now();
-        let state = State { file, points, epoch, patience, before, started, failed: None };
+        let failed = None;
+        let state =
+            CurveState { file, points, every, patience, monitor, tally, before, started, failed };
         Ok(Self(Arc::new(Mutex::new(state))))
     }
 
     /// The validations.
-    pub fn points(&self) -> Vec<Point> {
+    pub fn points(&self) -> Vec<CurvePoint> {
         self.lock().points.clone()
     }
 
-    /// The epoch of the best validation accuracy, the first of equals.
-    pub fn best(&self) -> Option<Point> {
-        best(&self.lock().points).cloned()
+    /// The best validation by the monitored metric, the first of equals.
+    pub fn best(&self) -> Option<CurvePoint> {
+        self.lock().best().cloned()
     }
 
     /// What went wrong while the curve was written.
@@ -91,28 +100,40 @@ impl Curve {
     /// Whether training should stop after the last validation.
     pub fn is_stale(&self) -> bool {
         let state = self.lock();
-        let (Some(best), Some(last)) = (best(&state.points), state.points.last()) else {
+        let (Some(best), Some(last)) = (state.best(), state.points.last()) else {
             return false;
         };
-        state.patience.is_some_and(|patience| last.epoch - best.epoch >= patience)
+        state.patience.is_some_and(|patience| last.number - best.number >= patience)
     }
 
-    fn lock(&self) -> std::sync::MutexGuard<'_, State> {
+    fn lock(&self) -> std::sync::MutexGuard<'_, CurveState> {
         self.0.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
-fn best(points: &[Point]) -> Option<&Point> {
-    points.iter().reduce(|best, point| {
-        if point.validation_accuracy > best.validation_accuracy { point } else { best }
-    })
+impl CurveState {
+    fn best(&self) -> Option<&CurvePoint> {
+        let higher = metric::higher_is_better(&self.monitor);
+        self.points.iter().reduce(|best, point| {
+            let (now, before) = (point.monitored(&self.monitor), best.monitored(&self.monitor));
+            if (higher && now > before) || (!higher && now < before) { point } else { best }
+        })
+    }
+}
+
+/// What a curve goes by.
+pub struct Rules {
+    /// The metric that decides which validation is best.
+    pub monitor: String,
+    /// Where the sums are.
+    pub tally: TrainingTally,
 }
 
 /// The points of a file.
 ///
 /// # Errors
 /// If it cannot be read or is damaged.
-pub fn read(file: &Path) -> Result<Vec<Point>> {
+pub fn read(file: &Path) -> Result<Vec<CurvePoint>> {
     let text =
         std::fs::read_to_string(file).map_err(|error| Error::io("read the curve", file, error))?;
     text.lines()
@@ -126,27 +147,17 @@ pub fn read(file: &Path) -> Result<Vec<Point>> {
 }
 
 impl CheckpointingStrategy for Curve {
-    fn checkpointing(
-        &mut self,
-        epoch: usize,
-        store: &EventStoreClient,
-    ) -> Vec<CheckpointingAction> {
+    fn checkpointing(&mut self, number: usize, _: &EventStoreClient) -> Vec<CheckpointingAction> {
         let mut state = self.lock();
-        let of = |name: &str, split: &Split| {
-            store.find_metric(name, epoch, Aggregate::Mean, split).unwrap_or(f64::NAN)
-        };
-        let before = best(&state.points).map(|point| point.epoch);
-        let last = state.points.last().map(|point| point.epoch);
-        let point = Point {
-            epoch,
-            step: epoch * state.epoch,
-            train_loss: of(LOSS, &Split::Train),
-            train_accuracy: of(ACCURACY, &Split::Train) / 100.0,
-            validation_loss: of(LOSS, &Split::Valid),
-            validation_accuracy: of(ACCURACY, &Split::Valid) / 100.0,
-            seconds: state.before + state.started.elapsed().as_secs_f64(),
-        };
-        state.points.push(point);
+        let before = state.best().map(|point| point.number);
+        let last = state.points.last().map(|point| point.number);
+        let (train, validation, previews) = state.tally.take();
+        let seconds = state.before + state.started.elapsed().as_secs_f64();
+        let step = number * state.every;
+        state.points.push(CurvePoint { number, step, train, validation, seconds });
+        if let Err(error) = draw(&state.file.with_file_name("previews"), step, &previews) {
+            state.failed = Some(error);
+        }
         let lines: std::result::Result<Vec<String>, _> =
             state.points.iter().map(serde_json::to_string).collect();
         let written = lines
@@ -156,20 +167,33 @@ impl CheckpointingStrategy for Curve {
             state.failed = Some(error);
         }
         // Kept are the last and the best; the one before the last is spared until this one is saved.
-        let now = best(&state.points).map(|point| point.epoch);
+        let now = state.best().map(|point| point.number);
         let mut actions = vec![CheckpointingAction::Save];
         if let (Some(before), true) = (before, now != before)
             && Some(before) != last
         {
             actions.push(CheckpointingAction::Delete(before));
         }
-        if let Some(old) = epoch.checked_sub(2).filter(|old| *old > 0)
+        if let Some(old) = number.checked_sub(2).filter(|old| *old > 0)
             && Some(old) != now
         {
             actions.push(CheckpointingAction::Delete(old));
         }
         actions
     }
+}
+
+/// Writes the previews of a validation one below the other.
+fn draw(folder: &Path, step: usize, previews: &[RgbImage]) -> Result<()> {
+    let Some(width) = previews.iter().map(RgbImage::width).max() else { return Ok(()) };
+    let height = previews.iter().map(|preview| preview.height() + GAP).sum::<u32>() - GAP;
+    let mut sheet = RgbImage::from_pixel(width, height, image::Rgb([255; 3]));
+    let mut top = 0;
+    for preview in previews {
+        image::imageops::replace(&mut sheet, preview, 0, top);
+        top += i64::from(preview.height() + GAP);
+    }
+    overlay::write(&folder.join(format!("step-{step:06}.jpg")), &sheet)
 }
 
 impl EarlyStoppingStrategy for Curve {

@@ -1,4 +1,4 @@
-//! Episodes for training, made ahead on a thread of their own.
+//! Items for training, made ahead on a thread of their own.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -8,17 +8,15 @@ use burn::data::dataloader::{DataLoader, DataLoaderIterator, Progress};
 use burn::data::dataset::DatasetError;
 use burn::prelude::*;
 
-use crate::data::batch::{Episode, EpisodeSource};
+use crate::contract::ItemSource;
 
-/// Items made ahead.
+/// Items made ahead: what bounds the memory that waiting items take.
 const AHEAD: usize = 2;
 
-/// Some episodes a step, some steps an epoch. Epoch `e` of training holds episodes that no other epoch
-/// holds; validation has the same ones each time.
-pub struct EpisodeLoader<const R: usize> {
-    tasks: Arc<dyn EpisodeSource<R>>,
-    /// Episodes an item.
-    batch: usize,
+/// Some items between two validations. Epoch `e` of training holds items that no other epoch holds;
+/// validation has the same ones each time.
+pub struct ItemLoader<T> {
+    source: Arc<dyn ItemSource<T>>,
     /// Items an epoch.
     items: usize,
     /// The epoch that comes next, from 0; `None` where all are the same.
@@ -26,27 +24,26 @@ pub struct EpisodeLoader<const R: usize> {
     device: Device,
 }
 
-impl<const R: usize> EpisodeLoader<R> {
-    /// Episodes of training from an epoch on, counted from 0.
+impl<T> ItemLoader<T> {
+    /// Items of training from an epoch on, counted from 0.
     pub fn training(
-        tasks: Arc<dyn EpisodeSource<R>>,
-        [batch, items]: [usize; 2],
+        source: Arc<dyn ItemSource<T>>,
+        items: usize,
         epoch: usize,
         device: &Device,
     ) -> Self {
         let next = Some(Arc::new(AtomicU64::new(epoch as u64)));
-        Self { tasks, batch, items, next, device: device.clone() }
+        Self { source, items, next, device: device.clone() }
     }
 
-    /// The same episodes each time, one an item.
-    pub fn fixed(tasks: Arc<dyn EpisodeSource<R>>, episodes: usize, device: &Device) -> Self {
-        Self { tasks, batch: 1, items: episodes, next: None, device: device.clone() }
+    /// The same items each time.
+    pub fn fixed(source: Arc<dyn ItemSource<T>>, items: usize, device: &Device) -> Self {
+        Self { source, items, next: None, device: device.clone() }
     }
 
     fn like(&self, items: usize, device: &Device) -> Self {
         Self {
-            tasks: Arc::clone(&self.tasks),
-            batch: self.batch,
+            source: Arc::clone(&self.source),
             items,
             next: self.next.clone(),
             device: device.clone(),
@@ -54,14 +51,14 @@ impl<const R: usize> EpisodeLoader<R> {
     }
 }
 
-struct Items<const R: usize> {
-    receiver: Receiver<Result<Vec<Episode<R>>, DatasetError>>,
+struct Items<T> {
+    receiver: Receiver<Result<T, DatasetError>>,
     done: usize,
     total: usize,
 }
 
-impl<const R: usize> Iterator for Items<R> {
-    type Item = Result<Vec<Episode<R>>, DatasetError>;
+impl<T> Iterator for Items<T> {
+    type Item = Result<T, DatasetError>;
 
     fn next(&mut self) -> Option<Self::Item> {
         let item = self.receiver.recv().ok()?;
@@ -70,24 +67,21 @@ impl<const R: usize> Iterator for Items<R> {
     }
 }
 
-impl<const R: usize> DataLoaderIterator<Vec<Episode<R>>> for Items<R> {
+impl<T> DataLoaderIterator<T> for Items<T> {
     fn progress(&self) -> Progress {
         Progress::new(self.done, self.total, Some("steps".to_owned()))
     }
 }
 
-impl<const R: usize> DataLoader<Vec<Episode<R>>> for EpisodeLoader<R> {
-    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<Vec<Episode<R>>> + 'a> {
+impl<T: Send + 'static> DataLoader<T> for ItemLoader<T> {
+    fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<T> + 'a> {
         let epoch = self.next.as_ref().map_or(0, |next| next.fetch_add(1, Ordering::SeqCst));
         let (sender, receiver) = sync_channel(AHEAD);
-        let (tasks, device) = (Arc::clone(&self.tasks), self.device.clone());
-        let (batch, items) = (self.batch as u64, self.items as u64);
+        let (source, device) = (Arc::clone(&self.source), self.device.clone());
+        let items = self.items as u64;
         std::thread::spawn(move || {
-            for item in 0..items {
-                let first = (epoch * items + item) * batch;
-                let made: Result<Vec<Episode<R>>, DatasetError> = (first..first + batch)
-                    .map(|index| tasks.episode(index, &device).map_err(DatasetError::new))
-                    .collect();
+            for index in epoch * items..(epoch + 1) * items {
+                let made = source.item(index, &device).map_err(DatasetError::new);
                 // Nobody listens any more: training was stopped.
                 if sender.send(made).is_err() {
                     break;
@@ -101,11 +95,11 @@ impl<const R: usize> DataLoader<Vec<Episode<R>>> for EpisodeLoader<R> {
         self.items
     }
 
-    fn to_device(&self, device: &Device) -> Arc<dyn DataLoader<Vec<Episode<R>>>> {
+    fn to_device(&self, device: &Device) -> Arc<dyn DataLoader<T>> {
         Arc::new(self.like(self.items, device))
     }
 
-    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<Vec<Episode<R>>>> {
+    fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<T>> {
         Arc::new(self.like(end.saturating_sub(start), &self.device))
     }
 }

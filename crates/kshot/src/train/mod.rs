@@ -1,9 +1,16 @@
-//! Recipes, and training by them.
+//! The one loop: whatever is optimised ([`Objective`](crate::contract::Objective)) is trained here, on burn-train.
+//!
+//! ```text
+//! Recipe -> session::{recognition, panet, supervised} -> Session<O>
+//! Session<O> -> run::train -> RUN/recipe.toml, metrics.jsonl, checkpoint/, previews/, model.bpk
+//! ```
 
 pub mod checkpoint;
 pub mod curve;
-pub mod experiment;
-pub mod lines;
+pub mod input;
+pub mod load;
 pub mod loader;
-pub mod pixel_experiment;
+pub mod points;
 pub mod run;
+pub mod session;
+pub mod trainee;

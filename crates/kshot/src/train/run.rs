@@ -1,97 +1,78 @@
-//! Training on burn-train: its loop, dashboard and checkpoints; our episodes, gradients and curve.
+//! Training on burn-train: its loop, dashboard and checkpoints; our items, gradients and curve.
 
 use std::path::Path;
 use std::sync::Arc;
 
-use burn::tensor::{ExecutionError, TensorReadError};
+use burn::module::Module;
+use burn::tensor::TensorReadError;
 use burn::train::metric::state::{FormatOptions, NumericMetricState};
 use burn::train::metric::{
-    Adaptor, ItemLazy, Metric, MetricAttributes, MetricMetadata, MetricName, Numeric,
-    NumericAttributes, NumericEntry, SerializedEntry,
+    Adaptor, Metric, MetricAttributes, MetricMetadata, MetricName, Numeric, NumericAttributes,
+    NumericEntry, SerializedEntry,
 };
 use burn::train::renderer::MetricsRenderer;
 use burn::train::renderer::tui::TuiMetricsRendererWrapper;
-use burn::train::{
-    ExecutionStrategy, InferenceStep, Interrupter, SupervisedTraining, TrainOutput, TrainStep,
-};
+use burn::train::{ExecutionStrategy, Interrupter, SupervisedTraining};
 use kshot_data::atomic;
 
-use crate::contract::episodic::{FewShot, accuracy, cross_entropy, scalar};
-use crate::data::batch::{Episode, EpisodeSource};
+use super::checkpoint::{self, WholeFiles};
+use super::curve::{Curve, CurvePoint, Rules};
+use super::load::{CHECKPOINTS, MODEL, RECIPE};
+use super::loader::ItemLoader;
+use super::points::{OnPoint, Points};
+use super::session::Session;
+use super::trainee::{ItemMetrics, Trainee, TrainingTally};
+use crate::contract::Objective;
 use crate::error::{Error, Result};
-use crate::method::few_shot::panet::{Panet, pixel_cross_entropy_rows};
-use crate::method::learner::Learner;
-use crate::recipe::learning::Training;
-use crate::train::checkpoint::{self, WholeFiles};
-use crate::train::curve::{ACCURACY, Curve, LOSS, Point};
-use crate::train::experiment::{CHECKPOINTS, MODEL};
-use crate::train::lines::Lines;
-use crate::train::loader::EpisodeLoader;
+use crate::metric;
+use crate::nn::Precision;
+use crate::recipe::Training;
 
 /// What people see of a training while it runs.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum View {
-    /// burn-train's dashboard.
+pub enum TrainView {
+    /// burn-train's dashboard, on a terminal.
     Dashboard,
-    /// A line for each validation.
-    Lines,
-    /// A JSON line for each validation.
-    Json,
-    /// Nothing.
-    Quiet,
+    /// This is told of each validation, with how many there are in all.
+    Points(OnPoint),
 }
 
 /// What a training gave.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct Trained {
+    /// The metric that chose.
+    pub monitor: String,
     /// The validation whose parameters were kept.
-    pub best: Point,
+    pub best: CurvePoint,
     /// The last validation.
-    pub last: Point,
+    pub last: CurvePoint,
     /// Whether it was stopped before its end.
     pub interrupted: bool,
 }
 
-/// Loss and accuracy of a step.
-#[derive(Debug, Clone, Copy)]
-pub struct Outcome {
-    loss: f64,
-    accuracy: f64,
-    episodes: usize,
-}
+struct LossOf(f64);
+struct MonitoredOf(f64);
 
-impl ItemLazy for Outcome {
-    fn sync(self) -> std::result::Result<Self, ExecutionError> {
-        Ok(self)
-    }
-}
-
-/// A value and how many episodes it is the mean of.
-pub struct MeanInput(f64, usize);
-
-struct LossOf(MeanInput);
-struct AccuracyOf(MeanInput);
-
-impl Adaptor<LossOf> for Outcome {
+impl Adaptor<LossOf> for ItemMetrics {
     fn adapt(&self) -> LossOf {
-        LossOf(MeanInput(self.loss, self.episodes))
+        LossOf(self.loss)
     }
 }
 
-impl Adaptor<AccuracyOf> for Outcome {
-    fn adapt(&self) -> AccuracyOf {
-        AccuracyOf(MeanInput(100.0 * self.accuracy, self.episodes))
+impl Adaptor<MonitoredOf> for ItemMetrics {
+    fn adapt(&self) -> MonitoredOf {
+        MonitoredOf(100.0 * self.monitored)
     }
 }
 
+/// A mean over items, for the dashboard.
 macro_rules! mean_metric {
-    ($metric:ident, $input:ident, $name:expr, $unit:expr, $higher:expr) => {
+    ($metric:ident, $input:ident, $unit:expr) => {
         #[derive(Clone)]
-        struct $metric(MetricName, NumericMetricState);
+        struct $metric(MetricName, bool, NumericMetricState);
 
         impl $metric {
-            fn new() -> Self {
-                Self(Arc::new($name.to_owned()), NumericMetricState::default())
+            fn new(name: &str, higher_is_better: bool) -> Self {
+                Self(Arc::new(name.to_owned()), higher_is_better, NumericMetricState::default())
             }
 
             fn format(&self) -> FormatOptions {
@@ -107,7 +88,7 @@ macro_rules! mean_metric {
             }
 
             fn attributes(&self) -> MetricAttributes {
-                NumericAttributes { unit: $unit, higher_is_better: $higher }.into()
+                NumericAttributes { unit: $unit, higher_is_better: self.1 }.into()
             }
 
             fn update(
@@ -115,225 +96,144 @@ macro_rules! mean_metric {
                 item: &$input,
                 _: &MetricMetadata,
             ) -> std::result::Result<SerializedEntry, TensorReadError> {
-                self.1.update(item.0.0, item.0.1);
-                Ok(self.1.compute_update(self.format()))
+                self.2.update(item.0, 1);
+                Ok(self.2.compute_update(self.format()))
             }
 
             fn compute(&mut self) -> std::result::Result<SerializedEntry, TensorReadError> {
-                Ok(self.1.compute_final(self.format()))
+                Ok(self.2.compute_final(self.format()))
             }
 
             fn clear(&mut self) {
-                self.1.reset();
+                self.2.reset();
             }
         }
 
         impl Numeric for $metric {
             fn value(&self) -> Option<NumericEntry> {
-                Some(self.1.current_value())
+                Some(self.2.current_value())
             }
 
             fn running_value(&self) -> Option<NumericEntry> {
-                Some(self.1.running_value())
+                Some(self.2.running_value())
             }
 
             fn final_value(&self) -> NumericEntry {
-                self.1.final_value()
+                self.2.final_value()
             }
         }
     };
 }
 
-mean_metric!(MeanLoss, LossOf, LOSS, None, false);
-mean_metric!(MeanAccuracy, AccuracyOf, ACCURACY, Some("%".to_owned()), true);
-
-/// A method that burn-train can train from episodes.
-pub trait Trainable<const R: usize>:
-    FewShot<R>
-    + TrainStep<Input = Vec<Episode<R>>, Output = Outcome>
-    + InferenceStep<Input = Vec<Episode<R>>, Output = Outcome>
-    + std::fmt::Display
-    + 'static
-{
-}
-
-impl<const R: usize, L> Trainable<R> for L where
-    L: FewShot<R>
-        + TrainStep<Input = Vec<Episode<R>>, Output = Outcome>
-        + InferenceStep<Input = Vec<Episode<R>>, Output = Outcome>
-        + std::fmt::Display
-        + 'static
-{
-}
-
-/// A step of any method; the traits are burn-train's, so that they cannot be had by one generic line.
-macro_rules! steps {
-    ($learner:ty, $rank:literal, $cross_entropy:path) => {
-        impl TrainStep for $learner {
-            type Input = Vec<Episode<$rank>>;
-            type Output = Outcome;
-
-            fn step(&self, episodes: Vec<Episode<$rank>>) -> TrainOutput<Outcome> {
-                // Noise that a method draws is the same whether training was interrupted or not.
-                if let Some(first) = episodes.first() {
-                    let id = first.id;
-                    first.query.images.device().seed(id.seed.rotate_left(32) ^ id.index);
-                }
-                let step = FewShot::step(self, &episodes);
-                let accuracy = f64::from(step.accuracy.unwrap_or(f32::NAN));
-                let item =
-                    Outcome { loss: f64::from(step.loss), accuracy, episodes: episodes.len() };
-                TrainOutput { grads: step.gradients, item }
-            }
-        }
-
-        impl InferenceStep for $learner {
-            type Input = Vec<Episode<$rank>>;
-            type Output = Outcome;
-
-            fn step(&self, episodes: Vec<Episode<$rank>>) -> Outcome {
-                let mut outcome = Outcome { loss: 0.0, accuracy: 0.0, episodes: episodes.len() };
-                let share = 1.0 / episodes.len() as f64;
-                for episode in &episodes {
-                    let scores = self.predict(episode);
-                    let labels = &episode.query.labels;
-                    outcome.accuracy += share * f64::from(accuracy(&scores, labels));
-                    outcome.loss += share * f64::from(scalar(&$cross_entropy(scores, labels)));
-                }
-                outcome
-            }
-        }
-    };
-}
-
-steps!(Learner, 1, cross_entropy);
-steps!(Panet, 3, pixel_cross_entropy_rows);
-
-/// What is trained, on what: a recipe made real.
-pub struct Session<L, const R: usize> {
-    /// Method and data, for people.
-    pub title: String,
-    /// The recipe as TOML: a folder goes on only with the same.
-    pub recipe: String,
-    /// How long and by whom.
-    pub training: Training,
-    /// The method with its parameters, on the autodiff side.
-    pub learner: L,
-    /// Where training episodes come from.
-    pub tasks: Arc<dyn EpisodeSource<R>>,
-    /// Where those come from that parameters are chosen on.
-    pub chosen_on: Arc<dyn EpisodeSource<R>>,
-    /// The names of the classes of each part, written down beside the checkpoints.
-    pub classes: serde_json::Value,
-    /// How many classes there are to train on, and to choose on.
-    pub counts: [usize; 2],
-    /// Where it runs; without autodiff.
-    pub device: burn::prelude::Device,
-}
-
-/// The section of a recipe that says how to train.
-///
-/// # Errors
-/// If it has none.
-pub fn training(section: Option<&Training>) -> Result<&Training> {
-    section.ok_or_else(|| {
-        Error::config(
-            "the recipe has no [train] section: there is nothing to train; evaluate it with `kshot \
-             eval`",
-        )
-    })
-}
+mean_metric!(MeanLoss, LossOf, None);
+mean_metric!(MeanMonitored, MonitoredOf, Some("%".to_owned()));
 
 /// How a training is run.
-#[derive(Debug, Clone, Copy)]
-pub struct How {
+pub struct TrainRunOptions {
     /// Forgets what is in the folder.
-    pub anew: bool,
+    pub force: bool,
     /// What people see.
-    pub view: View,
+    pub view: TrainView,
     /// Validations of this call; the rest is for another. All by default.
     pub at_most: Option<usize>,
+    /// Stopped from outside: the loop ends after the step at hand.
+    pub interrupter: Interrupter,
 }
 
-/// Trains in a folder: goes on from its last checkpoint if there is one, else (or with
-/// `anew`) starts. The folder is left with `recipe.toml`, `classes.json`, `metrics.jsonl`,
-/// `checkpoint/` and, at the end, `model.bpk`: the parameters of the best validation.
+/// Trains in a folder: goes on from its last checkpoint if there is one, else (or with `force`) starts. The folder
+/// is left with `recipe.toml`, `classes.txt` or `classes.json`, `metrics.jsonl`, `previews/`, `checkpoint/` and, at
+/// the end, `model.bpk`: the parameters of the best validation.
 ///
 /// # Errors
-/// If the folder is of another recipe, an episode cannot be made, or writing fails.
-pub fn train<const R: usize, L: Trainable<R>>(
-    session: Session<L, R>,
+/// If the folder is of another recipe, an item cannot be made, the monitored metric is none, or writing fails.
+pub fn train<O: Objective>(
+    session: Session<O>,
     out: &Path,
-    how: How,
+    options: TrainRunOptions,
 ) -> Result<Trained> {
-    let How { anew, view, at_most } = how;
+    let TrainRunOptions { force, view, at_most, interrupter } = options;
     let train = &session.training;
+    let monitor = train.monitor.clone().unwrap_or_else(|| session.objective.monitor().to_owned());
+    metric::check_name(&monitor)?;
     let folder = out.join(CHECKPOINTS);
-    prepare(&session.recipe, &session.classes, out, &folder, anew)?;
+    prepare(&session.recipe, &session.notes, out, &folder, force)?;
     let from = checkpoint::newest(&folder);
-    let curve = Curve::open(out, from.unwrap_or(0), train.epoch, train.patience)?;
+    let tally = TrainingTally::default();
+    let rules = Rules { monitor: monitor.clone(), tally: tally.clone() };
+    let curve = Curve::open(out, from.unwrap_or(0), train, rules)?;
     let start = from.unwrap_or(0);
-    let all = train.epochs();
-    let epochs = at_most.map_or(all, |most| all.min(start + most));
+    let all = train.validations();
+    let validations = at_most.map_or(all, |most| all.min(start + most));
     let device = session.device.clone().autodiff();
+    let template = session.objective.clone();
     let mut interrupted = false;
-    if start < epochs && !curve.is_stale() {
-        let items = [train.meta_batch, train.epoch];
-        let loader = EpisodeLoader::training(session.tasks, items, start, &device);
-        let judge = (session.chosen_on, train.validation_episodes);
-        let judge = EpisodeLoader::fixed(judge.0, judge.1, &session.device);
-        let interrupter = Interrupter::new();
+    if start < validations && !curve.is_stale() {
+        let items = ItemLoader::training(session.source, train.validate_every, start, &device);
+        let judged =
+            ItemLoader::fixed(session.validation, session.validation_items, &session.device);
         let [model, optim, scheduler] =
             checkpoint::PARTS.map(|part| WholeFiles::new(&folder, part));
-        let mut supervised = SupervisedTraining::<L>::new(out, Arc::new(loader), Arc::new(judge))
-            .with_training_strategy(ExecutionStrategy::single(device).into())
-            .with_application_logger(None)
-            .with_interrupter(interrupter.clone())
-            .with_custom_checkpointers::<WholeFiles, WholeFiles, WholeFiles>(
-                model, optim, scheduler,
-            )
-            .with_checkpointing_strategy(curve.clone())
-            .metric_train_numeric(MeanLoss::new())
-            .metric_valid_numeric(MeanLoss::new())
-            .metric_train_numeric(MeanAccuracy::new())
-            .metric_valid_numeric(MeanAccuracy::new())
-            .num_epochs(epochs)
-            .renderer(renderer(view, &curve, &interrupter, from));
+        let monitored = || MeanMonitored::new(&monitor, metric::higher_is_better(&monitor));
+        let mut supervised =
+            SupervisedTraining::<Trainee<O>>::new(out, Arc::new(items), Arc::new(judged))
+                .with_training_strategy(ExecutionStrategy::single(device).into())
+                .with_application_logger(None)
+                .with_interrupter(interrupter.clone())
+                .with_custom_checkpointers::<WholeFiles, WholeFiles, WholeFiles>(
+                    model, optim, scheduler,
+                )
+                .with_checkpointing_strategy(curve.clone())
+                .metric_train_numeric(MeanLoss::new("loss", false))
+                .metric_valid_numeric(MeanLoss::new("loss", false))
+                .metric_train_numeric(monitored())
+                .metric_valid_numeric(monitored())
+                .num_epochs(validations)
+                .renderer(renderer(view, &curve, &interrupter, from, all));
         if train.patience.is_some() {
             supervised = supervised.early_stopping(curve.clone());
         }
-        if let Some(epoch) = from {
-            supervised = supervised.checkpoint(epoch);
+        if let Some(number) = from {
+            supervised = supervised.checkpoint(number);
         }
-        let learner =
-            burn::train::Learner::new(session.learner, train.optimizer(), train.schedule()?);
+        let trainee = Trainee::new(session.objective, tally, session.precision)
+            .with_monitor(&monitor)
+            .with_validation_items(session.validation_items);
+        let schedule = train.schedule.init(train.learning_rate, train.steps)?;
+        let learner = burn::train::Learner::new(trainee, train.optimizer.init(), schedule);
         let result = supervised.launch(learner);
         if let Some(error) = result.error {
             return Err(Error::data(format!("training failed: {error}")));
         }
         interrupted = result.interrupted.is_some();
     }
-    interrupted |= epochs < all && !curve.is_stale();
+    interrupted |= validations < all && !curve.is_stale();
     if let Some(error) = curve.failure() {
         return Err(error);
     }
-    finish(&curve, out, &folder, interrupted)
+    // burn-train's own logs, whose numbers are in the curve.
+    for log in ["train", "valid"].map(|name| out.join(name)) {
+        if log.is_dir() {
+            std::fs::remove_dir_all(&log)
+                .map_err(|error| Error::io("remove the logs", &log, error))?;
+        }
+    }
+    finish(template, &curve, out, &folder, monitor, interrupted)
 }
 
 /// The folder of a run, made or checked.
 fn prepare(
     written: &str,
-    classes: &serde_json::Value,
+    notes: &[(String, String)],
     out: &Path,
     folder: &Path,
-    anew: bool,
+    force: bool,
 ) -> Result<()> {
-    if anew && folder.exists() {
+    if force && folder.exists() {
         std::fs::remove_dir_all(folder)
             .map_err(|error| Error::io("remove the old checkpoints", folder, error))?;
     }
     std::fs::create_dir_all(folder).map_err(|error| Error::io("make the folder", folder, error))?;
-    let file = out.join("recipe.toml");
+    let file = out.join(RECIPE);
     if checkpoint::newest(folder).is_some() {
         let before = std::fs::read_to_string(&file).unwrap_or_default();
         if before != written {
@@ -345,45 +245,58 @@ fn prepare(
         }
     }
     atomic::write(&file, written.as_bytes())?;
-    let names = serde_json::to_vec_pretty(classes)
-        .map_err(|error| Error::data(format!("the classes cannot be written: {error}")))?;
-    atomic::write(out.join("classes.json"), &names)
+    notes.iter().try_for_each(|(name, text)| atomic::write(out.join(name), text.as_bytes()))
 }
 
 fn renderer(
-    view: View,
+    view: TrainView,
     curve: &Curve,
     interrupter: &Interrupter,
     from: Option<usize>,
+    validations: usize,
 ) -> Box<dyn MetricsRenderer> {
     match view {
-        View::Dashboard => Box::new(TuiMetricsRendererWrapper::new(interrupter.clone(), from)),
-        View::Lines | View::Json | View::Quiet => Box::new(Lines::new(curve.clone(), view)),
+        TrainView::Dashboard => Box::new(TuiMetricsRendererWrapper::new(interrupter.clone(), from)),
+        TrainView::Points(on_point) => Box::new(Points::new(curve.clone(), validations, on_point)),
     }
 }
 
 /// Keeps the best parameters under their final name.
-fn finish(curve: &Curve, out: &Path, folder: &Path, interrupted: bool) -> Result<Trained> {
+fn finish<O: Objective>(
+    template: O,
+    curve: &Curve,
+    out: &Path,
+    folder: &Path,
+    monitor: String,
+    interrupted: bool,
+) -> Result<Trained> {
     let (Some(best), Some(last)) = (curve.best(), curve.points().pop()) else {
         return Err(Error::data(
             "training was stopped before its first checkpoint; nothing is kept (a smaller \
-             train.epoch leaves checkpoints sooner)",
+             train.validate_every leaves checkpoints sooner)",
         )
         .in_file(out));
     };
     if !interrupted {
-        let kept = checkpoint::file(folder, "model", best.epoch);
-        let bytes = std::fs::read(&kept)
-            .map_err(|error| Error::io("read the best checkpoint", &kept, error))?;
-        atomic::write(out.join(MODEL), &bytes)?;
+        let kept = checkpoint::file(folder, "model", best.number);
+        let unreadable = |error: &dyn std::fmt::Display| {
+            Error::weights(format!("the best checkpoint cannot be kept: {error}")).in_file(&kept)
+        };
+        let trainee = Trainee::new(template, TrainingTally::default(), Precision::F32)
+            .try_load_file(&kept)
+            .map_err(|error| unreadable(&error))?;
+        let part = out.join("model.part.bpk");
+        trainee.objective.save_file(&part).map_err(|error| unreadable(&error))?;
+        std::fs::rename(&part, out.join(MODEL))
+            .map_err(|error| Error::io("keep the model", out.join(MODEL), error))?;
     }
-    Ok(Trained { best, last, interrupted })
+    Ok(Trained { monitor, best, last, interrupted })
 }
 
 /// What a step costs.
 #[derive(Debug, Clone, Copy, serde::Serialize)]
-pub struct Cost {
-    /// Numbers that are learnt.
+pub struct StepCost {
+    /// Trainable parameters.
     pub parameters: usize,
     /// Wall-clock of a step, the median of a few.
     pub seconds: f64,
@@ -391,28 +304,40 @@ pub struct Cost {
     pub peak_bytes: u64,
 }
 
+impl StepCost {
+    /// In words, with how long a training would take.
+    pub fn told(&self, title: &str, training: &Training) -> String {
+        format!(
+            "{title}: {} parameters; a step of a batch of {} takes {:.3} s, {} steps about {:.0} min; peak memory \
+             {:.0} MB",
+            self.parameters,
+            training.batch,
+            self.seconds,
+            training.steps,
+            self.seconds * training.steps as f64 / 60.0,
+            self.peak_bytes as f64 / 1e6,
+        )
+    }
+}
+
 /// Takes a few steps without keeping them.
 ///
 /// # Errors
 /// If the data do not fit the recipe.
-pub fn try_steps<const R: usize, L: Trainable<R>>(session: &Session<L, R>) -> Result<Cost> {
+pub fn try_steps<O: Objective>(session: &Session<O>) -> Result<StepCost> {
     let device = session.device.clone().autodiff();
-    let batch = session.training.meta_batch as u64;
     let mut seconds = Vec::new();
     for step in 0..4 {
-        let episodes: Vec<Episode<R>> = (step * batch..(step + 1) * batch)
-            .map(|index| session.tasks.episode(index, &device))
-            .collect::<Result<_>>()?;
+        let item = session.source.item(step, &device)?;
         let started = std::time::Instant::now();
-        let result = FewShot::step(&session.learner, &episodes);
-        drop(result);
+        drop(session.precision.run(|| session.objective.step(item)));
         seconds.push(started.elapsed().as_secs_f64());
     }
     // The first one warms up.
     let mut rest = seconds.split_off(1);
     rest.sort_by(f64::total_cmp);
-    let parameters = session.learner.num_params();
-    Ok(Cost { parameters, seconds: rest[rest.len() / 2], peak_bytes: peak_bytes() })
+    let parameters = Module::num_params(&session.objective);
+    Ok(StepCost { parameters, seconds: rest[rest.len() / 2], peak_bytes: peak_bytes() })
 }
 
 /// Linux tells it in `/proc`; elsewhere 0.

@@ -15,7 +15,7 @@ use burn::tensor::{DType, TensorData};
 use crate::encoder::keys::Renamed;
 use crate::encoder::{Encoder, EncoderConfig};
 use crate::error::{Error, Result};
-use crate::weights::state::State;
+use crate::weights::state::StateDict;
 
 /// At most that many names are shown in a message.
 const SHOWN: usize = 10;
@@ -24,7 +24,7 @@ const SHOWN: usize = 10;
 ///
 /// # Errors
 /// When a tensor is missing, does not belong to the network, or has another shape.
-pub fn into_encoder(config: &EncoderConfig, state: &State, device: &Device) -> Result<Encoder> {
+pub fn into_encoder(config: &EncoderConfig, state: &StateDict, device: &Device) -> Result<Encoder> {
     let mut filler = Filler::new(state, |name| config.rename(name));
     filler.adapt(config.first_kernels(), config.in_channels());
     let encoder = config.init(device).map_network(&mut filler);
@@ -39,7 +39,11 @@ pub fn into_encoder(config: &EncoderConfig, state: &State, device: &Device) -> R
 ///
 /// # Errors
 /// As [`into_encoder`].
-pub fn into_embedding(config: &EncoderConfig, state: &State, device: &Device) -> Result<Encoder> {
+pub fn into_embedding(
+    config: &EncoderConfig,
+    state: &StateDict,
+    device: &Device,
+) -> Result<Encoder> {
     let holds_head = |name: &String| match config.rename(name) {
         Renamed::Ours(ours) => ours.starts_with("head.expand."),
         _ => false,
@@ -62,7 +66,7 @@ pub fn into_embedding(config: &EncoderConfig, state: &State, device: &Device) ->
 pub fn into_module<M: Module>(
     module: M,
     what: &str,
-    state: &State,
+    state: &StateDict,
     rename: impl Fn(&str) -> Renamed,
 ) -> Result<M> {
     let mut filler = Filler::new(state, rename);
@@ -82,7 +86,7 @@ struct Filler {
 }
 
 impl Filler {
-    fn new(state: &State, rename: impl Fn(&str) -> Renamed) -> Self {
+    fn new(state: &StateDict, rename: impl Fn(&str) -> Renamed) -> Self {
         let mut given = BTreeMap::new();
         let mut unknown = Vec::new();
         for (name, data) in &state.tensors {
@@ -121,7 +125,7 @@ impl Filler {
         }
     }
 
-    fn finish(mut self, what: &str, state: &State) -> Result<()> {
+    fn finish(mut self, what: &str, state: &StateDict) -> Result<()> {
         self.unknown.extend(self.given.into_values().map(|(name, _)| name));
         self.unknown.sort();
         let mut faults = Vec::new();

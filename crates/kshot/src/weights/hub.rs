@@ -106,7 +106,8 @@ impl Hub {
         let api = api.repo(repo(wanted));
         let mut absent = None;
         for name in names(wanted) {
-            let watch = Watch { on_progress: self.on_progress.as_deref(), total: 0, done: 0 };
+            let watch =
+                DownloadProgress { on_progress: self.on_progress.as_deref(), total: 0, done: 0 };
             match api.download_with_progress(name, watch) {
                 Ok(path) => return whole(path, wanted),
                 Err(error) if is_absent(&error) => absent = Some(error),
@@ -124,13 +125,13 @@ impl Hub {
     }
 }
 
-struct Watch<'a> {
+struct DownloadProgress<'a> {
     on_progress: Option<&'a (dyn Fn(u64, u64) + Send + Sync)>,
     total: u64,
     done: u64,
 }
 
-impl Progress for Watch<'_> {
+impl Progress for DownloadProgress<'_> {
     fn init(&mut self, size: usize, _filename: &str) {
         (self.total, self.done) = (size as u64, 0);
     }

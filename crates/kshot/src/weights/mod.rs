@@ -10,7 +10,7 @@ pub mod state;
 use std::path::Path;
 
 use burn::prelude::Device;
-use state::State;
+use state::StateDict;
 
 use crate::encoder::{Encoder, EncoderConfig};
 use crate::error::Result;
@@ -27,8 +27,8 @@ pub const EMBEDDED: &str = "efficientnet-lite0";
 /// # Errors
 /// None in a build whose assets are whole.
 #[cfg(feature = "embedded-weights")]
-pub fn embedded_state() -> Result<State> {
-    State::from_safetensors(LITE0, Path::new("efficientnet-lite0.safetensors (built in)"))
+pub fn embedded_state() -> Result<StateDict> {
+    StateDict::from_safetensors(LITE0, Path::new("efficientnet-lite0.safetensors (built in)"))
 }
 
 /// The built-in weights' file, for its hash.
@@ -54,5 +54,5 @@ pub fn embedded(device: &Device) -> Result<Encoder> {
 /// When the file cannot be read, is damaged, lacks a tensor of the network, holds one that does not
 /// belong to it, or one of another shape; the message names them.
 pub fn load(config: &EncoderConfig, path: &Path, device: &Device) -> Result<Encoder> {
-    apply::into_encoder(config, &State::read(path)?, device)
+    apply::into_encoder(config, &StateDict::read(path)?, device)
 }

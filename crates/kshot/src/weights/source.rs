@@ -7,7 +7,7 @@ use burn::prelude::Device;
 use crate::encoder::{Encoder, EncoderConfig};
 use crate::error::{Error, Result};
 use crate::hash;
-use crate::weights::state::State;
+use crate::weights::state::StateDict;
 use crate::weights::{EMBEDDED, apply, catalog};
 
 /// A file of a Hugging Face repository: `owner/name`, `owner/name@revision` or
@@ -24,7 +24,7 @@ pub struct RepositoryFile {
 
 /// What a user's words for weights mean.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub enum Source {
+pub enum WeightsSource {
     /// Inside this binary.
     BuiltIn,
     /// A file.
@@ -33,7 +33,7 @@ pub enum Source {
     Repository(RepositoryFile),
 }
 
-impl Source {
+impl WeightsSource {
     /// What `weights` means for an encoder: a file that exists, or a repository (`owner/name`). Without
     /// `weights`, the built-in ones, else the published ones of `catalog` if they were pulled before.
     ///
@@ -104,25 +104,25 @@ impl Source {
     }
 
     /// The tensors, and the SHA-256 of their file.
-    fn state(&self) -> Result<(State, String)> {
+    fn state(&self) -> Result<(StateDict, String)> {
         match self {
             Self::BuiltIn => built_in(),
-            Self::File(path) => Ok((State::read(path)?, hash::of_file(path)?)),
+            Self::File(path) => Ok((StateDict::read(path)?, hash::of_file(path)?)),
             Self::Repository(file) => {
                 let (path, sha256) = fetch(file)?;
-                Ok((State::read(&path)?, sha256))
+                Ok((StateDict::read(&path)?, sha256))
             }
         }
     }
 }
 
 #[cfg(feature = "embedded-weights")]
-fn built_in() -> Result<(State, String)> {
+fn built_in() -> Result<(StateDict, String)> {
     Ok((super::embedded_state()?, hash::of_bytes(super::embedded_bytes())))
 }
 
 #[cfg(not(feature = "embedded-weights"))]
-fn built_in() -> Result<(State, String)> {
+fn built_in() -> Result<(StateDict, String)> {
     Err(Error::weights("this build has no built-in weights (feature `embedded-weights`)"))
 }
 
@@ -200,9 +200,11 @@ mod tests {
     #[test]
     fn a_missing_file_is_not_taken_for_a_repository() {
         let config: EncoderConfig = "resnet18".parse().unwrap();
-        let error = Source::of(&config, Some(Path::new("some/resnet.pth"))).unwrap_err();
+        let error = WeightsSource::of(&config, Some(Path::new("some/resnet.pth"))).unwrap_err();
         assert!(error.to_string().contains("no such file"), "{error}");
         let tiny: EncoderConfig = "resnet-tiny".parse().unwrap();
-        assert!(Source::of(&tiny, None).unwrap_err().to_string().contains("give a weights file"));
+        assert!(
+            WeightsSource::of(&tiny, None).unwrap_err().to_string().contains("give a weights file")
+        );
     }
 }

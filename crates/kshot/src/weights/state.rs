@@ -11,14 +11,14 @@ use crate::error::{Error, Result};
 
 /// The tensors of a file by name, as the file stores them.
 #[derive(Debug, Clone)]
-pub struct State {
+pub struct StateDict {
     /// Where they were read.
     pub path: PathBuf,
     /// The tensors; 16-bit ones are kept as such.
     pub tensors: BTreeMap<String, TensorData>,
 }
 
-impl State {
+impl StateDict {
     /// Takes a tensor out as 32-bit floats.
     ///
     /// # Errors

@@ -6,14 +6,16 @@
 //! - Wang et al., *SimpleShot: Revisiting Nearest-Neighbor Classification for Few-Shot Learning*, 2019,
 //!   <https://arxiv.org/abs/1911.04623>: the same after the examples' mean is taken away (CL2N)
 
-use crate::classify::Examples;
-use crate::classify::heads::{Centre, Fitted, Head, HeldOut, Method, dot};
+use crate::classify::LabelledVectors;
+use crate::classify::heads::{
+    Centre, ClassificationHead, ClassificationMethod, FittedClassifier, HeldOutScores, dot,
+};
 use crate::error::Result;
 use crate::features::embed::normalise;
 
 /// Cosine to the class's mean.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Prototype;
+pub struct NearestMean;
 
 /// Cosine to the class's mean, as seen from the mean of all.
 #[derive(Debug, Clone, Copy, Default)]
@@ -25,7 +27,7 @@ struct Centroids {
     means: Vec<Vec<f32>>,
 }
 
-impl Head for Centroids {
+impl ClassificationHead for Centroids {
     fn scores(&self, vector: &[f32]) -> Vec<f32> {
         match &self.centre {
             Some(centre) => cosines(&self.means, &centre.direction(vector)),
@@ -38,7 +40,7 @@ fn cosines(means: &[Vec<f32>], vector: &[f32]) -> Vec<f32> {
     means.iter().map(|mean| dot(mean, vector)).collect()
 }
 
-fn fit(examples: &Examples, centred: bool) -> Fitted {
+fn fit(examples: &LabelledVectors, centred: bool) -> FittedClassifier {
     let centre = centred.then(|| Centre::of(examples));
     let seen: Vec<Vec<f32>> = match &centre {
         Some(centre) => examples.vectors.iter().map(|vector| centre.direction(vector)).collect(),
@@ -51,7 +53,7 @@ fn fit(examples: &Examples, centred: bool) -> Fitted {
     let mut means = sums.clone();
     means.iter_mut().for_each(|mean| normalise(mean));
     let counts = examples.counts();
-    let mut held_out = HeldOut::default();
+    let mut held_out = HeldOutScores::default();
     for (index, (vector, &class)) in seen.iter().zip(&examples.labels).enumerate() {
         if counts[class] < 2 {
             continue;
@@ -64,10 +66,10 @@ fn fit(examples: &Examples, centred: bool) -> Fitted {
         held_out.examples.push(index);
         held_out.scores.push(scores);
     }
-    Fitted { head: Box::new(Centroids { centre, means }), held_out }
+    FittedClassifier { head: Box::new(Centroids { centre, means }), held_out }
 }
 
-impl Method for Prototype {
+impl ClassificationMethod for NearestMean {
     fn name(&self) -> &'static str {
         "prototype"
     }
@@ -80,12 +82,12 @@ impl Method for Prototype {
         0.04
     }
 
-    fn fit(&self, examples: &Examples) -> Result<Fitted> {
+    fn fit(&self, examples: &LabelledVectors) -> Result<FittedClassifier> {
         Ok(fit(examples, false))
     }
 }
 
-impl Method for SimpleShot {
+impl ClassificationMethod for SimpleShot {
     fn name(&self) -> &'static str {
         "simple-shot"
     }
@@ -98,7 +100,7 @@ impl Method for SimpleShot {
         0.06
     }
 
-    fn fit(&self, examples: &Examples) -> Result<Fitted> {
+    fn fit(&self, examples: &LabelledVectors) -> Result<FittedClassifier> {
         Ok(fit(examples, true))
     }
 }
@@ -110,7 +112,9 @@ mod tests {
 
     #[test]
     fn leaving_one_out_is_fitting_without_it() {
-        for (method, centred) in [(&Prototype as &dyn Method, false), (&SimpleShot, true)] {
+        for (method, centred) in
+            [(&NearestMean as &dyn ClassificationMethod, false), (&SimpleShot, true)]
+        {
             let examples = clusters(3, 4, 16, 0.6, 7);
             let fitted = method.fit(&examples).unwrap();
             assert_eq!(fitted.held_out.examples.len(), 12);

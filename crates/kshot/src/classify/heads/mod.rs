@@ -6,11 +6,11 @@ pub mod centroid;
 pub mod probe;
 pub mod ridge;
 
-use crate::classify::Examples;
+use crate::classify::LabelledVectors;
 use crate::error::{Error, Result};
 
 /// A head fitted to labelled vectors.
-pub trait Head: Send + Sync {
+pub trait ClassificationHead: Send + Sync {
     /// A score a class, in the order of the classes; higher is likelier. Divided by a temperature they
     /// are logits.
     fn scores(&self, vector: &[f32]) -> Vec<f32>;
@@ -18,23 +18,23 @@ pub trait Head: Send + Sync {
 
 /// Scores of labelled vectors by heads that were not fitted to them.
 #[derive(Debug, Clone, Default)]
-pub struct HeldOut {
+pub struct HeldOutScores {
     /// Which examples.
     pub examples: Vec<usize>,
     /// Their scores, a row an example.
     pub scores: Vec<Vec<f32>>,
 }
 
-/// A head, and what heads like it said of the examples they had not seen.
-pub struct Fitted {
+/// A head, and held-out scores of heads fitted the same way.
+pub struct FittedClassifier {
     /// Fitted to all examples.
-    pub head: Box<dyn Head>,
+    pub head: Box<dyn ClassificationHead>,
     /// Of every example whose class has another one.
-    pub held_out: HeldOut,
+    pub held_out: HeldOutScores,
 }
 
 /// A way to fit a head.
-pub trait Method: Send + Sync {
+pub trait ClassificationMethod: Send + Sync {
     /// Its name in Rust, on the command line and in recipes.
     fn name(&self) -> &'static str;
     /// One line for lists and help.
@@ -45,18 +45,18 @@ pub trait Method: Send + Sync {
     ///
     /// # Errors
     /// If the examples cannot be fitted.
-    fn fit(&self, examples: &Examples) -> Result<Fitted>;
+    fn fit(&self, examples: &LabelledVectors) -> Result<FittedClassifier>;
 }
 
 /// The name that lets the examples decide.
 pub const AUTO: &str = "auto";
 
 /// Every method, in the order of lists and help; where nothing can be measured, the first is taken.
-pub fn methods() -> Vec<Box<dyn Method>> {
+pub fn methods() -> Vec<Box<dyn ClassificationMethod>> {
     vec![
         Box::new(ridge::Ridge),
-        Box::new(probe::Probe),
-        Box::new(centroid::Prototype),
+        Box::new(probe::LogisticProbe),
+        Box::new(centroid::NearestMean),
         Box::new(centroid::SimpleShot),
     ]
 }
@@ -65,7 +65,7 @@ pub fn methods() -> Vec<Box<dyn Method>> {
 ///
 /// # Errors
 /// If there is no such method; the nearest name is suggested.
-pub fn by_name(name: &str) -> Result<Vec<Box<dyn Method>>> {
+pub fn by_name(name: &str) -> Result<Vec<Box<dyn ClassificationMethod>>> {
     let mut all = methods();
     if name == AUTO {
         return Ok(all);
@@ -99,7 +99,7 @@ pub(crate) fn dot(a: &[f32], b: &[f32]) -> f32 {
 pub(crate) struct Centre(Vec<f32>);
 
 impl Centre {
-    pub(crate) fn of(examples: &Examples) -> Self {
+    pub(crate) fn of(examples: &LabelledVectors) -> Self {
         let weights = examples.weights();
         let mut mean = vec![0.0f32; examples.dimensions()];
         for (vector, weight) in examples.vectors.iter().zip(&weights) {

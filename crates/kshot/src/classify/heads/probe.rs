@@ -11,9 +11,11 @@
 use nalgebra::{Cholesky, DMatrix, DVector, Dyn};
 use rayon::prelude::*;
 
-use crate::classify::Examples;
-use crate::classify::calibrate::{Rows, right, temperature};
-use crate::classify::heads::{Centre, Fitted, Head, HeldOut, Method, dot};
+use crate::classify::LabelledVectors;
+use crate::classify::calibrate::{LabelledScores, right, temperature};
+use crate::classify::heads::{
+    Centre, ClassificationHead, ClassificationMethod, FittedClassifier, HeldOutScores, dot,
+};
 use crate::error::{Error, Result};
 
 /// Penalties tried: half of this times the squared weights is added to the mean loss.
@@ -29,16 +31,16 @@ const ENOUGH: f64 = 1e-6;
 
 /// See the module.
 #[derive(Debug, Clone, Copy, Default)]
-pub struct Probe;
+pub struct LogisticProbe;
 
-struct Linear {
+struct LogisticClassifier {
     centre: Centre,
     /// By class.
     weights: Vec<Vec<f32>>,
     bias: Vec<f32>,
 }
 
-impl Head for Linear {
+impl ClassificationHead for LogisticClassifier {
     fn scores(&self, vector: &[f32]) -> Vec<f32> {
         let seen = self.centre.direction(vector);
         self.weights.iter().zip(&self.bias).map(|(w, bias)| dot(w, &seen) + bias).collect()
@@ -46,7 +48,7 @@ impl Head for Linear {
 }
 
 /// A weighted logistic regression.
-struct Problem {
+struct LogisticProblem {
     /// `[examples, dimensions]`, the last column of ones.
     inputs: DMatrix<f32>,
     labels: Vec<usize>,
@@ -56,7 +58,7 @@ struct Problem {
     penalty: f32,
 }
 
-impl Problem {
+impl LogisticProblem {
     /// Loss and gradient at weights of `[dimensions, classes]`.
     fn at(&self, weights: &DMatrix<f32>) -> (f64, DMatrix<f32>) {
         let mut errors = &self.inputs * weights; // [examples, classes]
@@ -138,14 +140,14 @@ impl Problem {
 }
 
 /// Examples as coordinates, and the way back to vectors.
-struct Space {
+struct LogisticSpace {
     /// `[examples, coordinates + 1]`, the last column of ones.
     inputs: DMatrix<f32>,
     /// The Gram matrix's factor, where coordinates are not the vectors themselves.
     factor: Option<Cholesky<f64, Dyn>>,
 }
 
-impl Space {
+impl LogisticSpace {
     fn new(seen: &[Vec<f32>]) -> Result<Self> {
         let (count, dimensions) = (seen.len(), seen.first().map_or(0, Vec::len));
         if count > dimensions {
@@ -192,8 +194,8 @@ impl Space {
 
 /// Fits without every `FOLDS`-th example of each class, for each penalty: scores of those.
 fn judge(
-    space: &Space,
-    examples: &Examples,
+    space: &LogisticSpace,
+    examples: &LabelledVectors,
     folds: &[Option<usize>],
     fold: usize,
 ) -> Vec<Vec<(usize, Vec<f32>)>> {
@@ -201,7 +203,7 @@ fn judge(
     let outside: Vec<usize> = (0..folds.len()).filter(|&i| folds[i] == Some(fold)).collect();
     let part = examples.only(&inside);
     let mut weights = DMatrix::zeros(space.inputs.ncols(), examples.classes.len());
-    let mut problem = Problem {
+    let mut problem = LogisticProblem {
         inputs: space.inputs.select_rows(&inside),
         weights: part.weights(),
         labels: part.labels,
@@ -226,7 +228,7 @@ fn judge(
     by_penalty
 }
 
-impl Method for Probe {
+impl ClassificationMethod for LogisticProbe {
     fn name(&self) -> &'static str {
         "probe"
     }
@@ -239,11 +241,11 @@ impl Method for Probe {
         1.0
     }
 
-    fn fit(&self, examples: &Examples) -> Result<Fitted> {
+    fn fit(&self, examples: &LabelledVectors) -> Result<FittedClassifier> {
         let centre = Centre::of(examples);
         let seen: Vec<Vec<f32>> =
             examples.vectors.iter().map(|vector| centre.direction(vector)).collect();
-        let space = Space::new(&seen)?;
+        let space = LogisticSpace::new(&seen)?;
         // The n-th example of a class is in fold n; one that is alone stays in every fit.
         let counts = examples.counts();
         let mut met = vec![0; counts.len()];
@@ -258,25 +260,25 @@ impl Method for Probe {
         let used = folds.iter().flatten().max().map_or(0, |last| last + 1);
         let judged: Vec<_> =
             (0..used).into_par_iter().map(|fold| judge(&space, examples, &folds, fold)).collect();
-        let mut best: Option<((usize, f64), f32, HeldOut)> = None;
+        let mut best: Option<((usize, f64), f32, HeldOutScores)> = None;
         for (index, penalty) in PENALTIES.into_iter().enumerate() {
             let mut rows: Vec<_> = judged.iter().flat_map(|fold| fold[index].clone()).collect();
             rows.sort_by_key(|(example, _)| *example);
             let (which, scores): (Vec<usize>, Vec<Vec<f32>>) = rows.into_iter().unzip();
             let labels: Vec<usize> =
                 which.iter().map(|&example| examples.labels[example]).collect();
-            let held = Rows { scores: &scores, labels: &labels };
+            let held = LabelledScores { scores: &scores, labels: &labels };
             let (_, loss) = temperature(&held, self.usual_temperature());
             let found = (right(&held), -loss);
             if best.as_ref().is_none_or(|(most, _, _)| found > *most) {
-                best = Some((found, penalty, HeldOut { examples: which, scores }));
+                best = Some((found, penalty, HeldOutScores { examples: which, scores }));
             }
         }
         let (penalty, held_out) = match best {
             Some((_, penalty, held_out)) if !held_out.examples.is_empty() => (penalty, held_out),
-            _ => (USUAL_PENALTY, HeldOut::default()),
+            _ => (USUAL_PENALTY, HeldOutScores::default()),
         };
-        let problem = Problem {
+        let problem = LogisticProblem {
             inputs: space.inputs.clone(),
             labels: examples.labels.clone(),
             weights: examples.weights(),
@@ -286,8 +288,8 @@ impl Method for Probe {
         let start = DMatrix::zeros(space.inputs.ncols(), examples.classes.len());
         let weights = problem.solve(start);
         let bias = weights.row(weights.nrows() - 1).iter().copied().collect();
-        let head = Linear { centre, weights: space.back(&weights, &seen), bias };
-        Ok(Fitted { head: Box::new(head), held_out })
+        let head = LogisticClassifier { centre, weights: space.back(&weights, &seen), bias };
+        Ok(FittedClassifier { head: Box::new(head), held_out })
     }
 }
 
@@ -299,8 +301,8 @@ mod tests {
     #[test]
     fn the_gradient_is_that_of_the_loss() {
         let examples = clusters(3, 3, 5, 0.5, 4);
-        let space = Space::new(&examples.vectors).unwrap();
-        let problem = Problem {
+        let space = LogisticSpace::new(&examples.vectors).unwrap();
+        let problem = LogisticProblem {
             inputs: space.inputs,
             labels: examples.labels.clone(),
             weights: examples.weights(),
@@ -325,11 +327,11 @@ mod tests {
     #[test]
     fn both_spaces_give_the_same_scores() {
         let examples = clusters(3, 3, 20, 0.5, 5);
-        let spanned = Space::new(&examples.vectors).unwrap();
+        let spanned = LogisticSpace::new(&examples.vectors).unwrap();
         let at = |i: usize, j: usize| examples.vectors[i].get(j).copied().unwrap_or(1.0);
-        let whole = Space { inputs: DMatrix::from_fn(9, 21, at), factor: None };
+        let whole = LogisticSpace { inputs: DMatrix::from_fn(9, 21, at), factor: None };
         let solved = [&spanned, &whole].map(|space| {
-            let problem = Problem {
+            let problem = LogisticProblem {
                 inputs: space.inputs.clone(),
                 labels: examples.labels.clone(),
                 weights: examples.weights(),

@@ -12,9 +12,11 @@
 
 use nalgebra::{Cholesky, DMatrix, DVector, Dyn};
 
-use crate::classify::Examples;
-use crate::classify::calibrate::{Rows, right, temperature};
-use crate::classify::heads::{Centre, Fitted, Head, HeldOut, Method, dot};
+use crate::classify::LabelledVectors;
+use crate::classify::calibrate::{LabelledScores, right, temperature};
+use crate::classify::heads::{
+    Centre, ClassificationHead, ClassificationMethod, FittedClassifier, HeldOutScores, dot,
+};
 use crate::error::{Error, Result};
 
 /// Strengths of the penalty that are tried, for vectors of length 1 and weights whose sum is the number
@@ -27,14 +29,14 @@ const USUAL_STRENGTH: f64 = 1.0;
 #[derive(Debug, Clone, Copy, Default)]
 pub struct Ridge;
 
-struct Linear {
+struct RidgeClassifier {
     centre: Centre,
     /// By class.
     weights: Vec<Vec<f32>>,
     bias: Vec<f32>,
 }
 
-impl Head for Linear {
+impl ClassificationHead for RidgeClassifier {
     fn scores(&self, vector: &[f32]) -> Vec<f32> {
         let seen = self.centre.direction(vector);
         self.weights.iter().zip(&self.bias).map(|(w, bias)| dot(w, &seen) + bias).collect()
@@ -42,7 +44,7 @@ impl Head for Linear {
 }
 
 /// The weighted, centred problem: rows scaled by the roots of their weights.
-struct Problem {
+struct RidgeProblem {
     /// `[examples, dimensions]`.
     inputs: DMatrix<f64>,
     /// `[examples, classes]`.
@@ -55,8 +57,8 @@ struct Problem {
     dual: bool,
 }
 
-impl Problem {
-    fn new(examples: &Examples, seen: &[Vec<f32>]) -> Self {
+impl RidgeProblem {
+    fn new(examples: &LabelledVectors, seen: &[Vec<f32>]) -> Self {
         let (count, dimensions) = (seen.len(), examples.dimensions());
         let classes = examples.classes.len();
         // Weights sum to the number of examples: equal classes have weights of 1.
@@ -129,10 +131,10 @@ impl Problem {
 }
 
 /// How good a strength is (held-out examples that are right, then their likelihood), its factor, and
-/// what it said of them.
-type Candidate = ((usize, f64), Cholesky<f64, Dyn>, HeldOut);
+/// its held-out scores.
+type RidgeCandidate = ((usize, f64), Cholesky<f64, Dyn>, HeldOutScores);
 
-impl Method for Ridge {
+impl ClassificationMethod for Ridge {
     fn name(&self) -> &'static str {
         "ridge"
     }
@@ -145,17 +147,17 @@ impl Method for Ridge {
         0.03
     }
 
-    fn fit(&self, examples: &Examples) -> Result<Fitted> {
+    fn fit(&self, examples: &LabelledVectors) -> Result<FittedClassifier> {
         let centre = Centre::of(examples);
         let seen: Vec<Vec<f32>> =
             examples.vectors.iter().map(|vector| centre.direction(vector)).collect();
-        let problem = Problem::new(examples, &seen);
+        let problem = RidgeProblem::new(examples, &seen);
         let counts = examples.counts();
         let judged: Vec<usize> = (0..examples.labels.len())
             .filter(|&index| counts[examples.labels[index]] > 1)
             .collect();
         let truth: Vec<usize> = judged.iter().map(|&index| examples.labels[index]).collect();
-        let mut best: Option<Candidate> = None;
+        let mut best: Option<RidgeCandidate> = None;
         let strengths = if judged.is_empty() { &[USUAL_STRENGTH][..] } else { &STRENGTHS };
         for &strength in strengths {
             let factor = problem.factor(strength)?;
@@ -164,17 +166,17 @@ impl Method for Ridge {
                 .iter()
                 .map(|&index| left_out.row(index).iter().map(|value| *value as f32).collect())
                 .collect();
-            let rows = Rows { scores: &scores, labels: &truth };
+            let rows = LabelledScores { scores: &scores, labels: &truth };
             let (_, loss) = temperature(&rows, self.usual_temperature());
             let found = (right(&rows), -loss);
             if best.as_ref().is_none_or(|(most, _, _)| found > *most) {
-                best = Some((found, factor, HeldOut { examples: judged.clone(), scores }));
+                best = Some((found, factor, HeldOutScores { examples: judged.clone(), scores }));
             }
         }
         let Some((_, factor, held_out)) = best else { unreachable!("a strength is always tried") };
         let weights = problem.solve(&factor);
         let bias = &problem.target_mean - weights.tr_mul(&problem.input_mean);
-        let head = Linear {
+        let head = RidgeClassifier {
             centre,
             weights: weights
                 .column_iter()
@@ -182,7 +184,7 @@ impl Method for Ridge {
                 .collect(),
             bias: bias.iter().map(|value| *value as f32).collect(),
         };
-        Ok(Fitted { head: Box::new(head), held_out })
+        Ok(FittedClassifier { head: Box::new(head), held_out })
     }
 }
 
@@ -201,7 +203,7 @@ mod tests {
             examples.vectors.pop();
             examples.labels.pop();
             let seen = examples.vectors.clone();
-            let problem = Problem::new(&examples, &seen);
+            let problem = RidgeProblem::new(&examples, &seen);
             assert_eq!(problem.dual, dimensions == 40);
             let strength = 0.7;
             let left_out = problem.left_out(strength, &problem.factor(strength).unwrap());
@@ -238,11 +240,11 @@ mod tests {
     #[test]
     fn primal_and_dual_agree() {
         let examples = clusters(3, 5, 15, 0.5, 2);
-        let problem = Problem::new(&examples, &examples.vectors);
-        let primal = Problem {
+        let problem = RidgeProblem::new(&examples, &examples.vectors);
+        let primal = RidgeProblem {
             gram: problem.inputs.tr_mul(&problem.inputs),
             dual: false,
-            ..Problem::new(&examples, &examples.vectors)
+            ..RidgeProblem::new(&examples, &examples.vectors)
         };
         assert!(problem.dual);
         let (a, b) = (problem.factor(0.3).unwrap(), primal.factor(0.3).unwrap());

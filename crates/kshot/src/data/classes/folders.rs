@@ -4,10 +4,106 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 
+use crate::data::classes::layout::{ClassInput, ClassLayout, ClassRow};
 use crate::data::classes::pixels::{Pixels, Scaling};
 use crate::data::classes::split::{Splits, at_random};
-use crate::data::classes::{Class, ClassSet};
+use crate::data::classes::{ClassSet, ImageClass};
 use crate::error::{Error, Result};
+
+/// Class folders as recipes write them.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct ClassFoldersConfig {
+    /// Their folder.
+    pub root: PathBuf,
+    /// Height and width of the pictures.
+    #[serde(default = "usual_size")]
+    pub size: usize,
+    /// Gray pictures instead of colours.
+    #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    pub gray: bool,
+    /// Shares of the classes for validation and test, where no folders say.
+    #[serde(default = "usual_shares")]
+    pub shares: [f64; 2],
+    /// Seed of that cut.
+    #[serde(default)]
+    pub split_seed: u64,
+}
+
+fn usual_size() -> usize {
+    84
+}
+
+fn usual_shares() -> [f64; 2] {
+    [0.2, 0.2]
+}
+
+impl ClassRow for ClassFoldersConfig {
+    const NAME: &'static str = "class-folders";
+    const SUMMARY: &'static str =
+        "a folder of pictures for each class, cut into parts by folders, lists or at random";
+    const SOURCE: &'static str = "";
+}
+
+impl ClassLayout for ClassFoldersConfig {
+    fn channels(&self) -> usize {
+        if self.gray { 1 } else { 3 }
+    }
+
+    fn size(&self) -> [usize; 2] {
+        [self.size; 2]
+    }
+
+    fn scaling(&self, of_network: Option<Scaling>) -> Scaling {
+        of_network.unwrap_or_else(|| usual(self.channels()))
+    }
+
+    fn splits(&self, input: ClassInput<'_>) -> Result<Splits> {
+        let (channels, size) = (self.channels(), self.size());
+        read(&self.root, self.shares, self.split_seed, |files| match input {
+            ClassInput::Pictures(scaling) => Pixels::read(files, channels, size, scaling),
+            ClassInput::Vectors(make) => make(files),
+        })
+    }
+
+    fn root(&self) -> &Path {
+        &self.root
+    }
+}
+
+/// miniImageNet (Vinyals et al. 2016, arXiv 1606.04080): `train`, `val` and `test` as class folders, or Ravi and
+/// Larochelle's lists.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(transparent)]
+pub struct MiniImagenetConfig(pub ClassFoldersConfig);
+
+impl ClassRow for MiniImagenetConfig {
+    const NAME: &'static str = "mini-imagenet";
+    const SUMMARY: &'static str = "miniImageNet: 100 classes of 84x84 pixels, as class folders or by Ravi and Larochelle's lists";
+    const SOURCE: &'static str = "https://arxiv.org/abs/1606.04080";
+}
+
+impl ClassLayout for MiniImagenetConfig {
+    fn channels(&self) -> usize {
+        self.0.channels()
+    }
+
+    fn size(&self) -> [usize; 2] {
+        self.0.size()
+    }
+
+    fn scaling(&self, of_network: Option<Scaling>) -> Scaling {
+        self.0.scaling(of_network)
+    }
+
+    fn splits(&self, input: ClassInput<'_>) -> Result<Splits> {
+        self.0.splits(input)
+    }
+
+    fn root(&self) -> &Path {
+        self.0.root()
+    }
+}
 
 /// Names that the parts go by.
 const PARTS: [&[&str]; 3] = [&["train"], &["val", "validation"], &["test"]];
@@ -33,7 +129,7 @@ pub fn read(
         .in_file(root));
     }
     let mut files = Vec::new();
-    let mut parts: [Vec<Class>; 3] = Default::default();
+    let mut parts: [Vec<ImageClass>; 3] = Default::default();
     let mut divided = false;
     for (part, names) in parts.iter_mut().zip(PARTS) {
         for name in names {
@@ -67,11 +163,11 @@ pub fn read(
 
 /// Gray pictures become 0 to 1; colours are scaled as ImageNet's.
 pub fn usual(channels: usize) -> Scaling {
-    if channels == 1 { Scaling { mean: [0.0; 3], deviation: [1.0; 3] } } else { Scaling::IMAGENET }
+    if channels == 1 { Scaling { mean: [0.0; 3], std: [1.0; 3] } } else { Scaling::IMAGENET }
 }
 
 /// Every folder with pictures is a class, by the name of its path.
-fn folders(root: &Path, files: &mut Vec<PathBuf>) -> Result<Vec<Class>> {
+fn folders(root: &Path, files: &mut Vec<PathBuf>) -> Result<Vec<ImageClass>> {
     let mut classes: BTreeMap<String, Vec<usize>> = BTreeMap::new();
     for file in kshot_data::image::list(root, true)? {
         let Some(folder) = file.parent().and_then(|folder| folder.strip_prefix(root).ok()) else {
@@ -87,7 +183,7 @@ fn folders(root: &Path, files: &mut Vec<PathBuf>) -> Result<Vec<Class>> {
 }
 
 /// Ravi and Larochelle's lists: `filename,label`, the pictures in `images/` or beside the list.
-fn listed(root: &Path, list: &Path, files: &mut Vec<PathBuf>) -> Result<Vec<Class>> {
+fn listed(root: &Path, list: &Path, files: &mut Vec<PathBuf>) -> Result<Vec<ImageClass>> {
     let wrong = |line: usize, error: &dyn std::fmt::Display| {
         Error::data(format!("{error}; expected `filename,label`")).at_line(list, line)
     };
@@ -105,8 +201,8 @@ fn listed(root: &Path, list: &Path, files: &mut Vec<PathBuf>) -> Result<Vec<Clas
     Ok(named(classes))
 }
 
-fn named(classes: BTreeMap<String, Vec<usize>>) -> Vec<Class> {
-    let class = |(name, images)| Class { name, group: String::new(), images, turns: 0 };
+fn named(classes: BTreeMap<String, Vec<usize>>) -> Vec<ImageClass> {
+    let class = |(name, images)| ImageClass { name, group: String::new(), images, turns: 0 };
     classes.into_iter().map(class).collect()
 }
 
@@ -151,7 +247,7 @@ mod tests {
             .unwrap();
         let splits = read(root.path(), [0.0; 2], 0, rgb).unwrap();
         assert_eq!(splits.train.classes.len(), 2);
-        assert!(splits.part(super::super::split::Part::Test).is_err());
+        assert!(splits.part(super::super::split::ClassPart::Test).is_err());
         std::fs::write(root.path().join("val.csv"), "filename,label\nc.png,n1\n").unwrap();
         let error = read(root.path(), [0.0; 2], 0, rgb).unwrap_err().to_string();
         assert!(error.contains("val.csv:2"), "{error}");

@@ -1,7 +1,7 @@
 //! Pictures sorted by class, and the few-shot tasks drawn from them.
 
-pub mod augment;
 pub mod folders;
+pub mod layout;
 pub mod omniglot;
 pub mod pixels;
 pub mod split;
@@ -13,7 +13,7 @@ pub use pixels::Pixels;
 
 /// One class.
 #[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Class {
+pub struct ImageClass {
     /// Its name, unique in its set.
     pub name: String,
     /// What it belongs to, such as its alphabet; empty if nothing.
@@ -28,7 +28,7 @@ pub struct Class {
 #[derive(Debug, Clone)]
 pub struct ClassSet {
     /// The classes.
-    pub classes: Vec<Class>,
+    pub classes: Vec<ImageClass>,
     /// Their pictures, shared with other splits of the same data.
     pub pixels: Arc<Pixels>,
 }
@@ -36,7 +36,7 @@ pub struct ClassSet {
 impl ClassSet {
     /// The same pictures, other classes.
     #[must_use]
-    pub fn with(&self, classes: Vec<Class>) -> Self {
+    pub fn with(&self, classes: Vec<ImageClass>) -> Self {
         Self { classes, pixels: Arc::clone(&self.pixels) }
     }
 
@@ -44,7 +44,7 @@ impl ClassSet {
     /// experiments since Santoro et al. 2016 (arXiv 1605.06065).
     #[must_use]
     pub fn with_rotations(&self) -> Self {
-        let turned = |class: &Class, turns: u8| Class {
+        let turned = |class: &ImageClass, turns: u8| ImageClass {
             name: format!("{}/{}", class.name, u16::from(turns) * 90),
             turns,
             ..class.clone()

@@ -11,9 +11,10 @@ use std::sync::Arc;
 
 use rayon::prelude::*;
 
+use crate::data::classes::layout::{ClassInput, ClassLayout, ClassRow};
 use crate::data::classes::pixels::{Pixels, Scaling, gray_into};
 use crate::data::classes::split::Splits;
-use crate::data::classes::{Class, ClassSet};
+use crate::data::classes::{ClassSet, ImageClass};
 use crate::error::{Error, Result};
 
 /// The two halves of the data set as published.
@@ -32,6 +33,71 @@ pub enum OmniglotSplit {
     Lake,
     /// As Lake's, with these background alphabets for validation.
     Alphabets(Vec<String>),
+}
+
+/// Omniglot as recipes write it.
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct OmniglotConfig {
+    /// Its folder.
+    pub root: PathBuf,
+    /// Height and width of the pictures.
+    #[serde(default = "usual_size")]
+    pub size: usize,
+    /// How characters are cut into training, validation and test.
+    pub split: OmniglotSplit,
+    /// Mean and standard deviation of gray values (0 to 1) to normalise by, as published weights expect; by
+    /// default ink is 1 and paper 0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub normalize: Option<[f32; 2]>,
+    /// Whether quarter turns count as classes of their own.
+    #[serde(default = "yes")]
+    pub rotations: bool,
+}
+
+fn usual_size() -> usize {
+    28
+}
+
+fn yes() -> bool {
+    true
+}
+
+impl ClassRow for OmniglotConfig {
+    const NAME: &'static str = "omniglot";
+    const SUMMARY: &'static str = "Omniglot: characters of 50 alphabets, 20 images each";
+    const SOURCE: &'static str = "https://doi.org/10.1126/science.aab3050";
+}
+
+impl ClassLayout for OmniglotConfig {
+    fn channels(&self) -> usize {
+        1
+    }
+
+    fn size(&self) -> [usize; 2] {
+        [self.size; 2]
+    }
+
+    fn scaling(&self, _: Option<Scaling>) -> Scaling {
+        self.normalize
+            .map_or(Scaling::INK, |[mean, std]| Scaling { mean: [mean; 3], std: [std; 3] })
+    }
+
+    fn splits(&self, input: ClassInput<'_>) -> Result<Splits> {
+        match input {
+            ClassInput::Pictures(scaling) => {
+                read(&self.root, self.size, &self.split, self.rotations, scaling)
+            }
+            ClassInput::Vectors(_) => Err(Error::config(
+                "frozen encoders take photographs, Omniglot has line drawings; use conv4",
+            )
+            .at_key("model.encoder")),
+        }
+    }
+
+    fn root(&self) -> &Path {
+        &self.root
+    }
 }
 
 /// A drawing before it is decoded.
@@ -90,12 +156,12 @@ pub fn read(
         let key = (drawing.half, drawing.alphabet.as_str(), drawing.character.as_str());
         characters.entry(key).or_default().push(index);
     }
-    let mut parts: [Vec<Class>; 3] = Default::default();
+    let mut parts: [Vec<ImageClass>; 3] = Default::default();
     let place = places(split, characters.keys())?;
     for ((half, alphabet, character), images) in characters {
         if let Some(part) = place(half, alphabet, character) {
             let name = format!("{alphabet}/{character}");
-            parts[part].push(Class { name, group: alphabet.to_owned(), images, turns: 0 });
+            parts[part].push(ImageClass { name, group: alphabet.to_owned(), images, turns: 0 });
         }
     }
     let [train, validation, test] = parts.map(|classes| {
@@ -106,12 +172,12 @@ pub fn read(
 }
 
 /// Says for half, alphabet and character which part it belongs to: 0, 1, 2 or none.
-type Place = Box<dyn Fn(usize, &str, &str) -> Option<usize>>;
+type PartOf = Box<dyn Fn(usize, &str, &str) -> Option<usize>>;
 
 fn places<'a>(
     split: &OmniglotSplit,
     keys: impl Iterator<Item = &'a (usize, &'a str, &'a str)>,
-) -> Result<Place> {
+) -> Result<PartOf> {
     Ok(match split {
         OmniglotSplit::Lake => Box::new(|half, _, _| Some(2 * half)),
         OmniglotSplit::Alphabets(validation) => {

@@ -7,8 +7,11 @@ use std::sync::OnceLock;
 
 use fast_image_resize::images::Image;
 use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
+use image::RgbImage;
+use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
+use crate::data::transforms::{self, Transform};
 use crate::error::{Error, Result};
 
 /// Bytes of decoded pictures that are kept.
@@ -20,15 +23,14 @@ pub struct Scaling {
     /// Subtracted from each channel after division by 255.
     pub mean: [f32; 3],
     /// Divides each channel after that.
-    pub deviation: [f32; 3],
+    pub std: [f32; 3],
 }
 
 impl Scaling {
     /// Gray drawings, dark ink on white paper, inverted: ink is 1, paper is 0.
-    pub const INK: Self = Self { mean: [1.0; 3], deviation: [-1.0; 3] };
-    /// ImageNet's mean and deviation.
-    pub const IMAGENET: Self =
-        Self { mean: [0.485, 0.456, 0.406], deviation: [0.229, 0.224, 0.225] };
+    pub const INK: Self = Self { mean: [1.0; 3], std: [-1.0; 3] };
+    /// ImageNet's mean and standard deviation.
+    pub const IMAGENET: Self = Self { mean: [0.485, 0.456, 0.406], std: [0.229, 0.224, 0.225] };
 }
 
 /// Pictures of one size and number of channels (1 or 3), or vectors as pictures of one pixel.
@@ -42,6 +44,9 @@ pub struct Pixels {
     pub scaling: Scaling,
     store: Store,
 }
+
+/// What is done to a picture at random, if anything.
+pub type Changes<'a> = Option<(&'a [Transform], &'a mut ChaCha8Rng)>;
 
 /// Makes a vector of a picture file.
 pub type Make = dyn Fn(&Path) -> Result<Vec<f32>> + Send + Sync;
@@ -101,7 +106,7 @@ impl Pixels {
     /// Vectors of `features` numbers, which `make` makes of files when they are first needed.
     pub fn vectors(files: Vec<PathBuf>, features: usize, make: Box<Make>) -> Self {
         let made = files.iter().map(|_| OnceLock::new()).collect();
-        let scaling = Scaling { mean: [0.0; 3], deviation: [1.0; 3] };
+        let scaling = Scaling { mean: [0.0; 3], std: [1.0; 3] };
         let store = Store::Vectors { files, make, made };
         Self { channels: features, size: [1, 1], scaling, store }
     }
@@ -125,25 +130,70 @@ impl Pixels {
         })
     }
 
-    /// Writes picture `index`, turned by `turns` quarters counter-clockwise, as scaled numbers,
-    /// `[channels, height, width]`.
+    /// Writes picture `index`, turned by `turns` quarters counter-clockwise and then transformed, as scaled
+    /// numbers, `[channels, height, width]`. Vectors are not transformed.
     ///
     /// # Errors
-    /// If it must be read and cannot be.
-    pub fn write(&self, index: usize, turns: u8, target: &mut [f32]) -> Result<()> {
+    /// If it must be read and cannot be, or the transforms leave it another size.
+    pub fn write(
+        &self,
+        index: usize,
+        turns: u8,
+        changes: Changes<'_>,
+        target: &mut [f32],
+    ) -> Result<()> {
         let each = self.each();
         match &self.store {
-            Store::Kept(bytes) => self.scale(&bytes[index * each..][..each], turns, target),
+            Store::Kept(bytes) => {
+                self.changed(&bytes[index * each..][..each], turns, changes, target)?;
+            }
             Store::Files(files) => {
                 let mut bytes = vec![0; each];
                 file_into(&files[index], self.channels, self.size, &mut bytes)?;
-                self.scale(&bytes, turns, target);
+                self.changed(&bytes, turns, changes, target)?;
             }
             Store::Vectors { made, .. } => {
                 self.load(&[index])?;
                 target.copy_from_slice(made[index].get().map_or(&[], Vec::as_slice));
             }
         }
+        Ok(())
+    }
+
+    /// Transforms, then scales.
+    fn changed(
+        &self,
+        bytes: &[u8],
+        turns: u8,
+        changes: Changes<'_>,
+        target: &mut [f32],
+    ) -> Result<()> {
+        let Some((transforms, random)) = changes else {
+            self.scale(bytes, turns, target);
+            return Ok(());
+        };
+        let [height, width] = self.size;
+        let area = height * width;
+        let picture = RgbImage::from_fn(width as u32, height as u32, |x, y| {
+            let at = y as usize * width + x as usize;
+            image::Rgb(std::array::from_fn(|c| bytes[c.min(self.channels - 1) * area + at]))
+        });
+        let picture = transforms::apply_image(transforms, picture, random)?;
+        if picture.dimensions() != (width as u32, height as u32) {
+            return Err(Error::config(format!(
+                "the transforms leave pictures of {} x {} pixels, and the network takes {width} x {height}",
+                picture.width(),
+                picture.height()
+            ))
+            .at_key("data.transforms"));
+        }
+        let mut planes = vec![0; self.channels * area];
+        for (at, pixel) in picture.pixels().enumerate() {
+            for (channel, plane) in planes.chunks_exact_mut(area).enumerate() {
+                plane[at] = pixel.0[channel];
+            }
+        }
+        self.scale(&planes, turns, target);
         Ok(())
     }
 
@@ -156,8 +206,8 @@ impl Pixels {
             .zip(target.chunks_exact_mut(height * width))
             .enumerate()
         {
-            let scale = 1.0 / (255.0 * self.scaling.deviation[channel]);
-            let shift = self.scaling.mean[channel] / self.scaling.deviation[channel];
+            let scale = 1.0 / (255.0 * self.scaling.std[channel]);
+            let shift = self.scaling.mean[channel] / self.scaling.std[channel];
             let value = |byte: u8| f32::from(byte) * scale - shift;
             if turns == 0 {
                 for (target, byte) in target.iter_mut().zip(bytes) {
@@ -239,7 +289,7 @@ mod tests {
         let pixels = Pixels::kept(vec![0, 255, 255, 255], 1, [2, 2], Scaling::INK);
         let turned = |turns| {
             let mut target = vec![9.0; 4];
-            pixels.write(0, turns, &mut target).unwrap();
+            pixels.write(0, turns, None, &mut target).unwrap();
             target.iter().position(|value| (value - 1.0).abs() < 1e-6).unwrap()
         };
         // Top left, bottom left, bottom right, top right.
@@ -250,7 +300,7 @@ mod tests {
     fn imagenet_scaling_is_torchvisions() {
         let pixels = Pixels::kept(vec![0, 128, 255], 3, [1, 1], Scaling::IMAGENET);
         let mut target = vec![0.0; 3];
-        pixels.write(0, 0, &mut target).unwrap();
+        pixels.write(0, 0, None, &mut target).unwrap();
         for (value, expected) in target.iter().zip([-2.117_904, 0.205_182, 2.64]) {
             assert!((value - expected).abs() < 1e-4, "{value} is not {expected}");
         }

@@ -4,23 +4,23 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
-use crate::data::classes::{Class, ClassSet};
+use crate::data::classes::{ClassSet, ImageClass};
 use crate::error::{Error, Result};
 
 /// Which classes.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
-pub enum Part {
+pub enum ClassPart {
     /// Those that a network is trained on.
     Train,
-    /// Those that settings are chosen on.
+    /// The validation set: those that settings and checkpoints are chosen by.
     #[default]
     Validation,
     /// Those that are left for the final figure.
     Test,
 }
 
-impl Part {
+impl ClassPart {
     /// The name in recipes and folders.
     pub fn name(self) -> &'static str {
         match self {
@@ -47,14 +47,14 @@ impl Splits {
     ///
     /// # Errors
     /// If it has no class.
-    pub fn part(&self, part: Part) -> Result<&ClassSet> {
+    pub fn part(&self, part: ClassPart) -> Result<&ClassSet> {
         let set = match part {
-            Part::Train => &self.train,
-            Part::Validation => &self.validation,
-            Part::Test => &self.test,
+            ClassPart::Train => &self.train,
+            ClassPart::Validation => &self.validation,
+            ClassPart::Test => &self.test,
         };
         if set.classes.is_empty() {
-            let others: Vec<String> = [Part::Train, Part::Validation, Part::Test]
+            let others: Vec<String> = [ClassPart::Train, ClassPart::Validation, ClassPart::Test]
                 .into_iter()
                 .zip([&self.train, &self.validation, &self.test])
                 .filter(|(_, set)| !set.classes.is_empty())
@@ -88,9 +88,9 @@ pub fn at_random(set: &ClassSet, shares: [f64; 2], seed: u64) -> Splits {
     classes.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
     let count = |share: f64| (share * classes.len() as f64).round() as usize;
     let [validation, test] = shares.map(count);
-    let test: Vec<Class> = classes.drain(..test.min(classes.len())).collect();
-    let validation: Vec<Class> = classes.drain(..validation.min(classes.len())).collect();
-    let sorted = |mut classes: Vec<Class>| {
+    let test: Vec<ImageClass> = classes.drain(..test.min(classes.len())).collect();
+    let validation: Vec<ImageClass> = classes.drain(..validation.min(classes.len())).collect();
+    let sorted = |mut classes: Vec<ImageClass>| {
         classes.sort_by(|left, right| left.name.cmp(&right.name));
         set.with(classes)
     };

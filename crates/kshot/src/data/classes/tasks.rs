@@ -8,15 +8,16 @@ use rand::SeedableRng;
 use rand::seq::index;
 use rand_chacha::ChaCha8Rng;
 
-use crate::data::batch::{Batch, Episode, EpisodeId, EpisodeSource};
+use crate::data::batch::{Batch, Episode, EpisodeId};
 use crate::data::classes::ClassSet;
-use crate::data::classes::augment::Augment;
+use crate::data::source::ItemSource;
+use crate::data::transforms::Transform;
 use crate::error::{Error, Result};
 
-/// How many of what.
+/// Ways, shots and queries of an episode.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(deny_unknown_fields)]
-pub struct Shape {
+pub struct EpisodeShape {
     /// Classes of an episode.
     pub ways: usize,
     /// Support pictures of each class.
@@ -38,10 +39,10 @@ pub struct Draw {
 #[derive(Debug, Clone)]
 pub struct Tasks {
     set: Arc<ClassSet>,
-    shape: Shape,
+    shape: EpisodeShape,
     seed: u64,
-    /// Changes to support and to query pictures.
-    augment: [Augment; 2],
+    /// What is done to support and to query pictures.
+    transforms: [Vec<Transform>; 2],
 }
 
 impl Tasks {
@@ -49,8 +50,8 @@ impl Tasks {
     ///
     /// # Errors
     /// If there are too few classes, or a class has too few pictures.
-    pub fn new(set: Arc<ClassSet>, shape: Shape, seed: u64) -> Result<Self> {
-        let Shape { ways, shots, queries } = shape;
+    pub fn new(set: Arc<ClassSet>, shape: EpisodeShape, seed: u64) -> Result<Self> {
+        let EpisodeShape { ways, shots, queries } = shape;
         if ways < 2 || shots + queries == 0 {
             return Err(Error::config(format!(
                 "{ways}-way {shots}-shot episodes with {queries} queries a class; ways must be at \
@@ -73,25 +74,25 @@ impl Tasks {
                 small.images.len()
             )));
         }
-        Ok(Self { set, shape, seed, augment: [Augment::default(); 2] })
+        Ok(Self { set, shape, seed, transforms: Default::default() })
     }
 
-    /// The same with changed pictures: `support`, then `query`.
+    /// The same with pictures that are changed at random: of the `support`, then of the `query`.
     #[must_use]
-    pub fn with_augmentation(mut self, support: Augment, query: Augment) -> Self {
-        self.augment = [support, query];
+    pub fn with_transforms(mut self, support: Vec<Transform>, query: Vec<Transform>) -> Self {
+        self.transforms = [support, query];
         self
     }
 
-    /// How many of what.
-    pub fn shape(&self) -> Shape {
+    /// Ways, shots and queries.
+    pub fn shape(&self) -> EpisodeShape {
         self.shape
     }
 
     /// Which pictures episode `index` is made of.
     pub fn draw(&self, index: u64) -> Draw {
         let mut random = self.random(index, 0);
-        let Shape { ways, shots, queries } = self.shape;
+        let EpisodeShape { ways, shots, queries } = self.shape;
         let classes = index::sample(&mut random, self.set.classes.len(), ways).into_vec();
         let pictures = classes
             .iter()
@@ -105,7 +106,7 @@ impl Tasks {
 
     fn random(&self, index: u64, stream: u64) -> ChaCha8Rng {
         let mut key = [0u8; 32];
-        let Shape { ways, shots, .. } = self.shape;
+        let EpisodeShape { ways, shots, .. } = self.shape;
         let parts = [self.seed, index, stream, (ways as u64) << 32 | shots as u64];
         for (bytes, part) in key.chunks_exact_mut(8).zip(parts) {
             bytes.copy_from_slice(&part.to_le_bytes());
@@ -114,10 +115,10 @@ impl Tasks {
     }
 }
 
-impl EpisodeSource<1> for Tasks {
-    fn episode(&self, index: u64, device: &Device) -> Result<Episode<1>> {
+impl ItemSource<Episode<1>> for Tasks {
+    fn item(&self, index: u64, device: &Device) -> Result<Episode<1>> {
         let Draw { classes, pictures } = self.draw(index);
-        let Shape { ways, shots, queries } = self.shape;
+        let EpisodeShape { ways, shots, queries } = self.shape;
         let pixels = &self.set.pixels;
         let drawn = classes.iter().zip(&pictures);
         let drawn = drawn.flat_map(|(class, pictures)| {
@@ -135,8 +136,9 @@ impl EpisodeSource<1> for Tasks {
                 let class = &self.set.classes[*class];
                 for picture in &pictures[skip..skip + count] {
                     let Some(target) = targets.next() else { break };
-                    pixels.write(class.images[*picture], class.turns, target)?;
-                    self.augment[part].apply(target, pixels.size, &mut random);
+                    let transforms = &self.transforms[part][..];
+                    let changes = (!transforms.is_empty()).then_some((transforms, &mut random));
+                    pixels.write(class.images[*picture], class.turns, changes, target)?;
                     labels.push(way as i32);
                 }
             }

@@ -4,7 +4,7 @@ use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::data::transforms::{Change, Pair, Size};
+use crate::data::transforms::{Change, OutputSize, Pair};
 use crate::error::Result;
 
 /// Which part.
@@ -12,12 +12,12 @@ use crate::error::Result;
 #[serde(default, deny_unknown_fields)]
 pub struct Crop {
     /// A side, or `[height, width]`, in pixels.
-    pub size: Size,
+    pub size: OutputSize,
 }
 
 impl Default for Crop {
     fn default() -> Self {
-        Self { size: Size::Square(256) }
+        Self { size: OutputSize::Square(256) }
     }
 }
 

@@ -210,14 +210,14 @@ fn apply(transforms: &[Transform], pair: Pair, random: &mut ChaCha8Rng) -> Resul
 /// Width and height of a result in pixels: in recipes a side, or `[height, width]`.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(untagged)]
-pub enum Size {
+pub enum OutputSize {
     /// A square of that side.
     Square(usize),
     /// Height and width.
     Rectangle([usize; 2]),
 }
 
-impl Size {
+impl OutputSize {
     /// Width and height.
     fn sides(self) -> [usize; 2] {
         match self {
@@ -256,13 +256,13 @@ fn draw([low, high]: [f64; 2], random: &mut ChaCha8Rng) -> f64 {
 // The table: one line per transform.
 transforms! {
     Flip(flip::Flip) = "flip";
-    Scale(resize::Scale) = "scale";
+    Scale(resize::RandomScale) = "scale";
     Crop(crop::Crop) = "crop";
     Rotate(rotate::Rotate) = "rotate";
     Resize(resize::Resize) = "resize";
     Shift(shift::Shift) = "shift";
     Colour(colour::Colour) = "colour";
     Blur(blur::Blur) = "blur";
-    Noise(noise::Noise) = "noise";
+    Noise(noise::GaussianNoise) = "noise";
     Cutout(cutout::Cutout) = "cutout";
 }

@@ -10,18 +10,18 @@ use crate::error::Result;
 /// How much.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Noise {
+pub struct GaussianNoise {
     /// Standard deviations in levels of 0 to 255; one is drawn for a picture.
     pub std: [f64; 2],
 }
 
-impl Default for Noise {
+impl Default for GaussianNoise {
     fn default() -> Self {
         Self { std: [0.0, 10.0] }
     }
 }
 
-impl Change for Noise {
+impl Change for GaussianNoise {
     const NAME: &'static str = "noise";
     const SUMMARY: &'static str = "Gaussian noise on every value";
     const GEOMETRIC: bool = false;

@@ -4,7 +4,7 @@
 use rand_chacha::ChaCha8Rng;
 use serde::{Deserialize, Serialize};
 
-use crate::data::transforms::{Change, Pair, Size, check_range, draw};
+use crate::data::transforms::{Change, OutputSize, Pair, check_range, draw};
 use crate::error::Result;
 
 /// To which size.
@@ -12,12 +12,12 @@ use crate::error::Result;
 #[serde(default, deny_unknown_fields)]
 pub struct Resize {
     /// A side, or `[height, width]`, in pixels; the aspect is not kept.
-    pub size: Size,
+    pub size: OutputSize,
 }
 
 impl Default for Resize {
     fn default() -> Self {
-        Self { size: Size::Square(256) }
+        Self { size: OutputSize::Square(256) }
     }
 }
 
@@ -38,18 +38,18 @@ impl Change for Resize {
 /// By how much.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Scale {
+pub struct RandomScale {
     /// Factors that both sides are multiplied by.
     pub range: [f64; 2],
 }
 
-impl Default for Scale {
+impl Default for RandomScale {
     fn default() -> Self {
         Self { range: [0.5, 2.0] }
     }
 }
 
-impl Change for Scale {
+impl Change for RandomScale {
     const NAME: &'static str = "scale";
     const SUMMARY: &'static str = "the whole picture larger or smaller by a random factor";
     const SOURCE: Option<&'static str> = Some("https://arxiv.org/abs/1612.01105");

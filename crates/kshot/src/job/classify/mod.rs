@@ -12,26 +12,26 @@ use kshot_data::journal::Journal;
 use kshot_data::query::{FailedPicture, Item, split_finished};
 use serde_json::json;
 
-use crate::classify::folder::{self, Labelled};
+use crate::classify::folder::{self, ClassifiedPicture};
 use crate::classify::heads;
 use crate::classify::judge::{self, Judgement, Truth};
 use crate::classify::model_file::ModelFile;
 use crate::classify::reject::Keep;
-use crate::classify::sort::{self, How};
+use crate::classify::sort::{self, SortMode};
 use crate::classify::vectors::{self, VectorRecord};
-use crate::classify::{Examples, Recogniser};
+use crate::classify::{LabelledVectors, Recogniser};
 use crate::error::{Error, Result};
 use crate::features::embed::Embedder;
 use crate::hash;
-use crate::job::bf16;
-use crate::job::event::{Done, Event, Fitted, Picture, Start};
+use crate::job::event::{Done, Event, FitEvent, PictureEvent, Start};
 use crate::job::run_file::Clock;
 use crate::job::watch::Watch;
-use crate::nn::bf16::{in_32_bits, is_bf16};
+use crate::job::{bf16, precision};
+use crate::nn::Precision;
 use crate::report::run::Counts;
 use crate::report::{classify_csv, classify_html};
 
-pub(super) use place::Place;
+pub(super) use place::LabelsPath;
 pub use source::ClassSource;
 pub(super) use source::embedder;
 
@@ -52,7 +52,7 @@ pub struct ClassifyOptions {
     /// Classes listed a picture, at least 1.
     pub top_k: usize,
     /// Whether and where pictures are moved or linked into class folders.
-    pub sort: Option<(How, PathBuf)>,
+    pub sort: Option<(SortMode, PathBuf)>,
     /// What the pictures really show, as a csv of `path,class`, to judge the labels by.
     pub truth: Option<PathBuf>,
     /// Where the classes are saved as a model file.
@@ -62,6 +62,8 @@ pub struct ClassifyOptions {
     pub weights: Option<PathBuf>,
     /// The compute device, such as `flex` (CPU) or `cuda:0`.
     pub device: String,
+    /// How convolutions sum; what is fitted to labelled pictures is fitted in 32 bits.
+    pub precision: Precision,
     /// Computes the features of finished pictures again.
     pub force: bool,
     /// How the job was called, for `run.toml` and the report; may be empty.
@@ -83,14 +85,15 @@ impl ClassifyOptions {
             save: None,
             weights: None,
             device: "flex".to_owned(),
+            precision: Precision::F32,
             force: false,
             command: Vec::new(),
         }
     }
 
-    fn check(&self, place: &Place) -> Result<()> {
+    fn check(&self, place: &LabelsPath) -> Result<()> {
         check_top_k(self.top_k)?;
-        bf16::check_device(&self.device)?;
+        precision::check(self.precision, &self.device)?;
         place.check(&[Some(self.source.path()), Some(&self.query), self.truth.as_deref()])
     }
 }
@@ -119,7 +122,7 @@ pub struct ClassifyOutcome {
     pub labels: Option<PathBuf>,
     /// The page to look at; `None` if the job was stopped before.
     pub report: Option<PathBuf>,
-    /// Whether it was stopped before all pictures were looked at.
+    /// Whether it was stopped before all pictures went through the encoder.
     pub cancelled: bool,
 }
 
@@ -135,11 +138,11 @@ pub struct ClassifyOutcome {
 /// the outcome.
 pub fn classify(options: &ClassifyOptions, watch: &Watch<'_>) -> Result<ClassifyOutcome> {
     let clock = Clock::start();
-    let place = Place::new(&options.out);
+    let place = LabelsPath::new(&options.out);
     options.check(&place)?;
     let methods = heads::by_name(&options.method)?;
     let weights = options.weights.as_deref();
-    let opened = in_32_bits(|| options.source.open(weights, &options.device, watch))?;
+    let opened = options.source.open(weights, (&options.device, options.precision), watch)?;
     let Some((model, embedder)) = opened else {
         let outcome = ClassifyOutcome { cancelled: true, ..ClassifyOutcome::default() };
         return Ok(tell_done(outcome, &clock, watch));
@@ -157,11 +160,11 @@ pub fn classify(options: &ClassifyOptions, watch: &Watch<'_>) -> Result<Classify
     }
     let work = Work { options, model: &model, embedder: &embedder, recogniser: &recogniser, watch };
     let mut journal = Journal::open(&place.folder)?;
-    let looked = work.look(&items, &mut journal)?;
+    let embedded = work.embed(&items, &mut journal)?;
     let mut outcome = ClassifyOutcome {
-        counts: looked.counts,
-        failed: looked.failed,
-        cancelled: looked.cancelled,
+        counts: embedded.counts,
+        failed: embedded.failed,
+        cancelled: embedded.cancelled,
         ..ClassifyOutcome::default()
     };
     if outcome.cancelled {
@@ -172,20 +175,20 @@ pub fn classify(options: &ClassifyOptions, watch: &Watch<'_>) -> Result<Classify
     let files: Vec<String> =
         model.classes.iter().flat_map(|class| &class.examples).map(|e| e.file.clone()).collect();
     classify_csv::write(&place.table, &labelled, &classes, &files, options.top_k)?;
-    let made = report::Made {
+    let results = report::ClassifyResults {
         options,
         model: &model,
         recogniser: &recogniser,
         labelled: &labelled,
         judgement: outcome.judgement.as_ref(),
         counts: outcome.counts,
-        cost: looked.cost,
+        cost: embedded.cost,
         clock: &clock,
     };
-    made.run_file()?.write(&place.folder)?;
+    results.run_file()?.write(&place.folder)?;
     let table = place.table.file_name().unwrap_or_default().to_string_lossy().into_owned();
     outcome.report =
-        Some(classify_html::write(&place.report(), &made.page(&outcome.failed, table))?);
+        Some(classify_html::write(&place.report(), &results.page(&outcome.failed, table))?);
     if let Some((how, target)) = &options.sort {
         outcome.failed.extend(sorted(*how, target, &labelled, &classes, &place, watch)?);
     }
@@ -196,8 +199,8 @@ pub fn classify(options: &ClassifyOptions, watch: &Watch<'_>) -> Result<Classify
 }
 
 fn tell_fitted(recogniser: &Recogniser, clock: &Clock, watch: &Watch<'_>) {
-    let Examples { classes, labels, .. } = recogniser.examples();
-    watch.tell(&Event::Fitted(Fitted::Classify {
+    let LabelledVectors { classes, labels, .. } = recogniser.examples();
+    watch.tell(&Event::Fitted(FitEvent::Classify {
         choice: recogniser.choice(),
         seconds: clock.seconds(),
         labelled: labels.len(),
@@ -250,10 +253,10 @@ struct Work<'a> {
 }
 
 /// What came of running pictures through the encoder.
-struct Looked {
+struct EmbeddingRun {
     counts: Counts,
     failed: Vec<FailedPicture>,
-    cost: Option<bf16::Cost>,
+    cost: Option<bf16::Bf16Cost>,
     cancelled: bool,
 }
 
@@ -261,20 +264,15 @@ impl Work<'_> {
     /// What tells whether a vector would be the same: it depends on how pictures are embedded and
     /// multiplied, and on nothing else.
     fn fingerprint(&self) -> String {
-        let all = json!([
-            env!("CARGO_PKG_VERSION"),
-            self.model.origin,
-            crate::nn::is_precise(),
-            is_bf16()
-        ]);
+        let all = json!([env!("CARGO_PKG_VERSION"), self.model.origin, self.options.precision]);
         hash::of_bytes(all.to_string().as_bytes())
     }
 
     /// Notes the vectors of all pictures that have none.
-    fn look(&self, items: &[Item], journal: &mut Journal<VectorRecord>) -> Result<Looked> {
+    fn embed(&self, items: &[Item], journal: &mut Journal<VectorRecord>) -> Result<EmbeddingRun> {
         let Self { options, embedder, recogniser, watch, .. } = *self;
         let run = self.fingerprint();
-        let Examples { classes, labels, .. } = recogniser.examples();
+        let LabelledVectors { classes, labels, .. } = recogniser.examples();
         let pictures = items.len();
         let (left, skipped) = if options.force {
             (items.to_vec(), 0)
@@ -283,7 +281,7 @@ impl Work<'_> {
         };
         let labelled = labels.len();
         watch.tell(&Event::Start(Start::Classify { pictures, skipped, labelled, classes }));
-        let cost = bf16::told(watch, || {
+        let cost = bf16::told(options.precision, watch, || {
             let files = left.iter().map(|item| item.file.as_path());
             bf16::of_recognition((embedder, recogniser), files)
         });
@@ -300,7 +298,7 @@ impl Work<'_> {
             Vec::new()
         };
         let counts = Counts { pictures, done: tried - failed.len(), skipped, failed: failed.len() };
-        Ok(Looked { counts, failed, cost, cancelled: !go_on && tried < total })
+        Ok(EmbeddingRun { counts, failed, cost, cancelled: !go_on && tried < total })
     }
 
     /// The labels of all pictures that have a vector, in the order of the pictures.
@@ -310,7 +308,7 @@ impl Work<'_> {
         truths: Vec<Option<Truth>>,
         failed: &[FailedPicture],
         journal: &Journal<VectorRecord>,
-    ) -> Result<Vec<Labelled>> {
+    ) -> Result<Vec<ClassifiedPicture>> {
         let lost: HashSet<&str> = failed.iter().map(|failed| &*failed.name).collect();
         let truth_of: HashMap<String, Option<Truth>> =
             items.iter().map(|item| item.name.clone()).zip(truths).collect();
@@ -324,16 +322,16 @@ impl Work<'_> {
     }
 }
 
-fn tell_picture(event: &vectors::Event<'_>, recogniser: &Recogniser, watch: &Watch<'_>) {
+fn tell_picture(event: &vectors::EmbeddingEvent<'_>, recogniser: &Recogniser, watch: &Watch<'_>) {
     match event {
-        vectors::Event::Done { item, vector, seconds } if watch.listens() => {
+        vectors::EmbeddingEvent::Done { item, vector, seconds } if watch.listens() => {
             let found = recogniser.recognise(vector);
             let class = &recogniser.examples().classes[found.class()];
-            let picture = Picture::classified(&item.shown, class, &found, *seconds);
+            let picture = PictureEvent::classified(&item.shown, class, &found, *seconds);
             watch.tell(&Event::Picture(picture));
         }
-        vectors::Event::Done { .. } => {}
-        vectors::Event::Failed(failed) => {
+        vectors::EmbeddingEvent::Done { .. } => {}
+        vectors::EmbeddingEvent::Failed(failed) => {
             watch.tell(&Event::Failed { file: &failed.name, error: &failed.error });
         }
     }
@@ -341,9 +339,9 @@ fn tell_picture(event: &vectors::Event<'_>, recogniser: &Recogniser, watch: &Wat
 
 /// Judges the labels where the truth is known, tells it, and writes `truth.json`.
 fn judged(
-    labelled: &[Labelled],
+    labelled: &[ClassifiedPicture],
     top_k: usize,
-    place: &Place,
+    place: &LabelsPath,
     watch: &Watch<'_>,
 ) -> Result<Option<Judgement>> {
     let known: Vec<_> = labelled.iter().filter_map(|one| one.judged(top_k)).collect();
@@ -362,19 +360,19 @@ fn judged(
 
 /// Puts pictures into class folders; those that could not be placed are given back.
 fn sorted(
-    how: How,
+    how: SortMode,
     target: &Path,
-    labelled: &[Labelled],
+    labelled: &[ClassifiedPicture],
     classes: &[String],
-    place: &Place,
+    place: &LabelsPath,
     watch: &Watch<'_>,
 ) -> Result<Vec<FailedPicture>> {
     let sorted = sort::sort(target, how, labelled, classes)?;
-    if how == How::Move && !sorted.placed.is_empty() {
+    if how == SortMode::Move && !sorted.placed.is_empty() {
         // Enough to undo it.
         sort::write_moves(&place.folder.join("moved.csv"), &sorted.placed)?;
     }
-    let word = if how == How::Move { "moved" } else { "linked" };
+    let word = if how == SortMode::Move { "moved" } else { "linked" };
     let pictures = sorted.placed.len();
     watch.tell(&Event::Sorted { how: word, pictures, folder: target });
     Ok(sorted.failed)

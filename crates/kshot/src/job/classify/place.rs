@@ -5,12 +5,12 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 
 /// The folder of results, and the table of labels in it.
-pub(in crate::job) struct Place {
+pub(in crate::job) struct LabelsPath {
     pub(in crate::job) folder: PathBuf,
     pub(in crate::job) table: PathBuf,
 }
 
-impl Place {
+impl LabelsPath {
     /// From `out`: a `.csv` file, or a folder in which it is named `labels.csv`.
     pub(in crate::job) fn new(out: &Path) -> Self {
         let is_table = out.extension().is_some_and(|end| end.eq_ignore_ascii_case("csv"));
@@ -49,7 +49,7 @@ mod tests {
     #[test]
     fn a_table_or_a_folder() {
         let at = |out: &str| {
-            let place = Place::new(Path::new(out));
+            let place = LabelsPath::new(Path::new(out));
             (place.folder.display().to_string(), place.table.display().to_string())
         };
         assert_eq!(at("a.csv"), (".".into(), "a.csv".into()));

@@ -4,29 +4,29 @@ use kshot_data::query::FailedPicture;
 use serde_json::json;
 
 use crate::classify::Recogniser;
-use crate::classify::folder::Labelled;
+use crate::classify::folder::ClassifiedPicture;
 use crate::classify::judge::Judgement;
-use crate::classify::model_file::{Class, ModelFile};
+use crate::classify::model_file::{ModelFile, StoredClass};
 use crate::error::Result;
-use crate::job::bf16::Cost;
+use crate::job::bf16::Bf16Cost;
 use crate::job::classify::ClassifyOptions;
 use crate::job::run_file::{self, Clock};
-use crate::report::classify_html::PageData;
+use crate::report::classify_html::ClassificationPage;
 use crate::report::run::{Counts, RunFile, SupportFile};
 
-/// What the labels were made by, and what came of it.
-pub(super) struct Made<'a> {
+/// What the labels were predicted by, and the results.
+pub(super) struct ClassifyResults<'a> {
     pub(super) options: &'a ClassifyOptions,
     pub(super) model: &'a ModelFile,
     pub(super) recogniser: &'a Recogniser,
-    pub(super) labelled: &'a [Labelled],
+    pub(super) labelled: &'a [ClassifiedPicture],
     pub(super) judgement: Option<&'a Judgement>,
     pub(super) counts: Counts,
-    pub(super) cost: Option<Cost>,
+    pub(super) cost: Option<Bf16Cost>,
     pub(super) clock: &'a Clock,
 }
 
-impl<'a> Made<'a> {
+impl<'a> ClassifyResults<'a> {
     pub(super) fn run_file(&self) -> Result<RunFile> {
         let (options, choice) = (self.options, self.recogniser.choice());
         let origin = &self.model.origin;
@@ -51,14 +51,18 @@ impl<'a> Made<'a> {
             classes: self.recogniser.examples().classes.clone(),
             query: options.query.display().to_string(),
             counts: self.counts,
-            options: run_file::options(own, self.cost)?,
+            options: run_file::options(own, options.precision, self.cost)?,
             support: self.model.classes.iter().flat_map(files_of).collect(),
         })
     }
 
-    pub(super) fn page(&self, failed: &'a [FailedPicture], table: String) -> PageData<'a> {
+    pub(super) fn page(
+        &self,
+        failed: &'a [FailedPicture],
+        table: String,
+    ) -> ClassificationPage<'a> {
         let query = self.options.query.file_name().unwrap_or(self.options.query.as_os_str());
-        PageData {
+        ClassificationPage {
             title: format!(
                 "{}: {} pictures labelled, {} classes",
                 query.to_string_lossy(),
@@ -80,7 +84,7 @@ impl<'a> Made<'a> {
 }
 
 /// The labelled pictures of a class; what labels them is the class.
-fn files_of(class: &Class) -> impl Iterator<Item = SupportFile> {
+fn files_of(class: &StoredClass) -> impl Iterator<Item = SupportFile> {
     class.examples.iter().map(|example| SupportFile {
         image: example.file.clone(),
         image_sha256: example.sha256.clone(),

@@ -12,6 +12,7 @@ use crate::encoder::EncoderConfig;
 use crate::error::{Error, Result};
 use crate::features::embed::{Embedder, InputViews};
 use crate::job::watch::Watch;
+use crate::nn::Precision;
 
 /// Where classes come from.
 #[derive(Debug, Clone, PartialEq)]
@@ -42,14 +43,14 @@ impl ClassSource {
     pub(super) fn open(
         &self,
         weights: Option<&Path>,
-        device: &str,
+        (device, precision): (&str, Precision),
         watch: &Watch<'_>,
     ) -> Result<Option<(ModelFile, Embedder)>> {
         match self {
             Self::Model(path) => {
                 let model = ModelFile::read(path)?;
                 let embedder = embedder(&model, weights, &device::parse(device)?)?;
-                Ok(Some((model, embedder)))
+                Ok(Some((model, embedder.with_precision(precision))))
             }
             Self::Support { path, shots, encoder, input_views } => {
                 let config: EncoderConfig = encoder.parse()?;
@@ -65,6 +66,7 @@ impl ClassSource {
                 }
                 let (embedder, weights_sha256) =
                     Embedder::from_weights(&config, weights, &device, *input_views)?;
+                let embedder = embedder.with_precision(precision.in_32_bits());
                 let origin =
                     Origin { encoder: encoder.clone(), weights_sha256, input_views: *input_views };
                 pictures.warnings.iter().for_each(|words| watch.warn(words));
@@ -74,7 +76,7 @@ impl ClassSource {
                     vectors::examples(&embedder, &pictures, |done| watch.progress(done, total))?;
                 let Some((classes, warnings)) = made else { return Ok(None) };
                 warnings.iter().for_each(|words| watch.warn(words));
-                Ok(Some((ModelFile::new(origin, classes), embedder)))
+                Ok(Some((ModelFile::new(origin, classes), embedder.with_precision(precision))))
             }
         }
     }

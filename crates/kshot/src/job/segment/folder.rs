@@ -11,7 +11,7 @@ use kshot_data::query::{FailedPicture, Item, fingerprint};
 use kshot_data::{mask_png, rle};
 
 use crate::error::Result;
-use crate::job::event::{Event, Picture};
+use crate::job::event::{Event, PictureEvent};
 use crate::job::watch::Watch;
 use crate::predict::pipeline::overlap;
 use crate::predict::{Prediction, Predictor};
@@ -76,7 +76,7 @@ pub(super) fn segment(
             match written {
                 Ok(record) => {
                     segmented.done += 1;
-                    watch.tell(&Event::Picture(Picture::Segmented {
+                    watch.tell(&Event::Picture(PictureEvent::Segmented {
                         file: &record.path,
                         mask: &record.mask,
                         confidence: record.confidence,

@@ -10,27 +10,30 @@ use std::path::{Path, PathBuf};
 use kshot_data::journal::Journal;
 use kshot_data::query::{self, FailedPicture};
 use kshot_data::support::Support;
+use settings::{Labeller, Settings};
 
 use crate::error::{Error, Result};
-use crate::job::bf16;
-use crate::job::event::{Done, Event, Fitted, Start};
+use crate::job::event::{Done, Event, FitEvent, Start};
 use crate::job::run_file::Clock;
 use crate::job::watch::Watch;
+use crate::job::{bf16, precision};
 use crate::method::few_shot;
+use crate::nn::Precision;
 use crate::report::run::Counts;
 use crate::report::{coco, html, table};
 use crate::weights;
-use settings::{Network, Settings};
 
 /// What to segment, from what, and how.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SegmentOptions {
-    /// Folder of labelled pictures (see [`Support::load`]).
-    pub support: PathBuf,
+    /// Folder of labelled pictures (see [`Support::load`]); not for trained networks that know their classes.
+    pub support: Option<PathBuf>,
     /// Folder of pictures to segment (subfolders too), or one picture.
     pub query: PathBuf,
     /// Where the results go.
     pub out: PathBuf,
+    /// A training's folder (`kshot train`), in place of a method fitted to labelled pictures.
+    pub model: Option<PathBuf>,
     /// A method's name, or `auto`, which compares all on the labelled pictures.
     pub method: String,
     /// The network whose features are used.
@@ -44,6 +47,8 @@ pub struct SegmentOptions {
     pub refine: bool,
     /// The compute device, such as `flex` (CPU) or `cuda:0`.
     pub device: String,
+    /// How convolutions sum; what is fitted to labelled pictures is fitted in 32 bits.
+    pub precision: Precision,
     /// Seed of everything random.
     pub seed: u64,
     /// Segments finished pictures again.
@@ -60,26 +65,37 @@ impl SegmentOptions {
         out: impl Into<PathBuf>,
     ) -> Self {
         Self {
-            support: support.into(),
+            support: Some(support.into()),
             query: query.into(),
             out: out.into(),
+            model: None,
             method: few_shot::AUTO.to_owned(),
             encoder: weights::EMBEDDED.to_owned(),
             weights: None,
             scale: None,
             refine: true,
             device: "flex".to_owned(),
+            precision: Precision::F32,
             seed: 0,
             force: false,
             command: Vec::new(),
         }
     }
 
+    /// The same by a network that [`train`](crate::job::train()) left in `run`, without labelled pictures.
+    pub fn with_model(
+        run: impl Into<PathBuf>,
+        query: impl Into<PathBuf>,
+        out: impl Into<PathBuf>,
+    ) -> Self {
+        Self { support: None, model: Some(run.into()), ..Self::new("", query, out) }
+    }
+
     fn check(&self) -> Result<()> {
         if self.scale.is_some_and(|scale| !(scale > 0.0 && scale <= 4.0)) {
             return Err(Error::config("--scale must be above 0 and at most 4, such as 0.5"));
         }
-        bf16::check_device(&self.device)
+        precision::check(self.precision, &self.device)
     }
 }
 
@@ -96,7 +112,7 @@ pub struct SegmentOutcome {
     pub report: Option<PathBuf>,
 }
 
-/// Segments a folder of pictures from a few labelled ones.
+/// Segments a folder of pictures from a few labelled ones, or by a trained network.
 ///
 /// Leaves in `out`: `masks/`, `overlays/`, `report.html`, `labels.csv`, `coco.json` and `run.toml`, and the
 /// journal `.kshot/records.jsonl`, by which a second run skips the pictures that are finished. Where the
@@ -110,9 +126,20 @@ pub fn segment(options: &SegmentOptions, watch: &Watch<'_>) -> Result<SegmentOut
     let clock = Clock::start();
     options.check()?;
     // Looked up before the support is read, so that a wrong name costs no time.
-    let network = Network::new(options)?;
+    let network = Labeller::new(options)?;
     let items = query::items(&options.query)?;
-    let support = Support::load(&options.support)?;
+    let support = match &options.support {
+        Some(folder) => Support::load(folder)?,
+        None if network.needs_support()? => {
+            return Err(Error::config(if options.model.is_some() {
+                "this method compares with labelled pictures of the classes that are asked for: give --support \
+                 beside --model"
+            } else {
+                "give labelled pictures with --support, or a trained network with --model"
+            }));
+        }
+        None => Support::default(),
+    };
     support.warnings.iter().for_each(|words| watch.warn(words));
     let settings = Settings::new(options, &network, &support)?;
     let mut journal = Journal::open(&options.out)?;
@@ -142,11 +169,12 @@ pub fn segment(options: &SegmentOptions, watch: &Watch<'_>) -> Result<SegmentOut
         tell_done(&outcome, &clock, watch);
         return Ok(outcome);
     }
-    let predictor = network.fit(options, &support)?;
+    let mut predictor = network.predictor(options, &support)?;
     let choice = predictor.choice();
-    watch.tell(&Event::Fitted(Fitted::Segment { choice, seconds: clock.seconds() }));
+    watch.tell(&Event::Fitted(FitEvent::Segment { choice, seconds: clock.seconds() }));
     let files = items.iter().map(|item| item.file.as_path());
-    let cost = bf16::told(watch, || bf16::of_segmentation(&predictor, files));
+    let cost =
+        bf16::told(options.precision, watch, || bf16::of_segmentation(&mut predictor, files));
     let segmented = folder::segment(&predictor, items, &mut journal, &settings.fingerprint, watch)?;
     counts.done = segmented.done;
     counts.failed = segmented.failed.len();
@@ -159,10 +187,15 @@ pub fn segment(options: &SegmentOptions, watch: &Watch<'_>) -> Result<SegmentOut
     journal.retain(|name, finished| names.contains(name) && finished.run == settings.fingerprint);
     coco::write(&journal, predictor.classes())?;
     table::write(&journal, predictor.classes())?;
-    let made =
-        report::Made { options, support: &support, predictor: &predictor, cost, clock: &clock };
-    made.run_file(&settings, counts)?.write(&options.out)?;
-    outcome.report = Some(html::write(&journal, &made.page(&outcome)?)?);
+    let results = report::SegmentResults {
+        options,
+        support: &support,
+        predictor: &predictor,
+        cost,
+        clock: &clock,
+    };
+    results.run_file(&settings, counts)?.write(&options.out)?;
+    outcome.report = Some(html::write(&journal, &results.page(&outcome)?)?);
     tell_done(&outcome, &clock, watch);
     Ok(outcome)
 }

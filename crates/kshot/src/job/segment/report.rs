@@ -6,25 +6,25 @@ use kshot_data::support::Support;
 use serde_json::json;
 
 use crate::error::Result;
-use crate::job::bf16::Cost;
+use crate::job::bf16::Bf16Cost;
 use crate::job::run_file::{self, Clock};
 use crate::job::segment::folder::THUMBNAIL;
 use crate::job::segment::settings::{Settings, refinement};
 use crate::job::segment::{SegmentOptions, SegmentOutcome, file_name};
 use crate::predict::Predictor;
-use crate::report::html::{Candidate, ReportData, SupportShown};
+use crate::report::html::{MethodTrial, ReportData, SupportShown};
 use crate::report::run::{Counts, RunFile};
 
-/// What the masks were made by.
-pub(super) struct Made<'a> {
+/// What the masks were predicted by.
+pub(super) struct SegmentResults<'a> {
     pub(super) options: &'a SegmentOptions,
     pub(super) support: &'a Support,
     pub(super) predictor: &'a Predictor,
-    pub(super) cost: Option<Cost>,
+    pub(super) cost: Option<Bf16Cost>,
     pub(super) clock: &'a Clock,
 }
 
-impl Made<'_> {
+impl SegmentResults<'_> {
     pub(super) fn run_file(&self, settings: &Settings, counts: Counts) -> Result<RunFile> {
         let (options, choice) = (self.options, self.predictor.choice());
         let own = json!({
@@ -40,13 +40,13 @@ impl Made<'_> {
             seed: options.seed,
             device: options.device.clone(),
             threads: rayon::current_num_threads(),
-            encoder: options.encoder.clone(),
+            encoder: settings.encoder.clone(),
             weights_sha256: settings.weights_sha256.clone(),
             method: choice.method.clone(),
-            classes: self.support.classes.clone(),
+            classes: self.predictor.classes().to_vec(),
             query: options.query.display().to_string(),
             counts,
-            options: run_file::options(own, self.cost)?,
+            options: run_file::options(own, options.precision, self.cost)?,
             support: settings.support.clone(),
         })
     }
@@ -54,18 +54,20 @@ impl Made<'_> {
     pub(super) fn page(&self, outcome: &SegmentOutcome) -> Result<ReportData> {
         let (options, choice) = (self.options, self.predictor.choice());
         let pictures = outcome.counts.pictures;
-        let candidates = choice.outcomes.iter().map(|outcome| Candidate {
+        let candidates = choice.outcomes.iter().map(|outcome| MethodTrial {
             name: outcome.method.clone(),
             chosen: outcome.method == choice.method,
             mean_iou: Some(outcome.mean_iou as f32),
             class_iou: outcome.iou[1..].iter().map(|iou| iou.map(|iou| iou as f32)).collect(),
             seconds: Some(outcome.fit_seconds),
         });
-        let scale = format!(
-            "Pictures are looked at {:.2} times their size; probabilities are divided by a \
-             temperature of {:.2}, which fits the held-out labels best.",
-            choice.scale, choice.temperature
-        );
+        let scale = choice.held_out.map(|_| {
+            format!(
+                "Pictures are seen at {:.2} times their size; probabilities are divided by a \
+                 temperature of {:.2}, which fits the held-out labels best.",
+                choice.scale, choice.temperature
+            )
+        });
         let stopped = outcome.cancelled.then(|| {
             "The run was stopped before all pictures were segmented; the command goes on."
                 .to_owned()
@@ -73,22 +75,25 @@ impl Made<'_> {
         let cost = self.cost.map(|cost| format!("{cost}."));
         Ok(ReportData {
             title: format!(
-                "{}: {pictures} {} from {} labelled",
+                "{}: {pictures} {} {}",
                 file_name(&options.query),
                 if pictures == 1 { "picture" } else { "pictures" },
-                self.support.pictures.len()
+                match self.support.pictures.len() {
+                    0 => "by a trained network".to_owned(),
+                    labelled => format!("from {labelled} labelled"),
+                }
             ),
             command: options.command.join(" "),
             started: self.clock.started.clone(),
             seconds: self.clock.seconds(),
             counts: outcome.counts,
-            classes: self.support.classes.clone(),
+            classes: self.predictor.classes().to_vec(),
             palette: Palette::distinct(),
             support: shown(self.support)?,
             method: choice.method.clone(),
             why: choice.reason.clone(),
             candidates: candidates.collect(),
-            notes: [Some(scale), cost, stopped].into_iter().flatten().collect(),
+            notes: [scale, cost, stopped].into_iter().flatten().collect(),
             failed: outcome.failed.clone(),
         })
     }

@@ -1,44 +1,108 @@
 //! What masks depend on: the network, the labels and the options.
 
+use std::path::PathBuf;
+
 use kshot_data::support::Support;
 use serde_json::json;
 
+use crate::device::{self, Device};
 use crate::encoder::EncoderConfig;
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::features::extract::Extractor;
+use crate::hash;
 use crate::job::segment::SegmentOptions;
-use crate::method::few_shot::{self, Method};
-use crate::nn::bf16::is_bf16;
+use crate::method::few_shot::HeadConfig;
+use crate::nn::Precision;
 use crate::postprocess::refine::Refinement;
-use crate::predict::{self, Predictor};
+use crate::predict::Predictor;
+use crate::predict::fit::{FitOptions, fit};
+use crate::predict::trained::{self, Needs};
+use crate::recipe::Recipe;
 use crate::report::run::SupportFile;
-use crate::{device, hash};
+use crate::train::load;
 
-/// The encoder with its weights, and the methods to choose from.
-pub(super) struct Network {
-    extractor: Extractor,
-    methods: Vec<Box<dyn Method>>,
+/// What labels the pictures, looked up before anything else is read.
+pub(super) struct Labeller {
+    pub(super) kind: LabellerKind,
+    /// The encoder's name, for people.
+    pub(super) encoder: String,
     weights_sha256: String,
 }
 
-impl Network {
+/// Fitted to labelled pictures, or trained before.
+pub(super) enum LabellerKind {
+    /// A method fitted to labelled pictures: the encoder with its weights, and the methods to choose from.
+    Fitted(Box<Extractor>, HeadConfig),
+    /// A training's folder.
+    Trained(PathBuf, Device, Box<Recipe>),
+}
+
+impl Labeller {
     pub(super) fn new(options: &SegmentOptions) -> Result<Self> {
-        let encoder: EncoderConfig = options.encoder.parse()?;
-        let methods = few_shot::by_name(&options.method)?;
         let device = device::parse(&options.device)?;
+        if let Some(run) = &options.model {
+            let recipe = load::recipe_of(run)?;
+            if trained::needs(&recipe)? == Needs::Nothing && options.support.is_some() {
+                return Err(Error::config(format!(
+                    "the {} network of {} knows its classes and takes no labelled pictures; leave --support out",
+                    recipe.method.name(),
+                    run.display()
+                )));
+            }
+            let weights_sha256 = hash::of_file(&load::weights_of(run)?)?;
+            let encoder = recipe.model.encoder.name();
+            let kind = LabellerKind::Trained(run.clone(), device, Box::new(recipe));
+            return Ok(Self { kind, encoder, weights_sha256 });
+        }
+        let encoder: EncoderConfig = options.encoder.parse()?;
+        let method: HeadConfig = options.method.parse()?;
         let (extractor, weights_sha256) =
             Extractor::from_weights(&encoder, options.weights.as_deref(), &device)?;
-        Ok(Self { extractor, methods, weights_sha256 })
+        let extractor = extractor.with_precision(options.precision);
+        let kind = LabellerKind::Fitted(Box::new(extractor), method);
+        Ok(Self { kind, encoder: options.encoder.clone(), weights_sha256 })
     }
 
-    pub(super) fn fit(self, options: &SegmentOptions, support: &Support) -> Result<Predictor> {
-        let options = predict::Options {
-            methods: self.methods,
-            refinement: refinement(options, support),
-            scale: options.scale,
-            seed: options.seed,
-        };
-        Predictor::fit(self.extractor, support, options)
+    /// Whether labelled pictures are needed.
+    pub(super) fn needs_support(&self) -> Result<bool> {
+        match &self.kind {
+            LabellerKind::Fitted(..) => Ok(true),
+            LabellerKind::Trained(_, _, recipe) => Ok(trained::needs(recipe)? == Needs::Support),
+        }
+    }
+
+    /// The predictor; without labelled pictures where none are needed.
+    pub(super) fn predictor(
+        self,
+        options: &SegmentOptions,
+        support: &Support,
+    ) -> Result<Predictor> {
+        let refinement = refinement(options, support);
+        match self.kind {
+            LabellerKind::Fitted(extractor, method) => {
+                let options = FitOptions {
+                    methods: method.candidates(),
+                    refinement,
+                    scale: options.scale,
+                    seed: options.seed,
+                };
+                fit(*extractor, support, options)
+            }
+            LabellerKind::Trained(run, device, recipe) => {
+                // A network that was trained to the pixel knows borders better than colours tell them.
+                let refinement = if trained::needs(&recipe)? == Needs::Nothing {
+                    recipe.predict.refinement
+                } else {
+                    refinement
+                };
+                let support = (!support.pictures.is_empty()).then_some(support);
+                let mut predictor = trained::predictor(&run, support, refinement, &device)?;
+                if options.precision != Precision::F32 {
+                    predictor.set_precision(options.precision);
+                }
+                Ok(predictor)
+            }
+        }
     }
 }
 
@@ -49,6 +113,7 @@ pub(super) fn refinement(options: &SegmentOptions, support: &Support) -> Refinem
 /// What the result depends on: a picture that was finished by the same is not segmented again.
 pub(super) struct Settings {
     pub(super) weights_sha256: String,
+    pub(super) encoder: String,
     pub(super) support: Vec<SupportFile>,
     /// SHA-256 of all of it.
     pub(super) fingerprint: String,
@@ -57,7 +122,7 @@ pub(super) struct Settings {
 impl Settings {
     pub(super) fn new(
         options: &SegmentOptions,
-        network: &Network,
+        network: &Labeller,
         support: &Support,
     ) -> Result<Self> {
         let weights_sha256 = network.weights_sha256.clone();
@@ -72,6 +137,10 @@ impl Settings {
         }
         let hashes: Vec<_> =
             files.iter().map(|file| (&file.image_sha256, &file.labels_sha256)).collect();
+        let recipe = match &network.kind {
+            LabellerKind::Fitted(..) => None,
+            LabellerKind::Trained(_, _, recipe) => Some(recipe.to_toml()?),
+        };
         let all = json!([
             env!("CARGO_PKG_VERSION"),
             options.encoder,
@@ -82,10 +151,11 @@ impl Settings {
             options.scale,
             !options.refine,
             options.seed,
-            crate::nn::is_precise(),
-            is_bf16()
+            options.precision,
+            recipe
         ]);
         let fingerprint = hash::of_bytes(all.to_string().as_bytes());
-        Ok(Self { weights_sha256, support: files, fingerprint })
+        let encoder = network.encoder.clone();
+        Ok(Self { weights_sha256, encoder, support: files, fingerprint })
     }
 }

@@ -21,8 +21,8 @@ use crate::data::batch::Episode;
 use crate::error::Result;
 use crate::method::few_shot::distance::{Distance, class_means, unit};
 use crate::method::few_shot::prototypical_networks::{embed_apart, embed_together};
-use crate::method::learner::{LearnerConfig, Setting};
-use crate::method::network::Network;
+use crate::method::learner::{LearnerConfig, LearnerSetting};
+use crate::method::network::EmbeddingNetwork;
 use crate::nn::norm::BatchNormMode;
 use crate::nn::weights::{constant, leaves, plain};
 
@@ -49,7 +49,7 @@ pub struct BaselineConfig {
     pub head: BaselineHead,
     /// Steps that a fitted head takes on the support.
     pub steps: usize,
-    /// Length of each step.
+    /// Learning rate.
     pub rate: f64,
     /// Weight decay of a fitted head.
     pub decay: f64,
@@ -72,7 +72,7 @@ const MOMENTUM: f64 = 0.05;
 /// The method.
 #[derive(Module, Debug)]
 pub struct Baseline {
-    network: Network,
+    network: EmbeddingNetwork,
     /// `[features, classes]` of the training classes.
     weight: Param<Tensor<2>>,
     bias: Param<Tensor<1>>,
@@ -89,8 +89,8 @@ impl LearnerConfig for BaselineConfig {
          Baseline++";
     const SOURCE: &'static str = "https://arxiv.org/abs/1904.04232";
 
-    fn init(&self, setting: Setting) -> Result<Baseline> {
-        let Setting { network, size, classes, device, .. } = setting;
+    fn init(&self, setting: LearnerSetting) -> Result<Baseline> {
+        let LearnerSetting { network, size, classes, device, .. } = setting;
         let features = network.features(size)?;
         let weight = Initializer::XavierUniform { gain: 1.0 }.init_with(
             [features, classes],

@@ -18,14 +18,14 @@ use smartcore::tree::decision_tree_classifier::{
 use crate::error::{Error, Result};
 use crate::features::extract::TileFeatures;
 use crate::method::few_shot::samples::{Samples, gather};
-use crate::method::few_shot::{Head, Method, Shot};
+use crate::method::few_shot::{SegmentationHead, SegmentationMethod, Shot};
 
 type Tree = DecisionTreeClassifier<f32, u32, DenseMatrix<f32>, Vec<u32>>;
 
 /// How a forest is grown.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Forest {
+pub struct ForestConfig {
     /// Number of trees.
     pub trees: usize,
     /// Features a tree sees.
@@ -38,22 +38,18 @@ pub struct Forest {
     pub cells: usize,
 }
 
-impl Default for Forest {
+impl Default for ForestConfig {
     fn default() -> Self {
         Self { trees: 48, features: 64, rows: 3_000, depth: 14, cells: 6_000 }
     }
 }
 
-impl Method for Forest {
+impl SegmentationMethod for ForestConfig {
     fn name(&self) -> &'static str {
         "forest"
     }
 
-    fn about(&self) -> &'static str {
-        "a random forest on the support's features"
-    }
-
-    fn fit(&self, shots: &[&Shot], planes: usize, seed: u64) -> Result<Box<dyn Head>> {
+    fn fit(&self, shots: &[&Shot], planes: usize, seed: u64) -> Result<Box<dyn SegmentationHead>> {
         let samples = gather(shots, self.cells, seed)?;
         let trees = (0..self.trees)
             .into_par_iter()
@@ -71,7 +67,7 @@ struct Grown {
     classes: Vec<u8>,
 }
 
-impl Forest {
+impl ForestConfig {
     fn grow(&self, samples: &Samples, seed: u64) -> Result<Grown> {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let width = samples.width;
@@ -115,7 +111,7 @@ struct ForestHead {
     width: usize,
 }
 
-impl Head for ForestHead {
+impl SegmentationHead for ForestHead {
     fn scores(&self, tile: &TileFeatures) -> Vec<f32> {
         let [height, width] = tile.grid();
         let cells = height * width;

@@ -17,8 +17,8 @@ use crate::data::batch::Episode;
 use crate::error::Result;
 use crate::method::few_shot::distance::Distance;
 use crate::method::few_shot::prototypical_networks::{embed_apart, embed_together};
-use crate::method::learner::{LearnerConfig, Setting};
-use crate::method::network::Network;
+use crate::method::learner::{LearnerConfig, LearnerSetting};
+use crate::method::network::EmbeddingNetwork;
 use crate::nn::norm::BatchNormMode;
 
 /// How Matching Networks are set up.
@@ -45,15 +45,15 @@ impl Default for MatchingNetworksConfig {
 /// The method.
 #[derive(Module, Debug)]
 pub struct MatchingNetworks {
-    network: Network,
-    context: Option<Context>,
+    network: EmbeddingNetwork,
+    context: Option<FullContext>,
     #[module(skip)]
     config: MatchingNetworksConfig,
 }
 
 /// The readers of full context embeddings.
 #[derive(Module, Debug)]
-struct Context {
+struct FullContext {
     support: BiLstm,
     /// From the query, the support read and the state before to the LSTM's four gates.
     gates: Linear,
@@ -65,9 +65,9 @@ impl LearnerConfig for MatchingNetworksConfig {
     const SUMMARY: &'static str = "support labels weighted by similarity, with or without context";
     const SOURCE: &'static str = "https://arxiv.org/abs/1606.04080";
 
-    fn init(&self, setting: Setting) -> Result<MatchingNetworks> {
+    fn init(&self, setting: LearnerSetting) -> Result<MatchingNetworks> {
         let features = setting.network.features(setting.size)?;
-        let context = self.full_context.then(|| Context {
+        let context = self.full_context.then(|| FullContext {
             support: BiLstmConfig::new(features, features, true).init(&setting.device),
             gates: LinearConfig::new(3 * features, 4 * features).init(&setting.device),
         });
@@ -88,7 +88,7 @@ impl MatchingNetworks {
     }
 }
 
-impl Context {
+impl FullContext {
     fn read(&self, support: Tensor<2>, query: Tensor<2>, steps: usize) -> (Tensor<2>, Tensor<2>) {
         let [count, features] = support.dims();
         let [queries, _] = query.dims();

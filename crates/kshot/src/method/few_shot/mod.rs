@@ -20,6 +20,7 @@ use kshot_data::mask::{MAX_CLASSES, Mask};
 use crate::error::{Error, Result};
 use crate::features::extract::{TileFeatures, Working};
 use crate::features::tile::Tile;
+use crate::names::{self, Row};
 
 /// The label of each cell of a tile's grid, and how far it may be trusted.
 #[derive(Debug, Clone)]
@@ -97,56 +98,141 @@ impl Shot {
 }
 
 /// A method fitted to a support set.
-pub trait Head: Send + Sync {
+pub trait SegmentationHead: Send + Sync {
     /// Logits of background and every class on the tile's grid, `[planes, grid height, grid width]`.
     fn scores(&self, tile: &TileFeatures) -> Vec<f32>;
 }
 
 /// A way to fit a head.
-pub trait Method: Send + Sync {
+pub trait SegmentationMethod: Send + Sync {
     /// Its name in Rust, on the command line and in recipes.
     fn name(&self) -> &'static str;
-    /// One line for lists and help.
-    fn about(&self) -> &'static str;
     /// A quicker version, nearly as good, for judging on held-out pictures, which takes several fits.
-    fn for_judging(&self) -> Option<Box<dyn Method>> {
+    fn for_judging(&self) -> Option<Box<dyn SegmentationMethod>> {
         None
     }
     /// A version that suits strokes, which show few pixels and none of their shares.
-    fn for_strokes(&self) -> Option<Box<dyn Method>> {
+    fn for_strokes(&self) -> Option<Box<dyn SegmentationMethod>> {
         None
     }
     /// Fits a head to labelled pictures of `planes - 1` classes.
     ///
     /// # Errors
     /// If no cell of the support holds a label.
-    fn fit(&self, shots: &[&Shot], planes: usize, seed: u64) -> Result<Box<dyn Head>>;
+    fn fit(&self, shots: &[&Shot], planes: usize, seed: u64) -> Result<Box<dyn SegmentationHead>>;
 }
 
-/// Every method, in the order of lists and help: adding one is its file and a line here.
-pub fn methods() -> Vec<Box<dyn Method>> {
-    vec![
-        Box::new(prototype::Prototype::default()),
-        Box::new(probe::Probe::default()),
-        Box::new(forest::Forest::default()),
-    ]
+/// A method that labels pixels, fitted to K labelled pictures.
+pub enum PixelMethod {
+    /// Fits a head to their features.
+    Head(Box<dyn SegmentationMethod>),
+    /// Compares with them; no fitting.
+    SelfSupport(self_support::SelfSupport),
 }
 
-/// The methods that `name` stands for: one, or all to choose among for `auto`.
-///
-/// # Errors
-/// If there is no such method; the nearest name is suggested.
-pub fn by_name(name: &str) -> Result<Vec<Box<dyn Method>>> {
-    let mut all = methods();
-    if name == AUTO {
-        return Ok(all);
+impl PixelMethod {
+    /// Its name in Rust, on the command line and in recipes.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Head(method) => method.name(),
+            Self::SelfSupport(_) => self_support::NAME,
+        }
     }
-    if let Some(index) = all.iter().position(|method| method.name() == name) {
-        return Ok(vec![all.swap_remove(index)]);
+}
+
+/// Makes the table of methods that label pixels and are fitted at once.
+macro_rules! heads {
+    ($($variant:ident($config:path, $about:expr);)+) => {
+        /// Which of these methods, with its own keys, as recipes write it.
+        #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+        #[serde(tag = "name", rename_all = "kebab-case")]
+        pub enum HeadConfig {
+            /// Tries all of them on held-out labels and takes the best.
+            Auto(Auto),
+            $(#[doc = concat!("[`", stringify!($config), "`]")] $variant($config),)+
+        }
+
+        impl HeadConfig {
+            /// Each with its default keys, the choice among them first.
+            pub fn all() -> Vec<Self> {
+                vec![Self::Auto(Auto {}), $(Self::$variant(<$config>::default()),)+]
+            }
+
+            /// Its name in Rust, on the command line and in recipes.
+            pub fn name(&self) -> &'static str {
+                match self {
+                    Self::Auto(_) => AUTO,
+                    $(Self::$variant(config) => config.fitting().name(),)+
+                }
+            }
+
+            /// One line for lists and help.
+            pub fn about(&self) -> &'static str {
+                match self {
+                    Self::Auto(_) => "tries all of the below on held-out labels and takes the best",
+                    $(Self::$variant(_) => $about,)+
+                }
+            }
+
+            /// The methods to choose among: one, or all for `auto`.
+            pub fn candidates(&self) -> Vec<PixelMethod> {
+                match self {
+                    Self::Auto(_) => vec![$(<$config>::default().fitting(),)+],
+                    $(Self::$variant(config) => vec![config.fitting()],)+
+                }
+            }
+        }
+    };
+}
+
+/// `auto` has no keys.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct Auto {}
+
+/// What a row of the table provides.
+trait Fitting {
+    /// The method itself.
+    fn fitting(&self) -> PixelMethod;
+}
+
+impl<M: SegmentationMethod + Clone + 'static> Fitting for M {
+    fn fitting(&self) -> PixelMethod {
+        PixelMethod::Head(Box::new(self.clone()))
     }
-    let valid: Vec<&str> =
-        std::iter::once(AUTO).chain(all.iter().map(|method| method.name())).collect();
-    Err(Error::config(crate::names::unknown("method", name, &valid)))
+}
+
+// The table: one line per method.
+heads! {
+    Prototype(prototype::PrototypeConfig, "masked average pooling and cosine similarity, as PANet");
+    Probe(probe::ProbeConfig, "a small network head trained on the support in seconds");
+    Forest(forest::ForestConfig, "a random forest on the support's features");
+    SelfSupport(self_support::SelfSupport, "prototypes that follow each query pixel, of the support and the query; no training");
+}
+
+impl HeadConfig {
+    /// All of them as rows.
+    pub fn rows() -> Vec<Row> {
+        let row = |config: Self| Row {
+            name: config.name().to_owned(),
+            summary: config.about().to_owned(),
+            source: None,
+        };
+        Self::all().into_iter().map(row).collect()
+    }
+}
+
+impl std::str::FromStr for HeadConfig {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        let all = Self::all();
+        let valid: Vec<&str> = all.iter().map(Self::name).collect();
+        match all.iter().find(|config| config.name() == name) {
+            Some(config) => Ok(config.clone()),
+            None => Err(Error::config(names::unknown("method", name, &valid))),
+        }
+    }
 }
 
 /// The name that lets the support decide.

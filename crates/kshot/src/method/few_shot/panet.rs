@@ -1,4 +1,4 @@
-//! `panet`: an encoder taught by episodes to make prototypes that segment, after PANet (Wang et al.,
+//! `panet`: an encoder meta-trained from episodes to make prototypes that segment, after PANet (Wang et al.,
 //! ICCV 2019, arXiv 1908.06391).
 //!
 //! Late fusion: feature maps are brought to the masks' size, averaged under them, and a pixel's logit
@@ -13,15 +13,19 @@
 use burn::module::Module;
 use burn::prelude::*;
 use burn::tensor::TensorData;
+use kshot_data::mask::{BACKGROUND, Mask, VOID};
 
-use crate::contract::episodic::FewShot;
+use crate::contract::episodic::{self, FewShot, scalar};
+use crate::contract::{Objective, StepResult};
 use crate::data::batch::{Batch, Episode};
 use crate::encoder::{Encode, Encoder};
 use crate::error::{Error, Result};
 use crate::features::score_map::taps;
 pub use crate::loss::cross_entropy::{pixel_cross_entropy, pixel_cross_entropy_rows};
+use crate::metric::confusion::Confusion;
+use crate::metric::state::MetricState;
 
-/// How it compares and what it is taught by.
+/// How it compares and by what it is trained.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct PanetConfig {
@@ -47,9 +51,8 @@ impl PanetConfig {
     /// # Errors
     /// If one is out of bounds; the key is named.
     pub fn check(&self) -> Result<()> {
-        let wrong = |key: &str, text: String| {
-            Err(Error::config(text).at_key(format!("method.panet.{key}")))
-        };
+        let wrong =
+            |key: &str, text: String| Err(Error::config(text).at_key(format!("method.{key}")));
         if !SIZES.contains(&self.size) {
             let (least, most) = (SIZES.start(), SIZES.end());
             return wrong("size", format!("{} pixels; valid are {least} to {most}", self.size));
@@ -68,8 +71,11 @@ impl PanetConfig {
 /// Sides of the square that make sense, in pixels.
 const SIZES: std::ops::RangeInclusive<usize> = 32..=2048;
 
+/// Its name in recipes.
+pub const NAME: &str = "panet";
 /// One line for lists.
-pub const SUMMARY: &str = "segmentation by prototypes of an encoder taught by episodes";
+pub const SUMMARY: &str =
+    "segmentation by prototypes of an encoder that is meta-trained from episodes";
 /// The address of the paper.
 pub const SOURCE: &str = "https://arxiv.org/abs/1908.06391";
 
@@ -78,12 +84,15 @@ const SPECK: f32 = 1e-5;
 /// Keeps the gradient of a length finite at 0.
 const TINY: f32 = 1e-12;
 
-/// An encoder that is taught.
+/// An encoder that is meta-trained.
 #[derive(Module, Debug)]
 pub struct Panet {
     encoder: Encoder,
     #[module(skip)]
     config: PanetConfig,
+    /// Classes of the data set, by which validation counts.
+    #[module(skip)]
+    classes: usize,
 }
 
 /// Maps of some pictures, finest first: each `[batch, channels, height, width]`, of unit length over
@@ -165,19 +174,15 @@ impl Maps {
     }
 }
 
-/// Prototypes `[ways + 1, channels]`, background first, of support pictures that lie class by class:
-/// each shot's averages, averaged.
-pub fn prototypes(maps: &Maps, masks: &Tensor<4>, ways: usize) -> Tensor<2> {
+/// Prototypes `[planes, channels]`, background first: the mean, over the pictures that hold a plane, of each
+/// picture's masked average; 0 for a plane that none holds. `masks` are `[batch, planes, height, width]` of 0 and 1.
+pub fn class_prototypes(maps: &Maps, masks: &Tensor<4>) -> Tensor<2> {
     let averages = maps.averages(masks);
-    let [pictures, _, channels] = averages.dims();
-    let shots = pictures / ways;
-    let of = |from: usize, count: usize, plane: usize| {
-        let rows = averages.clone().narrow(0, from, count).narrow(1, plane, 1);
-        rows.reshape([count, channels]).mean_dim(0)
-    };
-    let mut rows = vec![of(0, pictures, 0)];
-    rows.extend((0..ways).map(|way| of(way * shots, shots, way + 1)));
-    Tensor::cat(rows, 0)
+    let [pictures, planes, channels] = averages.dims();
+    let area = masks.clone().sum_dim(3).sum_dim(2).reshape([pictures, planes, 1]);
+    let holds = area.greater_elem(0.0).float();
+    let sums = (averages * holds.clone()).sum_dim(0).reshape([planes, channels]);
+    sums / holds.sum_dim(0).reshape([planes, 1]).clamp_min(1.0)
 }
 
 /// The labels as planes of 0 and 1, `[batch, planes, height, width]`; pixels of 255 are in none.
@@ -196,8 +201,8 @@ pub fn losses(
     align: bool,
 ) -> (Tensor<1>, Option<Tensor<1>>, Tensor<4>) {
     let [_, height, width] = query.1.dims();
-    let made = prototypes(support.0, &planes_of(support.1, ways + 1), ways);
-    let logits = query.0.logits(&made, [height, width], scale);
+    let prototypes = class_prototypes(support.0, &planes_of(support.1, ways + 1));
+    let logits = query.0.logits(&prototypes, [height, width], scale);
     let loss = pixel_cross_entropy(&logits, query.1);
     let aligned = align.then(|| alignment(support, query.0, &logits, ways, scale));
     (loss, aligned, logits)
@@ -221,7 +226,7 @@ fn alignment(
     let sums = (query.averages(&masks) * (area.clone() + SPECK)).sum_dim(0);
     let areas = area.sum_dim(0);
     let [_, _, channels] = sums.dims();
-    let made = (sums / (areas.clone() + SPECK)).reshape([planes, channels]);
+    let prototypes = (sums / (areas.clone() + SPECK)).reshape([planes, channels]);
     let areas: Vec<f32> = areas.into_data().iter::<f32>().collect();
     let mut total = Tensor::zeros([1], &labels.device());
     for way in 0..ways {
@@ -229,8 +234,10 @@ fn alignment(
         if areas[way + 1] == 0.0 {
             continue;
         }
-        let two =
-            Tensor::cat(vec![made.clone().narrow(0, 0, 1), made.clone().narrow(0, way + 1, 1)], 0);
+        let two = Tensor::cat(
+            vec![prototypes.clone().narrow(0, 0, 1), prototypes.clone().narrow(0, way + 1, 1)],
+            0,
+        );
         for shot in way * shots..(way + 1) * shots {
             let one = Maps(support.0.iter().map(|map| map.clone().narrow(0, shot, 1)).collect());
             let own = labels.clone().narrow(0, shot, 1);
@@ -244,9 +251,9 @@ fn alignment(
 }
 
 impl Panet {
-    /// Around an encoder, whose batch normalisation it freezes.
-    pub fn new(encoder: Encoder, config: PanetConfig) -> Self {
-        Self { encoder: encoder.freeze_norm(), config }
+    /// Around an encoder, for episodes of a data set of so many classes.
+    pub fn new(encoder: Encoder, config: PanetConfig, classes: usize) -> Self {
+        Self { encoder, config, classes }
     }
 
     /// Its settings.
@@ -267,7 +274,7 @@ impl Panet {
     }
 
     fn of_support(&self, support: &Batch<3>, ways: usize) -> Tensor<2> {
-        prototypes(&self.maps(support.images.clone()), &planes_of(&support.labels, ways + 1), ways)
+        class_prototypes(&self.maps(support.images.clone()), &planes_of(&support.labels, ways + 1))
     }
 }
 
@@ -279,10 +286,10 @@ fn as_rows(logits: Tensor<4>) -> Tensor<2> {
 
 impl FewShot<3> for Panet {
     fn predict(&self, episode: &Episode<3>) -> Tensor<2> {
-        let made = self.of_support(&episode.support, episode.ways);
+        let prototypes = self.of_support(&episode.support, episode.ways);
         let [_, height, width] = episode.query.labels.dims();
         let maps = self.maps(episode.query.images.clone());
-        as_rows(maps.logits(&made, [height, width], self.config.scale))
+        as_rows(maps.logits(&prototypes, [height, width], self.config.scale))
     }
 
     fn loss(&self, episode: &Episode<3>) -> (Tensor<1>, Tensor<2>) {
@@ -300,6 +307,56 @@ impl FewShot<3> for Panet {
             None => loss,
         };
         (loss, as_rows(logits))
+    }
+}
+
+impl Objective for Panet {
+    type Item = Vec<Episode<3>>;
+
+    fn step(&self, episodes: Vec<Episode<3>>) -> StepResult {
+        episodic::step(self, &episodes)
+    }
+
+    /// Counts pixels by the classes of the data set, so that the mean IoU is over all of them.
+    fn evaluate(&self, episodes: Vec<Episode<3>>) -> MetricState {
+        let mut state = MetricState::default();
+        for episode in &episodes {
+            let scores = self.predict(episode);
+            let labels = &episode.query.labels;
+            let loss = scalar(&pixel_cross_entropy_rows(scores.clone(), labels));
+            let [queries, height, width] = labels.dims();
+            let found: Vec<u8> = scores
+                .argmax(1)
+                .into_data()
+                .iter::<i64>()
+                .map(|way| of_class(episode, way))
+                .collect();
+            let truth: Vec<u8> =
+                labels.to_data().iter::<i64>().map(|way| of_class(episode, way)).collect();
+            let mut confusion = Confusion::new(self.classes + 1);
+            let mask = |pixels: Vec<u8>| Mask { width, height: queries * height, pixels };
+            // Sizes are equal and classes below the bound.
+            let _ = confusion.add(&mask(truth), &mask(found));
+            state.merge(
+                &MetricState::default()
+                    .with_mean("loss", f64::from(loss), 1.0)
+                    .with_confusion(confusion),
+            );
+        }
+        state
+    }
+
+    fn monitor(&self) -> &'static str {
+        "mean_iou"
+    }
+}
+
+/// The class of the data set that an episode's way stands for; background and void stay.
+fn of_class(episode: &Episode<3>, way: i64) -> u8 {
+    match way {
+        0 => BACKGROUND,
+        255 => VOID,
+        way => episode.classes[way as usize - 1] as u8,
     }
 }
 
@@ -329,7 +386,7 @@ mod tests {
             (PanetConfig { scale: f32::NAN, ..PanetConfig::default() }, "scale"),
         ] {
             let error = config.check().unwrap_err().to_string();
-            assert!(error.contains(&format!("method.panet.{key}")), "{error}");
+            assert!(error.contains(&format!("method.{key}")), "{error}");
         }
     }
 

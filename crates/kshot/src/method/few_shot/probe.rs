@@ -18,13 +18,13 @@ use rayon::prelude::*;
 use crate::error::Result;
 use crate::features::extract::TileFeatures;
 use crate::method::few_shot::samples::{Samples, gather};
-use crate::method::few_shot::{Head, Method, Shot};
+use crate::method::few_shot::{SegmentationHead, SegmentationMethod, Shot};
 use crate::nn::cpu_values;
 
 /// How a probe is trained.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Probe {
+pub struct ProbeConfig {
     /// Units of the hidden layer; 0 for a linear probe.
     pub hidden: usize,
     /// Steps of Adam.
@@ -43,7 +43,7 @@ pub struct Probe {
     pub cells: usize,
 }
 
-impl Default for Probe {
+impl Default for ProbeConfig {
     fn default() -> Self {
         Self {
             hidden: 128,
@@ -58,43 +58,39 @@ impl Default for Probe {
     }
 }
 
-impl Method for Probe {
+impl SegmentationMethod for ProbeConfig {
     fn name(&self) -> &'static str {
         "probe"
     }
 
-    fn about(&self) -> &'static str {
-        "a small head trained on the support's features in seconds"
-    }
-
-    fn for_judging(&self) -> Option<Box<dyn Method>> {
+    fn for_judging(&self) -> Option<Box<dyn SegmentationMethod>> {
         Some(Box::new(Self { steps: self.steps / 2, ..self.clone() }))
     }
 
-    fn for_strokes(&self) -> Option<Box<dyn Method>> {
+    fn for_strokes(&self) -> Option<Box<dyn SegmentationMethod>> {
         Some(Box::new(Self { hidden: self.hidden.div_ceil(2), balance: 0.0, ..self.clone() }))
     }
 
-    fn fit(&self, shots: &[&Shot], planes: usize, seed: u64) -> Result<Box<dyn Head>> {
+    fn fit(&self, shots: &[&Shot], planes: usize, seed: u64) -> Result<Box<dyn SegmentationHead>> {
         let samples = gather(shots, self.cells, seed)?;
         Ok(Box::new(self.train(samples, planes, seed)))
     }
 }
 
 /// Weights with Adam's moments.
-struct Moments {
+struct AdamMoments {
     value: Vec<f32>,
     first: Vec<f32>,
     second: Vec<f32>,
 }
 
-impl Moments {
+impl AdamMoments {
     fn new(value: Vec<f32>) -> Self {
         let zeros = vec![0.0; value.len()];
         Self { value, first: zeros.clone(), second: zeros }
     }
 
-    fn step(&mut self, gradient: &[f32], at: Step, decay: f32) {
+    fn step(&mut self, gradient: &[f32], at: AdamStep, decay: f32) {
         const BETAS: [f32; 2] = [0.9, 0.999];
         let [first, second] = BETAS.map(|beta| 1.0 - beta.powi(at.index as i32 + 1));
         let moments = self.first.iter_mut().zip(&mut self.second);
@@ -108,19 +104,19 @@ impl Moments {
 }
 
 /// One layer: a weight of `[outputs, inputs]` and a bias of `[outputs]`.
-struct Layer {
-    weight: Moments,
-    bias: Moments,
+struct ProbeLayer {
+    weight: AdamMoments,
+    bias: AdamMoments,
     shape: [usize; 2],
 }
 
-impl Layer {
+impl ProbeLayer {
     fn new(inputs: usize, outputs: usize, random: &mut ChaCha8Rng) -> Self {
         // Kaiming's uniform bound for ReLU.
         let bound = (6.0 / inputs as f32).sqrt();
         let weight = (0..inputs * outputs).map(|_| random.random_range(-bound..bound)).collect();
-        let bias = Moments::new(vec![0.0; outputs]);
-        Self { weight: Moments::new(weight), bias, shape: [outputs, inputs] }
+        let bias = AdamMoments::new(vec![0.0; outputs]);
+        Self { weight: AdamMoments::new(weight), bias, shape: [outputs, inputs] }
     }
 
     fn weight(&self) -> Tensor<2> {
@@ -137,7 +133,7 @@ impl Layer {
     }
 
     /// Steps on the gradient of the outputs, `[n, outputs]`.
-    fn step(&mut self, inputs: Tensor<2>, outputs: Vec<f32>, at: Step) {
+    fn step(&mut self, inputs: Tensor<2>, outputs: Vec<f32>, at: AdamStep) {
         let mut bias = vec![0.0f32; self.shape[0]];
         for row in outputs.chunks_exact(self.shape[0]) {
             bias.iter_mut().zip(row).for_each(|(sum, value)| *sum += value);
@@ -155,25 +151,25 @@ fn tensor(values: Vec<f32>, shape: [usize; 2]) -> Tensor<2> {
 }
 
 #[derive(Clone, Copy)]
-struct Step {
+struct AdamStep {
     index: usize,
     rate: f32,
     decay: f32,
 }
 
-impl Probe {
+impl ProbeConfig {
     /// Trains by AdamW. The matrix products are the device's; what lies between them are plain loops
     /// over a batch, which are quicker than a tensor operation each.
     fn train(&self, samples: Samples, planes: usize, seed: u64) -> ProbeHead {
         let mut random = ChaCha8Rng::seed_from_u64(seed);
         let width = samples.width;
-        let (mean, deviation) = samples.moments();
+        let (mean, std) = samples.moments();
         let class_weights = samples.class_weights(planes, self.balance);
         let mut layers = if self.hidden == 0 {
-            vec![Layer::new(width, planes, &mut random)]
+            vec![ProbeLayer::new(width, planes, &mut random)]
         } else {
-            let first = Layer::new(width, self.hidden, &mut random);
-            vec![first, Layer::new(self.hidden, planes, &mut random)]
+            let first = ProbeLayer::new(width, self.hidden, &mut random);
+            vec![first, ProbeLayer::new(self.hidden, planes, &mut random)]
         };
         let top = layers.len() - 1;
         let count = samples.labels.len();
@@ -187,11 +183,11 @@ impl Probe {
             }
             let chosen = &order[next..next + batch];
             next += batch;
-            let inputs = standardised(&samples, chosen, &mean, &deviation);
+            let inputs = standardised(&samples, chosen, &mean, &std);
             let inputs = tensor(inputs, [batch, width]);
             let progress = index as f32 / self.steps as f32;
             let rate = self.rate * 0.5 * (1.0 + (std::f32::consts::PI * progress).cos());
-            let at = Step { index, rate, decay: self.weight_decay };
+            let at = AdamStep { index, rate, decay: self.weight_decay };
             let below = if top == 0 {
                 inputs.clone()
             } else {
@@ -222,7 +218,7 @@ impl Probe {
             }
             layers[top].step(below, error, at);
         }
-        ProbeHead::new(layers, &mean, &deviation, planes)
+        ProbeHead::new(layers, &mean, &std, planes)
     }
 
     /// ReLU and dropout.
@@ -252,9 +248,9 @@ fn softmax(row: &mut [f32]) {
 }
 
 /// Standardised rows, `[chosen.len(), width]`.
-fn standardised(samples: &Samples, chosen: &[usize], mean: &[f32], deviation: &[f32]) -> Vec<f32> {
+fn standardised(samples: &Samples, chosen: &[usize], mean: &[f32], std: &[f32]) -> Vec<f32> {
     let width = samples.width;
-    let inverse: Vec<f32> = deviation.iter().map(|deviation| 1.0 / deviation).collect();
+    let inverse: Vec<f32> = std.iter().map(|std| 1.0 / std).collect();
     let mut rows = vec![0.0f32; chosen.len() * width];
     rows.par_chunks_exact_mut(width).zip(chosen).for_each(|(out, &sample)| {
         let row = samples.row(sample);
@@ -276,7 +272,7 @@ struct ProbeHead {
 }
 
 impl ProbeHead {
-    fn new(mut layers: Vec<Layer>, mean: &[f32], deviation: &[f32], planes: usize) -> Self {
+    fn new(mut layers: Vec<ProbeLayer>, mean: &[f32], std: &[f32], planes: usize) -> Self {
         let second = (layers.len() == 2).then(|| layers.pop()).flatten().map(|layer| {
             let outputs = layer.shape[0];
             (layer.weight(), tensor(layer.bias.value, [outputs, 1]))
@@ -286,8 +282,8 @@ impl ProbeHead {
         let mut first = layer.weight.value;
         let mut bias = layer.bias.value;
         for (row, bias) in first.chunks_exact_mut(inputs).zip(&mut bias) {
-            for ((weight, mean), deviation) in row.iter_mut().zip(mean).zip(deviation) {
-                *weight /= deviation;
+            for ((weight, mean), std) in row.iter_mut().zip(mean).zip(std) {
+                *weight /= std;
                 *bias -= *weight * mean;
             }
         }
@@ -295,7 +291,7 @@ impl ProbeHead {
     }
 }
 
-impl Head for ProbeHead {
+impl SegmentationHead for ProbeHead {
     fn scores(&self, tile: &TileFeatures) -> Vec<f32> {
         let [height, width] = tile.grid();
         let outputs = self.bias.len();

@@ -10,13 +10,13 @@
 use crate::error::{Error, Result};
 use crate::features::extract::{StageMap, TileFeatures};
 use crate::method::few_shot::samples::gather;
-use crate::method::few_shot::{Head, Method, Shot};
+use crate::method::few_shot::{SegmentationHead, SegmentationMethod, Shot};
 use crate::method::kmeans::kmeans;
 
 /// How prototypes are made.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(default, deny_unknown_fields)]
-pub struct Prototype {
+pub struct PrototypeConfig {
     /// Prototypes a class, background included; 1 is PANet's.
     pub per_class: usize,
     /// How many of the deepest stages are used.
@@ -25,7 +25,7 @@ pub struct Prototype {
     pub scale: f32,
 }
 
-impl Default for Prototype {
+impl Default for PrototypeConfig {
     fn default() -> Self {
         Self { per_class: 1, stages: 2, scale: 20.0 }
     }
@@ -34,7 +34,7 @@ impl Default for Prototype {
 /// Cells a picture that k-means looks at.
 const CELLS: usize = 4_000;
 
-impl Prototype {
+impl PrototypeConfig {
     /// The deepest stages, each pixel of unit length in each.
     fn embed(&self, tile: &TileFeatures) -> TileFeatures {
         let skipped = tile.stages.len().saturating_sub(self.stages);
@@ -49,16 +49,12 @@ impl Prototype {
     }
 }
 
-impl Method for Prototype {
+impl SegmentationMethod for PrototypeConfig {
     fn name(&self) -> &'static str {
         "prototype"
     }
 
-    fn about(&self) -> &'static str {
-        "masked average pooling and cosine similarity, as PANet"
-    }
-
-    fn fit(&self, shots: &[&Shot], planes: usize, seed: u64) -> Result<Box<dyn Head>> {
+    fn fit(&self, shots: &[&Shot], planes: usize, seed: u64) -> Result<Box<dyn SegmentationHead>> {
         let shots: Vec<Shot> = shots
             .iter()
             .map(|shot| {
@@ -142,7 +138,7 @@ fn mean_prototypes(shots: &[Shot], planes: usize) -> Vec<Vec<f32>> {
 }
 
 struct PrototypeHead {
-    method: Prototype,
+    method: PrototypeConfig,
     /// `[prototypes, width]`, scaled so that a dot product is a logit.
     weight: Vec<f32>,
     /// The plane of each prototype.
@@ -154,16 +150,17 @@ struct PrototypeHead {
 /// The logit of a plane without any prototype: below every cosine.
 const ABSENT: f32 = -1e4;
 
-impl Head for PrototypeHead {
+impl SegmentationHead for PrototypeHead {
     fn scores(&self, tile: &TileFeatures) -> Vec<f32> {
         debug_assert_eq!(self.weight.len(), self.owners.len() * self.width);
-        let likeness = self.method.embed(tile).linear(&self.weight, &vec![0.0; self.owners.len()]);
+        let similarity =
+            self.method.embed(tile).linear(&self.weight, &vec![0.0; self.owners.len()]);
         let [height, width] = tile.grid();
         let cells = height * width;
         let mut scores = vec![ABSENT; self.planes * cells];
-        for (likeness, &plane) in likeness.chunks_exact(cells).zip(&self.owners) {
+        for (similarity, &plane) in similarity.chunks_exact(cells).zip(&self.owners) {
             let out = &mut scores[plane * cells..][..cells];
-            out.iter_mut().zip(likeness).for_each(|(out, value)| *out = out.max(*value));
+            out.iter_mut().zip(similarity).for_each(|(out, value)| *out = out.max(*value));
         }
         scores
     }

@@ -9,8 +9,8 @@ use crate::contract::episodic::{FewShot, cross_entropy};
 use crate::data::batch::Episode;
 use crate::error::{Error, Result};
 use crate::method::few_shot::distance::{Distance, class_means};
-use crate::method::learner::{LearnerConfig, Setting};
-use crate::method::network::Network;
+use crate::method::learner::{LearnerConfig, LearnerSetting};
+use crate::method::network::EmbeddingNetwork;
 use crate::nn::norm::{BatchNormMode, Pass};
 
 /// How Prototypical Networks are set up.
@@ -37,7 +37,7 @@ impl Default for PrototypicalNetworksConfig {
 /// The method.
 #[derive(Module, Debug)]
 pub struct PrototypicalNetworks {
-    network: Network,
+    network: EmbeddingNetwork,
     #[module(skip)]
     config: PrototypicalNetworksConfig,
 }
@@ -48,7 +48,7 @@ impl LearnerConfig for PrototypicalNetworksConfig {
     const SUMMARY: &'static str = "nearest mean of the support embeddings";
     const SOURCE: &'static str = "https://arxiv.org/abs/1703.05175";
 
-    fn init(&self, setting: Setting) -> Result<PrototypicalNetworks> {
+    fn init(&self, setting: LearnerSetting) -> Result<PrototypicalNetworks> {
         setting.network.features(setting.size)?;
         // Scores are divided in 32 bits.
         if !(self.temperature > 0.0 && (self.temperature as f32).is_normal()) {
@@ -87,7 +87,7 @@ impl FewShot<1> for PrototypicalNetworks {
 }
 
 /// Embeds support and query in one batch, whose statistics normalise it and move the running averages.
-pub fn embed_together(network: &Network, episode: &Episode<1>) -> (Tensor<2>, Tensor<2>) {
+pub fn embed_together(network: &EmbeddingNetwork, episode: &Episode<1>) -> (Tensor<2>, Tensor<2>) {
     let images = vec![episode.support.images.clone(), episode.query.images.clone()];
     let both = network.vectors(Tensor::cat(images, 0), &mut Pass::training());
     let [support, ..] = episode.support.images.dims();
@@ -97,7 +97,7 @@ pub fn embed_together(network: &Network, episode: &Episode<1>) -> (Tensor<2>, Te
 
 /// Embeds support and query for evaluation, by the statistics that `mode` names.
 pub fn embed_apart(
-    network: &Network,
+    network: &EmbeddingNetwork,
     episode: &Episode<1>,
     mode: BatchNormMode,
 ) -> (Tensor<2>, Tensor<2>) {

@@ -17,14 +17,14 @@ use crate::contract::episodic::{FewShot, cross_entropy};
 use crate::data::batch::Episode;
 use crate::encoder::conv4::ConvBlock;
 use crate::error::{Error, Result};
-use crate::method::learner::{LearnerConfig, Setting};
-use crate::method::network::Network;
+use crate::method::learner::{LearnerConfig, LearnerSetting};
+use crate::method::network::EmbeddingNetwork;
 use crate::nn::dual::Dual;
 use crate::nn::norm::{BatchNormMode, Pass};
-use crate::nn::weights::{Cursor, Weights};
-use crate::weights::state::State;
+use crate::nn::weights::{Cursor, FlatWeights};
+use crate::weights::state::StateDict;
 
-/// What Relation Networks descend.
+/// The training loss of Relation Networks.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum RelationLoss {
@@ -45,7 +45,7 @@ pub struct RelationNetworksConfig {
     pub hidden: usize,
     /// Whether its convolutions add a bias (the published weights have one).
     pub bias: bool,
-    /// What training descends.
+    /// The training loss.
     pub loss: RelationLoss,
     /// Statistics at evaluation; the paper's code takes those of the queries.
     pub batch_norm: BatchNormMode,
@@ -66,7 +66,7 @@ impl Default for RelationNetworksConfig {
 /// The method.
 #[derive(Module, Debug)]
 pub struct RelationNetworks {
-    network: Network,
+    network: EmbeddingNetwork,
     blocks: Vec<ConvBlock>,
     hidden: Linear,
     output: Linear,
@@ -82,10 +82,10 @@ impl LearnerConfig for RelationNetworksConfig {
     const SUMMARY: &'static str = "a learnt comparison of a query's maps with each class's";
     const SOURCE: &'static str = "https://arxiv.org/abs/1711.06025";
 
-    fn init(&self, setting: Setting) -> Result<RelationNetworks> {
-        let Setting { network, size, device, .. } = setting;
+    fn init(&self, setting: LearnerSetting) -> Result<RelationNetworks> {
+        let LearnerSetting { network, size, device, .. } = setting;
         let [channels, height, width] = network.map_shape(size)?;
-        if let Network::Frozen(_) = network {
+        if let EmbeddingNetwork::Frozen(_) = network {
             return Err(Error::config(
                 "relation-networks compares maps, and a frozen encoder gives a vector; write \
                  network.frozen = false, or use conv4",
@@ -124,15 +124,15 @@ impl RelationNetworks {
     /// If the method is not of their form (`conv4` with `reduction = "relation"` and `bias`, relation
     /// convolutions with `bias`), a file cannot be read, or it holds other tensors.
     pub fn with_published(mut self, encoder: &Path, relation: &Path) -> Result<Self> {
-        let Network::Conv4(network) = &mut self.network else {
+        let EmbeddingNetwork::Conv4(network) = &mut self.network else {
             return Err(Error::config("the published weights are of conv4").at_key("network.name"));
         };
-        let mut state = State::read(encoder)?;
+        let mut state = StateDict::read(encoder)?;
         for (index, block) in network.blocks_mut().iter_mut().enumerate() {
             fill(block, &mut state, index + 1)?;
         }
         state.finish()?;
-        let mut state = State::read(relation)?;
+        let mut state = StateDict::read(relation)?;
         for (index, block) in self.blocks.iter_mut().enumerate() {
             fill(block, &mut state, index + 1)?;
         }
@@ -181,7 +181,7 @@ impl RelationNetworks {
             height,
             width,
         ]);
-        let mut weights = Weights::default();
+        let mut weights = FlatWeights::default();
         for block in &self.blocks {
             block.list(&mut weights);
         }
@@ -195,7 +195,7 @@ impl RelationNetworks {
     }
 }
 
-fn fill(block: &mut ConvBlock, state: &mut State, number: usize) -> Result<()> {
+fn fill(block: &mut ConvBlock, state: &mut StateDict, number: usize) -> Result<()> {
     let layer = format!("layer{number}");
     block.fill(|name, shape| state.take(&format!("{layer}.{name}"), shape))?;
     for statistic in ["running_mean", "running_var", "num_batches_tracked"] {

@@ -16,8 +16,8 @@ use crate::contract::episodic::{FewShot, cross_entropy};
 use crate::data::batch::Episode;
 use crate::error::Result;
 use crate::method::few_shot::prototypical_networks::{embed_apart, embed_together};
-use crate::method::learner::{LearnerConfig, Setting};
-use crate::method::network::Network;
+use crate::method::learner::{LearnerConfig, LearnerSetting};
+use crate::method::network::EmbeddingNetwork;
 use crate::nn::norm::BatchNormMode;
 
 /// How the ridge head is set up.
@@ -39,7 +39,7 @@ impl Default for RidgeHeadConfig {
 /// The method.
 #[derive(Module, Debug)]
 pub struct RidgeHead {
-    network: Network,
+    network: EmbeddingNetwork,
     /// The logarithm of lambda, the scale's, and the shift.
     head: Param<Tensor<1>>,
     #[module(skip)]
@@ -53,7 +53,7 @@ impl LearnerConfig for RidgeHeadConfig {
         "ridge regression on the support, solved and learnt through (R2-D2)";
     const SOURCE: &'static str = "https://arxiv.org/abs/1805.08136";
 
-    fn init(&self, setting: Setting) -> Result<RidgeHead> {
+    fn init(&self, setting: LearnerSetting) -> Result<RidgeHead> {
         setting.network.features(setting.size)?;
         let head =
             Param::from_data([self.lambda.max(1e-6).ln(), 10.0f32.ln(), 0.0], &setting.device);

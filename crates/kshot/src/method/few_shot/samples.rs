@@ -17,12 +17,12 @@ pub struct Samples {
     /// The class of each row.
     pub labels: Vec<u8>,
     /// The pictures' rows, and the index of the first of each.
-    parts: Vec<(usize, Arc<Rows>)>,
+    parts: Vec<(usize, Arc<SampleRows>)>,
 }
 
 /// The rows of one picture.
 #[derive(Debug)]
-struct Rows {
+struct SampleRows {
     /// `[labels.len(), width]`.
     values: Vec<f32>,
     labels: Vec<u8>,
@@ -33,14 +33,14 @@ struct Rows {
 /// The rows that were drawn from a picture, with the limit and seed they were drawn by: several fits
 /// on the same pictures (all folds of a cross-validation, for instance) draw them once.
 #[derive(Debug, Clone, Default)]
-pub struct Drawn(Arc<Mutex<Option<Kept>>>);
+pub struct Drawn(Arc<Mutex<Option<CachedSample>>>);
 
 /// A limit and a seed.
-type Key = (usize, u64);
-type Kept = (Key, Arc<Rows>);
+type SampleKey = (usize, u64);
+type CachedSample = (SampleKey, Arc<SampleRows>);
 
 impl Drawn {
-    fn get(&self, key: Key, draw: impl FnOnce() -> Rows) -> Arc<Rows> {
+    fn get(&self, key: SampleKey, draw: impl FnOnce() -> SampleRows) -> Arc<SampleRows> {
         let mut drawn = self.0.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some((of, rows)) = drawn.as_ref()
             && *of == key
@@ -78,7 +78,7 @@ pub fn gather(shots: &[&Shot], limit: usize, seed: u64) -> Result<Samples> {
     Ok(samples)
 }
 
-fn draw(shot: &Shot, limit: usize, seed: u64) -> Rows {
+fn draw(shot: &Shot, limit: usize, seed: u64) -> SampleRows {
     let mut random = ChaCha8Rng::seed_from_u64(seed);
     let mut by_class: Vec<Vec<(usize, usize)>> = vec![Vec::new(); 256];
     for (tile, labels) in shot.labels.iter().enumerate() {
@@ -120,7 +120,7 @@ fn draw(shot: &Shot, limit: usize, seed: u64) -> Rows {
             *squares += value * value;
         }
     }
-    Rows { values, labels, sums }
+    SampleRows { values, labels, sums }
 }
 
 impl Samples {

@@ -6,7 +6,7 @@
 //! foreground prototype, and a background prototype for each pixel by attention. Deviations, none of
 //! which is trained: the support's background is attended to in the same way instead of averaged;
 //! features are the three deepest stages at two input sizes, each of unit length, concatenated; the
-//! scores are diffused over the query's own feature likeness (a random walk with restart).
+//! scores are diffused over the query's own feature similarity (a random walk with restart).
 //! Not transductive: a query is judged alone.
 
 use burn::prelude::*;
@@ -17,9 +17,11 @@ use kshot_data::mask::{BACKGROUND, MAX_CLASSES, Mask};
 
 use crate::error::Result;
 use crate::features::extract::{Extractor, TileFeatures};
-use crate::features::score_map::{Resize, ScoreMap};
+use crate::features::score_map::{BilinearResize, ScoreMap};
 pub use crate::method::few_shot::similarity::Bank;
-use crate::method::few_shot::similarity::{Attended, Likeness, TINY, add_scaled, dot, weight};
+use crate::method::few_shot::similarity::{
+    Attended, SimilarityMatrix, TINY, add_scaled, dot, weight,
+};
 use crate::nn::cpu_values;
 
 /// The constants of the method.
@@ -62,6 +64,15 @@ impl Default for SelfSupport {
     }
 }
 
+/// Its name in Rust, on the command line and in recipes.
+pub const NAME: &str = "self-support";
+
+impl super::Fitting for SelfSupport {
+    fn fitting(&self) -> super::PixelMethod {
+        super::PixelMethod::SelfSupport(self.clone())
+    }
+}
+
 /// Steps of the diffusion: at a spread of 0.5 the rest is below 1e-5.
 const DIFFUSION_STEPS: usize = 16;
 /// A shot whose class covers less than this many cells counts no more than its area: specks are noise.
@@ -71,7 +82,7 @@ const SCALE: f32 = 20.0;
 
 /// A support picture: its features and, per plane (background first), the share of each cell.
 #[derive(Debug, Clone)]
-pub struct Example<'a> {
+pub struct SupportExample<'a> {
     /// Its features.
     pub bank: &'a Bank,
     /// `[planes][cells]`, each 0 to 1; void and unlabelled pixels are in none.
@@ -97,7 +108,7 @@ impl SelfSupport {
                     values.resize(start + stage.channels * cells, 0.0);
                     let source = cpu_values(stage.values.clone());
                     let from = [stage.height, stage.width];
-                    let resize = Resize::new(from, [self.grid, self.grid]);
+                    let resize = BilinearResize::new(from, [self.grid, self.grid]);
                     for (source, target) in source
                         .chunks_exact(stage.height * stage.width)
                         .zip(values[start..].chunks_exact_mut(cells))
@@ -137,7 +148,12 @@ impl SelfSupport {
 
     /// The logits of background and every class on the grid, for a picture of `size`
     /// (`[height, width]`).
-    pub fn scores(&self, examples: &[Example<'_>], query: &Bank, size: [usize; 2]) -> ScoreMap {
+    pub fn scores(
+        &self,
+        examples: &[SupportExample<'_>],
+        query: &Bank,
+        size: [usize; 2],
+    ) -> ScoreMap {
         let planes = examples.first().map_or(1, |example| example.shares.len());
         let cells = self.grid * self.grid;
         let background = prototype(examples, usize::from(BACKGROUND));
@@ -178,7 +194,7 @@ impl SelfSupport {
         background: &[f32],
         attended: Option<&Attended>,
     ) -> Vec<f32> {
-        let own = query.likeness(self.temperature);
+        let own = query.similarity(self.temperature);
         let cells = foreground.len();
         let probability: Vec<f32> = foreground
             .iter()
@@ -237,9 +253,9 @@ impl SelfSupport {
         order
     }
 
-    /// For each query cell, the support's background cells weighted by likeness (every other row
+    /// For each query cell, the support's background cells weighted by similarity (every other row
     /// and column of cells: neighbours say the same). `None` where there is none.
-    fn attend_support(&self, examples: &[Example<'_>], query: &Bank) -> Option<Attended> {
+    fn attend_support(&self, examples: &[SupportExample<'_>], query: &Bank) -> Option<Attended> {
         let mut parts = Vec::new();
         let mut areas = Vec::new();
         for example in examples {
@@ -282,8 +298,8 @@ impl SelfSupport {
         Some(Attended { cosines, weights, like, length })
     }
 
-    /// A random walk with restart over the query's own likeness.
-    fn diffuse(&self, start: Vec<f32>, own: &Likeness) -> Vec<f32> {
+    /// A random walk with restart over the query's own similarity.
+    fn diffuse(&self, start: Vec<f32>, own: &SimilarityMatrix) -> Vec<f32> {
         if self.diffusion == 0.0 {
             return start;
         }
@@ -317,7 +333,7 @@ fn square_norm(prototype: &Tensor<2>) -> f32 {
 
 /// PANet's prototype of a plane: the mean over the shots that hold it of its masked average,
 /// `[channels, 1]`, of unit length.
-fn prototype(examples: &[Example<'_>], plane: usize) -> Tensor<2> {
+fn prototype(examples: &[SupportExample<'_>], plane: usize) -> Tensor<2> {
     let mut sum: Option<Tensor<2>> = None;
     for example in examples {
         let shares = &example.shares[plane];
@@ -396,7 +412,7 @@ mod tests {
         }
         for adapt in [false, true] {
             let method = SelfSupport { adapt, ..method.clone() };
-            let examples = [Example { bank: &support, shares: method.shares(&mask, 2) }];
+            let examples = [SupportExample { bank: &support, shares: method.shares(&mask, 2) }];
             let map = method.scores(&examples, &bank(8, 3, 0.2), [80, 80]);
             for (cell, score) in map.plane(1).iter().enumerate() {
                 assert_eq!(*score > 0.0, cell % 8 < 3, "adapt {adapt}, cell {cell}: {score}");
@@ -410,7 +426,7 @@ mod tests {
         let (support, query) = (bank(8, 4, 0.1), bank(8, 5, 0.3));
         let mut mask = Mask::filled(8, 8, 0);
         mask.pixels.chunks_exact_mut(8).for_each(|line| line[..4].fill(1));
-        let example = Example { bank: &support, shares: method.shares(&mask, 2) };
+        let example = SupportExample { bank: &support, shares: method.shares(&mask, 2) };
         let once = method.scores(std::slice::from_ref(&example), &query, [8, 8]);
         let twice = method.scores(&[example.clone(), example], &query, [8, 8]);
         for (a, b) in once.data.iter().zip(&twice.data) {
@@ -419,7 +435,11 @@ mod tests {
     }
 
     /// The method as it is written down, vector by vector.
-    fn written_out(method: &SelfSupport, examples: &[Example<'_>], query: &Bank) -> Vec<f32> {
+    fn written_out(
+        method: &SelfSupport,
+        examples: &[SupportExample<'_>],
+        query: &Bank,
+    ) -> Vec<f32> {
         let columns = |bank: &Bank| -> Vec<Vec<f32>> {
             let [_, cells] = bank.values.dims();
             let values = cpu_values(bank.values.clone());
@@ -490,7 +510,7 @@ mod tests {
         let mut mask = Mask::filled(6, 6, 0);
         mask.pixels.chunks_exact_mut(6).for_each(|line| line[..2].fill(1));
         let (first, second, query) = (bank(6, 2, 0.1), bank(6, 3, 0.2), bank(6, 4, 0.4));
-        let example = |bank| Example { bank, shares: method.shares(&mask, 2) };
+        let example = |bank| SupportExample { bank, shares: method.shares(&mask, 2) };
         let examples = [example(&first), example(&second)];
         let fast = method.scores(&examples, &query, [6, 6]);
         let slow = written_out(&method, &examples, &query);

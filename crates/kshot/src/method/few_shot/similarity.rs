@@ -14,13 +14,13 @@ pub(super) const TINY: f32 = 1e-6;
 #[derive(Debug, Clone)]
 pub struct Bank {
     pub(super) values: Tensor<2>,
-    /// How like the picture's own cells are, made when it is first a query.
-    likeness: OnceLock<Likeness>,
+    /// Similarities among the picture's own cells, computed when it is first a query.
+    similarity: OnceLock<SimilarityMatrix>,
 }
 
 /// How like the cells of a picture are to each other.
 #[derive(Debug, Clone)]
-pub(super) struct Likeness {
+pub(super) struct SimilarityMatrix {
     /// Cosines, `[cells, cells]`.
     pub(super) cosines: Vec<f32>,
     /// Their exponentials over the temperature, at most 1 (a cell and itself).
@@ -29,7 +29,7 @@ pub(super) struct Likeness {
 
 impl Bank {
     pub(super) fn new(values: Tensor<2>) -> Self {
-        Self { values, likeness: OnceLock::new() }
+        Self { values, similarity: OnceLock::new() }
     }
 
     /// Bytes held, once it has been a query.
@@ -38,11 +38,11 @@ impl Bank {
         (channels + 2 * cells) * cells * 4
     }
 
-    pub(super) fn likeness(&self, temperature: f32) -> &Likeness {
-        self.likeness.get_or_init(|| {
+    pub(super) fn similarity(&self, temperature: f32) -> &SimilarityMatrix {
+        self.similarity.get_or_init(|| {
             let cosines = cpu_values(self.values.clone().transpose().matmul(self.values.clone()));
             let weights = cosines.iter().map(|&cosine| weight(cosine, temperature)).collect();
-            Likeness { cosines, weights }
+            SimilarityMatrix { cosines, weights }
         })
     }
 }
@@ -52,8 +52,8 @@ pub(super) fn weight(cosine: f32, temperature: f32) -> f32 {
     ((cosine - 1.0) / temperature).exp()
 }
 
-impl Likeness {
-    /// For each cell the mean of some (sure) cells, weighted by likeness.
+impl SimilarityMatrix {
+    /// For each cell the mean of some (sure) cells, weighted by similarity.
     pub(super) fn attend(&self, sure: &[usize]) -> OwnBackground {
         let count = sure.len();
         let cells = self.weights.len().isqrt();
@@ -82,7 +82,7 @@ impl Likeness {
     }
 }
 
-/// For each cell of the query the mean of the support's background, weighted by likeness.
+/// For each cell of the query the mean of the support's background, weighted by similarity.
 pub(super) struct Attended {
     /// Of the query's cells with the support's, `[cells, keys]`.
     pub(super) cosines: Tensor<2>,
@@ -104,7 +104,7 @@ impl Attended {
     }
 }
 
-/// For each cell of the query the mean of the query's sure background, weighted by likeness.
+/// For each cell of the query the mean of the query's sure background, weighted by similarity.
 pub(super) struct OwnBackground {
     /// The attention, `[cells, sure cells]`; rows sum to 1.
     pub(super) weights: Vec<f32>,

@@ -16,14 +16,15 @@ use burn::prelude::*;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::contract::episodic::{FewShot, Step, accuracy, cross_entropy, mixture};
+use crate::contract::episodic::{EpisodeStep, FewShot, accuracy, cross_entropy, mixture};
 use crate::data::batch::{Batch, Episode};
 use crate::error::{Error, Result};
-use crate::method::learner::{LearnerConfig, Setting};
+use crate::method::learner::{LearnerConfig, LearnerSetting};
 use crate::method::meta::classifier::Classifier;
 use crate::method::meta::rates;
 use crate::method::meta::second_order::{gradient, hessian_product};
-use crate::method::noise::Noise;
+use crate::method::noise::EpisodeNoise;
+use crate::nn::Precision;
 use crate::nn::dual::Dual;
 use crate::nn::norm::{BatchNormMode, Pass};
 use crate::nn::weights::{constant, plain};
@@ -36,9 +37,9 @@ pub struct AbmlConfig {
     pub steps: usize,
     /// Gradient steps at evaluation; as many as in training if absent.
     pub test_steps: Option<usize>,
-    /// Length of a step.
+    /// Inner learning rate.
     pub rate: f64,
-    /// Whether the rates of each layer's means and deviations at each step are learnt, from `rate` on.
+    /// Whether the rates of each layer's means and standard deviations at each step are learnt, from `rate` on.
     pub learn_rates: bool,
     /// The prior's standard deviation before learning.
     pub deviation: f64,
@@ -75,7 +76,7 @@ pub struct Abml {
     means: Classifier,
     /// The logarithm of the prior's standard deviation, one vector for each parameter.
     deviations: Vec<Param<Tensor<1>>>,
-    /// Learnt rates, `[steps, 1]` for each vector of means and of deviations; empty if fixed.
+    /// Learnt rates, `[steps, 1]` for each vector of means and of standard deviations; empty if fixed.
     rates: Vec<Param<Tensor<2>>>,
     #[module(skip)]
     config: AbmlConfig,
@@ -87,7 +88,7 @@ impl LearnerConfig for AbmlConfig {
     const SUMMARY: &'static str = "Gaussian parameters adapted to a task; averaged predictions";
     const SOURCE: &'static str = "https://openreview.net/forum?id=rkgpy3C5tX";
 
-    fn init(&self, setting: Setting) -> Result<Abml> {
+    fn init(&self, setting: LearnerSetting) -> Result<Abml> {
         let wrong =
             |key: &str, text: &str| Err(Error::config(text).at_key(format!("method.{key}")));
         if self.steps == 0 || self.samples == 0 || self.test_samples == 0 {
@@ -123,7 +124,7 @@ impl LearnerConfig for AbmlConfig {
     }
 }
 
-/// A loss over posterior means, posterior deviations, prior means and prior deviations, in this order.
+/// A loss over means and standard deviations of the posterior, then of the prior.
 struct Bound<'a> {
     method: &'a Abml,
     batch: &'a Batch<1>,
@@ -136,11 +137,11 @@ impl Bound<'_> {
     fn loss(&self, all: &[Dual<1>]) -> Dual<1> {
         let count = all.len() / 4;
         let part = |index: usize| &all[index * count..][..count];
-        let (means, deviations) = (part(0), part(1));
+        let (means, log_stds) = (part(0), part(1));
         let share = 1.0 / self.noise.len() as f64;
         let mut total: Option<Dual<1>> = None;
         for noise in &self.noise {
-            let weights = sample(means, deviations, noise);
+            let weights = sample(means, log_stds, noise);
             let loss = self.method.means.loss(self.batch, &weights).linear(|loss| loss * share);
             total = Some(match total {
                 Some(total) => total.plus(loss),
@@ -161,56 +162,61 @@ impl Bound<'_> {
     }
 }
 
-/// Means plus deviations times noise.
-fn sample(means: &[Dual<1>], deviations: &[Dual<1>], noise: &[Tensor<1>]) -> Vec<Dual<1>> {
+/// Means plus standard deviations times noise.
+fn sample(means: &[Dual<1>], log_stds: &[Dual<1>], noise: &[Tensor<1>]) -> Vec<Dual<1>> {
     means
         .iter()
-        .zip(deviations)
+        .zip(log_stds)
         .zip(noise)
-        .map(|((mean, deviation), noise)| {
+        .map(|((mean, log_std), noise)| {
             // The check of gradients runs in 64 bits.
             let noise = noise.clone().cast(mean.value.dtype());
-            mean.clone().plus(deviation.clone().exp().times(Dual::from(noise)))
+            mean.clone().plus(log_std.clone().exp().times(Dual::from(noise)))
         })
         .collect()
 }
 
-/// KL of one Gaussian from another, summed over elements: posterior mean and logarithm of deviation,
+/// KL of one Gaussian from another, summed over elements: posterior mean and log standard deviation,
 /// then the prior's.
-fn divergence([mean, deviation, prior, width]: [Dual<1>; 4]) -> Dual<1> {
+fn divergence([mean, log_std, prior, width]: [Dual<1>; 4]) -> Dual<1> {
     let minus = |dual: Dual<1>| dual.linear(|tensor| -tensor);
     let apart = mean.plus(minus(prior));
     let square = |dual: Dual<1>| dual.clone().times(dual);
     let scale = width.clone().linear(|tensor| tensor * -2.0).exp();
-    let spread = deviation.clone().linear(|tensor| tensor * 2.0).exp().plus(square(apart));
+    let spread = log_std.clone().linear(|tensor| tensor * 2.0).exp().plus(square(apart));
     let half = spread.times(scale).linear(|tensor| tensor * 0.5);
     // The constant -1/2 has no gradient but makes the value a divergence.
-    width.plus(minus(deviation)).plus(half).plus_constant(-0.5).total()
+    width.plus(minus(log_std)).plus(half).plus_constant(-0.5).total()
 }
 
-/// What an episode asks of the prior.
-struct Outer {
+/// The outer gradient of one episode.
+struct PriorGradient {
     loss: f64,
     accuracy: f32,
-    /// Gradients of means, then of deviations.
+    /// Gradients of means, then of log standard deviations.
     prior: Vec<Tensor<1>>,
     /// Gradients of learnt rates.
     rates: Vec<Tensor<2>>,
 }
 
 impl Abml {
-    /// Prior means, then the logarithms of prior deviations.
+    /// Prior means, then the logarithms of prior standard deviations.
     fn prior(&self) -> Vec<Tensor<1>> {
-        let deviations = self.deviations.iter().map(|deviation| plain(deviation.val()));
-        self.means.weights().values().into_iter().map(plain).chain(deviations).collect()
+        let log_stds = self.deviations.iter().map(|log_std| plain(log_std.val()));
+        self.means.weights().values().into_iter().map(plain).chain(log_stds).collect()
     }
 
-    fn noise(&self, source: &mut Noise, samples: usize, tracked: bool) -> Vec<Vec<Tensor<1>>> {
+    fn noise(
+        &self,
+        source: &mut EpisodeNoise,
+        samples: usize,
+        tracked: bool,
+    ) -> Vec<Vec<Tensor<1>>> {
         (0..samples)
             .map(|_| {
-                let of = |deviation: &Param<Tensor<1>>| {
-                    let deviation = plain(deviation.val());
-                    let noise = source.draw(deviation.dims()[0], &deviation.device());
+                let of = |log_std: &Param<Tensor<1>>| {
+                    let log_std = plain(log_std.val());
+                    let noise = source.draw(log_std.dims()[0], &log_std.device());
                     if tracked { Tensor::from_inner(noise) } else { noise }
                 };
                 self.deviations.iter().map(of).collect()
@@ -222,7 +228,7 @@ impl Abml {
     fn bounds<'a>(
         &'a self,
         batch: &'a Batch<1>,
-        noise: &mut Noise,
+        noise: &mut EpisodeNoise,
         steps: usize,
     ) -> Vec<Bound<'a>> {
         let [count, ..] = batch.images.dims();
@@ -236,7 +242,7 @@ impl Abml {
             .collect()
     }
 
-    /// The posterior (means, then deviations) after inner step `step`, and the gradient that led there.
+    /// The posterior (means, then standard deviations) after inner step `step`, and the gradient that led there.
     fn adapt(
         &self,
         step: usize,
@@ -253,18 +259,18 @@ impl Abml {
         (next.collect(), along)
     }
 
-    /// `rate * vector` for vector `index` of means and deviations at a step.
+    /// `rate * vector` for vector `index` of means and standard deviations at a step.
     fn scaled(&self, index: usize, step: usize, vector: Tensor<1>) -> Tensor<1> {
         rates::scaled(&self.rates, self.config.rate, [index, step], vector)
     }
 
-    /// The outer gradient of an episode in prior means and deviations and in rates, with loss and
+    /// The outer gradient of an episode in prior means and standard deviations and in rates, with loss and
     /// accuracy.
-    fn outer(&self, episode: &Episode<1>, prior: &[Tensor<1>]) -> Outer {
+    fn outer(&self, episode: &Episode<1>, prior: &[Tensor<1>]) -> PriorGradient {
         self.means.check_ways(episode.ways);
         let (support, query) =
             (episode.support.clone().autodiff(), episode.query.clone().autodiff());
-        let mut noise = Noise::of(episode.id);
+        let mut noise = EpisodeNoise::of(episode.id);
         let steps = self.config.steps;
         let bounds = self.bounds(&support, &mut noise, steps);
         // The first posterior is the prior itself.
@@ -312,7 +318,12 @@ impl Abml {
             path[steps][..count / 2].iter().cloned().map(Dual::from).collect();
         let images = plain(query.images.clone());
         let scores = self.means.logits(images, &means, &mut Pass::batch()).value;
-        Outer { loss, accuracy: accuracy(&scores, &query.labels), prior: total, rates: of_rates }
+        PriorGradient {
+            loss,
+            accuracy: accuracy(&scores, &query.labels),
+            prior: total,
+            rates: of_rates,
+        }
     }
 }
 
@@ -320,7 +331,7 @@ impl FewShot<1> for Abml {
     fn predict(&self, episode: &Episode<1>) -> Tensor<2> {
         self.means.check_ways(episode.ways);
         let support = episode.support.clone().autodiff();
-        let mut noise = Noise::of(episode.id);
+        let mut noise = EpisodeNoise::of(episode.id);
         let prior = self.prior();
         let steps = self.config.test_steps.unwrap_or(self.config.steps);
         let bounds = self.bounds(&support, &mut noise, steps);
@@ -329,11 +340,11 @@ impl FewShot<1> for Abml {
                 self.adapt(step, bound, &posterior, &prior).0
             });
         let posterior: Vec<Dual<1>> = posterior.into_iter().map(Dual::from).collect();
-        let (means, deviations) = posterior.split_at(posterior.len() / 2);
+        let (means, log_stds) = posterior.split_at(posterior.len() / 2);
         let samples = self.config.test_samples;
         let query = plain(episode.query.images.clone());
         mixture(self.noise(&mut noise, samples, false).into_iter().map(|noise| {
-            let weights = sample(means, deviations, &noise);
+            let weights = sample(means, log_stds, &noise);
             let mut pass = Pass::batch();
             if self.config.batch_norm == BatchNormMode::Support {
                 let images = plain(episode.support.images.clone());
@@ -349,12 +360,16 @@ impl FewShot<1> for Abml {
         (cross_entropy(scores.clone(), &episode.query.clone().autodiff().labels), scores)
     }
 
-    fn step(&self, episodes: &[Episode<1>]) -> Step {
+    fn step(&self, episodes: &[Episode<1>]) -> EpisodeStep {
         let prior = self.prior();
-        let outers: Vec<Outer> =
-            episodes.par_iter().map(|episode| self.outer(episode, &prior)).collect();
+        let precision = Precision::current();
+        let outers: Vec<PriorGradient> = episodes
+            .par_iter()
+            .map(|episode| precision.run(|| self.outer(episode, &prior)))
+            .collect();
         let share = 1.0 / episodes.len() as f32;
-        let mut result = Step { loss: 0.0, accuracy: None, gradients: GradientsParams::new() };
+        let mut result =
+            EpisodeStep { loss: 0.0, accuracy: None, gradients: GradientsParams::new() };
         let mut sums: Vec<Tensor<1>> = prior.iter().map(Tensor::zeros_like).collect();
         let mut rates = rates::zeros(&self.rates);
         let mut right = 0.0;
@@ -369,9 +384,9 @@ impl FewShot<1> for Abml {
             }
         }
         result.accuracy = Some(right);
-        let deviations = sums.split_off(sums.len() / 2);
+        let log_stds = sums.split_off(sums.len() / 2);
         result.gradients = self.means.weights().gradients(sums);
-        for (parameter, gradient) in self.deviations.iter().zip(deviations) {
+        for (parameter, gradient) in self.deviations.iter().zip(log_stds) {
             result.gradients.register(parameter.id, gradient);
         }
         for (parameter, gradient) in self.rates.iter().zip(rates) {
@@ -413,7 +428,7 @@ mod tests {
             method.prior().into_iter().map(|of| of.cast(DType::F64)).collect();
         let outer = method.outer(&episode, &prior);
         let gradient = &outer.prior;
-        // One element of every vector, means and deviations.
+        // One element of every vector, means and standard deviations.
         for (index, gradient) in gradient.iter().enumerate() {
             let gradient: Vec<f64> = gradient.to_data().iter::<f64>().collect();
             let place = gradient.len() / 2;

@@ -4,7 +4,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::method::learner::{LearnerConfig, Setting};
+use crate::method::learner::{LearnerConfig, LearnerSetting};
 use crate::method::meta::maml::{Loop, Maml, MamlConfig, Rates};
 
 /// How ANIL is set up: as MAML.
@@ -21,7 +21,7 @@ impl LearnerConfig for AnilConfig {
     const SUMMARY: &'static str = "maml whose inner loop adapts the head alone";
     const SOURCE: &'static str = "https://arxiv.org/abs/1909.09157";
 
-    fn init(&self, setting: Setting) -> Result<Anil> {
+    fn init(&self, setting: LearnerSetting) -> Result<Anil> {
         let rates = if self.0.learn_rates { Rates::PerLayer } else { Rates::Fixed };
         let config = self.0.clone();
         Maml::new(Loop { config, rates, head_only: true, first_order: false }, setting)

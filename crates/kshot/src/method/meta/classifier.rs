@@ -6,16 +6,16 @@ use burn::prelude::*;
 
 use crate::data::batch::Batch;
 use crate::error::Result;
-use crate::method::learner::Setting;
-use crate::method::network::Network;
+use crate::method::learner::LearnerSetting;
+use crate::method::network::EmbeddingNetwork;
 use crate::nn::dual::Dual;
 use crate::nn::norm::Pass;
-use crate::nn::weights::{Cursor, Weights};
+use crate::nn::weights::{Cursor, FlatWeights};
 
 /// The network and its head.
 #[derive(Module, Debug)]
 pub struct Classifier {
-    network: Network,
+    network: EmbeddingNetwork,
     /// `[features, ways]`
     weight: Param<Tensor<2>>,
     /// `[ways]`
@@ -27,8 +27,8 @@ impl Classifier {
     ///
     /// # Errors
     /// If pictures are too small for the network.
-    pub fn new(setting: Setting) -> Result<Self> {
-        let Setting { network, size, ways, device, .. } = setting;
+    pub fn new(setting: LearnerSetting) -> Result<Self> {
+        let LearnerSetting { network, size, ways, device, .. } = setting;
         let features = network.features(size)?;
         let weight = Initializer::XavierUniform { gain: 1.0 }.init_with(
             [features, ways],
@@ -41,7 +41,7 @@ impl Classifier {
     }
 
     /// Its parameters: the network's, then the head's two.
-    pub fn weights(&self) -> Weights {
+    pub fn weights(&self) -> FlatWeights {
         let mut weights = self.network.weights();
         weights.push(&self.weight);
         weights.push(&self.bias);

@@ -13,16 +13,17 @@ use burn::prelude::*;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::contract::episodic::{FewShot, Step, accuracy, cross_entropy};
+use crate::contract::episodic::{EpisodeStep, FewShot, accuracy, cross_entropy};
 use crate::data::batch::{Batch, Episode};
 use crate::error::{Error, Result};
-use crate::method::learner::{LearnerConfig, Setting};
+use crate::method::learner::{LearnerConfig, LearnerSetting};
 use crate::method::meta::classifier::Classifier;
 use crate::method::meta::rates;
 use crate::method::meta::second_order::{gradient, hessian_product};
+use crate::nn::Precision;
 use crate::nn::dual::Dual;
 use crate::nn::norm::{BatchNormMode, Pass};
-use crate::nn::weights::{Weights, constant, plain};
+use crate::nn::weights::{FlatWeights, constant, plain};
 
 /// How MAML is set up.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -32,7 +33,7 @@ pub struct MamlConfig {
     pub steps: usize,
     /// Gradient steps at evaluation; as many as in training if absent.
     pub test_steps: Option<usize>,
-    /// Length of a step, or its start where it is learnt.
+    /// Inner learning rate, or its start where it is learnt.
     pub rate: f64,
     /// Whether each layer's rate at each step is learnt (MAML++).
     pub learn_rates: bool,
@@ -100,7 +101,7 @@ impl LearnerConfig for MamlConfig {
     const SUMMARY: &'static str = "parameters that a few steps adapt; exactly second order";
     const SOURCE: &'static str = "https://arxiv.org/abs/1703.03400";
 
-    fn init(&self, setting: Setting) -> Result<Maml> {
+    fn init(&self, setting: LearnerSetting) -> Result<Maml> {
         let rates = if self.learn_rates { Rates::PerLayer } else { Rates::Fixed };
         let config = self.clone();
         Maml::new(Loop { config, rates, head_only: false, first_order: false }, setting)
@@ -113,7 +114,7 @@ impl LearnerConfig for FirstOrderMamlConfig {
     const SUMMARY: &'static str = "as maml, with second derivatives taken as zero";
     const SOURCE: &'static str = "https://arxiv.org/abs/1703.03400";
 
-    fn init(&self, setting: Setting) -> Result<Maml> {
+    fn init(&self, setting: LearnerSetting) -> Result<Maml> {
         let rates = if self.0.learn_rates { Rates::PerLayer } else { Rates::Fixed };
         let config = self.0.clone();
         Maml::new(Loop { config, rates, head_only: false, first_order: true }, setting)
@@ -121,7 +122,7 @@ impl LearnerConfig for FirstOrderMamlConfig {
 }
 
 /// The outer gradient of one task.
-pub struct Outer {
+pub struct OuterGradient {
     /// The loss on the queries after adaptation.
     pub loss: f64,
     /// Share of queries right after adaptation, 0 to 1.
@@ -137,7 +138,7 @@ impl Maml {
     ///
     /// # Errors
     /// If an option is out of range or the network has nothing to adapt.
-    pub fn new(inner: Loop, setting: Setting) -> Result<Self> {
+    pub fn new(inner: Loop, setting: LearnerSetting) -> Result<Self> {
         let MamlConfig { steps, rate, batch_norm, .. } = inner.config;
         let wrong =
             |key: &str, text: &str| Err(Error::config(text).at_key(format!("method.{key}")));
@@ -162,7 +163,7 @@ impl Maml {
         let rates = match inner.rates {
             Rates::Fixed => Vec::new(),
             of => {
-                let make = |weight: &crate::nn::weights::Weight| {
+                let make = |weight: &crate::nn::weights::FlatWeight| {
                     let elements: usize = weight.shape.iter().product();
                     let shape = if of == Rates::PerLayer { [steps, 1] } else { [1, elements] };
                     Param::from_tensor(Tensor::full(shape, rate, &device))
@@ -174,7 +175,7 @@ impl Maml {
     }
 
     /// The parameters that episodes start from.
-    pub fn weights(&self) -> Weights {
+    pub fn weights(&self) -> FlatWeights {
         self.classifier.weights()
     }
 
@@ -254,7 +255,7 @@ impl Maml {
     }
 
     /// The outer gradient of one episode, at given starting parameters.
-    pub fn outer(&self, episode: &Episode<1>, start: Vec<Tensor<1>>) -> Outer {
+    pub fn outer(&self, episode: &Episode<1>, start: Vec<Tensor<1>>) -> OuterGradient {
         self.classifier.check_ways(episode.ways);
         let steps = self.inner.config.steps;
         let support = episode.support.clone().autodiff();
@@ -302,7 +303,7 @@ impl Maml {
                 *outer = outer.clone() - product;
             }
         }
-        Outer { loss, accuracy, weights: outer, rates }
+        OuterGradient { loss, accuracy, weights: outer, rates }
     }
 }
 
@@ -335,14 +336,18 @@ impl FewShot<1> for Maml {
         (cross_entropy(scores.clone(), &episode.query.clone().autodiff().labels), scores)
     }
 
-    fn step(&self, episodes: &[Episode<1>]) -> Step {
+    fn step(&self, episodes: &[Episode<1>]) -> EpisodeStep {
         let weights = self.weights();
         let start: Vec<Tensor<1>> = weights.values().into_iter().map(plain).collect();
         // Tasks are independent; their gradients are added in order, so that threads change nothing.
-        let outers: Vec<Outer> =
-            episodes.par_iter().map(|episode| self.outer(episode, start.clone())).collect();
+        let precision = Precision::current();
+        let outers: Vec<OuterGradient> = episodes
+            .par_iter()
+            .map(|episode| precision.run(|| self.outer(episode, start.clone())))
+            .collect();
         let share = 1.0 / episodes.len() as f32;
-        let mut result = Step { loss: 0.0, accuracy: Some(0.0), gradients: GradientsParams::new() };
+        let mut result =
+            EpisodeStep { loss: 0.0, accuracy: Some(0.0), gradients: GradientsParams::new() };
         let mut total: Option<(Vec<Tensor<1>>, Vec<Tensor<2>>)> = None;
         for outer in outers {
             result.loss += outer.loss as f32 * share;

@@ -3,7 +3,7 @@
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
-use crate::method::learner::{LearnerConfig, Setting};
+use crate::method::learner::{LearnerConfig, LearnerSetting};
 use crate::method::meta::maml::{Loop, Maml, MamlConfig, Rates};
 
 /// How Meta-SGD is set up: as MAML; `rate` is where the learnt rates start.
@@ -20,7 +20,7 @@ impl LearnerConfig for MetaSgdConfig {
     const SUMMARY: &'static str = "maml with a learnt rate for every parameter";
     const SOURCE: &'static str = "https://arxiv.org/abs/1707.09835";
 
-    fn init(&self, setting: Setting) -> Result<MetaSgd> {
+    fn init(&self, setting: LearnerSetting) -> Result<MetaSgd> {
         let config = self.0.clone();
         Maml::new(
             Loop { config, rates: Rates::PerElement, head_only: false, first_order: false },

@@ -4,7 +4,7 @@
 //! too: from nothing, Adam's first step moves every element by the full rate, those that hardly matter as
 //! well. Here they move with the parameters, by the outer rate (there: with every task).
 //!
-//! The outer step's length is the optimiser's rate: plain gradient descent from 1 to 0. At evaluation
+//! The outer learning rate is the optimiser's: plain gradient descent from 1 to 0. At evaluation
 //! queries are normalised one by one with the support's statistics (`support`) or together (`query`,
 //! transductive); the paper's non-transductive form adds the support to each single query instead.
 
@@ -18,12 +18,13 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use crate::contract::episodic::{FewShot, Step, accuracy, cross_entropy};
+use crate::contract::episodic::{EpisodeStep, FewShot, accuracy, cross_entropy};
 use crate::data::batch::{Batch, Episode};
 use crate::error::{Error, Result};
-use crate::method::learner::{LearnerConfig, Setting};
+use crate::method::learner::{LearnerConfig, LearnerSetting};
 use crate::method::meta::classifier::Classifier;
 use crate::method::meta::second_order::gradient;
+use crate::nn::Precision;
 use crate::nn::dual::Dual;
 use crate::nn::norm::{BatchNormMode, Pass};
 use crate::nn::weights::{constant, plain};
@@ -77,7 +78,7 @@ impl LearnerConfig for ReptileConfig {
     const SUMMARY: &'static str = "parameters near those that a short training on each task finds";
     const SOURCE: &'static str = "https://arxiv.org/abs/1803.02999";
 
-    fn init(&self, setting: Setting) -> Result<Reptile> {
+    fn init(&self, setting: LearnerSetting) -> Result<Reptile> {
         if self.steps == 0 || self.test_steps == 0 || self.batch == 0 {
             return Err(Error::config("steps, test_steps and batch must be at least 1")
                 .at_key("method.steps"));
@@ -113,29 +114,29 @@ fn pick(support: &Batch<1>, rows: &[i32]) -> Batch<1> {
 
 /// Where an inner loop is: parameters and Adam's mean squares.
 #[derive(Clone)]
-struct Place {
+struct InnerState {
     weights: Vec<Tensor<1>>,
     squares: Vec<Tensor<1>>,
 }
 
 impl Reptile {
-    fn start(&self) -> Place {
+    fn start(&self) -> InnerState {
         let weights = self.classifier.weights().values().into_iter().map(plain).collect();
         // An outer optimiser other than plain descent could take them below zero.
         let squares = self.squares.iter().map(|of| plain(of.val()).clamp_min(0.0)).collect();
-        Place { weights, squares }
+        InnerState { weights, squares }
     }
 
     /// The place after so many steps, and the mean loss along them. Batches go through the support in
     /// random order, again and again.
-    fn adapt(&self, episode: &Episode<1>, start: Place, steps: usize) -> (Place, f32) {
+    fn adapt(&self, episode: &Episode<1>, start: InnerState, steps: usize) -> (InnerState, f32) {
         self.classifier.check_ways(episode.ways);
         let support = episode.support.clone().autodiff();
         let [count, ..] = support.images.dims();
         let mut random = ChaCha8Rng::seed_from_u64(episode.id.seed ^ episode.id.index << 20);
         let mut order: Vec<i32> = Vec::new();
         let seen = f64::from(plain(self.seen.val()).into_scalar::<f32>());
-        let Place { mut weights, mut squares } = start;
+        let InnerState { mut weights, mut squares } = start;
         let mut losses = 0.0;
         for step in 0..steps {
             let size = self.config.batch.min(count);
@@ -159,7 +160,7 @@ impl Reptile {
                 *weight = weight.clone() - gradient / length * self.config.rate;
             }
         }
-        (Place { weights, squares }, losses / steps as f32)
+        (InnerState { weights, squares }, losses / steps as f32)
     }
 
     /// The share of pictures that are right with such parameters.
@@ -188,20 +189,25 @@ impl FewShot<1> for Reptile {
         (cross_entropy(scores.clone(), &episode.query.clone().autodiff().labels), scores)
     }
 
-    fn step(&self, episodes: &[Episode<1>]) -> Step {
+    fn step(&self, episodes: &[Episode<1>]) -> EpisodeStep {
         let start = self.start();
-        let ends: Vec<(Place, f32, f32)> = episodes
+        let precision = Precision::current();
+        let ends: Vec<(InnerState, f32, f32)> = episodes
             .par_iter()
             .map(|episode| {
-                let (end, loss) = self.adapt(episode, start.clone(), self.config.steps);
-                let right = self.accuracy(&episode.support, &end.weights);
-                (end, loss, right)
+                precision.run(|| {
+                    let (end, loss) = self.adapt(episode, start.clone(), self.config.steps);
+                    let right = self.accuracy(&episode.support, &end.weights);
+                    (end, loss, right)
+                })
             })
             .collect();
         let share = 1.0 / episodes.len() as f32;
-        let mut result = Step { loss: 0.0, accuracy: Some(0.0), gradients: GradientsParams::new() };
+        let mut result =
+            EpisodeStep { loss: 0.0, accuracy: Some(0.0), gradients: GradientsParams::new() };
         let zeros = |of: &[Tensor<1>]| of.iter().map(Tensor::zeros_like).collect::<Vec<_>>();
-        let mut towards = Place { weights: zeros(&start.weights), squares: zeros(&start.squares) };
+        let mut towards =
+            InnerState { weights: zeros(&start.weights), squares: zeros(&start.squares) };
         let add = |sums: &mut [Tensor<1>], from: &[Tensor<1>], to: Vec<Tensor<1>>| {
             for ((sum, from), to) in sums.iter_mut().zip(from).zip(to) {
                 *sum = sum.clone() + (from.clone() - to) * share;

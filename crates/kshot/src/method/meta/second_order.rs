@@ -10,19 +10,19 @@ use crate::nn::dual::Dual;
 use crate::nn::weights::leaves;
 
 /// A loss as a function of parameters.
-pub trait Objective {
+pub trait TaskLoss {
     /// The loss, `[1]`, of parameters on the autodiff side.
     fn loss(&self, weights: &[Dual<1>]) -> Dual<1>;
 }
 
-impl<F: Fn(&[Dual<1>]) -> Dual<1>> Objective for F {
+impl<F: Fn(&[Dual<1>]) -> Dual<1>> TaskLoss for F {
     fn loss(&self, weights: &[Dual<1>]) -> Dual<1> {
         self(weights)
     }
 }
 
 /// The loss and its gradient (plain tensors, zero where the loss does not depend).
-pub fn gradient(objective: &dyn Objective, weights: &[Tensor<1>]) -> (f64, Vec<Tensor<1>>) {
+pub fn gradient(objective: &dyn TaskLoss, weights: &[Tensor<1>]) -> (f64, Vec<Tensor<1>>) {
     let leaves = leaves(weights);
     let duals: Vec<Dual<1>> = leaves.iter().cloned().map(Dual::from).collect();
     let loss = objective.loss(&duals).value;
@@ -33,7 +33,7 @@ pub fn gradient(objective: &dyn Objective, weights: &[Tensor<1>]) -> (f64, Vec<T
 /// The Hessian at `weights` times `direction` (`None` is zero), in every parameter: also in those that
 /// the direction leaves out, where it is the mixed derivative.
 pub fn hessian_product(
-    objective: &dyn Objective,
+    objective: &dyn TaskLoss,
     weights: &[Tensor<1>],
     direction: &[Option<Tensor<1>>],
 ) -> Vec<Tensor<1>> {

@@ -5,14 +5,14 @@ use burn::tensor::Distribution;
 
 use crate::data::batch::{Batch, Episode, EpisodeId};
 use crate::encoder::conv4::{Conv4Config, Reduction};
-use crate::method::learner::Setting;
+use crate::method::learner::LearnerSetting;
 use crate::method::network::NetworkConfig;
 
 /// One block of three channels for two classes of 6x6 pixels.
-pub fn setting(device: &Device) -> Setting {
+pub fn setting(device: &Device) -> LearnerSetting {
     let network = Conv4Config { width: 3, blocks: 1, reduction: Reduction::Stride, bias: false };
     let tracked = device.clone().autodiff();
-    Setting {
+    LearnerSetting {
         network: NetworkConfig::Conv4(network).init(1, &tracked).unwrap(),
         channels: 1,
         size: [6, 6],

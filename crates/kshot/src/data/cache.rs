@@ -6,7 +6,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 use crate::error::Result;
 
 /// What is kept, with when it was last asked for.
-struct Kept<T> {
+struct CacheState<T> {
     items: HashMap<usize, (Arc<T>, usize, u64)>,
     bytes: usize,
     clock: u64,
@@ -14,14 +14,14 @@ struct Kept<T> {
 
 /// The items most recently asked for, up to a number of bytes.
 pub struct Cache<T> {
-    kept: Mutex<Kept<T>>,
+    kept: Mutex<CacheState<T>>,
     limit: usize,
 }
 
 impl<T> Cache<T> {
     /// An empty cache of at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        let kept = Kept { items: HashMap::new(), bytes: 0, clock: 0 };
+        let kept = CacheState { items: HashMap::new(), bytes: 0, clock: 0 };
         Self { kept: Mutex::new(kept), limit }
     }
 

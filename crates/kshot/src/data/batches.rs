@@ -1,0 +1,168 @@
+//! Batches of pictures with masks, for supervised training and validation: each made from (seed, index) alone.
+
+use std::sync::Arc;
+
+use burn::prelude::*;
+use image::RgbImage;
+use kshot_data::image::resize;
+use kshot_data::mask::Mask;
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use rayon::prelude::*;
+
+use crate::data::batch::{Batch, labels, normalised};
+use crate::data::cache::Cache;
+use crate::data::dataset::Dataset;
+use crate::data::source::{ItemSource, generator};
+use crate::data::transforms::{Transform, apply_all};
+use crate::encoder::Normalization;
+use crate::error::{Error, Result};
+
+/// Bytes of decoded pictures that are kept.
+const KEPT: usize = 2 << 30;
+
+/// Width and height of a picture whose longer side is brought down to `longest` pixels where it is longer.
+pub fn shrunk(width: u32, height: u32, longest: Option<u32>) -> (u32, u32) {
+    let side = width.max(height);
+    match longest {
+        Some(longest) if side > longest => {
+            let at = |length: u32| {
+                ((f64::from(length) * f64::from(longest) / f64::from(side)).round() as u32).max(1)
+            };
+            (at(width), at(height))
+        }
+        _ => (width, height),
+    }
+}
+
+/// The pictures of a data set at their working size, the most recently used ones kept decoded.
+pub struct Pictures {
+    set: Arc<dyn Dataset>,
+    longest: Option<u32>,
+    normalization: Normalization,
+    kept: Cache<(RgbImage, Mask)>,
+}
+
+impl Pictures {
+    /// Pictures whose longer side is at most `longest` pixels, read when they are asked for.
+    pub fn new(set: Arc<dyn Dataset>, longest: Option<u32>, normalization: Normalization) -> Self {
+        Self { set, longest, normalization, kept: Cache::new(KEPT) }
+    }
+
+    /// Number of pictures.
+    pub fn len(&self) -> usize {
+        self.set.len()
+    }
+
+    /// Whether there is none.
+    pub fn is_empty(&self) -> bool {
+        self.set.is_empty()
+    }
+
+    /// A picture at its working size, and its mask at the same.
+    fn get(&self, index: usize) -> Result<Arc<(RgbImage, Mask)>> {
+        self.kept.get(index, || {
+            let image = self.set.image(index)?;
+            let (width, height) = shrunk(image.width(), image.height(), self.longest);
+            let image = resize(&image, width, height)?;
+            let mask = self.set.mask(index)?.resized(width as usize, height as usize);
+            let bytes = image.len() + mask.pixels.len();
+            Ok(((image, mask), bytes))
+        })
+    }
+}
+
+/// Batches to train on: every picture once before any comes again, in an order that each round has of its own.
+pub struct TrainingBatches {
+    pictures: Arc<Pictures>,
+    transforms: Vec<Transform>,
+    batch: usize,
+    seed: u64,
+}
+
+impl TrainingBatches {
+    /// Batches of `batch` pictures, each changed at random by the transforms, which must leave all of one size.
+    pub fn new(
+        pictures: Arc<Pictures>,
+        transforms: Vec<Transform>,
+        batch: usize,
+        seed: u64,
+    ) -> Self {
+        Self { pictures, transforms, batch, seed }
+    }
+
+    /// The picture at place `place` of the endless list.
+    fn picture(&self, place: u64) -> usize {
+        let count = self.pictures.len() as u64;
+        let mut order: Vec<usize> = (0..self.pictures.len()).collect();
+        let round = self.seed.rotate_left(32) ^ (place / count);
+        order.shuffle(&mut ChaCha8Rng::seed_from_u64(round));
+        order[(place % count) as usize]
+    }
+}
+
+impl ItemSource<Batch<3>> for TrainingBatches {
+    fn item(&self, index: u64, device: &Device) -> Result<Batch<3>> {
+        let first = index * self.batch as u64;
+        let pairs = (first..first + self.batch as u64)
+            .into_par_iter()
+            .map(|place| {
+                let kept = self.pictures.get(self.picture(place))?;
+                let (image, mask) = (kept.0.clone(), kept.1.clone());
+                apply_all(&self.transforms, image, mask, &mut generator(self.seed, place, 0))
+            })
+            .collect::<Result<Vec<_>>>()?;
+        let (images, masks): (Vec<RgbImage>, Vec<Mask>) = pairs.into_iter().unzip();
+        if let Some(other) =
+            images.iter().find(|image| image.dimensions() != images[0].dimensions())
+        {
+            return Err(Error::config(format!(
+                "a batch holds pictures of {} x {} and of {} x {} pixels; end the transforms with a crop, \
+                 such as {{ name = \"crop\", size = [256, 256] }}, or set train.batch = 1",
+                images[0].width(),
+                images[0].height(),
+                other.width(),
+                other.height()
+            ))
+            .at_key("data.transforms"));
+        }
+        let images: Vec<&RgbImage> = images.iter().collect();
+        Ok(Batch {
+            images: normalised(&images, &self.pictures.normalization, device),
+            labels: labels(&masks, device),
+        })
+    }
+}
+
+/// Whole pictures to validate on, one an item, unchanged; labels are at the picture's own size.
+pub struct WholePictures(pub Arc<Pictures>);
+
+impl ItemSource<Batch<3>> for WholePictures {
+    fn item(&self, index: u64, device: &Device) -> Result<Batch<3>> {
+        let index = index as usize % self.0.len();
+        let kept = self.0.get(index)?;
+        let full = match self.0.longest {
+            // What is counted is the picture's own pixels, whatever size the network sees.
+            Some(_) => self.0.set.mask(index)?,
+            None => kept.1.clone(),
+        };
+        Ok(Batch {
+            images: normalised(&[&kept.0], &self.0.normalization, device),
+            labels: labels(&[full], device),
+        })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_longer_pictures_are_shrunk() {
+        assert_eq!(shrunk(1000, 500, Some(400)), (400, 200));
+        assert_eq!(shrunk(300, 500, Some(600)), (300, 500));
+        assert_eq!(shrunk(3, 5000, Some(100)), (1, 100));
+        assert_eq!(shrunk(1000, 500, None), (1000, 500));
+    }
+}

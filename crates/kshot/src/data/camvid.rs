@@ -1,0 +1,116 @@
+//! CamVid in SegNet's form: lists `LIST.txt` of `image mask`, 11 classes, 11 = void (Badrinarayanan, Kendall
+//! and Cipolla 2015, arXiv 1511.00561).
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kshot_data::labels::index::read_values;
+use kshot_data::mask::{Mask, VOID};
+use serde::{Deserialize, Serialize};
+
+use super::dataset::{Dataset, DatasetLayout, filled, lines};
+use crate::error::{Error, Result};
+
+/// Names of CamVid's 11 classes in SegNet's order.
+pub const CAMVID_CLASSES: [&str; 11] = [
+    "sky",
+    "building",
+    "pole",
+    "road",
+    "pavement",
+    "tree",
+    "sign",
+    "fence",
+    "car",
+    "pedestrian",
+    "bicyclist",
+];
+
+/// Where it is.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct CamvidConfig {
+    /// The folder that holds `train.txt`, `val.txt` and the frames.
+    pub root: PathBuf,
+}
+
+struct Camvid {
+    classes: Vec<String>,
+    /// Picture and mask.
+    items: Vec<(PathBuf, PathBuf)>,
+}
+
+impl DatasetLayout for CamvidConfig {
+    const NAME: &'static str = "camvid";
+    const SUMMARY: &'static str =
+        "CamVid in SegNet's form: street frames of 11 classes, no background";
+    const SOURCE: &'static str = "https://arxiv.org/abs/1511.00561";
+
+    fn open(&self, part: &str) -> Result<Arc<dyn Dataset>> {
+        let root = &self.root;
+        // Its list of validation frames is called val.
+        let name = if part == "validation" { "val" } else { part };
+        let file = root.join(format!("{name}.txt"));
+        let items = lines(&file)?
+            .iter()
+            .enumerate()
+            .map(|(index, line)| {
+                let mut parts = line.split_whitespace();
+                match (parts.next(), parts.next()) {
+                    (Some(image), Some(mask)) => Ok((root.join(image), root.join(mask))),
+                    _ => Err(Error::data("a line is `image mask`").at_line(&file, index + 1)),
+                }
+            })
+            .collect::<Result<_>>()?;
+        let classes = CAMVID_CLASSES.iter().map(|name| (*name).to_owned()).collect();
+        filled(Camvid { classes, items }, root, part)
+    }
+
+    fn root(&self) -> &Path {
+        &self.root
+    }
+
+    fn has_background(&self) -> bool {
+        false
+    }
+}
+
+impl Dataset for Camvid {
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    fn file(&self, index: usize) -> &Path {
+        &self.items[index].0
+    }
+
+    fn label_files(&self, index: usize) -> Vec<PathBuf> {
+        vec![self.items[index].1.clone()]
+    }
+
+    fn has_background(&self) -> bool {
+        false
+    }
+
+    fn mask(&self, index: usize) -> Result<Mask> {
+        let path = &self.items[index].1;
+        let mut mask = read_values(path)?;
+        for pixel in &mut mask.pixels {
+            *pixel = match *pixel {
+                class if usize::from(class) < CAMVID_CLASSES.len() => class + 1,
+                11 => VOID,
+                other => {
+                    return Err(Error::data(format!(
+                        "the value {other}; CamVid's masks hold 0 to 10, and 11 for void"
+                    ))
+                    .in_file(path));
+                }
+            };
+        }
+        Ok(mask)
+    }
+}

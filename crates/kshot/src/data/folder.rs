@@ -1,0 +1,234 @@
+//! A folder of labelled pictures in any format that `kshot segment --support` reads, or a mixture of them
+//! (see [`LabelFolder::open`]).
+
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+use kshot_data::finding::Findings;
+use kshot_data::label_folder::LabelFolder;
+use kshot_data::mask::Mask;
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
+use serde::{Deserialize, Serialize};
+
+use super::dataset::{Dataset, DatasetLayout, Subset, lines};
+use crate::error::{Error, Result};
+
+/// Where it is, and how it is cut into parts.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct FolderConfig {
+    /// The folder.
+    pub root: PathBuf,
+    /// How pictures are drawn for `train`, `validation` and `test` where no list of that name says.
+    #[serde(default, skip_serializing_if = "FolderSplit::is_default")]
+    pub split: FolderSplit,
+}
+
+/// Shares of the labelled pictures for each part; what they leave is for training.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct FolderSplit {
+    /// Share for validation, 0 to 1; at least one picture if it is above 0.
+    pub validation: f64,
+    /// Share for the test, 0 to 1.
+    pub test: f64,
+    /// Seed of the draw.
+    pub seed: u64,
+}
+
+impl Default for FolderSplit {
+    fn default() -> Self {
+        Self { validation: 0.2, test: 0.0, seed: 0 }
+    }
+}
+
+impl FolderSplit {
+    fn is_default(&self) -> bool {
+        *self == Self::default()
+    }
+
+    /// The places of `count` pictures in training, validation and test, each sorted.
+    ///
+    /// # Errors
+    /// If the shares are out of range or leave nothing to train on.
+    pub fn places(&self, count: usize) -> Result<[Vec<usize>; 3]> {
+        let share = |share: f64| (0.0..1.0).contains(&share);
+        if !share(self.validation) || !share(self.test) || self.validation + self.test >= 1.0 {
+            return Err(Error::config(format!(
+                "shares of {} for validation and {} for test; each is 0 to 1, and below 1 together",
+                self.validation, self.test
+            ))
+            .at_key("data.split"));
+        }
+        let mut order: Vec<usize> = (0..count).collect();
+        order.shuffle(&mut ChaCha8Rng::seed_from_u64(self.seed));
+        let of = |share: f64| match share {
+            0.0 => 0,
+            share => ((share * count as f64).round() as usize).max(1),
+        };
+        let (validation, test) = (of(self.validation), of(self.test));
+        if validation + test >= count {
+            return Err(Error::data(format!(
+                "{count} labelled pictures cannot be cut into training, {validation} for validation and \
+                 {test} for test; label more, or set data.split"
+            )));
+        }
+        let mut parts =
+            [order.split_off(validation + test), order.drain(..validation).collect(), order];
+        parts.iter_mut().for_each(|part| part.sort_unstable());
+        Ok(parts)
+    }
+}
+
+/// The parts that are drawn where no list says.
+const PARTS: [&str; 3] = ["train", "validation", "test"];
+
+impl FolderConfig {
+    fn has_list(&self, part: &str) -> bool {
+        self.root.join(format!("{part}.txt")).is_file()
+    }
+}
+
+/// The labelled pictures of a folder.
+struct Folder {
+    folder: LabelFolder,
+    /// Those with labels.
+    labelled: Vec<usize>,
+}
+
+impl Folder {
+    fn open(root: &Path) -> Result<Self> {
+        let folder = LabelFolder::open(root)?;
+        folder.findings.refuse_errors(root)?;
+        let labelled = (0..folder.pictures.len())
+            .filter(|&index| folder.pictures[index].labels.is_some())
+            .collect();
+        Ok(Self { folder, labelled })
+    }
+
+    /// A picture's path from the folder of pictures, without its ending.
+    fn stem(&self, index: usize) -> String {
+        kshot_data::query::slashed(
+            &self.folder.pictures[self.labelled[index]].name.with_extension(""),
+        )
+    }
+}
+
+impl DatasetLayout for FolderConfig {
+    const NAME: &'static str = "folder";
+    const SUMMARY: &'static str = "a folder with labels in any format of `kshot list formats`; a list NAME.txt names pictures, \
+         `*` is all of them, `*-NAME` those not on that list, and train, validation and test are drawn \
+         by data.split where no list has their name";
+    const SOURCE: &'static str = "";
+
+    fn open(&self, part: &str) -> Result<Arc<dyn Dataset>> {
+        let all = Folder::open(&self.root)?;
+        let stems = |name: &str| -> Result<Vec<String>> {
+            let lines = lines(&self.root.join(format!("{name}.txt")))?;
+            // A list may name files or stems.
+            let known = |stem: &str| (0..all.labelled.len()).any(|index| all.stem(index) == stem);
+            Ok(lines
+                .into_iter()
+                .map(|line| match line.rsplit_once('.') {
+                    Some((stem, _)) if !known(&line) => stem.to_owned(),
+                    _ => line,
+                })
+                .collect())
+        };
+        let count = all.labelled.len();
+        let listed = self.has_list(part);
+        let drawn = PARTS.iter().position(|name| *name == part);
+        let chosen: Vec<usize> = match (part.strip_prefix('*'), drawn) {
+            (Some(""), _) => (0..count).collect(),
+            (Some(rest), _) => {
+                let without = stems(rest.trim_start_matches('-'))?;
+                (0..count).filter(|&index| !without.contains(&all.stem(index))).collect()
+            }
+            (None, Some(place)) if !listed => {
+                // What other parts list is theirs.
+                let mut taken = Vec::new();
+                let mut split = self.split;
+                for other in PARTS.iter().filter(|name| self.has_list(name)) {
+                    taken.extend(stems(other)?);
+                    match *other {
+                        "validation" => split.validation = 0.0,
+                        "test" => split.test = 0.0,
+                        _ => {}
+                    }
+                }
+                let free: Vec<usize> =
+                    (0..count).filter(|&index| !taken.contains(&all.stem(index))).collect();
+                let mut parts =
+                    split.places(free.len()).map_err(|error| error.in_file(&self.root))?;
+                std::mem::take(&mut parts[place]).into_iter().map(|index| free[index]).collect()
+            }
+            (None, _) => {
+                let with = stems(part)?;
+                (0..count).filter(|&index| with.contains(&all.stem(index))).collect()
+            }
+        };
+        if chosen.is_empty() {
+            return Err(Error::data(format!(
+                "the part `{part}` has no labelled picture; {count} are labelled in all"
+            ))
+            .in_file(&self.root));
+        }
+        Ok(Arc::new(Subset::new(Arc::new(all), chosen)))
+    }
+
+    fn root(&self) -> &Path {
+        &self.root
+    }
+}
+
+impl Dataset for Folder {
+    fn classes(&self) -> &[String] {
+        self.folder.classes.names()
+    }
+
+    fn len(&self) -> usize {
+        self.labelled.len()
+    }
+
+    fn file(&self, index: usize) -> &Path {
+        &self.folder.pictures[self.labelled[index]].file
+    }
+
+    fn label_files(&self, index: usize) -> Vec<PathBuf> {
+        let labels = &self.folder.pictures[self.labelled[index]].labels;
+        labels.iter().map(|labels| labels.file().to_owned()).collect()
+    }
+
+    fn mask(&self, index: usize) -> Result<Mask> {
+        let (width, height) = kshot_data::image::dimensions(self.file(index))?;
+        let mut findings = Findings::default();
+        let place = self.labelled[index];
+        let read = self.folder.read(place, width as usize, height as usize, &mut findings);
+        findings.refuse_errors(&self.folder.root)?;
+        match read {
+            Some(read) => Ok(read.mask),
+            None => Err(Error::data("its label cannot be read; `kshot data check` says more")
+                .in_file(self.file(index))),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn parts_cover_all_pictures_once() {
+        let split = FolderSplit { validation: 0.2, test: 0.3, seed: 4 };
+        let parts = split.places(10).unwrap();
+        assert_eq!([parts[0].len(), parts[1].len(), parts[2].len()], [5, 2, 3]);
+        let mut all = parts.concat();
+        all.sort_unstable();
+        assert_eq!(all, (0..10).collect::<Vec<_>>());
+        assert_eq!(parts, split.places(10).unwrap());
+        assert!(FolderSplit { validation: 0.9, test: 0.2, seed: 0 }.places(10).is_err());
+        assert!(FolderSplit::default().places(1).is_err());
+    }
+}

@@ -1,0 +1,142 @@
+//! A training by a recipe, or on a person's folder of labelled pictures.
+
+use std::path::{Path, PathBuf};
+use std::sync::mpsc::{RecvTimeoutError, channel};
+use std::time::Duration;
+
+use burn::module::Module;
+use burn::train::Interrupter;
+
+use crate::contract::Objective;
+use crate::device;
+use crate::error::{Error, Result};
+use crate::job::event::{Done, Event, Start};
+use crate::job::run_file::Clock;
+use crate::job::watch::Watch;
+use crate::recipe::Recipe;
+use crate::train::curve::CurvePoint;
+use crate::train::run::{self, StepCost, TrainRunOptions, TrainView, Trained};
+use crate::train::session::{AnySession, Session};
+
+/// How often a running training looks whether it is to stop.
+const LOOK: Duration = Duration::from_millis(100);
+
+/// What to train, and where.
+#[derive(Debug, Clone, PartialEq)]
+pub struct TrainOptions {
+    /// The recipe.
+    pub recipe: Recipe,
+    /// The run's folder.
+    pub out: PathBuf,
+    /// Starts anew in the folder.
+    pub force: bool,
+    /// At most so many validations now; the same options go on another time.
+    pub at_most: Option<usize>,
+    /// The compute device, such as `flex` (CPU) or `cuda:0`.
+    pub device: String,
+    /// Shows burn-train's dashboard on the terminal in place of telling each validation.
+    pub dashboard: bool,
+}
+
+impl TrainOptions {
+    /// The defaults of `kshot train`.
+    pub fn new(recipe: Recipe, out: impl Into<PathBuf>) -> Self {
+        let (out, device) = (out.into(), "flex".to_owned());
+        Self { recipe, out, force: false, at_most: None, device, dashboard: false }
+    }
+}
+
+/// Trains by a recipe: goes on from the folder's last checkpoint if there is one, to the very numbers of a training
+/// that was not stopped. Leaves `recipe.toml`, `metrics.jsonl`, `checkpoint/`, for pixels `previews/`, and at the end
+/// `model.bpk`, the parameters of the best validation.
+///
+/// # Errors
+/// If the recipe trains nothing, data, network and method do not go together, or writing fails.
+pub fn train(options: &TrainOptions, watch: &Watch<'_>) -> Result<Trained> {
+    let clock = Clock::start();
+    let device = device::parse(&options.device)?;
+    let trained = match AnySession::new(&options.recipe, &device)? {
+        AnySession::Learner(session) => run_session(*session, options, watch),
+        AnySession::Panet(session) => run_session(*session, options, watch),
+        AnySession::Supervised(session) => run_session(*session, options, watch),
+    }?;
+    let done = Done::Train { trained: &trained, out: &options.out, seconds: clock.seconds() };
+    watch.tell(&Event::Done(done));
+    Ok(trained)
+}
+
+/// What a step of a recipe's training costs: a few are taken and forgotten. With it the training's title.
+///
+/// # Errors
+/// As [`train`].
+pub fn cost(recipe: &Recipe, device: &str) -> Result<(String, StepCost)> {
+    let device = device::parse(device)?;
+    Ok(match AnySession::new(recipe, &device)? {
+        AnySession::Learner(session) => (session.title.clone(), run::try_steps(&session)?),
+        AnySession::Panet(session) => (session.title.clone(), run::try_steps(&session)?),
+        AnySession::Supervised(session) => (session.title.clone(), run::try_steps(&session)?),
+    })
+}
+
+fn run_session<O: Objective>(
+    session: Session<O>,
+    options: &TrainOptions,
+    watch: &Watch<'_>,
+) -> Result<Trained> {
+    let (title, about) = (session.title.clone(), session.about.clone());
+    watch.tell(&Event::Start(Start::Train {
+        title: &title,
+        about: &about,
+        parameters: Module::num_params(&session.objective),
+        steps: session.training.steps,
+        out: &options.out,
+    }));
+    let interrupter = Interrupter::new();
+    let (told, points) = channel::<(CurvePoint, usize)>();
+    let view = if options.dashboard {
+        drop(told);
+        TrainView::Dashboard
+    } else {
+        // Nobody listens any more only where the training is over.
+        TrainView::Points(Box::new(move |point, all| drop(told.send((point.clone(), all)))))
+    };
+    let how = TrainRunOptions {
+        force: options.force,
+        view,
+        at_most: options.at_most,
+        interrupter: interrupter.clone(),
+    };
+    std::thread::scope(|scope| {
+        let running = scope.spawn(|| run::train(session, &options.out, how));
+        // The dashboard tells of points itself, and dropped its sender.
+        while !running.is_finished() {
+            match points.recv_timeout(LOOK) {
+                Ok((point, validations)) => {
+                    watch.tell(&Event::Validation { point: &point, validations });
+                }
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => std::thread::sleep(LOOK),
+            }
+            if watch.is_cancelled() {
+                interrupter.stop(Some("stopped from outside"));
+            }
+        }
+        for (point, validations) in points.try_iter() {
+            watch.tell(&Event::Validation { point: &point, validations });
+        }
+        running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
+    })
+}
+
+/// The folder of a run by default: `runs/NAME`.
+pub fn default_out(name: &Path) -> PathBuf {
+    PathBuf::from("runs").join(name.file_stem().unwrap_or_default())
+}
+
+/// Refuses what is no recipe of a training.
+///
+/// # Errors
+/// If it has no `[train]` section.
+pub fn check(recipe: &Recipe) -> Result<()> {
+    recipe.training().map(|_| ()).map_err(|error: Error| error)
+}

@@ -1,0 +1,143 @@
+//! `supervised`: an encoder and a decoder trained on pictures with masks.
+
+use burn::module::Module;
+use burn::optim::GradientsParams;
+use burn::prelude::*;
+use image::RgbImage;
+use kshot_data::mask::Mask;
+use kshot_data::overlay::{self, OverlayStyle};
+use kshot_data::palette::Palette;
+use serde::{Deserialize, Serialize};
+
+use crate::contract::episodic::scalar;
+use crate::contract::{Objective, StepResult};
+use crate::data::batch::Batch;
+use crate::decoder::Segmenter;
+use crate::encoder::Normalization;
+use crate::loss::LossConfig;
+use crate::metric::confusion::Confusion;
+use crate::metric::state::MetricState;
+use crate::nn::cpu_values;
+
+/// Longer side of a preview in pixels.
+const STRIP: u32 = 1280;
+/// Pixels between the panels of a preview.
+const GAP: u32 = 6;
+
+/// Its name in recipes.
+pub const NAME: &str = "supervised";
+/// One line for lists.
+pub const SUMMARY: &str = "an encoder and a decoder trained on pictures with masks";
+/// Nobody's in particular.
+pub const SOURCE: &str = "";
+
+/// It has no keys of its own: encoder and decoder are `[model]`'s, the loss is `[loss]`'s.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct SupervisedConfig {}
+
+/// What is optimised: a [`Segmenter`] by a loss over pixels.
+#[derive(Module, Debug)]
+pub struct Supervised {
+    /// The network.
+    pub segmenter: Segmenter,
+    #[module(skip)]
+    loss: LossConfig,
+    /// Whether 0 is background; where it is not, no pixel is background.
+    #[module(skip)]
+    background: bool,
+    #[module(skip)]
+    normalization: Normalization,
+}
+
+impl Supervised {
+    /// Around a network whose plane 0 is background.
+    pub fn new(
+        segmenter: Segmenter,
+        loss: LossConfig,
+        background: bool,
+        normalization: Normalization,
+    ) -> Self {
+        Self { segmenter, loss, background, normalization }
+    }
+}
+
+/// The labels of the highest logits, and the truth, as masks.
+fn masks(logits: Tensor<4>, labels: Tensor<3, Int>) -> Vec<(Mask, Mask)> {
+    let [batch, _, height, width] = logits.dims();
+    let found = logits.argmax(1).reshape([batch, height, width]);
+    let bytes = |tensor: Tensor<3, Int>| -> Vec<u8> {
+        tensor.into_data().iter::<i64>().map(|value| value as u8).collect()
+    };
+    let (found, truth) = (bytes(found), bytes(labels));
+    let mask = |pixels: &[u8]| Mask { width, height, pixels: pixels.to_vec() };
+    let area = height * width;
+    found
+        .chunks_exact(area)
+        .zip(truth.chunks_exact(area))
+        .map(|(f, t)| (mask(t), mask(f)))
+        .collect()
+}
+
+impl Supervised {
+    fn counted(&self, logits: Tensor<4>, labels: Tensor<3, Int>) -> Confusion {
+        let [_, planes, ..] = logits.dims();
+        let mut confusion = Confusion::new(planes).with_background(self.background);
+        for (truth, found) in masks(logits, labels) {
+            // Sizes are equal and planes bound both.
+            let _ = confusion.add(&truth, &found);
+        }
+        confusion
+    }
+}
+
+impl Objective for Supervised {
+    type Item = Batch<3>;
+
+    fn step(&self, item: Batch<3>) -> StepResult {
+        let logits = self.segmenter.forward(item.images);
+        let loss = self.loss.forward(logits.clone(), item.labels.clone());
+        let value = f64::from(scalar(&loss));
+        let gradients = GradientsParams::from_grads(loss.backward(), self);
+        let confusion = self.counted(logits.inner(), item.labels.inner());
+        let metrics =
+            MetricState::default().with_mean("loss", value, 1.0).with_confusion(confusion);
+        StepResult { loss: value, gradients, metrics }
+    }
+
+    fn evaluate(&self, item: Batch<3>) -> MetricState {
+        let [_, height, width] = item.labels.dims();
+        let logits = self.segmenter.forward(item.images);
+        // Labels are at the picture's own size, whatever size the network saw.
+        let logits = kshot_kernels::bilinear(logits, [height, width], false);
+        let loss = f64::from(scalar(&self.loss.forward(logits.clone(), item.labels.clone())));
+        let confusion = self.counted(logits, item.labels);
+        MetricState::default().with_mean("loss", loss, 1.0).with_confusion(confusion)
+    }
+
+    /// The picture, the truth and the prediction side by side.
+    fn preview(&self, item: &Batch<3>) -> Option<RgbImage> {
+        let [_, height, width] = item.labels.dims();
+        let images = item.images.clone().narrow(0, 0, 1);
+        let shown = kshot_kernels::bilinear(images.clone(), [height, width], false);
+        let picture = self.normalization.picture(&cpu_values(shown), height, width)?;
+        let logits =
+            kshot_kernels::bilinear(self.segmenter.forward(images), [height, width], false);
+        let (truth, found) = masks(logits, item.labels.clone().narrow(0, 0, 1)).pop()?;
+        let style = OverlayStyle { opacity: 0.5, ..OverlayStyle::default() };
+        let palette = Palette::distinct();
+        let drawn = |mask: &Mask| overlay::draw(&picture, mask, None, &palette, &style).ok();
+        let panels = [picture.clone(), drawn(&truth)?, drawn(&found)?];
+        let mut strip =
+            RgbImage::from_pixel(3 * (width as u32 + GAP), height as u32, image::Rgb([255; 3]));
+        for (place, panel) in panels.iter().enumerate() {
+            let left = place as i64 * i64::from(width as u32 + GAP);
+            image::imageops::replace(&mut strip, panel, left, 0);
+        }
+        overlay::shrink(&strip, STRIP).ok()
+    }
+
+    fn monitor(&self) -> &'static str {
+        "mean_iou"
+    }
+}

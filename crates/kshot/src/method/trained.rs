@@ -1,0 +1,41 @@
+//! Networks that label pixels and are trained by steps: the table.
+
+use serde::{Deserialize, Serialize};
+
+use super::few_shot::panet::{self, PanetConfig};
+use super::supervised::{self, SupervisedConfig};
+use crate::names::Row;
+
+/// Which, with its own keys.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "kebab-case")]
+pub enum TrainedConfig {
+    /// [`panet`]
+    Panet(PanetConfig),
+    /// [`supervised`]
+    Supervised(SupervisedConfig),
+}
+
+impl TrainedConfig {
+    /// All of them as rows.
+    pub fn rows() -> Vec<Row> {
+        [
+            (panet::NAME, panet::SUMMARY, panet::SOURCE),
+            (supervised::NAME, supervised::SUMMARY, supervised::SOURCE),
+        ]
+        .map(|(name, summary, source)| Row {
+            name: name.to_owned(),
+            summary: summary.to_owned(),
+            source: (!source.is_empty()).then(|| source.to_owned()),
+        })
+        .to_vec()
+    }
+
+    /// Its name.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::Panet(_) => panet::NAME,
+            Self::Supervised(_) => supervised::NAME,
+        }
+    }
+}

@@ -1,0 +1,138 @@
+//! Self-support as a pixel model: nothing is fitted, pictures are compared with the labelled ones.
+
+use std::sync::Arc;
+
+use image::RgbImage;
+use kshot_data::mask::Mask;
+use kshot_data::support::Support;
+use rayon::prelude::*;
+
+use crate::contract::pixel_model::{PixelModel, Scores};
+use crate::error::Result;
+use crate::features::extract::Extractor;
+use crate::features::intensity::Intensity;
+use crate::features::score_map::ScoreMap;
+use crate::method::few_shot::self_support::{Bank, SelfSupport, SupportExample};
+use crate::nn::Precision;
+
+/// The labelled pictures as the method sees them.
+pub struct SelfSupportExamples {
+    /// Features of each, and by plane the share of each cell.
+    pictures: Vec<(Arc<Bank>, Vec<Vec<f32>>)>,
+    /// Their sizes, height and width.
+    sizes: Vec<[usize; 2]>,
+}
+
+impl SelfSupportExamples {
+    /// Of a support set.
+    ///
+    /// # Errors
+    /// If a picture has no pixels.
+    pub fn of(
+        method: &SelfSupport,
+        extractor: &Extractor,
+        support: &Support,
+        intensity: Intensity,
+    ) -> Result<Self> {
+        let planes = support.classes.len() + 1;
+        let pictures = support
+            .pictures
+            .iter()
+            .map(|picture| {
+                let bank = method.prepare(extractor, &intensity.apply(&picture.image))?;
+                Ok((Arc::new(bank), method.shares(&picture.mask, planes)))
+            })
+            .collect::<Result<_>>()?;
+        let size = |mask: &Mask| [mask.height, mask.width];
+        let sizes = support.pictures.iter().map(|picture| size(&picture.mask)).collect();
+        Ok(Self { pictures, sizes })
+    }
+
+    /// Of features that were made before, with the labels of each.
+    pub fn from_banks(
+        method: &SelfSupport,
+        pictures: Vec<(Arc<Bank>, Mask)>,
+        planes: usize,
+    ) -> Self {
+        let sizes = pictures.iter().map(|(_, mask)| [mask.height, mask.width]).collect();
+        let pictures = pictures
+            .into_par_iter()
+            .map(|(bank, mask)| (bank, method.shares(&mask, planes)))
+            .collect();
+        Self { pictures, sizes }
+    }
+
+    /// Logits of a picture of a size (`[height, width]`) from some of the examples.
+    pub fn logits(
+        &self,
+        method: &SelfSupport,
+        some: &[usize],
+        query: &Bank,
+        size: [usize; 2],
+    ) -> ScoreMap {
+        let examples: Vec<SupportExample<'_>> = some
+            .iter()
+            .map(|&index| {
+                let (bank, shares) = &self.pictures[index];
+                SupportExample { bank, shares: shares.clone() }
+            })
+            .collect();
+        method.scores(&examples, query, size)
+    }
+
+    /// Logits of one of the examples itself, from some others.
+    pub(super) fn held_out(&self, method: &SelfSupport, some: &[usize], index: usize) -> ScoreMap {
+        self.logits(method, some, &self.pictures[index].0, self.sizes[index])
+    }
+
+    /// Score planes.
+    pub fn planes(&self) -> usize {
+        self.pictures.first().map_or(1, |(_, shares)| shares.len())
+    }
+
+    /// All of them.
+    fn all(&self) -> Vec<usize> {
+        (0..self.pictures.len()).collect()
+    }
+}
+
+/// Self-support against labelled pictures.
+pub struct SelfSupportModel {
+    method: SelfSupport,
+    extractor: Extractor,
+    examples: Arc<SelfSupportExamples>,
+    intensity: Intensity,
+}
+
+impl SelfSupportModel {
+    /// Against these examples.
+    pub fn new(
+        method: SelfSupport,
+        extractor: Extractor,
+        examples: Arc<SelfSupportExamples>,
+        intensity: Intensity,
+    ) -> Self {
+        Self { method, extractor, examples, intensity }
+    }
+
+    /// The scores of a picture of a size (`[height, width]`) whose features were made before.
+    pub fn scores_of(&self, query: &Bank, size: [usize; 2]) -> Scores {
+        let logits = self.examples.logits(&self.method, &self.examples.all(), query, size);
+        Scores { logits, similarity: Vec::new() }
+    }
+}
+
+impl PixelModel for SelfSupportModel {
+    fn planes(&self) -> usize {
+        self.examples.planes()
+    }
+
+    fn scores(&self, picture: &RgbImage) -> Result<Scores> {
+        let bank = self.method.prepare(&self.extractor, &self.intensity.apply(picture))?;
+        Ok(self.scores_of(&bank, [picture.height() as usize, picture.width() as usize]))
+    }
+
+    fn set_precision(&mut self, precision: Precision) {
+        self.extractor.set_precision(precision);
+    }
+}

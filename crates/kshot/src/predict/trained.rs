@@ -1,0 +1,181 @@
+//! A training's folder as a predictor.
+
+use std::path::Path;
+
+use burn::module::Module;
+use burn::prelude::*;
+use kshot_data::support::Support;
+
+use super::network::SegmenterModel;
+use super::panet::PanetEncoder;
+use super::{Calibrated, Predictor, SegmentationChoice};
+use crate::data::Dataset;
+use crate::error::{Error, Result};
+use crate::method::MethodConfig;
+use crate::method::supervised::Supervised;
+use crate::method::trained::TrainedConfig;
+use crate::postprocess::refine::Refinement;
+use crate::recipe::Recipe;
+use crate::train::{curve, load, session};
+
+/// What a run's method needs besides its weights.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Needs {
+    /// Nothing: it knows its classes.
+    Nothing,
+    /// Labelled pictures of the classes that are asked for.
+    Support,
+}
+
+/// What the method of a recipe needs to label a folder.
+///
+/// # Errors
+/// If it labels whole pictures, or is not trained.
+pub fn needs(recipe: &Recipe) -> Result<Needs> {
+    match &recipe.method {
+        MethodConfig::Trained(TrainedConfig::Supervised(_)) => Ok(Needs::Nothing),
+        MethodConfig::Trained(TrainedConfig::Panet(_)) => Ok(Needs::Support),
+        MethodConfig::Learner(_) => Err(Error::config(format!(
+            "`{}` labels whole pictures: use `kshot classify --run`",
+            recipe.method.name()
+        ))
+        .at_key("method.name")),
+        MethodConfig::Head(_) => Err(Error::config(format!(
+            "`{}` is not trained; leave --model out and give --method and --support",
+            recipe.method.name()
+        ))
+        .at_key("method.name")),
+    }
+}
+
+/// The predictor of a run's folder (or its file of weights, beside which its recipe lies); `support` for those that
+/// need it.
+///
+/// # Errors
+/// If the recipe or weights are missing or wrong, or labelled pictures are needed and there are none.
+pub fn predictor(
+    run: &Path,
+    support: Option<&Support>,
+    refinement: Refinement,
+    device: &Device,
+) -> Result<Predictor> {
+    let recipe = load::recipe_of(run)?;
+    match (&recipe.method, support) {
+        (MethodConfig::Trained(TrainedConfig::Supervised(_)), _) => {
+            supervised(&recipe, run, refinement, device)
+        }
+        (MethodConfig::Trained(TrainedConfig::Panet(_)), Some(support)) => {
+            panet(&recipe, run, support, refinement, device)
+        }
+        (MethodConfig::Trained(TrainedConfig::Panet(_)), None) => Err(Error::config(
+            "panet compares with labelled pictures of the classes that are asked for; give --support beside --model",
+        )),
+        _ => Err(needs(&recipe)
+            .err()
+            .unwrap_or_else(|| Error::config("not a method that labels pixels"))),
+    }
+}
+
+/// The network of a supervised run.
+///
+/// # Errors
+/// If its weights are missing or wrong.
+pub fn supervised(
+    recipe: &Recipe,
+    run: &Path,
+    refinement: Refinement,
+    device: &Device,
+) -> Result<Predictor> {
+    let classes = load::classes_of(run)?;
+    let background = recipe.data.dataset.has_background();
+    let made = session::supervised(recipe, classes.len(), background, device)?;
+    let network = load::from_run(made, run)?.valid();
+    around(recipe, network, (classes, background), told(recipe, run), refinement, device)
+}
+
+fn around(
+    recipe: &Recipe,
+    network: Supervised,
+    (classes, background): (Vec<String>, bool),
+    reason: String,
+    refinement: Refinement,
+    device: &Device,
+) -> Result<Predictor> {
+    let model = SegmenterModel::new(
+        network.segmenter,
+        recipe.model.encoder()?.normalization(),
+        (classes.len() + 1, background),
+        recipe.data.parts.longest_side,
+        device.clone(),
+    );
+    let choice = SegmentationChoice::given(recipe.method.name(), reason);
+    let mut predictor =
+        Predictor::new(Box::new(model), classes, Calibrated::default(), refinement, choice);
+    predictor.set_precision(recipe.model.precision);
+    Ok(predictor)
+}
+
+/// The network of a supervised recipe before its training, to see that all is in place.
+///
+/// # Errors
+/// If the encoder has no weights, or encoder and decoder do not go together.
+pub fn untrained(
+    recipe: &Recipe,
+    set: &dyn Dataset,
+    refinement: Refinement,
+    device: &Device,
+) -> Result<Predictor> {
+    let (classes, background) = (set.classes().to_vec(), set.has_background());
+    let network = session::supervised(recipe, classes.len(), background, device)?.valid();
+    around(recipe, network, (classes, background), "untrained".to_owned(), refinement, device)
+}
+
+fn panet(
+    recipe: &Recipe,
+    run: &Path,
+    support: &Support,
+    refinement: Refinement,
+    device: &Device,
+) -> Result<Predictor> {
+    let encoder = panet_encoder(recipe, Some(run), device)?;
+    let pictures = support
+        .pictures
+        .iter()
+        .map(|picture| Ok((encoder.maps(&picture.image)?, picture.mask.clone())))
+        .collect::<Result<Vec<_>>>()?;
+    let classes = support.classes.clone();
+    let model = encoder.model(&pictures, classes.len() + 1);
+    let choice = SegmentationChoice::given(recipe.method.name(), told(recipe, run));
+    Ok(Predictor::new(Box::new(model), classes, Calibrated::default(), refinement, choice))
+}
+
+/// PANet's encoder with the weights of a run, or as it is published.
+///
+/// # Errors
+/// If the recipe is of another method, or weights are missing or wrong.
+pub fn panet_encoder(recipe: &Recipe, run: Option<&Path>, device: &Device) -> Result<PanetEncoder> {
+    let MethodConfig::Trained(TrainedConfig::Panet(config)) = &recipe.method else {
+        return Err(Error::config("not a recipe of panet").at_key("method.name"));
+    };
+    let panet = session::panet(recipe, config, 0, device)?;
+    let panet = match run {
+        Some(from) => load::from_run(panet, from)?,
+        None => panet,
+    };
+    let normalization = recipe.model.encoder()?.normalization();
+    let encoder = PanetEncoder::new(panet.valid(), normalization, device.clone());
+    Ok(encoder.with_precision(recipe.model.precision))
+}
+
+/// One sentence on where a run's network comes from.
+fn told(recipe: &Recipe, run: &Path) -> String {
+    let name = recipe.method.name();
+    let measured = curve::read(&run.join("metrics.jsonl")).ok().and_then(|points| {
+        let best = points
+            .iter()
+            .filter_map(|point| point.validation.get("mean_iou").map(|iou| (point.step, *iou)))
+            .max_by(|a, b| a.1.total_cmp(&b.1))?;
+        Some(format!("; mean IoU on its validation set {:.1} % at step {}", 100.0 * best.1, best.0))
+    });
+    format!("the {name} network trained in {}{}", run.display(), measured.unwrap_or_default())
+}

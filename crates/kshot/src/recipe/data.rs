@@ -1,0 +1,134 @@
+//! `[data]`: the data set, its parts, and what is done to pictures that are trained on.
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize};
+
+use crate::data::DatasetConfig;
+use crate::data::transforms::{Transform, check_all};
+use crate::error::{Error, Result};
+
+/// The data set.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct Data {
+    /// Which and where, with its own keys.
+    #[serde(flatten)]
+    pub dataset: DatasetConfig,
+    /// The parts and transforms, which all data sets have.
+    #[serde(flatten)]
+    pub parts: Parts,
+}
+
+/// What all data sets have besides their own keys.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Parts {
+    /// The part that is learnt from, such as a list's name.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub train: Option<String>,
+    /// The part by which the best checkpoint is chosen.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub validation: Option<String>,
+    /// The part that is measured.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub test: Option<String>,
+    /// Pictures whose longer side has more pixels are shrunk to so many, in training and prediction alike.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub longest_side: Option<u32>,
+    /// What is done at random to pictures that are trained on (to the queries of episodes).
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub transforms: Vec<Transform>,
+    /// What is done at random to the support of training episodes.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub support_transforms: Vec<Transform>,
+}
+
+/// The keys of [`Parts`].
+const PARTS: [&str; 6] =
+    ["train", "validation", "test", "longest_side", "transforms", "support_transforms"];
+
+/// What serde says of an unknown key of one half of the table, with the keys of the other half.
+fn with_parts(message: &str) -> String {
+    match message.split_once(", expected ") {
+        Some((unknown, own)) if unknown.starts_with("unknown field") => {
+            let parts = PARTS.map(|key| format!("`{key}`")).join(", ");
+            format!("{unknown}, expected one of {}, {parts}", own.trim_start_matches("one of "))
+        }
+        _ => message.to_owned(),
+    }
+}
+
+impl<'de> Deserialize<'de> for Data {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let mut own = toml::Table::deserialize(deserializer)?;
+        let mut parts = toml::Table::new();
+        for key in PARTS {
+            if let Some(value) = own.remove(key) {
+                parts.insert(key.to_owned(), value);
+            }
+        }
+        let said = |error: toml::de::Error| D::Error::custom(with_parts(error.message()));
+        let dataset = toml::Value::Table(own).try_into().map_err(said)?;
+        Ok(Self { dataset, parts: toml::Value::Table(parts).try_into().map_err(said)? })
+    }
+}
+
+impl Data {
+    /// The part that is measured.
+    ///
+    /// # Errors
+    /// If none is named.
+    pub fn test(&self) -> Result<&str> {
+        named(
+            self.parts.test.as_deref(),
+            "test",
+            "the part that is measured, such as test = \"val\"",
+        )
+    }
+
+    /// The part that is learnt from.
+    ///
+    /// # Errors
+    /// If none is named.
+    pub fn train(&self) -> Result<&str> {
+        named(
+            self.parts.train.as_deref(),
+            "train",
+            "the part that labelled pictures are taken from, such as train = \"train\"",
+        )
+    }
+
+    /// The part by which the best checkpoint is chosen.
+    ///
+    /// # Errors
+    /// If none is named.
+    pub fn validation(&self) -> Result<&str> {
+        named(
+            self.parts.validation.as_deref(),
+            "validation",
+            "the part by which the best checkpoint is chosen, such as validation = \"val\"; it is not the \
+             one that is reported",
+        )
+    }
+
+    /// Checks what the types leave open.
+    ///
+    /// # Errors
+    /// If a number is out of range; the key is named.
+    pub(super) fn check(&self) -> Result<()> {
+        if let Some(side) = self.parts.longest_side.filter(|side| *side < 32) {
+            let text = format!("{side} pixels; pictures keep at least 32");
+            return Err(Error::config(text).at_key("data.longest_side"));
+        }
+        if let Ok(layout) = self.dataset.classes()
+            && layout.size()[0] == 0
+        {
+            return Err(Error::config("pictures need at least 1 pixel").at_key("data.size"));
+        }
+        check_all(&self.parts.transforms)?;
+        check_all(&self.parts.support_transforms)
+    }
+}
+
+fn named<'a>(part: Option<&'a str>, key: &str, what: &str) -> Result<&'a str> {
+    part.ok_or_else(|| Error::config(format!("missing: {what}")).at_key(format!("data.{key}")))
+}

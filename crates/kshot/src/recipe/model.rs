@@ -1,0 +1,238 @@
+//! `[model]`: the network and its weights.
+
+use std::path::PathBuf;
+
+use serde::de::Error as _;
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use crate::decoder::DecoderConfig;
+use crate::encoder::EncoderConfig;
+use crate::encoder::conv4::Conv4Config;
+use crate::encoder::resnet12::ResNet12Config;
+use crate::error::{Error, Result};
+use crate::features::embed::InputViews;
+use crate::method::MethodConfig;
+use crate::method::network::{EncoderNetwork, NetworkConfig};
+use crate::nn::Precision;
+
+/// The network.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields, default)]
+pub struct Model {
+    /// The encoder.
+    pub encoder: EncoderChoice,
+    /// Its weights: a file or a Hugging Face repository; the built-in or fetched ones where it has them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub weights: Option<PathBuf>,
+    /// What of it stays as it is while it trains; by default what suits the method.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub freeze: Option<FrozenPart>,
+    /// What turns an encoder's maps into a class for each pixel (supervised segmentation).
+    #[serde(skip_serializing_if = "is_default")]
+    pub decoder: DecoderConfig,
+    /// Input size and views of a frozen encoder that makes one vector of a picture.
+    #[serde(skip_serializing_if = "is_default")]
+    pub views: InputViews,
+    /// Units of a residual bottleneck that learns behind a frozen encoder; none by default.
+    #[serde(skip_serializing_if = "is_default")]
+    pub bottleneck: usize,
+    /// How convolutions sum.
+    #[serde(skip_serializing_if = "is_default")]
+    pub precision: Precision,
+}
+
+fn is_default<T: Default + PartialEq>(value: &T) -> bool {
+    *value == T::default()
+}
+
+/// Which encoder: one of `kshot list encoders`, or an embedding network of few-shot recognition. In recipes a
+/// name, or a table of a name and options.
+#[derive(Debug, Clone, PartialEq)]
+pub enum EncoderChoice {
+    /// Four convolutions.
+    Conv4(Conv4Config),
+    /// Four residual blocks.
+    Resnet12(ResNet12Config),
+    /// An encoder of the library.
+    Encoder(EncoderConfig),
+}
+
+impl Default for EncoderChoice {
+    fn default() -> Self {
+        match crate::weights::EMBEDDED.parse() {
+            Ok(config) => Self::Encoder(config),
+            Err(_) => unreachable!("the built-in encoder is in the table"),
+        }
+    }
+}
+
+impl EncoderChoice {
+    /// Its name.
+    pub fn name(&self) -> String {
+        match self {
+            Self::Conv4(_) => "conv4".to_owned(),
+            Self::Resnet12(_) => "resnet12".to_owned(),
+            Self::Encoder(config) => config.to_string(),
+        }
+    }
+}
+
+/// As a recipe has it.
+#[derive(Serialize, Deserialize)]
+#[serde(untagged)]
+enum WrittenEncoder {
+    Name(String),
+    Options(toml::Table),
+}
+
+impl Serialize for EncoderChoice {
+    fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
+        fn table<T: Serialize, S: Serializer>(
+            name: &str,
+            config: &T,
+            serializer: S,
+        ) -> std::result::Result<S::Ok, S::Error> {
+            let mut all = toml::Table::from_iter([("name".to_owned(), name.into())]);
+            all.extend(toml::Table::try_from(config).map_err(serde::ser::Error::custom)?);
+            all.serialize(serializer)
+        }
+        match self {
+            Self::Conv4(config) => table("conv4", config, serializer),
+            Self::Resnet12(config) => table("resnet12", config, serializer),
+            Self::Encoder(config) => config.serialize(serializer),
+        }
+    }
+}
+
+impl<'de> Deserialize<'de> for EncoderChoice {
+    fn deserialize<D: Deserializer<'de>>(deserializer: D) -> std::result::Result<Self, D::Error> {
+        let written = WrittenEncoder::deserialize(deserializer)?;
+        let said = |error: toml::de::Error| D::Error::custom(error.message());
+        let name = match &written {
+            WrittenEncoder::Name(name) => name.clone(),
+            WrittenEncoder::Options(table) => {
+                match table.get("name").and_then(|name| name.as_str()) {
+                    Some(name) => name.to_owned(),
+                    None => return Err(D::Error::missing_field("name")),
+                }
+            }
+        };
+        let options = || {
+            let mut table = match &written {
+                WrittenEncoder::Name(_) => toml::Table::new(),
+                WrittenEncoder::Options(table) => table.clone(),
+            };
+            table.remove("name");
+            toml::Value::Table(table)
+        };
+        Ok(match name.as_str() {
+            "conv4" => Self::Conv4(options().try_into().map_err(said)?),
+            "resnet12" => Self::Resnet12(options().try_into().map_err(said)?),
+            _ => {
+                let value = match written {
+                    WrittenEncoder::Name(name) => toml::Value::String(name),
+                    WrittenEncoder::Options(table) => toml::Value::Table(table),
+                };
+                Self::Encoder(value.try_into().map_err(said)?)
+            }
+        })
+    }
+}
+
+/// What stays as it is while a network trains.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum FrozenPart {
+    /// Nothing: batch normalisation uses the batch's statistics.
+    None,
+    /// The statistics of batch normalisation; all parameters learn.
+    Norm,
+    /// The whole encoder.
+    Encoder,
+}
+
+impl Model {
+    /// The encoder of the library.
+    ///
+    /// # Errors
+    /// If it is an embedding network of few-shot recognition.
+    pub fn encoder(&self) -> Result<&EncoderConfig> {
+        match &self.encoder {
+            EncoderChoice::Encoder(config) => Ok(config),
+            other => Err(Error::config(format!(
+                "`{}` makes vectors of whole pictures, for few-shot-recognition; pixels need an encoder of \
+                 `kshot list encoders`",
+                other.name()
+            ))
+            .at_key("model.encoder")),
+        }
+    }
+
+    /// Whether an encoder of the library stays as it is and each picture becomes a vector once.
+    pub fn makes_vectors(&self) -> bool {
+        matches!(self.encoder, EncoderChoice::Encoder(_))
+            && self.freeze.unwrap_or(FrozenPart::Encoder) == FrozenPart::Encoder
+    }
+
+    /// The embedding network of few-shot recognition.
+    pub fn network(&self) -> NetworkConfig {
+        match &self.encoder {
+            EncoderChoice::Conv4(config) => NetworkConfig::Conv4(config.clone()),
+            EncoderChoice::Resnet12(config) => NetworkConfig::Resnet12(config.clone()),
+            EncoderChoice::Encoder(config) => NetworkConfig::Encoder(EncoderNetwork {
+                encoder: *config,
+                weights: self.weights.clone(),
+                frozen: self.makes_vectors(),
+                freeze_norm: self.freeze != Some(FrozenPart::None),
+                views: self.views,
+                bottleneck: self.bottleneck,
+            }),
+        }
+    }
+
+    /// Holds it against the method.
+    ///
+    /// # Errors
+    /// If they do not go together; the key is named.
+    pub(super) fn check(&self, method: &MethodConfig) -> Result<()> {
+        let wrong = |key: &str, text: &str| Err(Error::config(text).at_key(key));
+        let recognition = matches!(method, MethodConfig::Learner(_));
+        if !recognition {
+            self.encoder()?;
+        }
+        let frozen = match method {
+            MethodConfig::Learner(_) => self.makes_vectors(),
+            MethodConfig::Head(_) => true,
+            MethodConfig::Trained(_) => false,
+        };
+        if self.precision == Precision::Bf16 && !frozen {
+            return wrong(
+                "model.precision",
+                "only frozen encoders multiply in bf16, and this network learns",
+            );
+        }
+        if matches!(method, MethodConfig::Head(_))
+            && self.freeze.is_some_and(|freeze| freeze != FrozenPart::Encoder)
+        {
+            return wrong(
+                "model.freeze",
+                "this method fits a head to a frozen encoder; leave it out",
+            );
+        }
+        if self.bottleneck > 0 && !(recognition && self.makes_vectors()) {
+            return wrong(
+                "model.bottleneck",
+                "a bottleneck learns behind a frozen encoder of few-shot-recognition; write freeze = \
+                 \"encoder\", or leave it out",
+            );
+        }
+        if self.views != InputViews::default() && !(recognition && self.makes_vectors()) {
+            return wrong(
+                "model.views",
+                "views are how a frozen encoder sees whole pictures; an encoder that learns sees data.size: \
+                 leave it out",
+            );
+        }
+        Ok(())
+    }
+}

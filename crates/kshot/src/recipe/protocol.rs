@@ -1,0 +1,170 @@
+//! `[protocol]`: what is measured.
+
+use serde::{Deserialize, Serialize};
+
+use crate::data::classes::split::ClassPart;
+use crate::data::episode::ClassFolds;
+use crate::error::{Error, Result};
+
+/// What is measured.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Protocol {
+    /// Episodes of `ways` unseen classes from `shots` pictures each, fold by fold.
+    FewShotSegmentation {
+        /// Classes an episode.
+        ways: usize,
+        /// Labelled pictures a class.
+        shots: usize,
+        /// Folds evaluated, from 0, of `folds` in all.
+        evaluate: Vec<usize>,
+        /// How many folds the classes are cut into.
+        folds: usize,
+        /// How classes are cut into folds.
+        #[serde(default)]
+        split: ClassFolds,
+        /// Episodes a run and fold.
+        episodes: usize,
+        /// Runs: the interval is over them.
+        runs: usize,
+        /// How pixels are counted.
+        counting: Counting,
+        /// Seed of the episodes.
+        seed: u64,
+    },
+    /// Accuracy over episodes of classes.
+    FewShotRecognition {
+        /// Classes an episode; several values are measured one after the other.
+        ways: OneOrMore,
+        /// Support pictures a class; several values are measured one after the other.
+        shots: OneOrMore,
+        /// Query pictures a class.
+        queries: usize,
+        /// Episodes.
+        episodes: usize,
+        /// Seed of the episodes.
+        seed: u64,
+        /// Which classes.
+        #[serde(default)]
+        part: ClassPart,
+    },
+    /// Everything of one part segmented, from labelled pictures drawn from another or by a trained network.
+    Segmentation {
+        /// Labelled pictures drawn from `data.train`; 0 takes all. (Not for trained networks.)
+        #[serde(default)]
+        labelled: usize,
+        /// One draw and fit a seed: the interval is over them. (Not for trained networks.)
+        #[serde(default = "one_seed")]
+        seeds: Vec<u64>,
+        /// What the labelled pictures are labelled with.
+        #[serde(default)]
+        labels: SupportLabels,
+    },
+    /// From pictures of one class: is it in other pictures at all?
+    Presence {
+        /// Labelled pictures of the class, drawn from `data.train`.
+        shots: usize,
+        /// Pictures with the class, and as many without it, at most.
+        queries: usize,
+        /// Draws: the interval is over them.
+        runs: usize,
+        /// Seed of the draws.
+        seed: u64,
+    },
+}
+
+fn one_seed() -> Vec<u64> {
+    vec![0]
+}
+
+/// What labelled pictures are labelled with.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum SupportLabels {
+    /// Their masks.
+    #[default]
+    Mask,
+    /// Strokes drawn from the masks by [`kshot_data::scribble::scribble`].
+    Scribble {
+        /// Share of the labelled pixels that is marked, 0 to 1.
+        share: f64,
+    },
+}
+
+/// How the pixels of few-shot episodes are counted.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Counting {
+    /// PANet's: a class's pixels count only in episodes that ask for it.
+    Panet,
+    /// One confusion matrix over the data set's classes for all episodes of a run: what is labelled
+    /// in a query but not asked for is background.
+    Dataset,
+}
+
+/// A number or a list of numbers.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(untagged)]
+pub enum OneOrMore {
+    /// One.
+    One(usize),
+    /// Several.
+    More(Vec<usize>),
+}
+
+impl OneOrMore {
+    /// All of them.
+    pub fn all(&self) -> &[usize] {
+        match self {
+            Self::One(one) => std::slice::from_ref(one),
+            Self::More(all) => all,
+        }
+    }
+
+    /// The first.
+    pub fn first(&self) -> usize {
+        self.all().first().copied().unwrap_or(0)
+    }
+}
+
+impl Protocol {
+    /// Its name in recipes.
+    pub fn name(&self) -> &'static str {
+        match self {
+            Self::FewShotSegmentation { .. } => "few-shot-segmentation",
+            Self::FewShotRecognition { .. } => "few-shot-recognition",
+            Self::Segmentation { .. } => "segmentation",
+            Self::Presence { .. } => "presence",
+        }
+    }
+
+    /// The seed of its episodes or draws.
+    pub fn seed(&self) -> u64 {
+        match self {
+            Self::FewShotSegmentation { seed, .. }
+            | Self::FewShotRecognition { seed, .. }
+            | Self::Presence { seed, .. } => *seed,
+            Self::Segmentation { seeds, .. } => seeds.first().copied().unwrap_or(0),
+        }
+    }
+
+    /// Checks what the types leave open.
+    ///
+    /// # Errors
+    /// If a number is out of range; the key is named.
+    pub(super) fn check(&self) -> Result<()> {
+        let wrong = |key: &str, text: &str| Err(Error::config(text).at_key(key));
+        if let Self::FewShotRecognition { ways, shots, queries, episodes, .. } = self {
+            if ways.all().is_empty() || shots.all().is_empty() {
+                return wrong("protocol.ways", "give at least one number of ways and of shots");
+            }
+            if shots.all().contains(&0) || *queries == 0 {
+                return wrong("protocol.shots", "shots and queries must be at least 1");
+            }
+            if *episodes == 0 {
+                return wrong("protocol.episodes", "at least 1 episode");
+            }
+        }
+        Ok(())
+    }
+}

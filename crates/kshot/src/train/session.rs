@@ -1,0 +1,413 @@
+//! A recipe made real: data read, network and method set up, items to train and validate on.
+
+use std::sync::Arc;
+
+use burn::module::Module;
+use burn::prelude::*;
+
+use super::input::InputSpec;
+use crate::contract::{Grouped, ItemSource, Objective};
+use crate::data::batches::{Pictures, TrainingBatches, WholePictures};
+use crate::data::classes::split::{ClassPart, Splits};
+use crate::data::classes::tasks::{EpisodeShape, Tasks};
+use crate::data::dataset::pixel_counts;
+use crate::data::episode::{EpisodeSampler, fold_classes};
+use crate::data::pixel_tasks::{PixelTasks, Squares};
+use crate::decoder::Segmenter;
+use crate::error::{Error, Result};
+use crate::method::MethodConfig;
+use crate::method::few_shot::panet::{Panet, PanetConfig};
+use crate::method::learner::{Learner, LearnerSetting, Learning};
+use crate::method::supervised::Supervised;
+use crate::method::trained::TrainedConfig;
+use crate::nn::Precision;
+use crate::recipe::{FrozenPart, Protocol, Recipe, Training};
+use crate::weights::source::WeightsSource;
+
+/// What is trained, on what.
+pub struct Session<O: Objective> {
+    /// Method and data, for people.
+    pub title: String,
+    /// What there is to train and validate on, for people.
+    pub about: String,
+    /// The recipe as TOML: a folder goes on only with the same.
+    pub recipe: String,
+    /// How long and by which optimiser.
+    pub training: Training,
+    /// What is optimised, on the autodiff side.
+    pub objective: O,
+    /// The items to train on.
+    pub source: Arc<dyn ItemSource<O::Item>>,
+    /// The items to validate on.
+    pub validation: Arc<dyn ItemSource<O::Item>>,
+    /// How many of these.
+    pub validation_items: usize,
+    /// Files that are left beside the checkpoints: name and text.
+    pub notes: Vec<(String, String)>,
+    /// How convolutions sum.
+    pub precision: Precision,
+    /// Where it runs; without autodiff.
+    pub device: Device,
+}
+
+/// A session of any of the methods.
+pub enum AnySession {
+    /// Methods that label whole pictures.
+    Learner(Box<Session<Learner>>),
+    /// PANet.
+    Panet(Box<Session<Panet>>),
+    /// An encoder and a decoder.
+    Supervised(Box<Session<Supervised>>),
+}
+
+impl AnySession {
+    /// The session of a recipe.
+    ///
+    /// # Errors
+    /// If the recipe trains nothing, or data, network and method are missing or do not go together.
+    pub fn new(recipe: &Recipe, device: &Device) -> Result<Self> {
+        Ok(match &recipe.method {
+            MethodConfig::Learner(_) => {
+                Self::Learner(Box::new(RecognitionSession::new(recipe, device)?.session()?))
+            }
+            MethodConfig::Trained(TrainedConfig::Panet(config)) => {
+                Self::Panet(Box::new(panet_session(recipe, config, device)?))
+            }
+            MethodConfig::Trained(TrainedConfig::Supervised(_)) => {
+                Self::Supervised(Box::new(supervised_session(recipe, device)?))
+            }
+            MethodConfig::Head(config) => {
+                return Err(Error::config(format!(
+                    "`{}` is fitted to the labelled pictures in seconds and not trained; run `kshot segment`, or \
+                     `kshot eval` with this recipe",
+                    config.name()
+                ))
+                .at_key("method.name"));
+            }
+        })
+    }
+}
+
+/// Data and method of few-shot recognition.
+pub struct RecognitionSession {
+    /// The recipe.
+    pub recipe: Recipe,
+    /// The classes.
+    pub splits: Splits,
+    /// The method with its parameters.
+    pub learner: Learner,
+    /// Where it runs; without autodiff.
+    pub device: Device,
+}
+
+impl RecognitionSession {
+    /// Reads the data and sets up the method, with random parameters by the recipe's seed, on the
+    /// autodiff side of a device.
+    ///
+    /// # Errors
+    /// If data, network and method are missing or do not go together.
+    pub fn new(recipe: &Recipe, device: &Device) -> Result<Self> {
+        let input = InputSpec::of(recipe, device)?;
+        let splits = input.splits(recipe)?;
+        let learner = learner(recipe, input.shape(), splits.train.classes.len(), device)?;
+        Ok(Self { recipe: recipe.clone(), splits, learner, device: device.clone() })
+    }
+
+    /// Episodes of a shape from a part of the classes.
+    ///
+    /// # Errors
+    /// If the part has too few classes, or a class too few pictures.
+    pub fn tasks(&self, part: ClassPart, shape: EpisodeShape, seed: u64) -> Result<Tasks> {
+        Tasks::new(Arc::new(self.splits.part(part)?.clone()), shape, seed)
+    }
+
+    /// The protocol's first ways, shots and queries.
+    pub fn shape(&self) -> EpisodeShape {
+        match &self.recipe.protocol {
+            Protocol::FewShotRecognition { ways, shots, queries, .. } => {
+                EpisodeShape { ways: ways.first(), shots: shots.first(), queries: *queries }
+            }
+            // `Recipe::check` lets these methods stand with no other protocol.
+            _ => EpisodeShape { ways: 0, shots: 0, queries: 0 },
+        }
+    }
+
+    /// Its training.
+    ///
+    /// # Errors
+    /// If the recipe trains nothing, or the classes do not fit its episodes.
+    pub fn session(self) -> Result<Session<Learner>> {
+        let recipe = &self.recipe;
+        let training = recipe.training()?.clone();
+        let episodes = training.episodes()?.clone();
+        let shape =
+            EpisodeShape { ways: episodes.ways, shots: episodes.shots, queries: episodes.queries };
+        let parts = &recipe.data.parts;
+        let tasks = self
+            .tasks(ClassPart::Train, shape, training.seed)?
+            .with_transforms(parts.support_transforms.clone(), parts.transforms.clone());
+        // Another seed than the protocol's: the validation set is not what is reported.
+        let validation =
+            self.tasks(ClassPart::Validation, self.shape(), !recipe.protocol.seed())?;
+        let names = serde_json::to_string_pretty(&self.splits.names())
+            .map_err(|error| Error::data(format!("the classes cannot be written: {error}")))?;
+        Ok(Session {
+            title: recipe.title(),
+            about: format!(
+                "{} classes to train on, {} to validate on",
+                self.splits.train.classes.len(),
+                self.splits.validation.classes.len()
+            ),
+            recipe: recipe.to_toml()?,
+            source: Arc::new(Grouped::new(tasks, training.batch)),
+            validation: Arc::new(Grouped::new(validation, 1)),
+            validation_items: episodes.validation,
+            notes: vec![("classes.json".to_owned(), names)],
+            training,
+            objective: self.learner,
+            precision: recipe.model.precision,
+            device: self.device,
+        })
+    }
+}
+
+/// The method of a recipe with random parameters, on the autodiff side of a device; `shape` is what
+/// [`InputSpec::shape`] says.
+///
+/// # Errors
+/// If the recipe has another kind of method, or network and method do not go together.
+pub fn learner(
+    recipe: &Recipe,
+    [channels, height, width]: [usize; 3],
+    classes: usize,
+    device: &Device,
+) -> Result<Learner> {
+    let (Protocol::FewShotRecognition { ways, .. }, learning) =
+        (&recipe.protocol, learning(recipe)?)
+    else {
+        return Err(Error::config("not a recipe of few-shot-recognition").at_key("protocol.name"));
+    };
+    let seed = recipe.train.as_ref().map_or(recipe.protocol.seed(), |train| train.seed);
+    device.seed(seed);
+    let device = device.clone().autodiff();
+    let network = recipe.model.network().init(channels, &device)?;
+    let size = [height, width];
+    learning.init(LearnerSetting { network, channels, size, ways: ways.first(), classes, device })
+}
+
+/// The method of a recipe that labels whole pictures.
+///
+/// # Errors
+/// If the recipe has another kind of method.
+pub fn learning(recipe: &Recipe) -> Result<&Learning> {
+    match &recipe.method {
+        MethodConfig::Learner(learning) => Ok(learning),
+        other => Err(Error::config(format!(
+            "`{}` labels pixels; give a recipe of few-shot-recognition",
+            other.name()
+        ))
+        .at_key("method.name")),
+    }
+}
+
+/// PANet around the recipe's encoder with that one's own weights.
+///
+/// # Errors
+/// If the encoder is unknown or has no weights, or a constant of the method is out of bounds.
+pub fn panet(
+    recipe: &Recipe,
+    config: &PanetConfig,
+    classes: usize,
+    device: &Device,
+) -> Result<Panet> {
+    config.check()?;
+    let encoder = recipe.model.encoder()?;
+    let (network, _) =
+        WeightsSource::of(encoder, recipe.model.weights.as_deref())?.load(encoder, device)?;
+    let network = match recipe.model.freeze.unwrap_or(FrozenPart::Norm) {
+        FrozenPart::None => network,
+        FrozenPart::Norm => network.freeze_norm(),
+        FrozenPart::Encoder => network.freeze_norm().no_grad(),
+    };
+    Ok(Panet::new(network, config.clone(), classes))
+}
+
+/// Every so many pictures one validates, where the recipe names no part for it.
+const EVERY: usize = 5;
+
+/// The pixel counts of the pictures that are trained on, and of those that validate; pictures in neither count
+/// nothing.
+fn parts(counts: &[[usize; 256]], left_out: &[u8]) -> [Vec<[usize; 256]>; 2] {
+    let mut parts = [(); 2].map(|()| vec![[0; 256]; counts.len()]);
+    let clean = |of: &[usize; 256]| left_out.iter().all(|&class| of[usize::from(class)] == 0);
+    let eligible: Vec<usize> = (0..counts.len()).filter(|&index| clean(&counts[index])).collect();
+    for (place, &index) in eligible.iter().enumerate() {
+        parts[usize::from(place % EVERY == EVERY - 1)][index] = counts[index];
+    }
+    parts
+}
+
+/// The training of PANet: on the classes of all folds but the evaluated one, in the pictures of
+/// `data.train` that hold no pixel of the evaluated classes. No evaluated picture is seen that way, even
+/// where `data.train` and `data.test` are the same list; PANet's own training shows them with the evaluated
+/// classes as background. Every fifth of these pictures validates.
+fn panet_session(recipe: &Recipe, config: &PanetConfig, device: &Device) -> Result<Session<Panet>> {
+    let wrong = |key: &str, text: &str| Err(Error::config(text).at_key(key));
+    let training = recipe.training()?.clone();
+    let shape = training.episodes()?.clone();
+    let Protocol::FewShotSegmentation { ref evaluate, folds, split, seed, .. } = recipe.protocol
+    else {
+        return wrong("protocol.name", "`panet` is trained in `few-shot-segmentation`");
+    };
+    let [fold] = evaluate[..] else {
+        return wrong(
+            "protocol.evaluate",
+            "a training leaves out one fold: give one, such as evaluate = [0]",
+        );
+    };
+    if shape.queries != 1 {
+        return wrong("train.episodes.queries", "episodes of segmentation have 1 query");
+    }
+    config.check()?;
+    let set = recipe.data.dataset.open(recipe.data.train()?)?;
+    let names = set.classes().to_vec();
+    let counts = pixel_counts(set.as_ref())?;
+    let normalization = recipe.model.encoder()?.normalization();
+    let squares = Arc::new(Squares::new(set, config.size, normalization));
+    let left_out = fold_classes(split, names.len(), fold, folds);
+    let [shown, held_out] = parts(&counts, &left_out);
+    let (ways, shots) = (shape.ways, shape.shots);
+    // Classes in too few pictures are left out; the names that stay are written down.
+    let usable = |counts: &[[usize; 256]]| -> Vec<u8> {
+        let pictures = |class: u8| counts.iter().filter(|of| of[usize::from(class)] > 0).count();
+        let enough = |class: &u8| pictures(*class) > ways * shots;
+        (1..=names.len() as u8).filter(|class| !left_out.contains(class)).filter(enough).collect()
+    };
+    let (trained, validated) = (usable(&shown), usable(&held_out));
+    let episodes = |counts: &[[usize; 256]], classes: &[u8], seed: u64| {
+        EpisodeSampler::new(counts, classes, &names, (ways, shots), seed)
+    };
+    let transforms = &recipe.data.parts;
+    let tasks = PixelTasks::new(
+        Arc::clone(&squares),
+        episodes(&shown, &trained, training.seed)?,
+        [transforms.support_transforms.clone(), transforms.transforms.clone()],
+        training.seed,
+    );
+    let held_out = episodes(&held_out, &validated, !seed)?;
+    let validation = PixelTasks::new(squares, held_out, Default::default(), !seed);
+    let named = |classes: &[u8]| -> Vec<&str> {
+        classes.iter().map(|class| names[usize::from(*class) - 1].as_str()).collect()
+    };
+    let classes = serde_json::json!({
+        "train": named(&trained),
+        "validation": named(&validated),
+        "test": named(&left_out),
+    });
+    Ok(Session {
+        title: recipe.title(),
+        about: format!("{} classes to train on, {} to validate on", trained.len(), validated.len()),
+        recipe: recipe.to_toml()?,
+        source: Arc::new(Grouped::new(tasks, training.batch)),
+        validation: Arc::new(Grouped::new(validation, 1)),
+        validation_items: shape.validation,
+        notes: vec![("classes.json".to_owned(), format!("{classes:#}\n"))],
+        objective: panet(recipe, config, names.len(), device)?.train(),
+        training,
+        precision: recipe.model.precision,
+        device: device.clone(),
+    })
+}
+
+/// The network of a supervised recipe, its encoder with published weights, its decoder with random ones.
+///
+/// # Errors
+/// If the encoder has no weights, or encoder and decoder do not go together.
+pub fn supervised(
+    recipe: &Recipe,
+    classes: usize,
+    background: bool,
+    device: &Device,
+) -> Result<Supervised> {
+    let encoder = recipe.model.encoder()?;
+    let (network, _) =
+        WeightsSource::of(encoder, recipe.model.weights.as_deref())?.load(encoder, device)?;
+    let seed = recipe.train.as_ref().map_or(recipe.protocol.seed(), |train| train.seed);
+    device.seed(seed);
+    let segmenter = Segmenter::new(network, &recipe.model.decoder, classes + 1, device)?;
+    let segmenter = match recipe.model.freeze.unwrap_or(FrozenPart::None) {
+        FrozenPart::None => segmenter,
+        FrozenPart::Norm => Segmenter { encoder: segmenter.encoder.freeze_norm(), ..segmenter },
+        FrozenPart::Encoder => {
+            Segmenter { encoder: segmenter.encoder.freeze_norm().no_grad(), ..segmenter }
+        }
+    };
+    let normalization = encoder.normalization();
+    Ok(Supervised::new(segmenter, recipe.loss.clone(), background, normalization))
+}
+
+/// The training of an encoder and a decoder on `data.train`, validated on the whole pictures of `data.validation`.
+fn supervised_session(recipe: &Recipe, device: &Device) -> Result<Session<Supervised>> {
+    let training = recipe.training()?.clone();
+    if training.episodes.is_some() {
+        return Err(Error::config(
+            "supervised segmentation learns from pictures, not from episodes; leave it out",
+        )
+        .at_key("train.episodes"));
+    }
+    let train = recipe.data.dataset.open(recipe.data.train()?)?;
+    let validation = recipe.data.dataset.open(recipe.data.validation()?)?;
+    let classes = train.classes().to_vec();
+    recipe.loss.check(classes.len() + 1)?;
+    let background = train.has_background();
+    let names = |set: &dyn crate::data::Dataset| -> Vec<String> {
+        (0..set.len()).map(|index| kshot_data::query::slashed(set.file(index))).collect()
+    };
+    let split = serde_json::json!({
+        "train": names(train.as_ref()),
+        "validation": names(validation.as_ref()),
+    });
+    let about =
+        format!("{} pictures to train on, {} to validate on", train.len(), validation.len());
+    let validation_items = validation.len();
+    let normalization = recipe.model.encoder()?.normalization();
+    let longest = recipe.data.parts.longest_side;
+    let pictures = |set| Arc::new(Pictures::new(set, longest, normalization));
+    let transforms = recipe.data.parts.transforms.clone();
+    let source = TrainingBatches::new(pictures(train), transforms, training.batch, training.seed);
+    Ok(Session {
+        title: recipe.title(),
+        about,
+        recipe: recipe.to_toml()?,
+        source: Arc::new(source),
+        validation: Arc::new(WholePictures(pictures(validation))),
+        validation_items,
+        notes: vec![
+            ("classes.txt".to_owned(), classes.join("\n") + "\n"),
+            ("split.json".to_owned(), format!("{split:#}\n")),
+        ],
+        objective: supervised(recipe, classes.len(), background, device)?.train(),
+        training,
+        precision: recipe.model.precision,
+        device: device.clone(),
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn pictures_of_evaluated_classes_are_in_no_part() {
+        let counts: Vec<[usize; 256]> = (0..40usize)
+            .map(|picture| std::array::from_fn(|class| usize::from(class == picture % 4 + 1)))
+            .collect();
+        let [shown, held_out] = parts(&counts, &[1, 3]);
+        for picture in 0..40 {
+            let [trained, validated] =
+                [&shown, &held_out].map(|of| of[picture].iter().sum::<usize>());
+            assert_eq!(trained + validated, usize::from(picture % 2 == 1), "{picture}");
+        }
+        assert_eq!(held_out.iter().filter(|of| of.iter().sum::<usize>() > 0).count(), 4);
+    }
+}

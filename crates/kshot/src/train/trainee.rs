@@ -1,0 +1,143 @@
+//! An objective as burn-train trains it: the only place that implements its steps.
+
+use std::collections::BTreeMap;
+use std::sync::{Arc, Mutex, PoisonError};
+
+use burn::module::Module;
+use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
+use burn::optim::{GradientsParams, ModuleOptimizer};
+use burn::tensor::ExecutionError;
+use burn::train::metric::ItemLazy;
+use burn::train::{InferenceStep, TrainOutput, TrainStep};
+use image::RgbImage;
+
+use crate::contract::Objective;
+use crate::metric::state::MetricState;
+use crate::nn::Precision;
+
+/// Pictures drawn of a validation at most.
+const PREVIEWS: usize = 4;
+
+/// What was added up since the last validation, and in it.
+#[derive(Debug, Default)]
+struct TrainingSums {
+    train: MetricState,
+    validation: MetricState,
+    /// Items validated.
+    validated: usize,
+    previews: Vec<RgbImage>,
+}
+
+/// The sums of a training, shared by every copy of its model.
+#[derive(Debug, Clone, Default)]
+pub struct TrainingTally(Arc<Mutex<TrainingSums>>);
+
+impl TrainingTally {
+    fn with<T>(&self, change: impl FnOnce(&mut TrainingSums) -> T) -> T {
+        change(&mut self.0.lock().unwrap_or_else(PoisonError::into_inner))
+    }
+
+    /// Training's and validation's metrics by name and the previews, which are forgotten.
+    pub(super) fn take(&self) -> (BTreeMap<String, f64>, BTreeMap<String, f64>, Vec<RgbImage>) {
+        let sums = self.with(std::mem::take);
+        // What is no number has no place in JSON.
+        let finite = |state: MetricState| {
+            state.values().into_iter().filter(|(_, value)| value.is_finite()).collect()
+        };
+        (finite(sums.train), finite(sums.validation), sums.previews)
+    }
+}
+
+/// An objective with the sums of its training.
+#[derive(Module, Debug)]
+pub struct Trainee<O: Objective> {
+    /// What is optimised.
+    pub objective: O,
+    #[module(skip)]
+    tally: TrainingTally,
+    #[module(skip)]
+    precision: Precision,
+    /// The metric that chooses the checkpoint.
+    #[module(skip)]
+    monitor: String,
+    /// Of so many items of a validation one is drawn, so that those drawn are not neighbours.
+    #[module(skip)]
+    every: usize,
+}
+
+impl<O: Objective> Trainee<O> {
+    /// Of an objective, whose convolutions sum as `precision` says.
+    pub fn new(objective: O, tally: TrainingTally, precision: Precision) -> Self {
+        let monitor = objective.monitor().to_owned();
+        Self { objective, tally, precision, monitor, every: 1 }
+    }
+
+    /// The same with another metric that chooses the checkpoint.
+    #[must_use]
+    pub fn with_monitor(self, monitor: &str) -> Self {
+        Self { monitor: monitor.to_owned(), ..self }
+    }
+
+    /// The same, for validations of so many items.
+    #[must_use]
+    pub fn with_validation_items(self, items: usize) -> Self {
+        Self { every: (items / PREVIEWS).max(1), ..self }
+    }
+}
+
+/// Loss and the monitored metric of an item, for the dashboard.
+#[derive(Debug, Clone, Copy)]
+pub struct ItemMetrics {
+    /// The loss.
+    pub loss: f64,
+    /// The metric that chooses the checkpoint, where the item has one.
+    pub monitored: f64,
+}
+
+impl ItemLazy for ItemMetrics {
+    fn sync(self) -> Result<Self, ExecutionError> {
+        Ok(self)
+    }
+}
+
+impl<O: Objective> TrainStep for Trainee<O> {
+    type Input = O::Item;
+    type Output = ItemMetrics;
+
+    fn step(&self, item: O::Item) -> TrainOutput<ItemMetrics> {
+        let step = self.precision.run(|| self.objective.step(item));
+        let monitored = step.metrics.value(&self.monitor).unwrap_or(f64::NAN);
+        self.tally.with(|sums| sums.train.merge(&step.metrics));
+        TrainOutput { grads: step.gradients, item: ItemMetrics { loss: step.loss, monitored } }
+    }
+
+    fn optimize(
+        self,
+        optim: &mut ModuleOptimizer,
+        rate: ModuleLearningRate,
+        gradients: GradientsParams,
+    ) -> Self {
+        let trained = optim.step(rate, self, gradients);
+        Self { objective: trained.objective.after_update(), ..trained }
+    }
+}
+
+impl<O: Objective> InferenceStep for Trainee<O> {
+    type Input = O::Item;
+    type Output = ItemMetrics;
+
+    fn step(&self, item: O::Item) -> ItemMetrics {
+        let drawn = self.tally.with(|sums| {
+            sums.validated += 1;
+            (sums.validated - 1).is_multiple_of(self.every) && sums.previews.len() < PREVIEWS
+        });
+        if drawn && let Some(preview) = self.objective.preview(&item) {
+            self.tally.with(|sums| sums.previews.push(preview));
+        }
+        let state = self.precision.run(|| self.objective.evaluate(item));
+        let of = |name: &str| state.value(name).unwrap_or(f64::NAN);
+        let outcome = ItemMetrics { loss: of("loss"), monitored: of(&self.monitor) };
+        self.tally.with(|sums| sums.validation.merge(&state));
+        outcome
+    }
+}
