@@ -18,8 +18,8 @@ use crate::talk::Talk;
 /// The support is a folder with a folder a class, or a csv of path,class. One picture a class is enough; from
 /// two on, methods are compared on held-out pictures and the result says what to expect.
 ///
-/// Writes labels.csv, and beside it report.html (the least certain first), run.toml and, where the
-/// truth is known, truth.json. Run again, it looks only at new pictures; labels are always made anew.
+/// Writes labels.csv, and beside it report.html (the least certain first), run.toml and, where the truth is
+/// known, truth.json. Run again, it looks only at new pictures; labels are always made anew.
 #[derive(Args)]
 #[command(after_help = "Examples:
   kshot classify --support parts/ --query photos/ --out run/labels.csv --link sorted/
@@ -30,8 +30,7 @@ use crate::talk::Talk;
 
 labels.csv: file,class,probability,accepted,familiarity,nearest,class_2,probability_2,...
   class        the likeliest class, whether accepted or not
-  probability  its probability, should the picture show one of the classes
-  accepted     false: none of these
+  probability  its probability, should it show one of the classes; accepted: false is none of these
   familiarity  its similarity to the support, which decided; nearest: the most similar of the class
 
 Exit status: 0 all done, 2 wrong use, 3 some pictures failed (all others are written), 130 stopped.")]
@@ -116,9 +115,9 @@ pub fn run(arguments: Arguments, precision: Option<Precision>) -> anyhow::Result
     let link = arguments.link.map(|to| (SortMode::Link, to));
     let outcome = if let (Some(run), Some(support)) = (arguments.run, support.clone()) {
         anyhow::ensure!(precision.is_none(), "the recipe of --run has a precision of its own");
-        let run =
+        let of =
             ClassifyRunOptions { run, support, shots, query, out, truth, top_k, device, command };
-        talk.follow(|watch| classify_run(&run, watch))?
+        talk.follow(|watch| classify_run(&of, watch))?
     } else {
         let source = match (model, support) {
             (Some(model), _) => ClassSource::Model(model),

@@ -119,6 +119,50 @@ fn every_method_has_its_name_and_gives_gradients_and_scores() {
     }
 }
 
+/// Two that were made with one seed answer alike, and one of another seed that is loaded from a file too.
+#[test]
+fn every_method_is_made_by_its_seed_and_saved_and_loaded() {
+    let _alone = alone();
+    let folder = tempfile::tempdir().unwrap();
+    let device = Device::flex();
+    let episode = episode(3, [2, 3], 24);
+    let scores = |learner: Learner| {
+        // Some draw at random when they answer.
+        device.seed(5);
+        learner.valid().predict(&episode)
+    };
+    for learning in Learning::all() {
+        let name = learning.name();
+        let network = if name == "relation-networks" {
+            Conv4Config {
+                reduction: Reduction::Relation,
+                width: 6,
+                blocks: 3,
+                ..Default::default()
+            }
+        } else {
+            Conv4Config { width: 6, blocks: 2, ..Default::default() }
+        };
+        // Parameters are drawn when they are first asked for: writing asks for all.
+        let written = |seed: u64, file: &str| {
+            device.seed(seed);
+            let learner = learning.init(setting(network.clone(), 24, 3)).unwrap();
+            learner.clone().save_file(folder.path().join(file)).unwrap();
+            learner
+        };
+        let file = format!("{name}.bpk");
+        let expected = scores(written(1, &file));
+        let apart = |other: Learner| -> f32 {
+            (scores(other) - expected.clone()).abs().max().into_scalar()
+        };
+        assert!(apart(written(1, "twin.bpk")) < 1e-6, "{name}: one seed");
+        let other = written(9, "other.bpk");
+        assert!(apart(other.clone()) > 1e-6, "{name}: another seed");
+        let loaded = other.try_load_file(folder.path().join(&file)).unwrap();
+        assert!(apart(loaded) < 1e-6, "{name}: from its file");
+    }
+}
+
 #[test]
 fn queries_do_not_see_each_other_unless_a_method_says_so() {
     let _alone = alone();

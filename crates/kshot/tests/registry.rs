@@ -9,6 +9,7 @@ use burn::prelude::*;
 use burn::tensor::{Distribution, Gradients};
 use kshot::decoder::{DecoderConfig, Segmenter};
 use kshot::encoder::{Encode, EncoderConfig};
+use kshot::method::few_shot::HeadConfig;
 use serde::{Deserialize, Serialize};
 
 /// Sizes that are multiples of every stride, odd ones, and ones smaller than the strides.
@@ -329,5 +330,16 @@ fn frozen_statistics_stay_and_others_move() {
                 assert!(apart <= 1e-4 * largest(after), "{config}: {apart}");
             }
         }
+    }
+}
+
+#[test]
+fn every_head_is_named_and_its_settings_go_through_toml() {
+    for row in HeadConfig::rows() {
+        let head: HeadConfig = row.name.parse().unwrap();
+        assert_eq!(head.name(), row.name);
+        let again: HeadConfig = toml::from_str(&toml::to_string(&head).unwrap()).unwrap();
+        assert_eq!(again, head, "{}", row.name);
+        assert!(!head.candidates().is_empty(), "{}", row.name);
     }
 }
