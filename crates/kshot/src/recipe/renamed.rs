@@ -21,6 +21,7 @@ const RENAMED: &[(&str, &str)] = &[
     ("method.panet", "[method] name = \"panet\" and its own keys beside it"),
     ("method.made", "method.generated"),
     ("method.code", "method.latent"),
+    ("method.deviation", "method.std"),
     ("train.epoch", "train.validate_every"),
     ("train.rate", "train.learning_rate"),
     ("train.meta_batch", "train.batch"),

@@ -42,7 +42,7 @@ pub struct AbmlConfig {
     /// Whether the rates of each layer's means and standard deviations at each step are learnt, from `rate` on.
     pub learn_rates: bool,
     /// The prior's standard deviation before learning.
-    pub deviation: f64,
+    pub std: f64,
     /// Samples of the parameters in each loss.
     pub samples: usize,
     /// Samples that a prediction averages.
@@ -60,7 +60,7 @@ impl Default for AbmlConfig {
             test_steps: None,
             rate: 0.4,
             learn_rates: false,
-            deviation: 0.02,
+            std: 0.02,
             samples: 1,
             test_samples: 10,
             kl_weight: 1e-5,
@@ -75,7 +75,7 @@ pub struct Abml {
     /// The prior's means.
     means: Classifier,
     /// The logarithm of the prior's standard deviation, one vector for each parameter.
-    deviations: Vec<Param<Tensor<1>>>,
+    log_stds: Vec<Param<Tensor<1>>>,
     /// Learnt rates, `[steps, 1]` for each vector of means and of standard deviations; empty if fixed.
     rates: Vec<Param<Tensor<2>>>,
     #[module(skip)]
@@ -94,8 +94,8 @@ impl LearnerConfig for AbmlConfig {
         if self.steps == 0 || self.samples == 0 || self.test_samples == 0 {
             return wrong("steps", "steps, samples and test_samples must be at least 1");
         }
-        if !(self.deviation > 0.0 && self.rate > 0.0 && self.kl_weight >= 0.0) {
-            return wrong("deviation", "deviation and rate must be above 0, kl_weight at least 0");
+        if !(self.std > 0.0 && self.rate > 0.0 && self.kl_weight >= 0.0) {
+            return wrong("std", "std and rate must be above 0, kl_weight at least 0");
         }
         if self.batch_norm == BatchNormMode::Running {
             return wrong(
@@ -108,19 +108,19 @@ impl LearnerConfig for AbmlConfig {
         }
         let device = setting.device.clone();
         let means = Classifier::new(setting)?;
-        let deviations: Vec<_> = means
+        let log_stds: Vec<_> = means
             .weights()
             .0
             .iter()
             .map(|weight| {
                 let count: usize = weight.shape.iter().product();
-                Param::from_tensor(Tensor::full([count], self.deviation.ln(), &device))
+                Param::from_tensor(Tensor::full([count], self.std.ln(), &device))
             })
             .collect();
-        let learnt = if self.learn_rates { 2 * deviations.len() } else { 0 };
+        let learnt = if self.learn_rates { 2 * log_stds.len() } else { 0 };
         let rate = || Param::from_tensor(Tensor::full([self.steps, 1], self.rate, &device));
         let rates = (0..learnt).map(|_| rate()).collect();
-        Ok(Abml { means, deviations, rates, config: self.clone() })
+        Ok(Abml { means, log_stds, rates, config: self.clone() })
     }
 }
 
@@ -202,7 +202,7 @@ struct PriorGradient {
 impl Abml {
     /// Prior means, then the logarithms of prior standard deviations.
     fn prior(&self) -> Vec<Tensor<1>> {
-        let log_stds = self.deviations.iter().map(|log_std| plain(log_std.val()));
+        let log_stds = self.log_stds.iter().map(|log_std| plain(log_std.val()));
         self.means.weights().values().into_iter().map(plain).chain(log_stds).collect()
     }
 
@@ -219,7 +219,7 @@ impl Abml {
                     let noise = source.draw(log_std.dims()[0], &log_std.device());
                     if tracked { Tensor::from_inner(noise) } else { noise }
                 };
-                self.deviations.iter().map(of).collect()
+                self.log_stds.iter().map(of).collect()
             })
             .collect()
     }
@@ -386,7 +386,7 @@ impl FewShot<1> for Abml {
         result.accuracy = Some(right);
         let log_stds = sums.split_off(sums.len() / 2);
         result.gradients = self.means.weights().gradients(sums);
-        for (parameter, gradient) in self.deviations.iter().zip(log_stds) {
+        for (parameter, gradient) in self.log_stds.iter().zip(log_stds) {
             result.gradients.register(parameter.id, gradient);
         }
         for (parameter, gradient) in self.rates.iter().zip(rates) {
@@ -414,7 +414,7 @@ mod tests {
             steps: 2,
             rate: 0.3,
             learn_rates: true,
-            deviation: 0.2,
+            std: 0.2,
             samples: 2,
             kl_weight: 0.05,
             ..AbmlConfig::default()
