@@ -106,7 +106,7 @@ mod tests {
     }
 
     #[test]
-    fn an_untaught_head_keeps_directions() {
+    fn an_untrained_head_keeps_directions() {
         let device = Device::flex();
         let vectors = Tensor::<2>::random([2, 6], Distribution::Default, &device) + 0.1;
         let vectors = Dual::from(vectors).unit().value;
