@@ -8,7 +8,7 @@ use kshot_data::labels::index::read_values;
 use kshot_data::mask::{Mask, VOID};
 use serde::{Deserialize, Serialize};
 
-use super::dataset::{Dataset, DatasetLayout, filled, lines};
+use super::dataset::{Dataset, DatasetLayout, ListedPairs, lines};
 use crate::error::{Error, Result};
 
 /// Names of CamVid's 11 classes in SegNet's order.
@@ -34,12 +34,6 @@ pub struct CamvidConfig {
     pub root: PathBuf,
 }
 
-struct Camvid {
-    classes: Vec<String>,
-    /// Picture and mask.
-    items: Vec<(PathBuf, PathBuf)>,
-}
-
 impl DatasetLayout for CamvidConfig {
     const NAME: &'static str = "camvid";
     const SUMMARY: &'static str =
@@ -63,7 +57,7 @@ impl DatasetLayout for CamvidConfig {
             })
             .collect::<Result<_>>()?;
         let classes = CAMVID_CLASSES.iter().map(|name| (*name).to_owned()).collect();
-        filled(Camvid { classes, items }, root, part)
+        ListedPairs { classes, items, has_background: false, read: mask }.filled(root, part)
     }
 
     fn root(&self) -> &Path {
@@ -75,42 +69,19 @@ impl DatasetLayout for CamvidConfig {
     }
 }
 
-impl Dataset for Camvid {
-    fn classes(&self) -> &[String] {
-        &self.classes
+fn mask(path: &Path) -> Result<Mask> {
+    let mut mask = read_values(path)?;
+    for pixel in &mut mask.pixels {
+        *pixel = match *pixel {
+            class if usize::from(class) < CAMVID_CLASSES.len() => class + 1,
+            11 => VOID,
+            other => {
+                return Err(Error::data(format!(
+                    "the value {other}; CamVid's masks hold 0 to 10, and 11 for void"
+                ))
+                .in_file(path));
+            }
+        };
     }
-
-    fn len(&self) -> usize {
-        self.items.len()
-    }
-
-    fn file(&self, index: usize) -> &Path {
-        &self.items[index].0
-    }
-
-    fn label_files(&self, index: usize) -> Vec<PathBuf> {
-        vec![self.items[index].1.clone()]
-    }
-
-    fn has_background(&self) -> bool {
-        false
-    }
-
-    fn mask(&self, index: usize) -> Result<Mask> {
-        let path = &self.items[index].1;
-        let mut mask = read_values(path)?;
-        for pixel in &mut mask.pixels {
-            *pixel = match *pixel {
-                class if usize::from(class) < CAMVID_CLASSES.len() => class + 1,
-                11 => VOID,
-                other => {
-                    return Err(Error::data(format!(
-                        "the value {other}; CamVid's masks hold 0 to 10, and 11 for void"
-                    ))
-                    .in_file(path));
-                }
-            };
-        }
-        Ok(mask)
-    }
+    Ok(mask)
 }

@@ -141,14 +141,48 @@ pub(super) fn lines(file: &Path) -> Result<Vec<String>> {
     Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
 }
 
-/// Refuses a part without a picture.
-pub(super) fn filled<D: Dataset + 'static>(
-    set: D,
-    root: &Path,
-    part: &str,
-) -> Result<Arc<dyn Dataset>> {
-    if set.is_empty() {
-        return Err(Error::data(format!("the list `{part}` names no picture")).in_file(root));
+/// Pictures with a mask file each, as lists name them.
+pub(super) struct ListedPairs {
+    pub(super) classes: Vec<String>,
+    /// Picture and mask.
+    pub(super) items: Vec<(PathBuf, PathBuf)>,
+    pub(super) has_background: bool,
+    /// Reads a mask file.
+    pub(super) read: fn(&Path) -> Result<Mask>,
+}
+
+impl ListedPairs {
+    /// Refuses a part without a picture.
+    pub(super) fn filled(self, root: &Path, part: &str) -> Result<Arc<dyn Dataset>> {
+        if self.items.is_empty() {
+            return Err(Error::data(format!("the list `{part}` names no picture")).in_file(root));
+        }
+        Ok(Arc::new(self))
     }
-    Ok(Arc::new(set))
+}
+
+impl Dataset for ListedPairs {
+    fn classes(&self) -> &[String] {
+        &self.classes
+    }
+
+    fn len(&self) -> usize {
+        self.items.len()
+    }
+
+    fn file(&self, index: usize) -> &Path {
+        &self.items[index].0
+    }
+
+    fn label_files(&self, index: usize) -> Vec<PathBuf> {
+        vec![self.items[index].1.clone()]
+    }
+
+    fn has_background(&self) -> bool {
+        self.has_background
+    }
+
+    fn mask(&self, index: usize) -> Result<Mask> {
+        (self.read)(&self.items[index].1)
+    }
 }

@@ -8,7 +8,7 @@ use kshot_data::labels::index::{Reading, read};
 use kshot_data::mask::Mask;
 use serde::{Deserialize, Serialize};
 
-use super::dataset::{Dataset, DatasetLayout, filled, lines};
+use super::dataset::{Dataset, DatasetLayout, ListedPairs, lines};
 use crate::error::Result;
 
 /// Names of VOC's classes, 1 to 20.
@@ -43,12 +43,6 @@ pub struct VocConfig {
     pub root: PathBuf,
 }
 
-struct Voc {
-    classes: Vec<String>,
-    /// Picture and mask.
-    items: Vec<(PathBuf, PathBuf)>,
-}
-
 impl DatasetLayout for VocConfig {
     const NAME: &'static str = "voc";
     const SUMMARY: &'static str = "Pascal VOC's devkit: 20 classes, lists such as train, val and trainval, 255 = does not count";
@@ -66,7 +60,7 @@ impl DatasetLayout for VocConfig {
         };
         let items = lines(&file)?.iter().map(item).collect();
         let classes = VOC_CLASSES.iter().map(|name| (*name).to_owned()).collect();
-        filled(Voc { classes, items }, root, part)
+        ListedPairs { classes, items, has_background: true, read: mask }.filled(root, part)
     }
 
     fn root(&self) -> &Path {
@@ -74,24 +68,6 @@ impl DatasetLayout for VocConfig {
     }
 }
 
-impl Dataset for Voc {
-    fn classes(&self) -> &[String] {
-        &self.classes
-    }
-
-    fn len(&self) -> usize {
-        self.items.len()
-    }
-
-    fn file(&self, index: usize) -> &Path {
-        &self.items[index].0
-    }
-
-    fn label_files(&self, index: usize) -> Vec<PathBuf> {
-        vec![self.items[index].1.clone()]
-    }
-
-    fn mask(&self, index: usize) -> Result<Mask> {
-        read(&self.items[index].1, self.classes.len(), Reading::Mask)
-    }
+fn mask(path: &Path) -> Result<Mask> {
+    read(path, VOC_CLASSES.len(), Reading::Mask)
 }

@@ -9,7 +9,7 @@ use burn::train::Interrupter;
 
 use crate::contract::Objective;
 use crate::device;
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::job::event::{Done, Event, Start};
 use crate::job::run_file::Clock;
 use crate::job::watch::Watch;
@@ -131,12 +131,4 @@ fn run_session<O: Objective>(
 /// The folder of a run by default: `runs/NAME`.
 pub fn default_out(name: &Path) -> PathBuf {
     PathBuf::from("runs").join(name.file_stem().unwrap_or_default())
-}
-
-/// Refuses what is no recipe of a training.
-///
-/// # Errors
-/// If it has no `[train]` section.
-pub fn check(recipe: &Recipe) -> Result<()> {
-    recipe.training().map(|_| ()).map_err(|error: Error| error)
 }

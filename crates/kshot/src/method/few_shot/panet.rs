@@ -21,7 +21,7 @@ use crate::data::batch::{Batch, Episode};
 use crate::encoder::{Encode, Encoder};
 use crate::error::{Error, Result};
 use crate::features::score_map::taps;
-pub use crate::loss::cross_entropy::{pixel_cross_entropy, pixel_cross_entropy_rows};
+use crate::loss::cross_entropy::{pixel_cross_entropy, pixel_cross_entropy_rows};
 use crate::metric::confusion::Confusion;
 use crate::metric::state::MetricState;
 
