@@ -165,9 +165,8 @@ pub fn train<O: Objective>(
     let all = train.validations();
     let validations = at_most.map_or(all, |most| all.min(start + most));
     let device = session.device.clone().autodiff();
-    let template = session.objective.clone();
     let mut interrupted = false;
-    if start < validations && !curve.is_stale() {
+    let template = if start < validations && !curve.is_stale() {
         let items = ItemLoader::training(session.source, train.validate_every, start, &device);
         let judged =
             ItemLoader::fixed(session.validation, session.validation_items, &session.device);
@@ -205,7 +204,10 @@ pub fn train<O: Objective>(
             return Err(Error::data(format!("training failed: {error}")));
         }
         interrupted = result.interrupted.is_some();
-    }
+        result.model.objective
+    } else {
+        session.objective
+    };
     interrupted |= validations < all && !curve.is_stale();
     if let Some(error) = curve.failure() {
         return Err(error);
