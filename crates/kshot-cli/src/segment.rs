@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use clap::Args;
 use kshot::job::{SegmentOptions, segment};
-use kshot::method::few_shot;
+use kshot::method::few_shot::{self, Effort};
 use kshot::nn::Precision;
 use kshot::weights;
 
@@ -40,9 +40,13 @@ pub struct Arguments {
     /// Where the results go.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
-    /// auto, prototype, probe, forest or self-support; auto tries all on the labelled pictures.
+    /// auto, prototype, probe, forest, filter-forest, pixel-decoder or self-support; auto tries them on the labelled
+    /// pictures and joins those that help.
     #[arg(long, default_value = few_shot::AUTO)]
     method: String,
+    /// How much auto tries: fast (heads on features, the best one alone), normal, best (longer training, more scales).
+    #[arg(long, default_value = "normal")]
+    effort: Effort,
     /// The network whose features are used (`kshot list encoders`).
     #[arg(long, default_value = weights::EMBEDDED)]
     encoder: String,
@@ -86,6 +90,7 @@ pub fn run(arguments: Arguments, precision: Option<Precision>) -> anyhow::Result
         out: arguments.out,
         model: arguments.model,
         method: arguments.method,
+        effort: arguments.effort,
         encoder: arguments.encoder,
         weights: arguments.weights,
         scale: arguments.scale,

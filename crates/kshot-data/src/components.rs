@@ -2,13 +2,37 @@
 
 use crate::mask::{BACKGROUND, MAX_CLASSES, Mask};
 
-/// The area in pixels of every 4-connected piece of one class (background, void and unlabelled
-/// left out).
-pub fn areas(mask: &Mask) -> Vec<usize> {
+/// A 4-connected piece of one class.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Piece {
+    /// Its class.
+    pub class: u8,
+    /// Its pixels.
+    pub area: usize,
+    /// The pixel edges around it, holes' and the picture's included.
+    pub outline: usize,
+}
+
+/// Every 4-connected piece of one class (background, void and unlabelled left out), in reading order of their first
+/// pixels.
+pub fn measured(mask: &Mask) -> Vec<Piece> {
     let (pieces, count) = pieces(mask, |value| value != BACKGROUND && value <= MAX_CLASSES);
-    let mut areas = vec![0; count];
-    pieces.iter().filter(|piece| **piece != usize::MAX).for_each(|&piece| areas[piece] += 1);
-    areas
+    let mut found = vec![Piece { class: 0, area: 0, outline: 0 }; count];
+    for (place, &piece) in pieces.iter().enumerate().filter(|(_, piece)| **piece != usize::MAX) {
+        let (x, y) = (place % mask.width, place / mask.width);
+        let same = |inside: bool, other: usize| usize::from(inside && pieces[other] == piece);
+        let beside = same(x > 0, place.wrapping_sub(1))
+            + same(x + 1 < mask.width, place + 1)
+            + same(y > 0, place.wrapping_sub(mask.width))
+            + same(y + 1 < mask.height, place + mask.width);
+        let of = &mut found[piece];
+        *of = Piece {
+            class: mask.pixels[place],
+            area: of.area + 1,
+            outline: of.outline + 4 - beside,
+        };
+    }
+    found
 }
 
 /// The number of each pixel's 4-connected piece of one value, in reading order of their first pixels,
@@ -57,8 +81,8 @@ mod tests {
     #[test]
     fn diagonal_neighbours_are_apart_and_rows_do_not_wrap() {
         let mask = Mask::from_pixels(3, 3, vec![1, 0, 1, 0, 1, 0, 2, 2, 255]).expect("size");
-        let mut areas = areas(&mask);
-        areas.sort_unstable();
-        assert_eq!(areas, [1, 1, 1, 2]);
+        let pieces: Vec<_> =
+            measured(&mask).iter().map(|of| (of.class, of.area, of.outline)).collect();
+        assert_eq!(pieces, [(1, 1, 4), (1, 1, 4), (1, 1, 4), (2, 2, 6)]);
     }
 }

@@ -7,6 +7,7 @@ use std::path::{Path, PathBuf};
 use fast_image_resize as fir;
 use image::{DynamicImage, ImageDecoder, ImageReader, RgbImage};
 
+use crate::deep::DeepRange;
 use crate::error::{Error, Result};
 
 /// What a picture may cost before it is refused, checked on its header.
@@ -37,14 +38,26 @@ pub const EXTENSIONS: &[&str] = &["jpg", "jpeg", "png", "tif", "tiff", "webp", "
 /// # Errors
 /// If the file cannot be read, is empty, truncated, not a picture, or larger than the limits.
 pub fn read(path: impl AsRef<Path>) -> Result<RgbImage> {
-    read_with(path, ReadLimits::default())
+    read_with(path, ReadLimits::default(), None)
 }
 
-/// As [`read`], under other limits.
+/// As [`read`], with the range that 16-bit pictures of the same folder share.
 ///
 /// # Errors
 /// As [`read`].
-pub fn read_with(path: impl AsRef<Path>, limits: ReadLimits) -> Result<RgbImage> {
+pub fn read_deep(path: impl AsRef<Path>, range: Option<DeepRange>) -> Result<RgbImage> {
+    read_with(path, ReadLimits::default(), range)
+}
+
+/// As [`read_deep`], under other limits.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_with(
+    path: impl AsRef<Path>,
+    limits: ReadLimits,
+    range: Option<DeepRange>,
+) -> Result<RgbImage> {
     let path = path.as_ref();
     let io = |error| Error::io("read the picture", path, error);
     let mut file = File::open(path).map_err(io)?;
@@ -81,7 +94,7 @@ pub fn read_with(path: impl AsRef<Path>, limits: ReadLimits) -> Result<RgbImage>
     let orientation = decoder.orientation().map_err(wrong)?;
     let mut picture = DynamicImage::from_decoder(decoder).map_err(wrong)?;
     picture.apply_orientation(orientation);
-    Ok(to_rgb(picture))
+    Ok(to_rgb(picture, range))
 }
 
 /// Width and height of a picture, upright, from its header alone.
@@ -122,7 +135,7 @@ fn explain(error: image::ImageError, path: &Path, start: &[u8]) -> Error {
 /// Twelve bits: the brightest value of many scientific cameras in 16-bit files.
 const TWELVE_BITS: u16 = 4096;
 
-fn to_rgb(picture: DynamicImage) -> RgbImage {
+fn to_rgb(picture: DynamicImage, range: Option<DeepRange>) -> RgbImage {
     match picture {
         DynamicImage::ImageRgb8(picture) => picture,
         DynamicImage::ImageLuma16(_)
@@ -133,11 +146,12 @@ fn to_rgb(picture: DynamicImage) -> RgbImage {
             let deep = picture.to_rgba16();
             let brightest = deep.pixels().flat_map(|p| p.0[..3].to_vec()).max().unwrap_or(u16::MAX);
             let full = if brightest < TWELVE_BITS { brightest.max(1) } else { u16::MAX };
+            let range = range.unwrap_or(DeepRange { low: 0, high: full });
             RgbImage::from_fn(deep.width(), deep.height(), |x, y| {
                 let pixel = deep.get_pixel(x, y).0;
                 let alpha = if has_alpha { f32::from(pixel[3]) / 65_535.0 } else { 1.0 };
                 image::Rgb(std::array::from_fn(|c| {
-                    let value = f32::from(pixel[c]) / f32::from(full) * 255.0;
+                    let value = range.scaled(pixel[c]);
                     (value * alpha + 255.0 * (1.0 - alpha) + 0.5) as u8
                 }))
             })
@@ -259,7 +273,7 @@ mod tests {
         drop(writer);
         says("bomb.png", bomb.get_ref(), "40000 x 40000");
         let small = ReadLimits { pixels: 100, ..ReadLimits::default() };
-        assert!(read_with(&file, small).is_err());
+        assert!(read_with(&file, small, None).is_err());
     }
 
     #[test]

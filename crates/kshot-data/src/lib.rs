@@ -13,6 +13,7 @@ pub mod check;
 pub mod class_folder;
 pub mod components;
 pub mod convert;
+pub mod deep;
 pub mod error;
 pub mod finding;
 pub mod hash;

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 use image::RgbImage;
 use rayon::prelude::*;
 
+use crate::deep::DeepRange;
 use crate::error::Result;
 pub use crate::finding::LabelKind;
 use crate::finding::{Findings, Severity};
@@ -45,13 +46,20 @@ impl Support {
     /// # Errors
     /// If no picture is labelled, or if any label is wrong: all that are wrong are listed.
     pub fn load(folder: &Path) -> Result<Self> {
-        let mut folder = LabelFolder::open(folder)?;
+        Self::of(LabelFolder::open(folder)?, None)
+    }
+
+    /// As [`Self::load`], of a folder that was opened before, with the range that 16-bit pictures share.
+    ///
+    /// # Errors
+    /// As [`Self::load`].
+    pub fn of(mut folder: LabelFolder, range: Option<DeepRange>) -> Result<Self> {
         let mut findings = std::mem::take(&mut folder.findings);
         let labelled: Vec<usize> = (0..folder.pictures.len())
             .filter(|&index| folder.pictures[index].labels.is_some())
             .collect();
         let read: Vec<(Option<LabelledPicture>, Findings)> =
-            labelled.into_par_iter().map(|index| picture(&folder, index)).collect();
+            labelled.into_par_iter().map(|index| picture(&folder, index, range)).collect();
         let mut support = Self { classes: folder.classes.names().to_vec(), ..Self::default() };
         for (picture, mut found) in read {
             support.pictures.extend(picture);
@@ -100,10 +108,14 @@ impl Support {
     }
 }
 
-fn picture(folder: &LabelFolder, index: usize) -> (Option<LabelledPicture>, Findings) {
+fn picture(
+    folder: &LabelFolder,
+    index: usize,
+    range: Option<DeepRange>,
+) -> (Option<LabelledPicture>, Findings) {
     let mut findings = Findings::default();
     let path = folder.pictures[index].file.clone();
-    let image = match crate::image::read(&path) {
+    let image = match crate::image::read_deep(&path, range) {
         Ok(image) => image,
         Err(error) => {
             findings.fails(&path, &error);

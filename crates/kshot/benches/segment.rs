@@ -7,7 +7,7 @@ use divan::Bencher;
 use image::{Rgb, RgbImage};
 use kshot::device::Device;
 use kshot::features::extract::Extractor;
-use kshot::method::few_shot::HeadConfig;
+use kshot::method::few_shot::{Effort, HeadConfig};
 use kshot::postprocess::refine::Refinement;
 use kshot::predict::Predictor;
 use kshot::predict::fit::{FitOptions, fit};
@@ -49,8 +49,9 @@ fn predictor(refinement: Refinement) -> Predictor {
     let picture = LabelledPicture { path, labels, image, mask, kind: LabelKind::Mask };
     let classes = (1..=CLASSES).map(|class| format!("class {class}")).collect();
     let support = Support { classes, pictures: vec![picture], warnings: Vec::new() };
-    let methods = "probe".parse::<HeadConfig>().unwrap().candidates();
-    let options = FitOptions { methods, refinement, scale: Some(1.0), seed: 0 };
+    let methods = "probe".parse::<HeadConfig>().unwrap().candidates(Effort::Normal);
+    let options =
+        FitOptions { methods, refinement, effort: Effort::Normal, scale: Some(1.0), seed: 0 };
     fit(extractor(), &support, options).unwrap()
 }
 

@@ -14,6 +14,16 @@ pub struct Scores {
     /// By plane, how what was taken for it compares with the labelled pictures, `None` where nothing was taken
     /// for it; empty where a model has no notion of similarity.
     pub similarity: Vec<Option<PlaneSimilarity>>,
+    /// How many times farther the picture as a whole is from the labelled ones than these are from each other; `None`
+    /// where a model has no notion of it.
+    pub distance: Option<f32>,
+}
+
+impl Scores {
+    /// Of a model without a notion of similarity.
+    pub fn plain(logits: ScoreMap) -> Self {
+        Self { logits, similarity: Vec::new(), distance: None }
+    }
 }
 
 /// How what was taken for a class compares with the labelled pictures of that class.

@@ -168,7 +168,8 @@ impl Engine {
             EpisodeMethod::Fitted(config, extractor) => {
                 let support = self.support(support, episode);
                 let options = FitOptions {
-                    methods: config.candidates(),
+                    methods: config.candidates(self.predict.effort),
+                    effort: self.predict.effort,
                     refinement: self.predict.refinement,
                     scale: self.predict.scale,
                     seed,

@@ -153,7 +153,8 @@ impl PresenceSetting<'_> {
             .collect::<Result<_>>()?;
         let classes = vec![self.train.classes()[usize::from(class) - 1].clone()];
         let options = FitOptions {
-            methods: head(self.recipe)?.candidates(),
+            methods: head(self.recipe)?.candidates(self.recipe.predict.effort),
+            effort: self.recipe.predict.effort,
             refinement: self.recipe.predict.refinement,
             scale: self.recipe.predict.scale,
             seed,

@@ -129,7 +129,8 @@ impl<'a> SegmentationSetting<'a> {
             PredictionSource::Trained(predictor) => Ok(Arc::clone(predictor)),
             PredictionSource::Fitted(train, extractor) => {
                 let options = FitOptions {
-                    methods: head(self.recipe)?.candidates(),
+                    methods: head(self.recipe)?.candidates(self.recipe.predict.effort),
+                    effort: self.recipe.predict.effort,
                     refinement: self.recipe.predict.refinement,
                     scale: self.recipe.predict.scale,
                     seed,

@@ -11,8 +11,9 @@ use rayon::prelude::*;
 use crate::encoder::{Encode, Encoder, EncoderConfig, Normalization};
 use crate::error::Result;
 use crate::features::filter_bank::{CHANNELS, PyramidLevel, halve};
+use crate::features::look::Look;
 use crate::features::score_map::{BilinearResize, taps};
-use crate::features::tile::{CELL, FINE_CELL, GRAIN, Tile, plan};
+use crate::features::tile::{CELL, GRAIN, Tile, plan};
 use crate::nn::{Precision, cpu_values};
 use crate::weights::source::WeightsSource;
 
@@ -30,6 +31,13 @@ pub struct StageMap {
 }
 
 impl StageMap {
+    /// Of one picture's map, `[1, channels, height, width]`.
+    fn of(map: Tensor<4>, device: &Device) -> Self {
+        let [_, channels, height, width] = map.dims();
+        let values = map.reshape([channels, height * width]).to_device(device);
+        Self { channels, height, width, values }
+    }
+
     /// The values at another size, `[channels, size[0] * size[1]]`.
     fn resized(&self, size: [usize; 2]) -> Tensor<2> {
         let cells = size[0] * size[1];
@@ -166,12 +174,7 @@ pub struct Extractor {
     device: Device,
     /// Largest tile, in working pixels a side.
     side: usize,
-    /// How many stages are used, from the finest.
-    stages: usize,
-    /// Working pixels per cell of the grid that scores are made on.
-    cell: usize,
-    /// Levels of classical filters that are put before the encoder's stages.
-    levels: usize,
+    look: Look,
     precision: Precision,
 }
 
@@ -179,15 +182,11 @@ pub struct Extractor {
 pub const TILE_SIDE: usize = 768;
 /// Working pixels that neighbouring tiles share.
 pub const TILE_OVERLAP: usize = 128;
-/// Levels of classical filters: Gaussians of 1, 2, 4 and 8 working pixels.
-const LEVELS: usize = 4;
-
 impl Extractor {
     /// Wraps an encoder that is on `device`.
     pub fn new(encoder: Encoder, normalization: Normalization, device: Device) -> Self {
-        let stages = encoder.channels().len();
-        let (side, cell, levels, precision) = (TILE_SIDE, CELL, 0, Precision::F32);
-        Self { encoder, normalization, device, side, stages, cell, levels, precision }
+        let (side, look, precision) = (TILE_SIDE, Look::COARSE, Precision::F32);
+        Self { encoder, normalization, device, side, look, precision }
     }
 
     /// A frozen encoder with published weights (see [`WeightsSource::of`]), and the SHA-256 of their file.
@@ -221,13 +220,15 @@ impl Extractor {
         self.precision = precision;
     }
 
-    /// The same for strokes: on a finer grid, with classical filters (see [`bank`](crate::features::filter_bank)) and
-    /// without the stages coarser than `stride` working pixels.
+    /// The same that sees other features, or on another grid.
     #[must_use]
-    pub fn for_strokes(mut self, stride: usize) -> Self {
-        self.stages = self.encoder.strides().iter().filter(|of| **of <= stride).count().max(1);
-        (self.cell, self.levels) = (FINE_CELL, LEVELS);
-        self
+    pub fn with_look(self, look: Look) -> Self {
+        Self { look, ..self }
+    }
+
+    /// What it sees of a picture.
+    pub fn look(&self) -> Look {
+        self.look
     }
 
     /// Resizes a picture by `scale` (working pixels per pixel) and plans its tiles.
@@ -243,35 +244,40 @@ impl Extractor {
             image,
             picture: [height as usize, width as usize],
             tiles: plan(size, self.side, TILE_OVERLAP),
-            cell: self.cell,
+            cell: self.look.cell,
         })
     }
 
     /// The features of one tile.
     pub fn features(&self, working: &Working, tile: Tile) -> TileFeatures {
-        let pixels = self.normalization.planes(&working.image, tile.area());
-        let data = TensorData::new(pixels, [1, 3, tile.height, tile.width]);
-        let images = Tensor::from_data(data, &self.device);
-        let maps = self.precision.run(|| self.encoder.forward(images)).maps;
+        let planes = self.normalization.planes(&working.image, tile.area());
+        let data = TensorData::new(planes, [1, 3, tile.height, tile.width]);
         let cpu = Device::flex();
-        let mut stages = self.filters(working, tile, &cpu);
-        stages.extend(maps.into_iter().take(self.stages).map(|map| {
-            let [_, channels, height, width] = map.dims();
-            let values = map.reshape([channels, height * width]).to_device(&cpu);
-            StageMap { channels, height, width, values }
-        }));
-        TileFeatures { tile, cell: self.cell, stages }
+        let mut stages = Vec::new();
+        if self.look.pixels {
+            let values = Tensor::<4>::from_data(data.clone(), &cpu);
+            stages.push(StageMap::of(values, &cpu));
+        }
+        stages.extend(self.filters(working, tile, &cpu));
+        let strides = self.encoder.strides();
+        let used = strides.iter().filter(|stride| **stride <= self.look.stride).count();
+        if used > 0 {
+            let images = Tensor::from_data(data, &self.device);
+            let maps = self.precision.run(|| self.encoder.forward(images)).maps;
+            stages.extend(maps.into_iter().take(used).map(|map| StageMap::of(map, &cpu)));
+        }
+        TileFeatures { tile, cell: self.look.cell, stages }
     }
 
     /// The levels of classical filters over a tile, none finer than the grid of cells.
     fn filters(&self, working: &Working, tile: Tile, device: &Device) -> Vec<StageMap> {
-        let mut stages = Vec::with_capacity(self.levels);
-        if self.levels == 0 {
+        let mut stages = Vec::with_capacity(self.look.filters);
+        if self.look.filters == 0 {
             return stages;
         }
         let pixels = pixels(&working.image, tile);
         let mut level = PyramidLevel::new(&pixels, tile.height, tile.width);
-        for index in 0..self.levels {
+        for index in 0..self.look.filters {
             let mut planes = level.filters();
             let mut channels = CHANNELS;
             if index == 0 {
@@ -279,7 +285,7 @@ impl Extractor {
                 channels += 3;
             }
             let (mut height, mut width) = (level.height, level.width);
-            while height > tile.height / self.cell {
+            while height > tile.height / self.look.cell {
                 planes = halve(&planes, [height, width]);
                 (height, width) = (height / 2, width / 2);
             }

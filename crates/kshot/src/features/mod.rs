@@ -4,5 +4,6 @@ pub mod embed;
 pub mod extract;
 pub mod filter_bank;
 pub mod intensity;
+pub mod look;
 pub mod score_map;
 pub mod tile;

@@ -28,8 +28,6 @@ impl Tile {
 pub const GRAIN: usize = 32;
 /// Working pixels per cell of the grid that scores are made on.
 pub const CELL: usize = 4;
-/// The same where strokes teach: they are as narrow as a cell.
-pub const FINE_CELL: usize = 2;
 
 /// The tiles of a working picture of `size` (`[height, width]`): at most `side` pixels a side, each
 /// overlapping the next by at least `overlap`. A picture that fits is one tile.

@@ -18,6 +18,8 @@ use crate::postprocess::local;
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Refinement {
+    /// What suits the labelled pictures: tried on held-out labels where all pixels are labelled, else a dense CRF.
+    Auto,
     /// Bilinear upsampling.
     None,
     /// The fast guided filter.
@@ -67,6 +69,11 @@ pub fn label(
     let sharp = match refinement {
         Refinement::None | Refinement::Guided { .. } => {
             return Ok(painted(probabilities, picture, refinement));
+        }
+        Refinement::Auto => {
+            let (radius, epsilon) = GUIDED;
+            let guided = Refinement::Guided { radius, epsilon };
+            return Ok(painted(probabilities, picture, guided));
         }
         Refinement::Local => local::sharpen(probabilities, picture)?,
         Refinement::Bilateral { position, colour } => {
@@ -132,6 +139,51 @@ fn painted(probabilities: &ScoreMap, picture: &RgbImage, refinement: Refinement)
     let planes: Vec<f32> =
         candidates.iter().flat_map(|&plane| probabilities.plane(plane)).copied().collect();
     paint(probabilities, picture, &candidates, &planes, 1)
+}
+
+/// Probabilities at some pixels of a picture (places row by row), `[pixels.len(), planes]`, upsampled plainly or by the
+/// guided filter: before the clamping to 0..1, linear in `probabilities`.
+pub fn probabilities_at(
+    probabilities: &ScoreMap,
+    picture: &RgbImage,
+    guided: Option<(usize, f32)>,
+    pixels: &[usize],
+) -> Vec<f32> {
+    let planes: Vec<usize> = (0..probabilities.planes).collect();
+    let (width, height) = (picture.width() as usize, picture.height() as usize);
+    let (terms, values) = match guided {
+        Some((radius, epsilon)) => {
+            let guide = coarse_guide(probabilities, picture);
+            (4, coefficients(probabilities, &planes, guide, radius, epsilon))
+        }
+        None => (1, probabilities.data.clone()),
+    };
+    let rows = taps(height, probabilities.height, probabilities.scale[0]);
+    let columns = taps(width, probabilities.width, probabilities.scale[1]);
+    let cells = probabilities.height * probabilities.width;
+    let mut found = vec![0.0f32; pixels.len() * planes.len()];
+    found.par_chunks_exact_mut(planes.len()).zip(pixels).for_each(|(found, &place)| {
+        let (row, column) = (rows[place / width], columns[place % width]);
+        let pixel = &picture.as_raw()[3 * place..][..3];
+        let colour = |term: usize| if term == 3 { 1.0 } else { f32::from(pixel[term]) / 255.0 };
+        for (plane, found) in found.iter_mut().enumerate() {
+            let at = |term: usize| {
+                let map = &values[(plane * terms + term) * cells..][..cells];
+                let line = |row: usize| {
+                    let line = &map[row * probabilities.width..][..probabilities.width];
+                    line[column.low] + (line[column.high] - line[column.low]) * column.weight
+                };
+                let (low, high) = (line(row.low), line(row.high));
+                low + (high - low) * row.weight
+            };
+            let value =
+                if terms == 1 { at(0) } else { (0..4).map(|term| at(term) * colour(term)).sum() };
+            *found = value.clamp(0.0, 1.0);
+        }
+        let sum: f32 = found.iter().sum();
+        found.iter_mut().for_each(|value| *value /= sum.max(1e-6));
+    });
+    found
 }
 
 /// The picture's mean colour in each cell, `[3, height, width]`, 0 to 1.

@@ -4,7 +4,6 @@ use std::sync::Arc;
 
 use image::RgbImage;
 use kshot_data::mask::Mask;
-use kshot_data::support::Support;
 use rayon::prelude::*;
 
 use crate::contract::pixel_model::{PixelModel, Scores};
@@ -19,47 +18,20 @@ use crate::nn::Precision;
 pub struct SelfSupportExamples {
     /// Features of each, and by plane the share of each cell.
     pictures: Vec<(Arc<Bank>, Vec<Vec<f32>>)>,
-    /// Their sizes, height and width.
-    sizes: Vec<[usize; 2]>,
 }
 
 impl SelfSupportExamples {
-    /// Of a support set.
-    ///
-    /// # Errors
-    /// If a picture has no pixels.
-    pub fn of(
-        method: &SelfSupport,
-        extractor: &Extractor,
-        support: &Support,
-        intensity: Intensity,
-    ) -> Result<Self> {
-        let planes = support.classes.len() + 1;
-        let pictures = support
-            .pictures
-            .iter()
-            .map(|picture| {
-                let bank = method.prepare(extractor, &intensity.apply(&picture.image))?;
-                Ok((Arc::new(bank), method.shares(&picture.mask, planes)))
-            })
-            .collect::<Result<_>>()?;
-        let size = |mask: &Mask| [mask.height, mask.width];
-        let sizes = support.pictures.iter().map(|picture| size(&picture.mask)).collect();
-        Ok(Self { pictures, sizes })
-    }
-
     /// Of features that were made before, with the labels of each.
     pub fn from_banks(
         method: &SelfSupport,
         pictures: Vec<(Arc<Bank>, Mask)>,
         planes: usize,
     ) -> Self {
-        let sizes = pictures.iter().map(|(_, mask)| [mask.height, mask.width]).collect();
         let pictures = pictures
             .into_par_iter()
             .map(|(bank, mask)| (bank, method.shares(&mask, planes)))
             .collect();
-        Self { pictures, sizes }
+        Self { pictures }
     }
 
     /// Logits of a picture of a size (`[height, width]`) from some of the examples.
@@ -78,11 +50,6 @@ impl SelfSupportExamples {
             })
             .collect();
         method.scores(&examples, query, size)
-    }
-
-    /// Logits of one of the examples itself, from some others.
-    pub(super) fn held_out(&self, method: &SelfSupport, some: &[usize], index: usize) -> ScoreMap {
-        self.logits(method, some, &self.pictures[index].0, self.sizes[index])
     }
 
     /// Score planes.
@@ -118,7 +85,7 @@ impl SelfSupportModel {
     /// The scores of a picture of a size (`[height, width]`) whose features were made before.
     pub fn scores_of(&self, query: &Bank, size: [usize; 2]) -> Scores {
         let logits = self.examples.logits(&self.method, &self.examples.all(), query, size);
-        Scores { logits, similarity: Vec::new() }
+        Scores::plain(logits)
     }
 }
 

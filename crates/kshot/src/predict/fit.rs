@@ -1,22 +1,31 @@
-//! From a support set to a predictor: methods judged on held-out labels, the best one fitted and calibrated.
+//! From a support set to a predictor: methods judged on held-out labels, those that help joined, fitted and calibrated.
 
+use std::collections::HashMap;
 use std::sync::Arc;
 
-use image::RgbImage;
-use kshot_data::mask::{Mask, UNLABELLED};
-use kshot_data::support::{LabelledPicture, Support};
+use kshot_data::mask::Mask;
+use kshot_data::support::Support;
+use rayon::prelude::*;
 
-use super::compare::{SelfSupportExamples, SelfSupportModel};
-use super::crossval::{CrossValidation, Folds, HeldOutBy};
-use super::familiarity::Familiarity;
-use super::heads::HeadModel;
+use super::candidate::{
+    Candidate, CandidateContext, HeadCandidate, SeenSupport, SelfSupportCandidate, partly_labelled,
+};
+use super::ensemble::{EnsembleModel, Member};
+use super::expected::Expected;
+use super::folds::{Folds, HeldOutBy};
+use super::held_out::{CrossValidation, HeldOut, JudgedRows};
+use super::scale::ObjectSizes;
+use super::select::{Joined, Selection, SelectionRules, mixed, nested, select};
+use super::trust::Trust;
 use super::views::{self, TestView};
-use super::{Calibrated, Predictor, SegmentationChoice, prior};
+use super::{Calibrated, ChosenMember, Predictor, SegmentationChoice};
 use crate::contract::PixelModel;
 use crate::error::{Error, Result};
 use crate::features::extract::Extractor;
 use crate::features::intensity::Intensity;
-use crate::method::few_shot::{CellLabels, PixelMethod, SegmentationMethod, Shot};
+use crate::features::look::Look;
+use crate::method::few_shot::{Effort, PixelMethod, SegmentationMethod};
+use crate::metric::confusion::Confusion;
 use crate::postprocess::dense_crf::DenseCrf;
 use crate::postprocess::refine::Refinement;
 
@@ -24,27 +33,29 @@ use crate::postprocess::refine::Refinement;
 pub struct FitOptions {
     /// The methods to choose among; one is taken as it is.
     pub methods: Vec<PixelMethod>,
+    /// How much is tried.
+    pub effort: Effort,
     /// How coarse probabilities become pixels.
     pub refinement: Refinement,
-    /// Working pixels per picture pixel; `None` looks at the size of the labelled objects.
+    /// Working pixels per picture pixel; `None` looks at how thick the labelled objects are.
     pub scale: Option<f32>,
     /// Seed of everything random.
     pub seed: u64,
 }
 
-/// Scales tried when the size of objects decides: smallest and largest.
-const SCALES: [f32; 2] = [1.0 / 16.0, 2.0];
-/// Working pixels that a typical labelled object should measure at least: between one and two cells of
-/// the stages at stride 16, below which these no longer tell it from its surroundings.
-const OBJECT_SIDE: f32 = 24.0;
-/// Working pixels along the longer side that are enough for objects of that size.
-const LONG_SIDE: f32 = 512.0;
-/// With strokes, working pixels along the longer side at most: how large objects are is not known, so
-/// pictures are shrunk only where they are very large.
-const STROKE_LONG_SIDE: f32 = 2048.0;
-/// With strokes, the coarsest stage used: coarser ones see a whole object from beside it, where nobody
-/// has marked background, and take its surroundings for the object.
-const STROKE_STRIDE: usize = 16;
+/// How much larger pictures are shown to the probe a second time; smaller where that would be very large.
+const OTHER_SCALE: f32 = 1.5;
+const LARGEST: f32 = 2.0;
+
+impl Effort {
+    /// Ways to hold pictures out, at most.
+    fn folds(self) -> usize {
+        match self {
+            Self::Fast => 5,
+            Self::Normal | Self::Best => 6,
+        }
+    }
+}
 
 /// Fits to a support set, in 32 bits whatever pictures are labelled in.
 ///
@@ -53,175 +64,249 @@ const STROKE_STRIDE: usize = 16;
 pub fn fit(extractor: Extractor, support: &Support, options: FitOptions) -> Result<Predictor> {
     if support.pictures.is_empty() {
         return Err(Error::data(
-            "the support holds no labelled picture; label at least one (mask, polygons, \
-             scribble or box)",
+            "the support holds no labelled picture; label at least one (mask, polygons, scribble or box)",
         ));
     }
-    let exact = extractor.precision().in_32_bits();
-    let plain = extractor.clone().with_precision(exact);
+    let context = CandidateContext {
+        support,
+        planes: support.classes.len() + 1,
+        intensity: Intensity::of(support),
+        seed: options.seed,
+    };
+    let masks: Vec<&Mask> = support.pictures.iter().map(|picture| &picture.mask).collect();
+    let folds = Folds::new(&masks, options.effort.folds(), options.seed);
+    let candidates = candidates(&extractor, &context, &options, folds.held_out)?;
+    if candidates.is_empty() {
+        return Err(Error::config("no method was given to choose from"));
+    }
+    let held_out = HeldOut::new(support, &folds, options.seed);
+    let judged = judge(&candidates, &held_out)?;
     let partly = partly_labelled(support);
-    let extractor = if partly { extractor.for_strokes(STROKE_STRIDE) } else { extractor };
+    let refinements: &[bool] = match options.refinement {
+        Refinement::Auto if !partly => &[true, false],
+        Refinement::Guided { .. } => &[true],
+        _ => &[false],
+    };
+    let alone = options.effort == Effort::Fast || partly;
+    let joined = if alone { Joined::One } else { Joined::Several };
+    let first = candidates[0].name();
+    let defaults = candidates.iter().take_while(|candidate| candidate.name() == first).count();
+    let how = SelectionRules { joined, defaults, refinements };
+    let selection = select(&held_out, &judged, how, &|_| true);
+    let nested = nested(&held_out, &judged, how);
+    let expected = Expected::of(&nested, folds.held_out);
+    let refinement = match options.refinement {
+        Refinement::Auto if !partly && !selection.guided => Refinement::None,
+        other => other.suited(support),
+    };
+    let outcomes = outcomes(&candidates, &judged, &held_out, selection.guided);
+    let fitted = Fitted::of(&candidates, &judged, &held_out, &selection, partly)?;
+    // As the predictor will have them: members are calibrated by themselves, their mean once more.
+    let again = if selection.members.len() > 1 { fitted.calibrated.temperature } else { 1.0 };
+    let rows = |part| {
+        let rows = mixed(&judged, &selection.members, selection.guided, part)?;
+        Some(sharpened(rows, context.planes, again))
+    };
+    let rows: Vec<Option<Vec<f32>>> = (0..held_out.parts.len()).map(rows).collect();
+    let trust = Trust::fit(&held_out, &rows, &nested);
+    let choice = SegmentationChoice {
+        method: fitted.name.clone(),
+        reason: reason(&fitted.name, &outcomes, &expected, folds.held_out, support.pictures.len()),
+        members: fitted.members,
+        outcomes,
+        expected,
+        held_out: Some(folds.held_out),
+        temperature: fitted.calibrated.temperature,
+        scale: candidates[selection.members[0].0].scale(),
+        intensity: context.intensity,
+    };
+    let (model, calibrated) = (fitted.model, fitted.calibrated);
+    let predictor = Predictor::new(model, support.classes.clone(), calibrated, refinement, choice);
+    Ok(predictor.with_trust(trust))
+}
+
+/// The methods with the features that they see; those of one look and scale share them.
+fn candidates<'a>(
+    extractor: &Extractor,
+    context: &CandidateContext<'a>,
+    options: &FitOptions,
+    held_out: HeldOutBy,
+) -> Result<Vec<Box<dyn Candidate + 'a>>> {
+    let partly = partly_labelled(context.support);
+    let sizes = ObjectSizes::of(context.support);
     let views: &[TestView] = if partly { &views::MANY } else { &views::FEW };
-    let scale = options.scale.unwrap_or_else(|| scale_of(support));
-    let intensity = Intensity::of(support);
-    let fitting = extractor.clone().with_precision(exact);
-    let shot = |picture: &LabelledPicture| {
-        let seen = intensity.apply(&picture.image);
-        shot(&fitting, &seen, &picture.mask, scale, views)
-    };
-    let shots = support.pictures.iter().map(shot).collect::<Result<Vec<_>>>()?;
-    let planes = support.classes.len() + 1;
-    let folds = Folds::new(&shots, options.seed);
-    let examples = |method: &PixelMethod| match method {
-        PixelMethod::SelfSupport(method) => {
-            SelfSupportExamples::of(method, &plain, support, intensity).map(Some)
-        }
-        PixelMethod::Head(_) => Ok(None),
-    };
-    let mut candidates = Vec::with_capacity(options.methods.len());
-    let asked = options.methods.len();
-    for method in options.methods {
-        let examples = examples(&method)?;
-        let outcome = match (&method, &examples) {
-            (PixelMethod::SelfSupport(config), Some(examples)) => {
-                folds.judge_comparison(config, examples, &shots, (scale, views.len()))?
+    let exact = extractor.precision().in_32_bits();
+    let mut seen: HashMap<(Look, u32), Arc<SeenSupport>> = HashMap::new();
+    let mut candidates: Vec<Box<dyn Candidate>> = Vec::new();
+    let alone = options.methods.len() == 1;
+    for method in &options.methods {
+        let head = match method {
+            PixelMethod::SelfSupport(method) => {
+                // The rest of a picture is no other picture: it is taken only where nothing else was asked for.
+                if alone || held_out == HeldOutBy::Pictures {
+                    let extractor = extractor.clone().with_precision(exact);
+                    candidates
+                        .push(Box::new(SelfSupportCandidate::new(method, &extractor, context)?));
+                }
+                continue;
             }
-            (PixelMethod::Head(head), _) => {
-                let suited = suited(head.as_ref(), partly);
-                Some(folds.judge(
-                    suited.as_deref().unwrap_or(head.as_ref()),
-                    planes,
-                    options.seed,
-                )?)
-            }
-            (PixelMethod::SelfSupport(_), None) => None,
+            PixelMethod::Head(head) => head.as_ref(),
         };
-        // What cannot be judged on a single picture is taken only where nothing else was asked for.
-        if let Some(outcome) = outcome
-            .or_else(|| (asked == 1).then(|| CrossValidation::unknown(method.name(), planes)))
-        {
-            candidates.push((method, examples, outcome));
+        if !alone && partly && head.needs_masks() {
+            continue;
+        }
+        let look = if partly { Look::STROKES } else { head.look() };
+        let sized = match look {
+            Look::PIXELS => sizes.pixels(),
+            Look::FILTERS => sizes.filters(),
+            _ => sizes.coarse(),
+        };
+        let mut scales = vec![options.scale.unwrap_or(sized)];
+        // What one size misses another shows: their mean errs less than either.
+        if head.likes_scales() && options.effort != Effort::Fast && !alone && !partly {
+            let larger = scales[0] * OTHER_SCALE;
+            scales.push(if larger <= LARGEST { larger } else { scales[0] / OTHER_SCALE });
+        }
+        for scale in scales {
+            let shared = match seen.get(&(look, scale.to_bits())) {
+                Some(seen) => Arc::clone(seen),
+                None => {
+                    let sees = extractor.clone().with_look(look);
+                    let fitting = sees.clone().with_precision(exact);
+                    let new = Arc::new(SeenSupport::new(context, [&fitting, &sees], scale, views)?);
+                    seen.insert((look, scale.to_bits()), Arc::clone(&new));
+                    new
+                }
+            };
+            let method = suited(head, partly, options.effort);
+            candidates.push(Box::new(HeadCandidate::new(method, shared, context)));
         }
     }
-    candidates.sort_by(|a, b| b.2.mean_iou.total_cmp(&a.2.mean_iou));
-    let outcomes: Vec<CrossValidation> =
-        candidates.iter().map(|(_, _, outcome)| outcome.clone()).collect();
-    let Some((method, examples, first)) = candidates.into_iter().next() else {
-        return Err(Error::config("no method was given to choose from"));
-    };
-    let temperature = first.temperature(planes);
-    let choice = SegmentationChoice {
-        reason: reason(&outcomes, folds.held_out, shots.len()),
-        method: first.method.clone(),
-        outcomes,
-        held_out: Some(folds.held_out),
-        temperature,
-        scale,
-        intensity,
-    };
-    let mut calibrated = Calibrated { temperature, ratios: None };
-    let model: Box<dyn PixelModel> = match (method, examples) {
-        (PixelMethod::Head(method), _) => {
-            let suited = suited(method.as_ref(), partly);
-            let method = suited.as_deref().unwrap_or(method.as_ref());
-            let head = method.fit(&shots.iter().collect::<Vec<_>>(), planes, options.seed)?;
-            calibrated.ratios =
-                partly.then(|| prior::ratios(head.as_ref(), &shots, planes, temperature));
-            let familiarity = Familiarity::fit(&shots, planes);
-            Box::new(HeadModel::new(extractor, head, familiarity, planes, scale, intensity))
-        }
-        (PixelMethod::SelfSupport(method), Some(examples)) => {
-            Box::new(SelfSupportModel::new(method, plain, Arc::new(examples), intensity))
-        }
-        (PixelMethod::SelfSupport(_), None) => {
-            return Err(Error::config("self-support was prepared without examples"));
-        }
-    };
-    Ok(Predictor::new(model, support.classes.clone(), calibrated, options.refinement, choice))
+    Ok(candidates)
 }
 
-/// The version of a method that suits strokes, where there are some and it has one.
-fn suited(method: &dyn SegmentationMethod, partly: bool) -> Option<Box<dyn SegmentationMethod>> {
-    if partly { method.for_strokes() } else { None }
+/// The version of a method that suits strokes or the effort, where it has one.
+fn suited(
+    method: &dyn SegmentationMethod,
+    partly: bool,
+    effort: Effort,
+) -> Box<dyn SegmentationMethod> {
+    let version = match effort {
+        _ if partly => method.for_strokes(),
+        Effort::Best => method.for_best(),
+        _ => None,
+    };
+    version.unwrap_or_else(|| method.boxed())
 }
 
-/// Whether some pixels of the support are not labelled, as strokes leave them.
-fn partly_labelled(support: &Support) -> bool {
-    support.pictures.iter().any(|picture| picture.mask.pixels.contains(&UNLABELLED))
+/// Every candidate on the held-out labels.
+fn judge(
+    candidates: &[Box<dyn Candidate + '_>],
+    held_out: &HeldOut<'_>,
+) -> Result<Vec<JudgedRows>> {
+    // Side by side: a training of small networks leaves much of a processor idle.
+    candidates.par_iter().map(|candidate| held_out.judge(candidate.as_ref())).collect()
+}
+
+/// What each did, best first.
+fn outcomes(
+    candidates: &[Box<dyn Candidate + '_>],
+    judged: &[JudgedRows],
+    held_out: &HeldOut<'_>,
+    guided: bool,
+) -> Vec<CrossValidation> {
+    let outcome = |(candidate, rows): (&dyn Candidate, &JudgedRows)| {
+        let mut confusion = Confusion::new(held_out.planes());
+        for part in 0..held_out.parts.len() {
+            if let Some(rows) = rows.rows(guided, part) {
+                confusion.merge(&held_out.confusion(part, rows));
+            }
+        }
+        CrossValidation::of(candidate.name(), &confusion, rows.fit_seconds)
+    };
+    let all = candidates.iter().map(AsRef::as_ref).zip(judged);
+    let mut outcomes: Vec<_> = all.map(outcome).collect();
+    outcomes.sort_by(|a, b| b.mean_iou.total_cmp(&a.mean_iou));
+    outcomes
+}
+
+/// Probabilities `[pixels, planes]` after their logarithms were divided by a temperature.
+fn sharpened(mut rows: Vec<f32>, planes: usize, temperature: f32) -> Vec<f32> {
+    if temperature != 1.0 {
+        for row in rows.chunks_exact_mut(planes) {
+            row.iter_mut().for_each(|value| *value = value.max(1e-6).powf(1.0 / temperature));
+            let sum: f32 = row.iter().sum();
+            row.iter_mut().for_each(|value| *value /= sum);
+        }
+    }
+    rows
+}
+
+/// The chosen candidates, fitted to all labels.
+struct Fitted {
+    name: String,
+    model: Box<dyn PixelModel>,
+    calibrated: Calibrated,
+    members: Vec<ChosenMember>,
+}
+
+impl Fitted {
+    fn of(
+        candidates: &[Box<dyn Candidate + '_>],
+        judged: &[JudgedRows],
+        held_out: &HeldOut<'_>,
+        selection: &Selection,
+        partly: bool,
+    ) -> Result<Self> {
+        let member = |&(index, share): &(usize, f32)| ChosenMember {
+            method: candidates[index].name().to_owned(),
+            scale: candidates[index].scale(),
+            share,
+        };
+        let members: Vec<ChosenMember> = selection.members.iter().map(member).collect();
+        let name = members.iter().map(|of| of.method.as_str()).collect::<Vec<_>>().join(" + ");
+        if let [(index, _)] = selection.members[..] {
+            let temperature = judged[index].temperature;
+            let ratios = if partly { candidates[index].ratios(temperature)? } else { None };
+            let calibrated = Calibrated { temperature, ratios };
+            return Ok(Self { name, model: candidates[index].finished()?, calibrated, members });
+        }
+        let logits = |part: usize| -> Option<Vec<f32>> {
+            let rows = mixed(judged, &selection.members, selection.guided, part)?;
+            Some(rows.into_iter().map(|value| value.max(1e-6).ln()).collect())
+        };
+        let all: Vec<Option<Vec<f32>>> = (0..held_out.parts.len()).map(logits).collect();
+        let temperature = held_out.temperature(&all);
+        let joined = selection.members.par_iter().map(|&(index, share)| {
+            let (model, temperature) = (candidates[index].finished()?, judged[index].temperature);
+            Ok(Member { model, share, temperature })
+        });
+        let model = Box::new(EnsembleModel::new(joined.collect::<Result<_>>()?));
+        let calibrated = Calibrated { temperature, ratios: None };
+        Ok(Self { name, model, calibrated, members })
+    }
 }
 
 impl Refinement {
-    /// What suits the support (measured; see docs/results.md): strokes say little of where objects end,
-    /// which each picture's own pixels tell better.
-    pub fn suited_to(support: &Support) -> Self {
-        if partly_labelled(support) {
-            Self::DenseCrf(DenseCrf::default())
-        } else {
-            Self::Guided { radius: 2, epsilon: 1e-3 }
+    /// What suits the support (measured; see docs/results.md), where nothing is asked for: strokes say little of where
+    /// objects end, which each picture's own pixels tell better.
+    #[must_use]
+    pub fn suited(self, support: &Support) -> Self {
+        match self {
+            Self::Auto if partly_labelled(support) => Self::DenseCrf(DenseCrf::default()),
+            Self::Auto => Self::Guided { radius: 2, epsilon: 1e-3 },
+            other => other,
         }
     }
 }
 
-/// A labelled picture's features and labels, seen in several ways.
-///
-/// # Errors
-/// If the picture has no pixels.
-pub fn shot(
-    extractor: &Extractor,
-    image: &RgbImage,
-    mask: &Mask,
-    scale: f32,
-    views: &[TestView],
-) -> Result<Shot> {
-    let (mut tiles, mut labels) = (Vec::new(), Vec::new());
-    for view in views {
-        let (image, mask) = view.of(image, mask);
-        let working = extractor.prepare(&image, scale)?;
-        for &tile in &working.tiles {
-            tiles.push(extractor.features(&working, tile));
-            labels.push(CellLabels::new(&mask, &working, tile));
-        }
-    }
-    Ok(Shot::new(tiles, labels))
-}
-
-/// The working scale that shows the labelled objects large enough: the square root of the median
-/// area of connected pieces decides.
-fn scale_of(support: &Support) -> f32 {
-    let mut sides: Vec<f32> = Vec::new();
-    let mut longest = 0;
-    for picture in &support.pictures {
-        longest = longest.max(picture.mask.width).max(picture.mask.height);
-        // Strokes are no objects: they do not tell how large these are.
-        if picture.mask.pixels.contains(&UNLABELLED) {
-            continue;
-        }
-        sides.extend(
-            kshot_data::components::areas(&picture.mask).iter().map(|a| (*a as f32).sqrt()),
-        );
-    }
-    // Weighted by area: specks of a noisy mask do not decide.
-    sides.sort_by(f32::total_cmp);
-    let total: f32 = sides.iter().map(|side| side * side).sum();
-    let mut sum = 0.0;
-    if sides.is_empty() {
-        return (STROKE_LONG_SIDE / longest.max(1) as f32).clamp(SCALES[0], 1.0);
-    }
-    let by_picture = LONG_SIDE / longest.max(1) as f32;
-    let typical = sides
-        .iter()
-        .find(|side| {
-            sum += *side * *side;
-            sum >= total / 2.0
-        })
-        .copied()
-        .unwrap_or(OBJECT_SIDE);
-    let by_object = OBJECT_SIDE / typical;
-    by_object.max(by_picture.min(1.0)).clamp(SCALES[0], SCALES[1])
-}
-
-fn reason(outcomes: &[CrossValidation], held_out: HeldOutBy, pictures: usize) -> String {
-    let best = &outcomes[0];
+fn reason(
+    name: &str,
+    outcomes: &[CrossValidation],
+    expected: &Expected,
+    held_out: HeldOutBy,
+    pictures: usize,
+) -> String {
     let how = match held_out {
         HeldOutBy::Pictures => format!("leaving out pictures of the {pictures} labelled ones"),
         HeldOutBy::Blocks => {
@@ -230,20 +315,12 @@ fn reason(outcomes: &[CrossValidation], held_out: HeldOutBy, pictures: usize) ->
     };
     let percent =
         |outcome: &CrossValidation| format!("{} {:.1} %", outcome.method, 100.0 * outcome.mean_iou);
-    match &outcomes[1..] {
-        [] if best.is_unknown() => {
-            format!("{} was asked for; nothing could be held out to judge it", best.method)
-        }
-        [] => format!(
-            "{} was asked for; expected mean IoU {how}: {:.1} %",
-            best.method,
-            100.0 * best.mean_iou
-        ),
-        others => format!(
-            "{} has the highest expected mean IoU, {how}: {} (others: {})",
-            best.method,
-            percent(best),
-            others.iter().map(percent).collect::<Vec<_>>().join(", ")
+    let all = outcomes.iter().map(percent).collect::<Vec<_>>().join(", ");
+    match outcomes {
+        [] => format!("{name} was asked for"),
+        [_] => format!("{name} was asked for; expected mean IoU {how}: {expected}"),
+        _ => format!(
+            "{name} has the highest mean IoU {how}: {all}; expected of the choice: {expected}"
         ),
     }
 }

@@ -3,6 +3,7 @@
 use image::RgbImage;
 
 use super::familiarity::Familiarity;
+use super::likeness::{Likeness, PictureSums};
 use crate::contract::pixel_model::{PixelModel, Scores};
 use crate::error::Result;
 use crate::features::extract::Extractor;
@@ -16,6 +17,7 @@ pub struct HeadModel {
     extractor: Extractor,
     head: Box<dyn SegmentationHead>,
     familiarity: Familiarity,
+    likeness: Likeness,
     planes: usize,
     scale: f32,
     intensity: Intensity,
@@ -26,12 +28,12 @@ impl HeadModel {
     pub fn new(
         extractor: Extractor,
         head: Box<dyn SegmentationHead>,
-        familiarity: Familiarity,
+        (familiarity, likeness): (Familiarity, Likeness),
         planes: usize,
         scale: f32,
         intensity: Intensity,
     ) -> Self {
-        Self { extractor, head, familiarity, planes, scale, intensity }
+        Self { extractor, head, familiarity, likeness, planes, scale, intensity }
     }
 }
 
@@ -42,6 +44,7 @@ impl PixelModel for HeadModel {
 
     fn scores(&self, picture: &RgbImage) -> Result<Scores> {
         let mut familiar = self.familiarity.query();
+        let mut sums = PictureSums::default();
         let seen = self.intensity.apply(picture);
         let working = self.extractor.prepare(&seen, self.scale)?;
         let mut blend = Blend::new(self.planes, working.size(), working.picture, working.cell);
@@ -49,9 +52,11 @@ impl PixelModel for HeadModel {
             let features = self.extractor.features(&working, tile);
             let scores = self.head.scores(&features);
             familiar.add(&features, &scores);
+            sums.add(&features);
             blend.add(tile, &scores);
         }
-        Ok(Scores { logits: blend.finish(), similarity: familiar.similarity() })
+        let distance = Some(self.likeness.distance(&sums));
+        Ok(Scores { logits: blend.finish(), similarity: familiar.similarity(), distance })
     }
 
     fn set_precision(&mut self, precision: Precision) {

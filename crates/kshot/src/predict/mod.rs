@@ -1,26 +1,37 @@
 //! From a picture to a prediction: the one path that the command line, the recipes and the page share.
 //!
 //! ```text
-//! support -> fit::fit (candidates judged on held-out labels, temperature) -> Predictor
+//! support -> fit::fit: candidates -> folds -> held_out -> select -> expected -> Predictor
 //! run     -> trained::predictor                                           -> Predictor
 //! Predictor { PixelModel, calibration, refinement }: picture -> Scores -> probabilities -> Prediction
 //! ```
 
+pub mod candidate;
 pub mod compare;
-pub mod crossval;
+pub mod ensemble;
+pub mod expected;
 pub mod familiarity;
 pub mod fit;
+pub mod folds;
 pub mod heads;
+pub mod held_out;
+pub mod likeness;
 pub mod network;
 pub mod panet;
 pub mod pipeline;
 pub mod prior;
+pub mod scale;
+pub mod select;
 pub mod trained;
+pub mod trust;
 pub mod views;
 
-use crossval::{CrossValidation, HeldOutBy};
+use expected::Expected;
+use folds::HeldOutBy;
+use held_out::CrossValidation;
 use image::RgbImage;
 use kshot_data::mask::BACKGROUND;
+use trust::{ExpectedOverlap, Trust};
 
 use crate::contract::pixel_model::{PixelModel, PlaneSimilarity, Scores};
 use crate::error::Result;
@@ -29,15 +40,30 @@ use crate::features::score_map::ScoreMap;
 use crate::nn::Precision;
 use crate::postprocess::refine::{Labelling, Refinement, label};
 
+/// A method that was chosen.
+#[derive(Debug, Clone, PartialEq, serde::Serialize)]
+pub struct ChosenMember {
+    /// Its name.
+    pub method: String,
+    /// Working pixels per picture pixel.
+    pub scale: f32,
+    /// Its share in the mean of probabilities, 0 to 1.
+    pub share: f32,
+}
+
 /// What was chosen on the support, and why.
 #[derive(Debug, Clone, serde::Serialize)]
 pub struct SegmentationChoice {
-    /// The method taken.
+    /// The method taken, or those that were joined.
     pub method: String,
     /// One sentence for a person.
     pub reason: String,
+    /// The methods that were joined, with their shares; empty where nothing was fitted.
+    pub members: Vec<ChosenMember>,
     /// Every method tried, best first.
     pub outcomes: Vec<CrossValidation>,
+    /// What to expect of new pictures like the labelled ones.
+    pub expected: Expected,
     /// How the held-out part was chosen; absent where nothing was held out.
     pub held_out: Option<HeldOutBy>,
     /// Temperature that calibrates the probabilities.
@@ -54,7 +80,9 @@ impl SegmentationChoice {
         Self {
             method: method.to_owned(),
             reason,
+            members: Vec::new(),
             outcomes: Vec::new(),
+            expected: Expected::default(),
             held_out: None,
             temperature: 1.0,
             scale: 1.0,
@@ -85,6 +113,7 @@ pub struct Predictor {
     calibrated: Calibrated,
     refinement: Refinement,
     choice: SegmentationChoice,
+    trust: Trust,
 }
 
 /// What a picture holds of one class.
@@ -98,6 +127,8 @@ pub struct ClassShare {
     pub fraction: f64,
     /// Mean calibrated probability of its pixels, 0 to 1.
     pub confidence: f64,
+    /// Estimated intersection over union of the class in this picture, 0 to 1.
+    pub iou: f64,
 }
 
 /// The labels of one picture, and how far to trust them.
@@ -107,8 +138,13 @@ pub struct Prediction {
     pub labelling: Labelling,
     /// The classes found.
     pub classes: Vec<ClassShare>,
-    /// Expected share of pixels that are right, 0 to 1, lowered where the picture is unlike the support.
+    /// Estimated intersection over union, the mean over the classes that were found or missed, 0 to 1; of a picture
+    /// that seems to hold none, how sure that is.
     pub confidence: f64,
+    /// Expected share of pixels that are right, 0 to 1.
+    pub right: f64,
+    /// Whether it is much farther from the labelled pictures than these are from each other: another kind of picture.
+    pub unlike: bool,
     /// How sure it seems that the picture holds one of the classes, 0 to 1; only its order from
     /// picture to picture means something.
     pub presence: f64,
@@ -118,8 +154,8 @@ pub struct Prediction {
     pub uncertain: bool,
 }
 
-/// Below this confidence a picture is flagged as uncertain.
-pub const UNCERTAIN: f64 = 0.75;
+/// Below this estimate a picture is flagged as uncertain, unless the labelled pictures let expect less.
+pub const UNCERTAIN: f64 = 0.5;
 
 /// Presence below which a class was probably not found. On VOC's training list, from five pictures of a class,
 /// it leaves two thirds of the pictures without the class empty, and 8 % of those with it.
@@ -148,12 +184,23 @@ impl Predictor {
         refinement: Refinement,
         choice: SegmentationChoice,
     ) -> Self {
-        Self { model, classes, calibrated, refinement, choice }
+        Self { model, classes, calibrated, refinement, choice, trust: Trust::default() }
+    }
+
+    /// The same with estimates that held-out pictures corrected.
+    #[must_use]
+    pub fn with_trust(self, trust: Trust) -> Self {
+        Self { trust, ..self }
     }
 
     /// The classes' names; class `i + 1` of a mask is the `i`-th.
     pub fn classes(&self) -> &[String] {
         &self.classes
+    }
+
+    /// How coarse probabilities become pixels.
+    pub fn refinement(&self) -> Refinement {
+        self.refinement
     }
 
     /// What was chosen, and why.
@@ -166,12 +213,12 @@ impl Predictor {
     /// # Errors
     /// If the picture has no pixels.
     pub fn predict(&self, picture: &RgbImage) -> Result<Prediction> {
-        let Scores { logits, similarity } = self.model.scores(picture)?;
+        let Scores { logits, similarity, distance } = self.model.scores(picture)?;
         let probabilities = self.probabilities(logits);
         let seen: Vec<LabelledTiles> = (0..probabilities.planes)
             .map(|plane| seen(&probabilities, plane, similarity.get(plane)))
             .collect();
-        self.judge(&probabilities, picture, &seen)
+        self.judge(&probabilities, picture, &seen, distance)
     }
 
     /// Labels one picture that is known to hold one of the classes.
@@ -204,6 +251,7 @@ impl Predictor {
         probabilities: &ScoreMap,
         picture: &RgbImage,
         seen: &[LabelledTiles],
+        distance: Option<f32>,
     ) -> Result<Prediction> {
         let mut labelling = label(probabilities, picture, self.refinement)?;
         let planes = probabilities.planes;
@@ -220,16 +268,22 @@ impl Predictor {
             found_planes.map(|plane| f64::from(seen[plane].presence)).fold(0.0, f64::max);
         let none_of_these = !trusted;
         let pixels = labelling.mask.pixels.len() as f64;
-        let mut confidence = sums.iter().sum::<u64>() as f64 / 255.0 / pixels;
+        let right = sums.iter().sum::<u64>() as f64 / 255.0 / pixels;
+        let estimates = self.trust.of_classes(&ExpectedOverlap::of_map(probabilities), distance);
         if found && none_of_these {
             labelling.mask.pixels.fill(BACKGROUND);
             areas[1..].fill(0);
         }
-        if seen.iter().zip(&areas).skip(1).any(|(seen, &area)| seen.unlike && area > 0)
-            || found && none_of_these
-        {
-            confidence *= 0.5;
-        }
+        let doubted = |plane: usize| if seen[plane].unlike { 0.5 } else { 1.0 };
+        let counted: Vec<f64> = (1..planes)
+            .filter(|&plane| areas[plane] > 0 || none_of_these)
+            .filter_map(|plane| estimates[plane - 1].map(|iou| iou * doubted(plane)))
+            .collect();
+        let confidence = if counted.is_empty() {
+            1.0 - presence
+        } else {
+            counted.iter().sum::<f64>() / counted.len() as f64
+        };
         let classes = (1..planes)
             .filter(|&plane| areas[plane] > 0)
             .map(|plane| ClassShare {
@@ -237,15 +291,20 @@ impl Predictor {
                 area: areas[plane],
                 fraction: areas[plane] as f64 / pixels,
                 confidence: sums[plane] as f64 / 255.0 / areas[plane] as f64,
+                iou: estimates[plane - 1].unwrap_or(0.0),
             })
             .collect();
+        let expected = self.choice.expected.mean_iou.map_or(1.0, |iou| iou.low);
+        let unlike = distance.is_some_and(|distance| f64::from(distance) > trust::UNLIKE);
         Ok(Prediction {
             labelling,
             classes,
             confidence,
+            right,
+            unlike,
             none_of_these,
             presence,
-            uncertain: confidence < UNCERTAIN,
+            uncertain: unlike || confidence < UNCERTAIN.min(expected),
         })
     }
 }
@@ -279,6 +338,7 @@ impl Refinement {
     /// Its name, as recipes have it.
     pub fn name(self) -> &'static str {
         match self {
+            Self::Auto => "auto",
             Self::None => "none",
             Self::Guided { .. } => "guided",
             Self::Local => "local",

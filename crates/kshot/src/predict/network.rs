@@ -79,7 +79,7 @@ impl PixelModel for SegmenterModel {
             let cells = logits.height * logits.width;
             logits.data[..cells].fill(NEVER);
         }
-        Ok(Scores { logits, similarity: Vec::new() })
+        Ok(Scores::plain(logits))
     }
 
     fn set_precision(&mut self, precision: Precision) {

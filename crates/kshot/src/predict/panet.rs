@@ -80,7 +80,7 @@ impl PanetModel {
             data: cpu_values(logits),
             scale: size.map(|length| side as f32 / length as f32),
         };
-        Scores { logits, similarity: Vec::new() }
+        Scores::plain(logits)
     }
 }
 

@@ -30,30 +30,41 @@ pub const MANY: [TestView; 5] = [
 ];
 
 impl TestView {
-    /// The picture and its labels, seen this way.
-    pub fn of(self, picture: &RgbImage, mask: &Mask) -> (RgbImage, Mask) {
-        let (mut picture, mut mask) = (picture.clone(), mask.clone());
+    /// The picture, seen this way.
+    #[must_use]
+    pub fn of_picture(self, picture: &RgbImage) -> RgbImage {
+        let mut picture = picture.clone();
         if self.mirror {
             imageops::flip_horizontal_in_place(&mut picture);
-            mask = mask.mirrored();
         }
         if self.flip {
             imageops::flip_vertical_in_place(&mut picture);
-            mask.pixels =
-                mask.pixels.chunks_exact(mask.width.max(1)).rev().flatten().copied().collect();
         }
         if self.transpose {
             let (width, height) = picture.dimensions();
             picture = RgbImage::from_fn(height, width, |x, y| *picture.get_pixel(y, x));
+        }
+        if let Some(seed) = self.exposure {
+            expose(&mut picture, &mut ChaCha8Rng::seed_from_u64(seed));
+        }
+        picture
+    }
+
+    /// The labels of a picture, seen this way.
+    #[must_use]
+    pub fn of_mask(self, mask: &Mask) -> Mask {
+        let mut mask = if self.mirror { mask.mirrored() } else { mask.clone() };
+        if self.flip {
+            mask.pixels =
+                mask.pixels.chunks_exact(mask.width.max(1)).rev().flatten().copied().collect();
+        }
+        if self.transpose {
             let (width, height) = (mask.width, mask.height);
             let pixels = (0..width).flat_map(|x| (0..height).map(move |y| (x, y)));
             let pixels = pixels.map(|(x, y)| mask.at(x, y)).collect();
             mask = Mask { width: height, height: width, pixels };
         }
-        if let Some(seed) = self.exposure {
-            expose(&mut picture, &mut ChaCha8Rng::seed_from_u64(seed));
-        }
-        (picture, mask)
+        mask
     }
 }
 
@@ -90,7 +101,7 @@ mod tests {
         let mask = Mask { width: 5, height: 3, pixels };
         for view in FEW.into_iter().chain(MANY) {
             let turned = TestView { exposure: None, ..view };
-            let (seen, labels) = turned.of(&picture, &mask);
+            let (seen, labels) = (turned.of_picture(&picture), turned.of_mask(&mask));
             assert_eq!(
                 (seen.width() as usize, seen.height() as usize),
                 (labels.width, labels.height)
@@ -104,7 +115,7 @@ mod tests {
     #[test]
     fn an_exposure_changes_values_and_keeps_their_order() {
         let picture = RgbImage::from_fn(256, 1, |x, _| Rgb([x as u8; 3]));
-        let (seen, _) = MANY[2].of(&picture, &Mask::filled(256, 1, 0));
+        let seen = MANY[2].of_picture(&picture);
         assert_ne!(seen, picture);
         let values: Vec<u8> = seen.pixels().map(|pixel| pixel.0[0]).collect();
         assert!(values.is_sorted());

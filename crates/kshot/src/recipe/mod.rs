@@ -33,6 +33,7 @@ pub use training::{Training, TrainingEpisodes};
 use crate::error::{Error, Result};
 use crate::loss::LossConfig;
 use crate::method::MethodConfig;
+use crate::method::few_shot::Effort;
 use crate::method::trained::TrainedConfig;
 pub use crate::nn::Precision;
 use crate::postprocess::refine::Refinement;
@@ -71,14 +72,16 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 pub struct Predict {
     /// How coarse probabilities become pixels.
     pub refinement: Refinement,
-    /// Working pixels per picture pixel of methods fitted to features; by the labelled objects' size if absent.
+    /// How much is tried before pictures are labelled.
+    pub effort: Effort,
+    /// Working pixels per picture pixel of methods fitted to features; by the labelled objects' thickness if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub scale: Option<f32>,
 }
 
 impl Default for Predict {
     fn default() -> Self {
-        Self { refinement: Refinement::None, scale: None }
+        Self { refinement: Refinement::None, effort: Effort::default(), scale: None }
     }
 }
 

@@ -47,6 +47,10 @@ pub struct ReportData {
     pub method: String,
     /// Why this method, in a sentence or two.
     pub why: String,
+    /// The mean IoU to expect of new pictures, in words; `None` where nothing is known.
+    pub expected: Option<String>,
+    /// The same by class; `None` where no held-out label holds it.
+    pub expected_classes: Vec<Option<String>>,
     /// The methods that were compared; empty if there was no choice.
     pub candidates: Vec<MethodTrial>,
     /// Lines of text to show with the method, such as how expected IoU was measured.
@@ -88,6 +92,10 @@ pub struct MethodTrial {
 struct MethodLine {
     name: String,
     confidence: f32,
+    /// Whether the user labelled it.
+    labelled: bool,
+    /// Whether it is of another kind than the labelled ones.
+    unlike: bool,
     /// Whether its thumbnail stands in the page.
     inline: bool,
 }
@@ -123,8 +131,10 @@ pub fn write(journal: &Journal, data: &ReportData) -> Result<PathBuf> {
                 total.certain += class.area as f64 * f64::from(class.confidence);
             }
         }
+        let has = |flag: &str| record.flags.iter().any(|of| of == flag);
+        let (labelled, unlike) = (has("labelled"), has("unlike"));
         let PictureRecord { name, confidence, .. } = record;
-        lines.push(MethodLine { name, confidence, inline: false });
+        lines.push(MethodLine { name, confidence, labelled, unlike, inline: false });
     }
     let mut unsure: Vec<usize> = (0..lines.len()).collect();
     unsure.sort_by(|&a, &b| lines[a].confidence.total_cmp(&lines[b].confidence));
@@ -134,15 +144,19 @@ pub fn write(journal: &Journal, data: &ReportData) -> Result<PathBuf> {
     // Where not all pictures have a thumbnail, those that have one come first.
     let by_name = lines.len() <= INLINE;
     let order: Vec<usize> = if by_name { (0..lines.len()).collect() } else { unsure.clone() };
-    let next = if lines.len() > 2 { NEXT.min(lines.len() / 2) } else { 0 };
+    let candidates = unsure.iter().copied().filter(|&index| !lines[index].labelled);
+    let mut next: Vec<usize> = candidates.collect();
+    // Pictures of another kind first: a label on one of them teaches what no other can.
+    next.sort_by_key(|&index| !lines[index].unlike);
+    next.truncate(if lines.len() > 2 { NEXT.min(lines.len() / 2) } else { 0 });
     let mean = if lines.is_empty() { 0.0 } else { (sum / lines.len() as f64) as f32 };
 
     atomic::write_with(&path, |writer| {
         writer.write_all(page::open(&data.title).as_bytes())?;
         put(writer, heading(data, lines.len(), none, mean))?;
-        if next > 0 {
+        if !next.is_empty() {
             put(writer, next_heading())?;
-            for &index in &unsure[..next] {
+            for &index in &next {
                 let record = journal.read(&lines[index].name)?;
                 put(writer, card(data, &record, true, true))?;
             }
@@ -180,13 +194,17 @@ fn heading(data: &ReportData, pictures: usize, none: usize, mean: f32) -> Markup
         if skipped > 0 { format!("{skipped} from an earlier run") } else { String::new() };
     let empty = if none > 0 { format!("{none} without any") } else { String::new() };
     let names = data.support.len();
-    let mut tiles = vec![
+    let mut tiles = Vec::new();
+    if let Some(expected) = &data.expected {
+        tiles.push(("Expected IoU", expected.clone(), "of new pictures like yours".to_owned()));
+    }
+    tiles.extend([
         ("Pictures", pictures.to_string(), earlier),
         ("Labelled by you", names.to_string(), String::new()),
         ("Classes", data.classes.len().to_string(), empty),
-        ("Mean confidence", percent(mean), String::new()),
+        ("Estimated IoU", percent(mean), "mean over the pictures".to_owned()),
         ("Time", duration(data.seconds), format!("{rate:.1} pictures/s")),
-    ];
+    ]);
     if !data.failed.is_empty() {
         tiles.push(("Failed", data.failed.len().to_string(), String::new()));
     }
@@ -211,8 +229,8 @@ fn next_heading() -> Markup {
         (maud::PreEscaped("<section id=\"next\">"))
         h2 { "Label these next" }
         p.lead {
-            "The least certain pictures. A label on one of them teaches more than a label on a \
-             picture that is already right; hatched areas are where the masks are in doubt."
+            "Pictures unlike the labelled ones first, then those whose masks are likely worst. A label on one of \
+             them teaches more than a label on a picture that is already right; hatched areas are in doubt."
         }
         (maud::PreEscaped("<ul class=\"grid\">"))
     }
@@ -231,6 +249,7 @@ pub(super) fn dot(data: &ReportData, class: u8) -> Markup {
 fn flag_words(flag: &str) -> &str {
     match flag {
         "none-of-these" => "none of the classes",
+        "unlike" => "unlike the labelled pictures",
         "uncertain" => "uncertain",
         other => other,
     }
@@ -309,7 +328,7 @@ fn areas(data: &ReportData, totals: &[Total], pixels: u64, pictures: usize) -> M
                 table {
                     thead { tr {
                         th { "Class" } th.number { "Pictures" } th.number { "Pixels" }
-                        th.number { "Confidence" } th.number { "Share" } th.bar {}
+                        th.number { "Expected IoU" } th.number { "Pixels expected right" } th.number { "Share" } th.bar {}
                     } }
                     tbody {
                         @for (class, (name, total)) in (1u8..).zip(data.classes.iter().zip(totals)) {
@@ -317,6 +336,7 @@ fn areas(data: &ReportData, totals: &[Total], pixels: u64, pictures: usize) -> M
                                 td.text { span.chip { (dot(data, class)) (name) } }
                                 td.number { (total.pictures) " of " (pictures) }
                                 td.number { (thousands(total.area)) }
+                                td.number { (data.expected_classes.get(usize::from(class) - 1).cloned().flatten().unwrap_or_else(|| "–".into())) }
                                 td.number {
                                     @if total.area > 0 { (percent((total.certain / total.area as f64) as f32)) }
                                     @else { "–" }

@@ -45,7 +45,7 @@ pub(super) fn method(data: &ReportData) -> Markup {
                 div.panel.scroll {
                     table {
                         thead { tr {
-                            th { "Method" } th {} th.number { "Expected IoU" } th.bar {}
+                            th { "Method" } th {} th.number { "Held-out IoU" } th.bar {}
                             @for name in &data.classes[..columns] { th.number { (name) } }
                             th.number { "Trial" }
                         } }
@@ -105,7 +105,7 @@ pub(super) fn go_on(data: &ReportData) -> Markup {
                         li { code { "masks/NAME.png" } ": the class index of every pixel (0 is background), with colours" }
                         li { code { "overlays/NAME.jpg" } ": to look at" }
                         li { code { "coco.json" } ": all masks as COCO run-length annotations with scores" }
-                        li { code { "labels.csv" } ": area, share and confidence per picture and class" }
+                        li { code { "labels.csv" } ": area, share and estimates per picture and class" }
                         li { code { "run.toml" } ": what was run, with versions and hashes" }
                     }
                 }

@@ -4,6 +4,7 @@ use std::time::Instant;
 
 use image::RgbImage;
 use kshot_data::atomic::unwritable;
+use kshot_data::deep::DeepRange;
 use kshot_data::journal::{Journal, PictureRecord};
 use kshot_data::overlay::{self, OverlayStyle};
 use kshot_data::palette::Palette;
@@ -12,6 +13,7 @@ use kshot_data::{mask_png, rle};
 
 use crate::error::Result;
 use crate::job::event::{Event, PictureEvent};
+use crate::job::segment::labelled::{self, LabelledPictures};
 use crate::job::watch::Watch;
 use crate::predict::pipeline::overlap;
 use crate::predict::{Prediction, Predictor};
@@ -30,18 +32,29 @@ pub(super) struct Segmented {
     pub cancelled: bool,
 }
 
+/// What labels the pictures of a folder.
+pub(super) struct Segmenting<'a> {
+    pub(super) predictor: &'a Predictor,
+    /// The pictures that keep their labels.
+    pub(super) labelled: &'a LabelledPictures<'a>,
+    /// What the masks depend on.
+    pub(super) run: &'a str,
+    /// What 16-bit pictures share.
+    pub(super) range: Option<DeepRange>,
+}
+
 /// Segments `items` into the journal's folder. Once the watch is cancelled, the picture that is being
 /// written is the last.
 ///
 /// # Errors
 /// If the output folder cannot be written to (nothing more is tried then).
 pub(super) fn segment(
-    predictor: &Predictor,
+    by: &Segmenting<'_>,
     items: Vec<Item>,
     journal: &mut Journal,
-    run: &str,
     watch: &Watch<'_>,
 ) -> Result<Segmented> {
+    let Segmenting { predictor, labelled, run, range } = *by;
     let mut segmented = Segmented::default();
     let mut stopped = None;
     let palette = Palette::distinct();
@@ -51,25 +64,30 @@ pub(super) fn segment(
         items.into_iter().take_while(|_| !watch.is_cancelled()),
         |item| {
             let started = Instant::now();
-            let picture = kshot_data::image::read(&item.file)?;
+            let picture = kshot_data::image::read_deep(&item.file, range)?;
             Ok((picture, started.elapsed().as_secs_f64()))
         },
-        |_, (picture, decoded): (RgbImage, f64)| {
+        |item, (picture, decoded): (RgbImage, f64)| {
             // What is decoded already need not be computed any more.
             if watch.is_cancelled() {
                 return Ok(None);
             }
             let started = Instant::now();
-            let prediction = predictor.predict(&picture)?;
-            Ok(Some((picture, prediction, decoded + started.elapsed().as_secs_f64())))
+            let mut prediction = predictor.predict(&picture)?;
+            let labels = labelled.of(&item.file, &picture);
+            if let Some(labels) = labels {
+                labelled::keep(labels, &mut prediction, predictor.classes().len());
+            }
+            let predicted = PictureResult { picture, prediction, is_labelled: labels.is_some() };
+            Ok(Some((predicted, decoded + started.elapsed().as_secs_f64())))
         },
         |item, done| {
             let written = match done {
                 Ok(None) => return false,
-                Ok(Some((picture, prediction, seconds))) => {
+                Ok(Some((predicted, seconds))) => {
                     let classes = predictor.classes();
                     let writing = Writing { journal, palette: &palette, classes, run };
-                    writing.write(&item, &picture, &prediction, seconds)
+                    writing.write(&item, &predicted, seconds)
                 }
                 Err(error) => Err(error),
             };
@@ -106,6 +124,14 @@ pub(super) fn segment(
     Ok(segmented)
 }
 
+/// A picture with its mask.
+struct PictureResult {
+    picture: RgbImage,
+    prediction: Prediction,
+    /// Whether the user labelled it.
+    is_labelled: bool,
+}
+
 struct Writing<'a> {
     journal: &'a mut Journal,
     palette: &'a Palette,
@@ -114,13 +140,8 @@ struct Writing<'a> {
 }
 
 impl Writing<'_> {
-    fn write(
-        self,
-        item: &Item,
-        picture: &RgbImage,
-        prediction: &Prediction,
-        seconds: f64,
-    ) -> Result<PictureRecord> {
+    fn write(self, item: &Item, predicted: &PictureResult, seconds: f64) -> Result<PictureRecord> {
+        let PictureResult { picture, prediction, is_labelled } = predicted;
         let started = Instant::now();
         let labelling = &prediction.labelling;
         let mask = format!("masks/{}.png", item.name);
@@ -139,8 +160,14 @@ impl Writing<'_> {
         if prediction.none_of_these {
             flags.push("none-of-these".to_owned());
         }
+        if prediction.unlike {
+            flags.push("unlike".to_owned());
+        }
         if prediction.uncertain {
             flags.push("uncertain".to_owned());
+        }
+        if *is_labelled {
+            flags.push(labelled::FLAG.to_owned());
         }
         let classes = u8::try_from(self.classes.len()).unwrap_or(u8::MAX);
         let record = PictureRecord {

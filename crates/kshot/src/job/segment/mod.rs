@@ -1,15 +1,19 @@
 //! The main job: a folder of pictures in, masks, overlays, tables and a report out.
 
 mod folder;
+mod labelled;
 mod report;
 mod settings;
 
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use kshot_data::deep::DeepRange;
 use kshot_data::journal::Journal;
-use kshot_data::query::{self, FailedPicture};
+use kshot_data::label_folder::{FolderPicture, LabelFolder};
+use kshot_data::query::{self, FailedPicture, Item};
 use kshot_data::support::Support;
+use labelled::LabelledPictures;
 use settings::{Labeller, Settings};
 
 use crate::error::{Error, Result};
@@ -17,7 +21,7 @@ use crate::job::event::{Done, Event, FitEvent, Start};
 use crate::job::run_file::Clock;
 use crate::job::watch::Watch;
 use crate::job::{bf16, precision};
-use crate::method::few_shot;
+use crate::method::few_shot::{self, Effort};
 use crate::nn::Precision;
 use crate::report::run::Counts;
 use crate::report::{coco, html, table};
@@ -36,6 +40,8 @@ pub struct SegmentOptions {
     pub model: Option<PathBuf>,
     /// A method's name, or `auto`, which compares all on the labelled pictures.
     pub method: String,
+    /// How much is tried before pictures are labelled.
+    pub effort: Effort,
     /// The network whose features are used.
     pub encoder: String,
     /// Its weights: a file or a Hugging Face repository; `None` takes the built-in or fetched ones.
@@ -70,6 +76,7 @@ impl SegmentOptions {
             out: out.into(),
             model: None,
             method: few_shot::AUTO.to_owned(),
+            effort: Effort::default(),
             encoder: weights::EMBEDDED.to_owned(),
             weights: None,
             scale: None,
@@ -128,8 +135,13 @@ pub fn segment(options: &SegmentOptions, watch: &Watch<'_>) -> Result<SegmentOut
     // Looked up before the support is read, so that a wrong name costs no time.
     let network = Labeller::new(options)?;
     let items = query::items(&options.query)?;
+    let range;
     let support = match &options.support {
-        Some(folder) => Support::load(folder)?,
+        Some(folder) => {
+            let folder = LabelFolder::open(folder)?;
+            range = DeepRange::of(deep_files(&folder.pictures, &items));
+            Support::of(folder, range)?
+        }
         None if network.needs_support()? => {
             return Err(Error::config(if options.model.is_some() {
                 "this method compares with labelled pictures of the classes that are asked for: give --support \
@@ -138,10 +150,13 @@ pub fn segment(options: &SegmentOptions, watch: &Watch<'_>) -> Result<SegmentOut
                 "give labelled pictures with --support, or a trained network with --model"
             }));
         }
-        None => Support::default(),
+        None => {
+            range = DeepRange::of(deep_files(&[], &items));
+            Support::default()
+        }
     };
     support.warnings.iter().for_each(|words| watch.warn(words));
-    let settings = Settings::new(options, &network, &support)?;
+    let settings = Settings::new(options, &network, &support, range)?;
     let mut journal = Journal::open(&options.out)?;
     let mut counts = Counts { pictures: items.len(), ..Counts::default() };
     let names: HashSet<String> = items.iter().map(|item| item.name.clone()).collect();
@@ -175,7 +190,14 @@ pub fn segment(options: &SegmentOptions, watch: &Watch<'_>) -> Result<SegmentOut
     let files = items.iter().map(|item| item.file.as_path());
     let cost =
         bf16::told(options.precision, watch, || bf16::of_segmentation(&mut predictor, files));
-    let segmented = folder::segment(&predictor, items, &mut journal, &settings.fingerprint, watch)?;
+    let labelled = LabelledPictures::new(&support);
+    let by = folder::Segmenting {
+        predictor: &predictor,
+        labelled: &labelled,
+        run: &settings.fingerprint,
+        range,
+    };
+    let segmented = folder::segment(&by, items, &mut journal, watch)?;
     counts.done = segmented.done;
     counts.failed = segmented.failed.len();
     let mut outcome = SegmentOutcome {
@@ -198,6 +220,15 @@ pub fn segment(options: &SegmentOptions, watch: &Watch<'_>) -> Result<SegmentOut
     outcome.report = Some(html::write(&journal, &results.page(&outcome)?)?);
     tell_done(&outcome, &clock, watch);
     Ok(outcome)
+}
+
+/// The files that decide what 16 bits mean: the labelled pictures and those to segment.
+fn deep_files<'a>(
+    labelled: &'a [FolderPicture],
+    items: &'a [Item],
+) -> impl Iterator<Item = &'a Path> {
+    let labelled = labelled.iter().map(|picture| picture.file.as_path());
+    labelled.chain(items.iter().map(|item| item.file.as_path()))
 }
 
 fn tell_done(outcome: &SegmentOutcome, clock: &Clock, watch: &Watch<'_>) {

@@ -9,7 +9,7 @@ use crate::error::Result;
 use crate::job::bf16::Bf16Cost;
 use crate::job::run_file::{self, Clock};
 use crate::job::segment::folder::THUMBNAIL;
-use crate::job::segment::settings::{Settings, refinement};
+use crate::job::segment::settings::Settings;
 use crate::job::segment::{SegmentOptions, SegmentOutcome, file_name};
 use crate::predict::Predictor;
 use crate::report::html::{MethodTrial, ReportData, SupportShown};
@@ -29,7 +29,7 @@ impl SegmentResults<'_> {
         let (options, choice) = (self.options, self.predictor.choice());
         let own = json!({
             "method": options.method, "scale": choice.scale,
-            "refinement": refinement(options, self.support).name(),
+            "effort": options.effort, "refinement": self.predictor.refinement().name(),
             "temperature": choice.temperature,
         });
         Ok(RunFile {
@@ -56,7 +56,7 @@ impl SegmentResults<'_> {
         let pictures = outcome.counts.pictures;
         let candidates = choice.outcomes.iter().map(|outcome| MethodTrial {
             name: outcome.method.clone(),
-            chosen: outcome.method == choice.method,
+            chosen: choice.members.iter().any(|member| member.method == outcome.method),
             mean_iou: Some(outcome.mean_iou as f32),
             class_iou: outcome.iou[1..].iter().map(|iou| iou.map(|iou| iou as f32)).collect(),
             seconds: Some(outcome.fit_seconds),
@@ -92,6 +92,13 @@ impl SegmentResults<'_> {
             support: shown(self.support)?,
             method: choice.method.clone(),
             why: choice.reason.clone(),
+            expected: choice.expected.mean_iou.map(|iou| iou.to_string()),
+            expected_classes: choice
+                .expected
+                .classes
+                .iter()
+                .map(|iou| iou.map(|iou| iou.to_string()))
+                .collect(),
             candidates: candidates.collect(),
             notes: [scale, cost, stopped].into_iter().flatten().collect(),
             failed: outcome.failed.clone(),

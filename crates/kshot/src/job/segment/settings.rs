@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use kshot_data::deep::DeepRange;
 use kshot_data::support::Support;
 use serde_json::json;
 
@@ -77,11 +78,12 @@ impl Labeller {
         options: &SegmentOptions,
         support: &Support,
     ) -> Result<Predictor> {
-        let refinement = refinement(options, support);
+        let refinement = if options.refine { Refinement::Auto } else { Refinement::None };
         match self.kind {
             LabellerKind::Fitted(extractor, method) => {
                 let options = FitOptions {
-                    methods: method.candidates(),
+                    methods: method.candidates(options.effort),
+                    effort: options.effort,
                     refinement,
                     scale: options.scale,
                     seed: options.seed,
@@ -93,7 +95,7 @@ impl Labeller {
                 let refinement = if trained::needs(&recipe)? == Needs::Nothing {
                     recipe.predict.refinement
                 } else {
-                    refinement
+                    refinement.suited(support)
                 };
                 let support = (!support.pictures.is_empty()).then_some(support);
                 let mut predictor = trained::predictor(&run, support, refinement, &device)?;
@@ -104,10 +106,6 @@ impl Labeller {
             }
         }
     }
-}
-
-pub(super) fn refinement(options: &SegmentOptions, support: &Support) -> Refinement {
-    if options.refine { Refinement::suited_to(support) } else { Refinement::None }
 }
 
 /// What the result depends on: a picture that was finished by the same is not segmented again.
@@ -124,6 +122,7 @@ impl Settings {
         options: &SegmentOptions,
         network: &Labeller,
         support: &Support,
+        range: Option<DeepRange>,
     ) -> Result<Self> {
         let weights_sha256 = network.weights_sha256.clone();
         let mut files = Vec::with_capacity(support.pictures.len());
@@ -148,10 +147,12 @@ impl Settings {
             hashes,
             support.classes,
             options.method,
+            options.effort,
             options.scale,
             !options.refine,
             options.seed,
             options.precision,
+            range,
             recipe
         ]);
         let fingerprint = hash::of_bytes(all.to_string().as_bytes());

@@ -49,6 +49,10 @@ impl SegmentationMethod for ForestConfig {
         "forest"
     }
 
+    fn boxed(&self) -> Box<dyn SegmentationMethod> {
+        Box::new(self.clone())
+    }
+
     fn fit(&self, shots: &[&Shot], planes: usize, seed: u64) -> Result<Box<dyn SegmentationHead>> {
         let samples = gather(shots, self.cells, seed)?;
         let trees = (0..self.trees)

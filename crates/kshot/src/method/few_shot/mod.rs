@@ -2,10 +2,13 @@
 
 pub mod baseline;
 pub mod distance;
+pub mod filter_forest;
+pub mod fine_probe;
 pub mod forest;
 pub mod generative;
 pub mod matching_networks;
 pub mod panet;
+pub mod pixel_decoder;
 pub mod probe;
 pub mod prototype;
 pub mod prototypical_networks;
@@ -19,6 +22,7 @@ use kshot_data::mask::{MAX_CLASSES, Mask};
 
 use crate::error::{Error, Result};
 use crate::features::extract::{TileFeatures, Working};
+use crate::features::look::Look;
 use crate::features::tile::Tile;
 use crate::names::{self, Row};
 
@@ -107,9 +111,31 @@ pub trait SegmentationHead: Send + Sync {
 pub trait SegmentationMethod: Send + Sync {
     /// Its name in Rust, on the command line and in recipes.
     fn name(&self) -> &'static str;
+    /// The same, owned.
+    fn boxed(&self) -> Box<dyn SegmentationMethod>;
+    /// What of a picture it sees, where all pixels are labelled.
+    fn look(&self) -> Look {
+        Look::COARSE
+    }
     /// A quicker version, nearly as good, for judging on held-out pictures, which takes several fits.
     fn for_judging(&self) -> Option<Box<dyn SegmentationMethod>> {
         None
+    }
+    /// Ways to hold labels out that it is judged by, at most.
+    fn most_folds(&self) -> usize {
+        usize::MAX
+    }
+    /// Whether it is tried at several scales.
+    fn likes_scales(&self) -> bool {
+        false
+    }
+    /// A version that is trained for longer.
+    fn for_best(&self) -> Option<Box<dyn SegmentationMethod>> {
+        None
+    }
+    /// Whether it is for pictures of which each pixel is labelled.
+    fn needs_masks(&self) -> bool {
+        false
     }
     /// A version that suits strokes, which show few pixels and none of their shares.
     fn for_strokes(&self) -> Option<Box<dyn SegmentationMethod>> {
@@ -140,14 +166,51 @@ impl PixelMethod {
     }
 }
 
+/// How much is tried before pictures are labelled.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Effort {
+    /// Heads on the encoder's features; the best one alone.
+    Fast,
+    /// All methods, joined where that helps on held-out labels.
+    #[default]
+    Normal,
+    /// The same with longer training, more folds and more scales.
+    Best,
+}
+
+impl Effort {
+    /// All of them, least first.
+    pub const ALL: [Self; 3] = [Self::Fast, Self::Normal, Self::Best];
+
+    /// Its name on the command line and in recipes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Fast => "fast",
+            Self::Normal => "normal",
+            Self::Best => "best",
+        }
+    }
+}
+
+impl std::str::FromStr for Effort {
+    type Err = Error;
+
+    fn from_str(name: &str) -> Result<Self> {
+        Self::ALL.into_iter().find(|effort| effort.name() == name).ok_or_else(|| {
+            Error::config(names::unknown("effort", name, &Self::ALL.map(Self::name)))
+        })
+    }
+}
+
 /// Makes the table of methods that label pixels and are fitted at once.
 macro_rules! heads {
-    ($($variant:ident($config:path, $about:expr);)+) => {
+    ($($variant:ident($config:path, $efforts:expr, $about:expr);)+) => {
         /// Which of these methods, with its own keys, as recipes write it.
         #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
         #[serde(tag = "name", rename_all = "kebab-case")]
         pub enum HeadConfig {
-            /// Tries all of them on held-out labels and takes the best.
+            /// Tries them on held-out labels and joins those that help.
             Auto(Auto),
             $(#[doc = concat!("[`", stringify!($config), "`]")] $variant($config),)+
         }
@@ -169,15 +232,18 @@ macro_rules! heads {
             /// One line for lists and help.
             pub fn about(&self) -> &'static str {
                 match self {
-                    Self::Auto(_) => "tries all of the below on held-out labels and takes the best",
+                    Self::Auto(_) => "tries all of the below on held-out labels and joins those that help",
                     $(Self::$variant(_) => $about,)+
                 }
             }
 
-            /// The methods to choose among: one, or all for `auto`.
-            pub fn candidates(&self) -> Vec<PixelMethod> {
+            /// The methods to choose among: one, or for `auto` all that an effort allows.
+            pub fn candidates(&self, effort: Effort) -> Vec<PixelMethod> {
                 match self {
-                    Self::Auto(_) => vec![$(<$config>::default().fitting(),)+],
+                    Self::Auto(_) => {
+                        let all = [$(($efforts.contains(&effort), <$config>::default().fitting()),)+];
+                        all.into_iter().filter(|(tried, _)| *tried).map(|(_, method)| method).collect()
+                    }
                     $(Self::$variant(config) => vec![config.fitting()],)+
                 }
             }
@@ -202,12 +268,21 @@ impl<M: SegmentationMethod + Clone + 'static> Fitting for M {
     }
 }
 
-// The table: one line per method.
+// The first is what `auto` starts from: it bears pictures that are unlike the labelled ones best.
+/// A forest on the features that the probe sees is slower and adds little to it.
+const QUICK_OR_BEST: [Effort; 2] = [Effort::Fast, Effort::Best];
+/// Too slow for a quick choice.
+const NOT_QUICK: [Effort; 2] = [Effort::Normal, Effort::Best];
+
+// The table: one line per method, with the efforts at which `auto` tries it.
 heads! {
-    Prototype(prototype::PrototypeConfig, "masked average pooling and cosine similarity, as PANet");
-    Probe(probe::ProbeConfig, "a small network head trained on the support in seconds");
-    Forest(forest::ForestConfig, "a random forest on the support's features");
-    SelfSupport(self_support::SelfSupport, "prototypes that follow each query pixel, of the support and the query; no training");
+    Probe(probe::ProbeConfig, Effort::ALL, "a small network head trained on the support in seconds");
+    Prototype(prototype::PrototypeConfig, Effort::ALL, "masked average pooling and cosine similarity, as PANet");
+    Forest(forest::ForestConfig, QUICK_OR_BEST, "a random forest on the support's features");
+    FineProbe(fine_probe::FineProbeConfig, NOT_QUICK, "the probe at single pixels, with classical filters beside the encoder's stages");
+    FilterForest(filter_forest::FilterForestConfig, NOT_QUICK, "a random forest on classical filters of the pixels, without the encoder");
+    PixelDecoder(pixel_decoder::PixelDecoderConfig, NOT_QUICK, "a small convolutional decoder trained at the pictures' own resolution");
+    SelfSupport(self_support::SelfSupport, Effort::ALL, "prototypes that follow each query pixel, of the support and the query; no training");
 }
 
 impl HeadConfig {

@@ -63,6 +63,14 @@ impl SegmentationMethod for ProbeConfig {
         "probe"
     }
 
+    fn boxed(&self) -> Box<dyn SegmentationMethod> {
+        Box::new(self.clone())
+    }
+
+    fn likes_scales(&self) -> bool {
+        true
+    }
+
     fn for_judging(&self) -> Option<Box<dyn SegmentationMethod>> {
         Some(Box::new(Self { steps: self.steps / 2, ..self.clone() }))
     }

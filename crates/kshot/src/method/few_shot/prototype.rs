@@ -54,6 +54,10 @@ impl SegmentationMethod for PrototypeConfig {
         "prototype"
     }
 
+    fn boxed(&self) -> Box<dyn SegmentationMethod> {
+        Box::new(self.clone())
+    }
+
     fn fit(&self, shots: &[&Shot], planes: usize, seed: u64) -> Result<Box<dyn SegmentationHead>> {
         let shots: Vec<Shot> = shots
             .iter()

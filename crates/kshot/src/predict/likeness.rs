@@ -1,0 +1,99 @@
+//! Whether a whole picture is like the labelled ones: of the same kind, staining, lighting, texture.
+//!
+//! A picture is described by the mean of each channel that the method sees. Its distance to the nearest labelled
+//! picture, channel by channel in units of the spread among the labelled pictures' cells, is compared with the distances
+//! of the labelled pictures among each other.
+
+use crate::features::extract::TileFeatures;
+use crate::nn::cpu_values;
+
+/// The distance that counts as one where a single picture is labelled, and the least that does: in units of the spread
+/// within pictures.
+const LEAST_REFERENCE: f32 = 0.25;
+
+/// What the labelled pictures look like as a whole.
+#[derive(Debug, Clone)]
+pub struct Likeness {
+    /// Means of each channel, by labelled picture.
+    pictures: Vec<Vec<f32>>,
+    /// One over the spread of each channel's cells.
+    inverse: Vec<f32>,
+    /// The distance between labelled pictures that is usual.
+    reference: f32,
+}
+
+/// Sums over the tiles of a picture.
+#[derive(Debug, Clone, Default)]
+pub struct PictureSums {
+    sums: Vec<f64>,
+    squares: Vec<f64>,
+    area: f64,
+}
+
+impl PictureSums {
+    /// Adds a tile.
+    pub fn add(&mut self, tile: &TileFeatures) {
+        let channels: usize = tile.stages.iter().map(|stage| stage.channels).sum();
+        self.sums.resize(channels, 0.0);
+        self.squares.resize(channels, 0.0);
+        let area = (tile.tile.height * tile.tile.width) as f64;
+        let mut channel = 0;
+        for stage in &tile.stages {
+            let cells = stage.height * stage.width;
+            let share = area / cells as f64;
+            for values in cpu_values(stage.values.clone()).chunks_exact(cells) {
+                let (mut sum, mut squares) = (0.0f32, 0.0f32);
+                for value in values {
+                    sum += value;
+                    squares += value * value;
+                }
+                self.sums[channel] += f64::from(sum) * share;
+                self.squares[channel] += f64::from(squares) * share;
+                channel += 1;
+            }
+        }
+        self.area += area;
+    }
+
+    fn means(&self) -> Vec<f32> {
+        self.sums.iter().map(|sum| (sum / self.area) as f32).collect()
+    }
+}
+
+impl Likeness {
+    /// Of the labelled pictures' sums.
+    pub fn fit(pictures: &[PictureSums]) -> Self {
+        let area: f64 = pictures.iter().map(|of| of.area).sum();
+        let channels = pictures.first().map_or(0, |of| of.sums.len());
+        let inverse = (0..channels).map(|channel| {
+            let mean = pictures.iter().map(|of| of.sums[channel]).sum::<f64>() / area;
+            let square = pictures.iter().map(|of| of.squares[channel]).sum::<f64>() / area;
+            1.0 / ((square - mean * mean).max(0.0).sqrt() as f32).max(1e-4)
+        });
+        let inverse: Vec<f32> = inverse.collect();
+        let means: Vec<Vec<f32>> = pictures.iter().map(PictureSums::means).collect();
+        let mut nearest: Vec<f32> = (0..means.len())
+            .filter_map(|index| {
+                let others = means.iter().enumerate().filter(|(other, _)| *other != index);
+                let distances = others.map(|(_, other)| distance(&means[index], other, &inverse));
+                distances.min_by(f32::total_cmp)
+            })
+            .collect();
+        nearest.sort_by(f32::total_cmp);
+        let median = nearest.get(nearest.len() / 2).copied().unwrap_or(LEAST_REFERENCE);
+        Self { pictures: means, inverse, reference: median.max(LEAST_REFERENCE) }
+    }
+
+    /// How many times farther a picture is from the nearest labelled one than these usually are from each other.
+    pub fn distance(&self, picture: &PictureSums) -> f32 {
+        let means = picture.means();
+        let distances = self.pictures.iter().map(|of| distance(of, &means, &self.inverse));
+        distances.min_by(f32::total_cmp).unwrap_or(0.0) / self.reference
+    }
+}
+
+/// Root mean square over the channels.
+fn distance(one: &[f32], other: &[f32], inverse: &[f32]) -> f32 {
+    let squares = one.iter().zip(other).zip(inverse).map(|((a, b), i)| ((a - b) * i).powi(2));
+    (squares.sum::<f32>() / one.len().max(1) as f32).sqrt()
+}
