@@ -87,6 +87,17 @@ fn merged<'a>(parts: impl Iterator<Item = &'a Confusion>) -> Confusion {
     sum
 }
 
+impl ExpectedIou {
+    /// The figure and what lies around it, in words; the range alone where there is no figure.
+    pub fn told(&self) -> (String, String) {
+        let [low, high] = [self.low, self.high].map(|bound| 100.0 * bound);
+        match self.mean {
+            Some(mean) => (format!("{:.0} %", 100.0 * mean), format!("{low:.0} to {high:.0} %")),
+            None => (format!("{low:.0} to {high:.0} %"), "too few labels for a figure".to_owned()),
+        }
+    }
+}
+
 impl fmt::Display for ExpectedIou {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let [low, high] = [self.low, self.high].map(|bound| 100.0 * bound);

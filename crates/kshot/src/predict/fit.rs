@@ -264,7 +264,9 @@ impl Fitted {
             share,
         };
         let members: Vec<ChosenMember> = selection.members.iter().map(member).collect();
-        let name = members.iter().map(|of| of.method.as_str()).collect::<Vec<_>>().join(" + ");
+        let mut names: Vec<&str> = members.iter().map(|of| of.method.as_str()).collect();
+        names.dedup();
+        let name = names.join(" + ");
         if let [(index, _)] = selection.members[..] {
             let temperature = judged[index].temperature;
             let ratios = if partly { candidates[index].ratios(temperature)? } else { None };

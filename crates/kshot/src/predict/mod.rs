@@ -276,7 +276,6 @@ impl Predictor {
         }
         let doubted = |plane: usize| if seen[plane].unlike { 0.5 } else { 1.0 };
         let counted: Vec<f64> = (1..planes)
-            .filter(|&plane| areas[plane] > 0 || none_of_these)
             .filter_map(|plane| estimates[plane - 1].map(|iou| iou * doubted(plane)))
             .collect();
         let confidence = if counted.is_empty() {
@@ -296,6 +295,10 @@ impl Predictor {
             .collect();
         let expected = self.choice.expected.mean_iou.map_or(1.0, |iou| iou.low);
         let unlike = distance.is_some_and(|distance| f64::from(distance) > trust::UNLIKE);
+        if unlike {
+            // Whatever the probabilities say: of such pictures nothing is known.
+            labelling.confidence.iter_mut().for_each(|confidence| *confidence /= 2);
+        }
         Ok(Prediction {
             labelling,
             classes,

@@ -11,11 +11,11 @@ use crate::predict::held_out::HeldOut;
 /// Pictures' worth of weight of the belief that the estimate is right as it is.
 const PRIOR: f64 = 0.5;
 /// A picture this many times farther than usual is as unlike as the labelled ones may be.
-const LIKE: f64 = 1.5;
+const LIKE: f64 = 1.3;
 /// How fast trust falls beyond that.
-const FALL: f64 = 0.35;
+const FALL: f64 = 2.0;
 /// From this distance on a picture counts as unlike.
-pub const UNLIKE: f64 = 3.0;
+pub const UNLIKE: f64 = 1.7;
 
 /// What held-out pictures tell of estimates.
 #[derive(Debug, Clone, PartialEq)]

@@ -47,8 +47,9 @@ pub struct ReportData {
     pub method: String,
     /// Why this method, in a sentence or two.
     pub why: String,
-    /// The mean IoU to expect of new pictures, in words; `None` where nothing is known.
-    pub expected: Option<String>,
+    /// The mean IoU to expect of new pictures, in words: a figure and what lies around it; `None` where nothing is
+    /// known.
+    pub expected: Option<(String, String)>,
     /// The same by class; `None` where no held-out label holds it.
     pub expected_classes: Vec<Option<String>>,
     /// The methods that were compared; empty if there was no choice.
@@ -196,7 +197,8 @@ fn heading(data: &ReportData, pictures: usize, none: usize, mean: f32) -> Markup
     let names = data.support.len();
     let mut tiles = Vec::new();
     if let Some(expected) = &data.expected {
-        tiles.push(("Expected IoU", expected.clone(), "of new pictures like yours".to_owned()));
+        let (figure, around) = expected.clone();
+        tiles.push(("Expected IoU", figure, format!("{around}, of new pictures like yours")));
     }
     tiles.extend([
         ("Pictures", pictures.to_string(), earlier),

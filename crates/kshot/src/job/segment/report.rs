@@ -92,7 +92,7 @@ impl SegmentResults<'_> {
             support: shown(self.support)?,
             method: choice.method.clone(),
             why: choice.reason.clone(),
-            expected: choice.expected.mean_iou.map(|iou| iou.to_string()),
+            expected: choice.expected.mean_iou.map(|iou| iou.told()),
             expected_classes: choice
                 .expected
                 .classes
