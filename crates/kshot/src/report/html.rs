@@ -15,11 +15,10 @@ use maud::{Markup, html};
 
 use crate::error::Result;
 use crate::report::html_about::{failed, go_on, method, support};
+use crate::report::next::SuggestedPicture;
 use crate::report::page::{self, duration, href, jpeg_uri, meter, percent};
 use crate::report::run::Counts;
 
-/// Pictures shown under "Label these next".
-const NEXT: usize = 10;
 /// Thumbnails inside the gallery, the least certain pictures'; the others are links. At 11 kB each
 /// (8 kB in base64) the page stays below 3 MB plus half a kilobyte per picture.
 const INLINE: usize = 200;
@@ -31,6 +30,8 @@ pub struct ReportData {
     pub title: String,
     /// The exact command, quoted so that it can be pasted into a shell.
     pub command: String,
+    /// The folder that pictures' paths count from, absolute; `None` where they cannot be shown.
+    pub pictures: Option<PathBuf>,
     /// When the run began, RFC 3339.
     pub started: String,
     /// How long the whole run took.
@@ -56,6 +57,8 @@ pub struct ReportData {
     pub candidates: Vec<MethodTrial>,
     /// Lines of text to show with the method, such as how expected IoU was measured.
     pub notes: Vec<String>,
+    /// The pictures to label next, the most useful first.
+    pub next: Vec<SuggestedPicture>,
     /// The pictures that failed, all of them.
     pub failed: Vec<FailedPicture>,
 }
@@ -93,10 +96,6 @@ pub struct MethodTrial {
 struct MethodLine {
     name: String,
     confidence: f32,
-    /// Whether the user labelled it.
-    labelled: bool,
-    /// Whether it is of another kind than the labelled ones.
-    unlike: bool,
     /// Whether its thumbnail stands in the page.
     inline: bool,
 }
@@ -132,10 +131,8 @@ pub fn write(journal: &Journal, data: &ReportData) -> Result<PathBuf> {
                 total.certain += class.area as f64 * f64::from(class.confidence);
             }
         }
-        let has = |flag: &str| record.flags.iter().any(|of| of == flag);
-        let (labelled, unlike) = (has("labelled"), has("unlike"));
         let PictureRecord { name, confidence, .. } = record;
-        lines.push(MethodLine { name, confidence, labelled, unlike, inline: false });
+        lines.push(MethodLine { name, confidence, inline: false });
     }
     let mut unsure: Vec<usize> = (0..lines.len()).collect();
     unsure.sort_by(|&a, &b| lines[a].confidence.total_cmp(&lines[b].confidence));
@@ -145,20 +142,15 @@ pub fn write(journal: &Journal, data: &ReportData) -> Result<PathBuf> {
     // Where not all pictures have a thumbnail, those that have one come first.
     let by_name = lines.len() <= INLINE;
     let order: Vec<usize> = if by_name { (0..lines.len()).collect() } else { unsure.clone() };
-    let candidates = unsure.iter().copied().filter(|&index| !lines[index].labelled);
-    let mut next: Vec<usize> = candidates.collect();
-    // Pictures of another kind first: a label on one of them teaches what no other can.
-    next.sort_by_key(|&index| !lines[index].unlike);
-    next.truncate(if lines.len() > 2 { NEXT.min(lines.len() / 2) } else { 0 });
     let mean = if lines.is_empty() { 0.0 } else { (sum / lines.len() as f64) as f32 };
 
     atomic::write_with(&path, |writer| {
         writer.write_all(page::open(&data.title).as_bytes())?;
         put(writer, heading(data, lines.len(), none, mean))?;
-        if !next.is_empty() {
+        if !data.next.is_empty() {
             put(writer, next_heading())?;
-            for &index in &next {
-                let record = journal.read(&lines[index].name)?;
+            for SuggestedPicture { name, .. } in &data.next {
+                let record = journal.read(name)?;
                 put(writer, card(data, &record, true, true))?;
             }
             writer.write_all(b"</ul></section>\n")?;
@@ -231,8 +223,8 @@ fn next_heading() -> Markup {
         (maud::PreEscaped("<section id=\"next\">"))
         h2 { "Label these next" }
         p.lead {
-            "Pictures unlike the labelled ones first, then those whose masks are likely worst. A label on one of \
-             them teaches more than a label on a picture that is already right; hatched areas are in doubt."
+            "One after the other, the picture that is most like many whose masks are in doubt: a label on it teaches \
+             more than one on a picture that is already right, or like no other. Hatched areas are in doubt."
         }
         (maud::PreEscaped("<ul class=\"grid\">"))
     }
@@ -290,6 +282,7 @@ fn card(data: &ReportData, record: &PictureRecord, inline: bool, next: bool) -> 
         }
     }
     let link = (!record.overlay.is_empty()).then(|| href(&record.overlay));
+    let photo = data.pictures.as_ref().map(|folder| page::file_href(&folder.join(&record.path)));
     let mut largest: Vec<_> = record.classes.iter().collect();
     largest.sort_by_key(|class| std::cmp::Reverse(class.area));
     let flags = record.flags.join(" ");
@@ -297,11 +290,11 @@ fn card(data: &ReportData, record: &PictureRecord, inline: bool, next: bool) -> 
         li.card data-n=[(!next).then_some(&record.path)] data-c=[(!next).then(|| format!("{:.4}", record.confidence))]
             data-a=[(!next).then_some(numbers)] data-f=[(!next && !flags.is_empty()).then_some(&flags)] {
             @if inline && !record.thumbnail.is_empty() {
-                a.view href=[link] data-title=(record.path) target="_blank" {
+                a.view href=[link] data-title=(record.path) data-photo=[&photo] target="_blank" {
                     img src=(jpeg_uri(&record.thumbnail)) alt=(format!("overlay of {}", record.path)) loading="lazy" decoding="async";
                 }
             } @else if link.is_some() {
-                a.view.plain href=[link] data-title=(record.path) target="_blank" { "Show the overlay" }
+                a.view.plain href=[link] data-title=(record.path) data-photo=[&photo] target="_blank" { "Show the overlay" }
             }
             div.words {
                 div.name title=(record.path) { (record.path) }
@@ -372,7 +365,7 @@ fn gallery_heading(data: &ReportData, pictures: usize, by_name: bool) -> Markup 
         (maud::PreEscaped("<section id=\"all\">"))
         h2 { "All pictures" }
         p.lead {
-            "Click a picture to see its overlay in full size."
+            "Click a picture to see its overlay in full size, beside the picture itself."
             @if !by_name {
                 " The " (INLINE) " least certain of " (pictures) " are shown here, the others are linked."
             }
@@ -399,6 +392,7 @@ fn gallery_heading(data: &ReportData, pictures: usize, by_name: bool) -> Markup 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::next;
     use crate::report::tests::record;
 
     fn data() -> ReportData {
@@ -447,10 +441,12 @@ mod tests {
                 .append(&PictureRecord { thumbnail, overlay, confidence, ..record(&name) })
                 .unwrap();
         }
-        let path = write(&journal, &data()).unwrap();
+        let next = next::suggested(&journal).unwrap();
+        let suggested = next.len();
+        let path = write(&journal, &ReportData { next, ..data() }).unwrap();
         let page = std::fs::read_to_string(path).unwrap();
         assert!(page.len() < 10_000_000, "{} bytes", page.len());
-        assert_eq!(page.matches("data:image/jpeg").count(), INLINE + NEXT);
+        assert_eq!(page.matches("data:image/jpeg").count(), INLINE + suggested);
         assert!(page.contains("overlays/picture-2999.jpg"));
     }
 

@@ -34,6 +34,9 @@ pub struct RunFile {
     pub classes: Vec<String>,
     /// The query folder.
     pub query: String,
+    /// The pictures to label next, relative to the query folder, the most useful first; of segmentation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub label_next: Vec<String>,
     /// How many pictures.
     pub counts: Counts,
     /// Every other option, as used (defaults included).

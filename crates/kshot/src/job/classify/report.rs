@@ -50,6 +50,7 @@ impl<'a> ClassifyResults<'a> {
             method: choice.method.clone(),
             classes: self.recogniser.examples().classes.clone(),
             query: options.query.display().to_string(),
+            label_next: Vec::new(),
             counts: self.counts,
             options: run_file::options(own, options.precision, self.cost)?,
             support: self.model.classes.iter().flat_map(files_of).collect(),

@@ -1,5 +1,7 @@
 //! What `run.toml` and `report.html` say of the job.
 
+use std::path::{Path, PathBuf};
+
 use kshot_data::overlay::{self, OverlayStyle};
 use kshot_data::palette::Palette;
 use kshot_data::support::Support;
@@ -13,6 +15,7 @@ use crate::job::segment::settings::Settings;
 use crate::job::segment::{SegmentOptions, SegmentOutcome, file_name};
 use crate::predict::Predictor;
 use crate::report::html::{MethodTrial, ReportData, SupportShown};
+use crate::report::next::SuggestedPicture;
 use crate::report::run::{Counts, RunFile};
 
 /// What the masks were predicted by.
@@ -22,6 +25,8 @@ pub(super) struct SegmentResults<'a> {
     pub(super) predictor: &'a Predictor,
     pub(super) cost: Option<Bf16Cost>,
     pub(super) clock: &'a Clock,
+    /// The pictures to label next.
+    pub(super) next: &'a [SuggestedPicture],
 }
 
 impl SegmentResults<'_> {
@@ -45,6 +50,7 @@ impl SegmentResults<'_> {
             method: choice.method.clone(),
             classes: self.predictor.classes().to_vec(),
             query: options.query.display().to_string(),
+            label_next: self.next.iter().map(|of| of.path.clone()).collect(),
             counts,
             options: run_file::options(own, options.precision, self.cost)?,
             support: settings.support.clone(),
@@ -84,6 +90,7 @@ impl SegmentResults<'_> {
                 }
             ),
             command: options.command.join(" "),
+            pictures: folder_of(&options.query),
             started: self.clock.started.clone(),
             seconds: self.clock.seconds(),
             counts: outcome.counts,
@@ -101,9 +108,16 @@ impl SegmentResults<'_> {
                 .collect(),
             candidates: candidates.collect(),
             notes: [scale, cost, stopped].into_iter().flatten().collect(),
+            next: self.next.to_vec(),
             failed: outcome.failed.clone(),
         })
     }
+}
+
+/// The folder of the pictures to segment, absolute.
+fn folder_of(query: &Path) -> Option<PathBuf> {
+    let query = query.canonicalize().ok()?;
+    if query.is_file() { query.parent().map(Path::to_owned) } else { Some(query) }
 }
 
 /// The labelled pictures with their labels drawn on them.
