@@ -10,7 +10,7 @@ use crate::metric::confusion::Confusion;
 use crate::predict::held_out::HeldOut;
 
 /// How much of the estimate is the models' agreement, where several were asked; the rest is their probabilities.
-const AGREEMENT: f64 = 0.5;
+const AGREEMENT: f64 = 0.3;
 /// Pictures' worth of weight of the belief that the estimate is right as it is.
 const PRIOR: f64 = 0.5;
 /// A picture this many times farther than usual is as unlike as the labelled ones may be.
