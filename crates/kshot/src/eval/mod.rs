@@ -24,7 +24,7 @@ use crate::hash;
 use crate::method::MethodConfig;
 use crate::method::few_shot::HeadConfig;
 use crate::metric::calibration::Bin;
-use crate::metric::interval::Estimate;
+use crate::metric::interval::{Estimate, PictureInterval};
 use crate::recipe::{Model, Protocol, Recipe};
 use crate::train::load::weights_of;
 
@@ -41,8 +41,14 @@ pub struct Evaluation {
     pub version: &'static str,
     /// The recipe as it was run.
     pub recipe: Recipe,
-    /// By name, with 95 % interval over runs or seeds.
+    /// By name, with 95 % interval over what `interval_over` says.
     pub metrics: BTreeMap<String, Estimate>,
+    /// What the metrics' intervals are over, such as draws of the labelled pictures: what would be another the next
+    /// time.
+    pub interval_over: &'static str,
+    /// Segmentation: the mean IoU's 95 % interval over the segmented pictures, should these have been others.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub over_pictures: Option<PictureInterval>,
     /// IoU of each class, over all runs.
     pub per_class: BTreeMap<String, f64>,
     /// By fold (or seed).
@@ -216,6 +222,8 @@ impl Evaluation {
             version: env!("CARGO_PKG_VERSION"),
             recipe: recipe.clone(),
             metrics: BTreeMap::new(),
+            interval_over: recipe.protocol.interval_over(),
+            over_pictures: None,
             per_class: BTreeMap::new(),
             per_fold: BTreeMap::new(),
             seconds: 0.0,
@@ -293,6 +301,13 @@ impl std::fmt::Display for Evaluation {
                 estimate.ci95.map_or_else(String::new, |ci95| format!(" +- {:.2}", 100.0 * ci95));
             let (mean, n) = (100.0 * estimate.mean, estimate.n);
             write!(f, "\n{name:20} {mean:6.2}{interval} % (n = {n})")?;
+        }
+        if self.metrics.values().any(|estimate| estimate.ci95.is_some()) {
+            write!(f, "\n  intervals of 95 % over {}", self.interval_over)?;
+        }
+        if let Some(PictureInterval { low, high, pictures }) = self.over_pictures {
+            let [low, high] = [low, high].map(|bound| 100.0 * bound);
+            write!(f, "\n  mean_iou over {pictures} pictures: {low:.2} to {high:.2} %")?;
         }
         for (fold, metrics) in &self.per_fold {
             let shown: Vec<String> = metrics

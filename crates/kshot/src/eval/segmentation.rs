@@ -18,7 +18,7 @@ use crate::features::extract::Extractor;
 use crate::method::MethodConfig;
 use crate::metric::calibration::Calibration;
 use crate::metric::confusion::Confusion;
-use crate::metric::interval::Estimate;
+use crate::metric::interval::{Estimate, PictureInterval};
 use crate::predict::Predictor;
 use crate::predict::fit::{FitOptions, fit};
 use crate::predict::trained::{supervised, untrained};
@@ -28,6 +28,8 @@ use crate::recipe::{Protocol, Recipe, SupportLabels};
 #[derive(Serialize, Deserialize)]
 struct SegmentationRun {
     confusion: Confusion,
+    /// The same picture by picture.
+    pictures: Vec<Confusion>,
     calibration: Calibration,
     /// Index and mean IoU of the worst pictures.
     worst: Vec<(usize, f64)>,
@@ -175,6 +177,7 @@ impl<'a> SegmentationSetting<'a> {
         let classes = self.test.classes().len() + 1;
         let mut part = SegmentationRun {
             confusion: Confusion::new(classes),
+            pictures: Vec::with_capacity(pictures),
             calibration: Calibration::default(),
             worst: Vec::with_capacity(pictures),
         };
@@ -188,6 +191,7 @@ impl<'a> SegmentationSetting<'a> {
             let iou = if empty { 1.0 } else { confusion.mean_iou(1..classes) };
             part.worst.push((index, iou));
             part.confusion.merge(&confusion);
+            part.pictures.push(confusion);
             part.calibration.add(&truth, &predicted.mask, &predicted.confidence);
             on_step(index);
         }
@@ -260,6 +264,16 @@ fn summary(setting: &SegmentationSetting, parts: &[SegmentationRun]) -> Evaluati
         ("dice".to_owned(), over(&dice)),
         ("ece".to_owned(), Estimate::of(&ece)),
     ]);
+    let pictures = parts.iter().map(|part| part.pictures.len()).min().unwrap_or(0);
+    result.over_pictures =
+        PictureInterval::bootstrap(pictures, setting.recipe.protocol.seed(), |places| {
+            let of_seed = |part: &SegmentationRun| {
+                let mut sum = Confusion::new(classes);
+                places.iter().for_each(|&place| sum.merge(&part.pictures[place]));
+                sum.mean_iou(1..classes)
+            };
+            parts.iter().map(of_seed).sum::<f64>() / parts.len() as f64
+        });
     // CamVid has no background: every pixel is of one of its classes or void.
     if classes == 2 && test.has_background() {
         result.metrics.insert("binary_iou".to_owned(), over(&|c| c.mean_iou(0..classes)));

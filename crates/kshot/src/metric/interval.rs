@@ -1,5 +1,7 @@
 //! Means with their 95 % interval.
 
+use rand::{Rng, SeedableRng};
+use rand_chacha::ChaCha8Rng;
 use serde::Serialize;
 
 /// A mean of `n` values and half the width of its 95 % confidence interval.
@@ -11,6 +13,40 @@ pub struct Estimate {
     pub ci95: Option<f64>,
     /// How many values.
     pub n: usize,
+}
+
+/// The bounds of a figure of all pictures, by which pictures these happen to be.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct PictureInterval {
+    /// Lower bound of the 95 % interval.
+    pub low: f64,
+    /// Upper bound.
+    pub high: f64,
+    /// How many pictures.
+    pub pictures: usize,
+}
+
+/// Resamples of the bootstrap.
+const RESAMPLES: usize = 1000;
+
+impl PictureInterval {
+    /// By a percentile bootstrap over pictures (Efron and Tibshirani, 1993): `figure` of 1000 resamples of their places.
+    /// `None` of a single picture.
+    pub fn bootstrap(pictures: usize, seed: u64, figure: impl Fn(&[usize]) -> f64) -> Option<Self> {
+        if pictures < 2 {
+            return None;
+        }
+        let mut random = ChaCha8Rng::seed_from_u64(seed);
+        let mut values: Vec<f64> = (0..RESAMPLES)
+            .map(|_| {
+                let places = (0..pictures).map(|_| random.random_range(0..pictures));
+                figure(&places.collect::<Vec<_>>())
+            })
+            .collect();
+        values.sort_by(f64::total_cmp);
+        let at = |share: f64| values[((RESAMPLES - 1) as f64 * share).round() as usize];
+        Some(Self { low: at(0.025), high: at(0.975), pictures })
+    }
 }
 
 /// Student's t at 97.5 %, for 1, 2, ... degrees of freedom.
@@ -37,6 +73,19 @@ impl Estimate {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_bootstrap_of_a_mean_is_as_wide_as_its_standard_error_tells() {
+        let values: Vec<f64> = (0..100).map(f64::from).collect();
+        let mean = |places: &[usize]| {
+            places.iter().map(|&place| values[place]).sum::<f64>() / places.len() as f64
+        };
+        let of = PictureInterval::bootstrap(100, 0, mean).unwrap();
+        // 28.9 / sqrt(100) a standard error, 1.96 of them to each side.
+        assert!((of.high - of.low - 2.0 * 1.96 * 2.887).abs() < 1.2, "{of:?}");
+        assert!(of.low < 49.5 && of.high > 49.5, "{of:?}");
+        assert_eq!(PictureInterval::bootstrap(1, 0, mean), None);
+    }
 
     #[test]
     fn students_interval() {

@@ -148,6 +148,19 @@ impl Protocol {
         }
     }
 
+    /// What the intervals of its metrics are over: what would be another the next time.
+    pub fn interval_over(&self) -> &'static str {
+        match self {
+            Self::FewShotSegmentation { .. } => "runs, each of other episodes",
+            Self::FewShotRecognition { .. } => "episodes",
+            Self::Segmentation { labelled: 0, .. } => {
+                "seeds of the method, the labelled pictures being the same"
+            }
+            Self::Segmentation { .. } => "draws of the labelled pictures",
+            Self::Presence { .. } => "runs, each of other labelled pictures",
+        }
+    }
+
     /// Checks what the types leave open.
     ///
     /// # Errors

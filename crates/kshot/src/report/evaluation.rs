@@ -9,7 +9,7 @@ use kshot_data::overlay;
 
 use crate::error::{Error, Result};
 use crate::eval::Evaluation;
-use crate::metric::interval::Estimate;
+use crate::metric::interval::{Estimate, PictureInterval};
 use crate::recipe::{Counting, Protocol, SupportLabels};
 use crate::report::eval_html::{self, EvalReport, MetricTable, ReportedMetric, WorstEpisode};
 
@@ -143,9 +143,19 @@ fn report(result: &Evaluation, command: &str, started: &str) -> EvalReport {
         Protocol::FewShotSegmentation { .. } | Protocol::FewShotRecognition { .. } => "episodes",
         Protocol::Segmentation { .. } | Protocol::Presence { .. } => "pictures",
     };
-    let mut notes = notes;
+    let mut notes: Vec<String> = notes.into_iter().map(str::to_owned).collect();
+    notes.push(format!("Intervals of 95 % are over {}.", result.interval_over));
+    if let Some(PictureInterval { low, high, pictures }) = result.over_pictures {
+        let [low, high] = [low, high].map(|bound| 100.0 * bound);
+        notes.push(format!(
+            "Had the {pictures} segmented pictures been others of their kind, the mean IoU would lie between {low:.1} and \
+             {high:.1} % (95 %, a bootstrap over pictures)."
+        ));
+    }
     if result.smoke {
-        notes.push("A smoke run of a few episodes or pictures: the figures mean nothing.");
+        notes.push(
+            "A smoke run of a few episodes or pictures: the figures mean nothing.".to_owned(),
+        );
     }
     settings.push(("data".to_owned(), data));
     settings.push(("encoder".to_owned(), recipe.model.encoder.name()));
@@ -180,7 +190,7 @@ fn report(result: &Evaluation, command: &str, started: &str) -> EvalReport {
         settings,
         metrics,
         tables,
-        notes: notes.into_iter().map(str::to_owned).collect(),
+        notes,
         worst_are: worst_are.to_owned(),
         worst: Vec::new(),
     }
