@@ -250,15 +250,9 @@ impl Extractor {
 
     /// The features of one tile.
     pub fn features(&self, working: &Working, tile: Tile) -> TileFeatures {
-        let planes = self.normalization.planes(&working.image, tile.area());
-        let data = TensorData::new(planes, [1, 3, tile.height, tile.width]);
+        let data = self.pixels(working, tile);
         let cpu = Device::flex();
-        let mut stages = Vec::new();
-        if self.look.pixels {
-            let values = Tensor::<4>::from_data(data.clone(), &cpu);
-            stages.push(StageMap::of(values, &cpu));
-        }
-        stages.extend(self.filters(working, tile, &cpu));
+        let mut stages = self.beside_encoder(working, tile, &data);
         let strides = self.encoder.strides();
         let used = strides.iter().filter(|stride| **stride <= self.look.stride).count();
         if used > 0 {
@@ -267,6 +261,40 @@ impl Extractor {
             stages.extend(maps.into_iter().take(used).map(|map| StageMap::of(map, &cpu)));
         }
         TileFeatures { tile, cell: self.look.cell, stages }
+    }
+
+    /// The same without another pass of the encoder: its stages are those of features that the same encoder made of the
+    /// same tile, with a look that sees all of them.
+    pub fn features_beside(
+        &self,
+        working: &Working,
+        seen: &TileFeatures,
+        look: Look,
+    ) -> TileFeatures {
+        let tile = seen.tile;
+        let mut stages = self.beside_encoder(working, tile, &self.pixels(working, tile));
+        let strides = self.encoder.strides();
+        let used = strides.iter().filter(|stride| **stride <= self.look.stride).count();
+        let encoded = seen.stages.iter().skip(usize::from(look.pixels) + look.filters);
+        stages.extend(encoded.take(used).cloned());
+        TileFeatures { tile, cell: self.look.cell, stages }
+    }
+
+    /// The normalised pixels of a tile, `[1, 3, height, width]`.
+    fn pixels(&self, working: &Working, tile: Tile) -> TensorData {
+        let planes = self.normalization.planes(&working.image, tile.area());
+        TensorData::new(planes, [1, 3, tile.height, tile.width])
+    }
+
+    /// What the look has before the encoder's stages.
+    fn beside_encoder(&self, working: &Working, tile: Tile, pixels: &TensorData) -> Vec<StageMap> {
+        let cpu = Device::flex();
+        let mut stages = Vec::new();
+        if self.look.pixels {
+            stages.push(StageMap::of(Tensor::from_data(pixels.clone(), &cpu), &cpu));
+        }
+        stages.extend(self.filters(working, tile, &cpu));
+        stages
     }
 
     /// The levels of classical filters over a tile, none finer than the grid of cells.

@@ -111,10 +111,40 @@ impl SeenSupport {
         };
         let pictures = &context.support.pictures;
         let seen = pictures.iter().map(|picture| seen(&context.intensity.apply(&picture.image)));
-        let seen: Vec<Vec<SeenView>> = seen.collect::<Result<_>>()?;
-        let shots = seen.iter().zip(pictures).map(|(views, of)| shot(views, &of.mask)).collect();
+        Ok(Self::of(context, extractor, scale, seen.collect::<Result<_>>()?))
+    }
+
+    fn of(
+        context: &CandidateContext<'_>,
+        extractor: &Extractor,
+        scale: f32,
+        pictures: Vec<Vec<SeenView>>,
+    ) -> Self {
+        let labelled = pictures.iter().zip(&context.support.pictures);
+        let shots = labelled.map(|(views, of)| shot(views, &of.mask)).collect();
         let (extractor, intensity) = (extractor.clone(), context.intensity);
-        Ok(Self { extractor, scale, intensity, planes: context.planes, pictures: seen, shots })
+        Self { extractor, scale, intensity, planes: context.planes, pictures, shots }
+    }
+
+    /// Whether the encoder's stages that were seen are all it has.
+    pub fn has_all_stages(&self) -> bool {
+        self.extractor.look().stride == usize::MAX
+    }
+
+    /// With another look at the same scale, for which the encoder need not see the pictures again.
+    pub fn with_look(
+        &self,
+        context: &CandidateContext<'_>,
+        [fitting, extractor]: [&Extractor; 2],
+    ) -> Self {
+        let look = self.extractor.look();
+        let again = |of: &SeenView| {
+            let working = Working { cell: fitting.look().cell, ..of.working.clone() };
+            let tiles = of.tiles.iter().map(|tile| fitting.features_beside(&working, tile, look));
+            SeenView { view: of.view, tiles: tiles.collect(), working }
+        };
+        let pictures = self.pictures.iter().map(|views| views.iter().map(again).collect());
+        Self::of(context, extractor, self.scale, pictures.collect())
     }
 
     /// Fits a head to some of the labels.

@@ -187,7 +187,15 @@ fn candidates<'a>(
                 None => {
                     let sees = extractor.clone().with_look(look);
                     let fitting = sees.clone().with_precision(exact);
-                    let new = Arc::new(SeenSupport::new(context, [&fitting, &sees], scale, views)?);
+                    let encoded = seen
+                        .iter()
+                        .find(|((_, bits), of)| *bits == scale.to_bits() && of.has_all_stages());
+                    let new = Arc::new(match encoded {
+                        Some((_, other)) if look.stride > 0 => {
+                            other.with_look(context, [&fitting, &sees])
+                        }
+                        _ => SeenSupport::new(context, [&fitting, &sees], scale, views)?,
+                    });
                     seen.insert((look, scale.to_bits()), Arc::clone(&new));
                     new
                 }

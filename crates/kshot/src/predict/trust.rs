@@ -15,7 +15,7 @@ const AGREEMENT: f64 = 0.3;
 const PRIOR: f64 = 0.5;
 /// A picture this many times farther than usual is as unlike as the labelled ones may be.
 const LIKE: f64 = 1.3;
-/// How fast trust falls beyond that.
+/// How fast trust falls beyond that: hyperbolically, so that pictures far away still have an order.
 const FALL: f64 = 2.0;
 /// From this distance on a picture counts as unlike.
 pub const UNLIKE: f64 = 1.7;
@@ -123,7 +123,7 @@ impl Trust {
         distance: Option<f32>,
     ) -> Vec<Option<f64>> {
         let factor =
-            distance.map_or(1.0, |distance| (-FALL * (f64::from(distance) - LIKE).max(0.0)).exp());
+            distance.map_or(1.0, |of| 1.0 / (1.0 + FALL * (f64::from(of) - LIKE).max(0.0)));
         (1..overlap.union.len())
             .map(|plane| match overlap.iou(plane) {
                 Some(iou) => {
