@@ -140,6 +140,22 @@ impl<R: Record> Journal<R> {
         Ok(journal)
     }
 
+    /// Opens the journal of a finished output folder to read it: nothing in the folder changes, and it may be
+    /// write-protected.
+    ///
+    /// # Errors
+    /// If there is none, or it cannot be read.
+    pub fn read_only(out: impl AsRef<Path>) -> Result<Self> {
+        let out = out.as_ref().to_owned();
+        let path = out.join(".kshot").join(R::FILE);
+        let file =
+            File::open(&path).map_err(|source| Error::io("read the journal", &path, source))?;
+        let (finished, records) = (BTreeMap::new(), PhantomData);
+        let mut journal = Self { out, path, file, end: 0, finished, damaged: 0, records };
+        journal.scan()?;
+        Ok(journal)
+    }
+
     fn scan(&mut self) -> Result<()> {
         let mut reader = BufReader::with_capacity(1 << 18, &self.file);
         let mut line = Vec::new();

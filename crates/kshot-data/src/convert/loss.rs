@@ -71,6 +71,11 @@ impl FormatTally {
         self.empty += other.empty;
     }
 
+    /// Whether there is a mask, or an object of pixels, that an outline would have to follow.
+    pub(super) fn is_painted(&self) -> bool {
+        self.masks + self.runs > 0
+    }
+
     /// What would be lost, in words.
     pub(super) fn lost(&self, to: LabelFormat) -> Vec<String> {
         let mut lost = Vec::new();

@@ -6,15 +6,18 @@ use crate::annotation::{Object, ObjectShape};
 use crate::finding::LabelKind;
 use crate::mask::UNLABELLED;
 
+pub mod borders;
 pub mod boxes;
 pub mod class_masks;
 pub mod coco;
+pub mod coco_text;
 pub mod colours;
 pub mod index;
 pub mod labelme;
 pub mod names;
 pub mod polygon;
 pub mod runs;
+pub mod simplify;
 pub mod trace;
 pub mod voc_xml;
 pub mod yolo;

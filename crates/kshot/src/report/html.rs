@@ -9,17 +9,17 @@ use std::path::PathBuf;
 
 use kshot_data::atomic;
 use kshot_data::journal::{Journal, PictureRecord};
+use kshot_data::next::{self, Certainty};
 use kshot_data::palette::Palette;
 use kshot_data::query::FailedPicture;
 use maud::{Markup, html};
 
 use crate::error::Result;
+use crate::report::correct::{self, Correction};
 use crate::report::html_about::{failed, go_on, method, support};
 use crate::report::page::{self, duration, href, jpeg_uri, meter, percent};
 use crate::report::run::Counts;
 
-/// Pictures shown under "Label these next".
-const NEXT: usize = 10;
 /// Thumbnails inside the gallery, the least certain pictures'; the others are links. At 11 kB each
 /// (8 kB in base64) the page stays below 3 MB plus half a kilobyte per picture.
 const INLINE: usize = 200;
@@ -58,6 +58,8 @@ pub struct ReportData {
     pub notes: Vec<String>,
     /// The pictures that failed, all of them.
     pub failed: Vec<FailedPicture>,
+    /// How masks are corrected and come back; `None` where no labelled pictures were learnt from.
+    pub correct: Option<Correction>,
 }
 
 /// A labelled picture as the page shows it.
@@ -92,11 +94,8 @@ pub struct MethodTrial {
 /// The little that is kept of every picture while the page is made.
 struct MethodLine {
     name: String,
-    confidence: f32,
-    /// Whether the user labelled it.
-    labelled: bool,
-    /// Whether it is of another kind than the labelled ones.
-    unlike: bool,
+    path: String,
+    sure: Certainty,
     /// Whether its thumbnail stands in the page.
     inline: bool,
 }
@@ -132,24 +131,24 @@ pub fn write(journal: &Journal, data: &ReportData) -> Result<PathBuf> {
                 total.certain += class.area as f64 * f64::from(class.confidence);
             }
         }
-        let has = |flag: &str| record.flags.iter().any(|of| of == flag);
-        let (labelled, unlike) = (has("labelled"), has("unlike"));
-        let PictureRecord { name, confidence, .. } = record;
-        lines.push(MethodLine { name, confidence, labelled, unlike, inline: false });
+        let sure = Certainty::of(&record);
+        let PictureRecord { name, path, .. } = record;
+        lines.push(MethodLine { name, path, sure, inline: false });
     }
     let mut unsure: Vec<usize> = (0..lines.len()).collect();
-    unsure.sort_by(|&a, &b| lines[a].confidence.total_cmp(&lines[b].confidence));
+    unsure.sort_by(|&a, &b| lines[a].sure.confidence.total_cmp(&lines[b].sure.confidence));
     for &index in unsure.iter().take(INLINE) {
         lines[index].inline = true;
     }
     // Where not all pictures have a thumbnail, those that have one come first.
     let by_name = lines.len() <= INLINE;
     let order: Vec<usize> = if by_name { (0..lines.len()).collect() } else { unsure.clone() };
-    let candidates = unsure.iter().copied().filter(|&index| !lines[index].labelled);
-    let mut next: Vec<usize> = candidates.collect();
-    // Pictures of another kind first: a label on one of them teaches what no other can.
-    next.sort_by_key(|&index| !lines[index].unlike);
-    next.truncate(if lines.len() > 2 { NEXT.min(lines.len() / 2) } else { 0 });
+    let sure: Vec<Certainty> = lines.iter().map(|line| line.sure).collect();
+    let next = next::next(&sure, next::USUAL);
+    let correct = data.correct.clone().filter(|_| !lines.is_empty()).map(|correct| {
+        let first = next.first().or(unsure.first()).map(|&index| lines[index].path.clone());
+        Correction { first: first.unwrap_or_default(), next: !next.is_empty(), ..correct }
+    });
     let mean = if lines.is_empty() { 0.0 } else { (sum / lines.len() as f64) as f32 };
 
     atomic::write_with(&path, |writer| {
@@ -162,6 +161,9 @@ pub fn write(journal: &Journal, data: &ReportData) -> Result<PathBuf> {
                 put(writer, card(data, &record, true, true))?;
             }
             writer.write_all(b"</ul></section>\n")?;
+        }
+        if let Some(correct) = &correct {
+            put(writer, correct::section(correct))?;
         }
         put(writer, areas(data, &totals, pixels, lines.len()))?;
         put(writer, support(data))?;
@@ -450,7 +452,7 @@ mod tests {
         let path = write(&journal, &data()).unwrap();
         let page = std::fs::read_to_string(path).unwrap();
         assert!(page.len() < 10_000_000, "{} bytes", page.len());
-        assert_eq!(page.matches("data:image/jpeg").count(), INLINE + NEXT);
+        assert_eq!(page.matches("data:image/jpeg").count(), INLINE + next::USUAL);
         assert!(page.contains("overlays/picture-2999.jpg"));
     }
 

@@ -11,7 +11,7 @@ use crate::hash;
 use crate::predict::{ClassShare, Prediction};
 
 /// The flag of such a picture.
-pub(super) const FLAG: &str = "labelled";
+pub(super) const FLAG: &str = kshot_data::next::LABELLED;
 
 /// The labelled pictures by their files' contents.
 pub(super) struct LabelledPictures<'a> {

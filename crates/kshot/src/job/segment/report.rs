@@ -12,6 +12,7 @@ use crate::job::segment::folder::THUMBNAIL;
 use crate::job::segment::settings::Settings;
 use crate::job::segment::{SegmentOptions, SegmentOutcome, file_name};
 use crate::predict::Predictor;
+use crate::report::correct::{self, Correction};
 use crate::report::html::{MethodTrial, ReportData, SupportShown};
 use crate::report::run::{Counts, RunFile};
 
@@ -45,6 +46,8 @@ impl SegmentResults<'_> {
             method: choice.method.clone(),
             classes: self.predictor.classes().to_vec(),
             query: options.query.display().to_string(),
+            working_directory: run_file::working_directory(),
+            fingerprint: settings.fingerprint.clone(),
             counts,
             options: run_file::options(own, options.precision, self.cost)?,
             support: settings.support.clone(),
@@ -83,7 +86,7 @@ impl SegmentResults<'_> {
                     labelled => format!("from {labelled} labelled"),
                 }
             ),
-            command: options.command.join(" "),
+            command: correct::line(&self.command()),
             started: self.clock.started.clone(),
             seconds: self.clock.seconds(),
             counts: outcome.counts,
@@ -102,7 +105,26 @@ impl SegmentResults<'_> {
             candidates: candidates.collect(),
             notes: [scale, cost, stopped].into_iter().flatten().collect(),
             failed: outcome.failed.clone(),
+            correct: (!self.support.pictures.is_empty()).then(|| {
+                let (command, folder) = (self.command(), run_file::working_directory());
+                Correction::new(&options.out, command, folder, self.predictor.classes().to_vec())
+            }),
         })
+    }
+
+    /// How the job was called; of a library, how the command line would have it.
+    fn command(&self) -> Vec<String> {
+        let options = self.options;
+        if !options.command.is_empty() {
+            return options.command.clone();
+        }
+        let mut words = vec!["kshot".to_owned(), "segment".to_owned()];
+        let folders = options.support.iter().map(|folder| ("--support", folder));
+        let places = [("--query", &options.query), ("--out", &options.out)];
+        for (flag, folder) in folders.chain(places) {
+            words.extend([flag.to_owned(), folder.display().to_string()]);
+        }
+        words
     }
 }
 
