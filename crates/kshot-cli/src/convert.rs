@@ -39,7 +39,7 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
     /// How far the corners of a mask's outline may be off, in pixels (0 to 100); pieces and holes of fewer pixels than its
-    /// square go. 0 keeps every pixel. By default 1 for a result, 0 for labels.
+    /// square go. 0 keeps every pixel. By default 1.5 for a result, 0 for labels.
     #[arg(long, value_name = "PIXELS")]
     simplify: Option<f64>,
     /// Only pictures of this name (with * and ?); may be given several times.

@@ -36,7 +36,7 @@ use source::Source;
 
 /// How far corners of simplified outlines may be off where a result is converted and nothing else is asked for, in
 /// pixels.
-pub const TOLERANCE: f64 = 1.0;
+pub const TOLERANCE: f64 = 1.5;
 
 /// How to convert.
 #[derive(Debug, Clone)]
@@ -153,6 +153,7 @@ pub fn convert(from: &Path, out: &Path, options: &ConvertOptions) -> Result<Summ
     }
     findings.refuse_errors(from)?;
     refuse_same_names(folder, &labelled, options.to)?;
+    refuse_unwritable_classes(folder)?;
     let lost = tally.lost(options.to);
     if !lost.is_empty() && !options.lossy {
         return Err(Error::config(format!(
@@ -280,6 +281,21 @@ fn refuse_filled(from: &Path, out: &Path, force: bool) -> Result<()> {
         .in_file(out));
     }
     Ok(())
+}
+
+/// `classes.txt` has a name a line, without blanks around it.
+fn refuse_unwritable_classes(folder: &LabelFolder) -> Result<()> {
+    let names = folder.classes.names();
+    let wrong =
+        names.iter().find(|name| name.trim() != *name || name.is_empty() || name.contains('\n'));
+    match wrong {
+        None => Ok(()),
+        Some(name) => Err(Error::data(format!(
+            "the class name {name:?} is empty, or has blanks around it or a line's end in it, which classes.txt cannot \
+             hold; mend the name in the labelling tool"
+        ))
+        .in_file(folder.list.as_deref().unwrap_or(&folder.root))),
+    }
 }
 
 /// `a.jpg` and `a.png` can both be labelled in COCO, but would share `masks/a.png`.

@@ -65,7 +65,7 @@ fn segmenting_tells_every_step_once() {
     let (outcome, told) = watched(|_| false, |watch| segment(&coins(folder.path()), watch));
     assert_eq!(counts(&outcome.unwrap()), [4, 0, 0]);
     let trial = ["at-hand", "at-hand", "tried", "at-hand"];
-    let mut expected = [&["start"], &trial[..], &["fitted", "progress"]].concat();
+    let mut expected = [&["start"][..], &trial[..], &["fitted", "progress"][..]].concat();
     expected.extend(["picture", "progress"].repeat(4));
     expected.push("done");
     assert_eq!(names(&told), expected);

@@ -5,7 +5,7 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use crate::annotation::Corner;
 use crate::labels::borders::Borders;
 use crate::labels::simplify::{simplify, without_specks};
-use crate::labels::trace;
+use crate::labels::{keyhole, trace};
 use crate::mask::{MAX_CLASSES, Mask};
 
 /// What became of outlines.
@@ -42,8 +42,8 @@ impl Outliner {
         Self { tolerance, ..Self::default() }
     }
 
-    /// The value and the outline of each 4-connected piece, by value and in reading order; holes are reached by an edge
-    /// that is walked there and back.
+    /// The value and the outline of each 4-connected piece, by value and in reading order. Holes are reached by an edge
+    /// that is walked there and back, or by a slit where outlines are simplified.
     pub(super) fn pieces(&self, mask: &Mask) -> Vec<(u8, Vec<Corner>)> {
         if self.tolerance <= 0.0 {
             let of =
@@ -63,8 +63,7 @@ impl Outliner {
         self.after.fetch_add(corners(&pieces), Ordering::Relaxed);
         self.most.fetch_max(most.unwrap_or(0), Ordering::Relaxed);
         self.specks.fetch_add(specks, Ordering::Relaxed);
-        let joined =
-            |(value, rings): (u8, Vec<Vec<Corner>>)| (value, trace::joined(Vec::new(), rings));
+        let joined = |(value, rings): (u8, Vec<Vec<Corner>>)| (value, keyhole::polygon(&rings));
         pieces.into_iter().map(joined).collect()
     }
 

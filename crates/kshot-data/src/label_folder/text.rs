@@ -38,6 +38,13 @@ impl Finder {
                 }
                 Ok(value) if value.get("shapes").is_some() => {
                     outlines += 1;
+                    if !known && value.get("imageData").is_some_and(Value::is_string) {
+                        let what = "the picture is inside this file (imageData), and there is none beside it";
+                        let todo = "put the picture beside it, or write it out of imageData (a picture file in \
+                                    base64)";
+                        self.findings.add(Severity::Warning, &file, what, todo);
+                        continue;
+                    }
                     match labelme::parse(&file, value, &mut self.findings) {
                         Ok(labels) => self.label_key(&key, LabelSource::Outlines(labels)),
                         Err(error) => {
