@@ -117,7 +117,7 @@ fn told(summary: &Summary, to: &str, out: &str) -> String {
     {
         lines.push(format!(
             "note: outlines within {tolerance} pixels: {corners_before} corners became {corners}, at most {most} of one \
-             outline; IoU with the masks {:.1} % ({:.1} % of the worst class); {specks} pieces and holes of fewer than \
+             piece; IoU with the masks {:.1} % ({:.1} % of the worst class); {specks} pieces and holes of fewer than \
              {:.2} pixels went",
             100.0 * mean_iou,
             100.0 * least_iou,
@@ -131,8 +131,14 @@ fn told(summary: &Summary, to: &str, out: &str) -> String {
             summary.predictions
         ));
     }
+    let outlines = match summary.pictures - summary.verified {
+        others if others > 0 && summary.simplified.is_some() => {
+            format!(", {others} with simplified outlines")
+        }
+        _ => String::new(),
+    };
     lines.push(format!(
-        "{} pictures with {} objects as {to} in {out}, classes: {}; {} read back the same pixel by pixel",
+        "{} pictures with {} objects as {to} in {out}, classes: {}; {} read back the same pixel by pixel{outlines}",
         summary.pictures,
         summary.objects,
         summary.classes.join(", "),

@@ -194,7 +194,7 @@ pub fn convert(from: &Path, out: &Path, options: &ConvertOptions) -> Result<Summ
         left_out: folder.pictures.len() - labelled.len(),
         classes: folder.classes.names().to_vec(),
         lost,
-        notes: tally.notes(options.to),
+        notes: tally.notes(options.to, outliner.tolerance > 0.0),
         verified,
         simplified: outliner.result(&overlap),
         predictions,

@@ -107,7 +107,7 @@ impl FormatTally {
     }
 
     /// What is not kept although no pixel changes, in words.
-    pub(super) fn notes(&self, to: LabelFormat) -> Vec<String> {
+    pub(super) fn notes(&self, to: LabelFormat, simplified: bool) -> Vec<String> {
         let mut notes = Vec::new();
         if to.is_dense() && self.outlines + self.runs > 0 {
             notes.push(format!(
@@ -116,7 +116,10 @@ impl FormatTally {
                 self.outlines + self.runs
             ));
         }
-        if matches!(to, LabelFormat::Labelme | LabelFormat::YoloSeg) && self.masks > 0 {
+        if matches!(to, LabelFormat::Labelme | LabelFormat::YoloSeg)
+            && self.masks > 0
+            && !simplified
+        {
             notes.push(format!(
                 "{} masks became outlines along the pixels' borders, one for each connected piece",
                 self.masks

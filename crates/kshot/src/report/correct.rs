@@ -46,10 +46,8 @@ impl Correction {
     }
 
     fn convert(&self, to: &str, simplify: bool) -> String {
-        let mut words = vec!["kshot", "data", "convert", "--from"]
-            .into_iter()
-            .map(str::to_owned)
-            .collect::<Vec<_>>();
+        let program = self.command.first().map_or("kshot", String::as_str);
+        let mut words = [program, "data", "convert", "--from"].map(str::to_owned).to_vec();
         words.extend([shown(&self.out), "--to".to_owned(), to.to_owned()]);
         if self.next {
             words.push("--next".to_owned());
@@ -141,7 +139,7 @@ pub(super) fn section(of: &Correction) -> Markup {
                 }
                 p.muted {
                     "Move, add and remove corners; LabelMe saves what is changed. For a picture that needs no change, tick the flag "
-                    i { "right" } ", so that it is saved too. A hole is reached by a double line from the outline."
+                    i { "right" } ", so that it is saved too. A hole is reached by a slit from the outline."
                 }
             }
             details {
@@ -153,7 +151,7 @@ pub(super) fn section(of: &Correction) -> Markup {
                     code { "--simplify " (TOLERANCE) } " but with " code { "--simplify 0" } " they come as masks for the brush."
                 }
                 pre { (labels) }
-                p.muted { "Afterwards: Actions, Export task dataset, format COCO 1.0, and unpack it beside the pictures:" }
+                p.muted { "Afterwards: Actions, Export task dataset, format COCO 1.0, and unpack it beside the pictures. All pictures of the export count as labelled." }
                 pre { "unzip -o task.zip 'annotations/*' -d " (quoted(&shown(&of.to_correct))) }
             }
             details {
