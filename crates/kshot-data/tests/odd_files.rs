@@ -41,7 +41,7 @@ fn what_no_file_could_hold_is_refused_before_anything_is_written() {
     let open = LabelFolder::open(&at("labelme")).unwrap();
     assert_eq!(open.classes.names(), ["bar"]);
     assert!(open.findings.0.iter().any(|finding| finding.what.contains("inside this file")));
-    let old = b"{\"shapes\": [{\"label\": \"\xd0\xa1\", \"points\": []}]}";
+    let old = b"{\"shapes\": [{\"label\": \"\xb5\xc4\", \"points\": []}]}";
     std::fs::write(at("labelme/a.json"), old).unwrap();
     let open = LabelFolder::open(&at("labelme")).unwrap();
     assert!(open.findings.0.iter().any(|finding| finding.what.contains("not UTF-8")));

@@ -22,17 +22,30 @@ pub fn polygon(rings: &[Vec<Corner>]) -> Vec<Corner> {
         ring.rotate_left(to);
         let (first, last) = (ring[0], ring[ring.len() - 1]);
         let (near, next) = (outline[from], outline[(from + 1) % outline.len()]);
-        ring.extend([towards(first, last), towards(near, next)]);
+        let [dx, dy] = unit([first[0] - near[0], first[1] - near[1]]);
+        // The way back lies left of the way there.
+        let left = [dy, -dx];
+        ring.extend([beside(first, last, [-dx, -dy], left), beside(near, next, [dx, dy], left)]);
         outline.splice(from + 1..from + 1, ring);
     }
     outline
 }
 
-/// Slightly away from `a` on the way to `b`.
-fn towards([x, y]: Corner, [u, v]: Corner) -> Corner {
-    let length = (u - x).hypot(v - y);
-    let share = if length > 0.0 { (SLIT / length).min(0.5) } else { 0.0 };
-    [x + share * (u - x), y + share * (v - y)]
+/// The end of the way back beside an end of the slit: to its left, or on the ring's line to `other` where that is nearer
+/// to the slit.
+fn beside([x, y]: Corner, [u, v]: Corner, slit: Corner, left: Corner) -> Corner {
+    let line = [u - x, v - y];
+    let [dx, dy] = unit(line);
+    if dx * slit[0] + dy * slit[1] <= 0.0 {
+        return [x + SLIT * left[0], y + SLIT * left[1]];
+    }
+    let share = SLIT.min(0.5 * line[0].hypot(line[1]));
+    [x + share * dx, y + share * dy]
+}
+
+fn unit([x, y]: Corner) -> Corner {
+    let length = x.hypot(y).max(f64::MIN_POSITIVE);
+    [x / length, y / length]
 }
 
 /// A ring whose corners are all different: those at the same place go into the piece a little.
@@ -48,11 +61,8 @@ fn apart(ring: &[Corner]) -> Vec<Corner> {
         if !double.contains(&here) {
             return here;
         }
-        let unit = |[x, y]: Corner| {
-            let length = (x - here[0]).hypot(y - here[1]).max(f64::MIN_POSITIVE);
-            [(x - here[0]) / length, (y - here[1]) / length]
-        };
-        let (one, two) = (unit(before), unit(after));
+        let way = |[x, y]: Corner| unit([x - here[0], y - here[1]]);
+        let (one, two) = (way(before), way(after));
         // Inwards: between both ways where the ring turns right, away from them where it turns left.
         let turn = if side(before, here, after) >= 0.0 { APART } else { -APART };
         [here[0] + turn * (one[0] + two[0]), here[1] + turn * (one[1] + two[1])]
