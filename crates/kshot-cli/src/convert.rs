@@ -45,7 +45,7 @@ pub struct Arguments {
     /// Only pictures of this name (with * and ?); may be given several times.
     #[arg(long, value_name = "PICTURE")]
     only: Vec<String>,
-    /// Of a result, only the pictures that its page says to label next, 10 or so many.
+    /// Of a result, only the pictures that its page says to label next, or the first so many of them.
     #[arg(long, value_name = "COUNT", num_args = 0..=1, default_missing_value = "10")]
     next: Option<usize>,
     /// Where the pictures of a result are, if they were moved since.

@@ -17,6 +17,9 @@ use crate::atomic::write_error;
 use crate::error::{Error, Result};
 pub use crate::rle::ClassRecord;
 
+/// The flag of a picture that the user labelled.
+pub const LABELLED: &str = "labelled";
+
 /// Everything known of one finished picture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PictureRecord {
@@ -40,6 +43,19 @@ pub struct PictureRecord {
     pub classes: Vec<ClassRecord>,
     /// Confidence of the whole picture, 0..1.
     pub confidence: f32,
+    /// How many times farther it is from the labelled pictures than these are from each other, where that is known.
+    #[serde(default)]
+    pub distance: Option<f32>,
+    /// Where it lies among other pictures, in the same unit; empty where that is not known.
+    #[serde(default)]
+    pub position: Vec<f32>,
+    /// By class of the list, from the first: estimated intersection over union, 0..1; none for one that is not there,
+    /// and was not expected to be.
+    #[serde(default)]
+    pub estimates: Vec<Option<f32>>,
+    /// Expected share of pixels that are right, 0..1.
+    #[serde(default)]
+    pub expected_accuracy: f32,
     /// What a user should know, such as `none-of-these` or `uncertain`.
     pub flags: Vec<String>,
     /// Time spent on this picture.
@@ -295,6 +311,10 @@ mod tests {
                 bbox: [2, 0, 2, 4],
             }],
             confidence: 0.5,
+            distance: Some(1.5),
+            position: vec![0.25, -0.5],
+            estimates: vec![Some(0.5), None],
+            expected_accuracy: 0.9,
             flags: vec!["uncertain".into()],
             seconds: 0.25,
             thumbnail: String::new(),

@@ -26,7 +26,6 @@ pub mod mask_png;
 pub mod mask_tiff;
 pub mod names;
 pub mod near_duplicate;
-pub mod next;
 pub mod overlay;
 pub mod palette;
 pub mod predicted;

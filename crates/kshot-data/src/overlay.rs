@@ -20,7 +20,7 @@ use crate::palette::{Palette, Rgb};
 pub struct OverlayStyle {
     /// How much of the class's colour covers the picture, 0..1.
     pub opacity: f32,
-    /// Pixels less certain than this are hatched, 0..=255 for 0..1.
+    /// Pixels whose class surpasses the next by less than this are hatched, 0..=255 for 0..1.
     pub hatch_below: u8,
     /// Larger pictures are shrunk to this many pixels on the long side.
     pub long_side: u32,
@@ -28,20 +28,21 @@ pub struct OverlayStyle {
 
 impl Default for OverlayStyle {
     fn default() -> Self {
-        Self { opacity: 0.38, hatch_below: 128, long_side: 2048 }
+        Self { opacity: 0.38, hatch_below: 51, long_side: 2048 }
     }
 }
 
-/// Draws the classes of `mask` over `picture`: translucent colours, a crisp line around every region
-/// (1 to 2 pixels by size), and white hatching where `confidence` (0..=255 per pixel, row by row) is
-/// low. Background is left as it is; void and unlabelled are shown only where the mask holds them.
+/// Draws the classes of `mask` over `picture`: translucent colours over the picture's gray levels, so that their hues
+/// are those of the legend, a crisp line around every region (1 to 2 pixels by size), and white hatching where `margin`
+/// (of the class's probability over the next, 0..=255 per pixel, row by row) is low. Background is left as it is; void
+/// and unlabelled are shown only where the mask holds them.
 ///
 /// # Errors
-/// If the sizes of picture, mask and confidence differ, or the picture is empty.
+/// If the sizes of picture, mask and margin differ, or the picture is empty.
 pub fn draw(
     picture: &RgbImage,
     mask: &Mask,
-    confidence: Option<&[u8]>,
+    margin: Option<&[u8]>,
     palette: &Palette,
     style: &OverlayStyle,
 ) -> Result<RgbImage> {
@@ -52,16 +53,16 @@ pub fn draw(
             mask.width, mask.height
         )));
     }
-    if let Some(given) = confidence.map(<[u8]>::len).filter(|&given| given != width * height) {
+    if let Some(given) = margin.map(<[u8]>::len).filter(|&given| given != width * height) {
         return Err(Error::data(format!(
-            "an overlay of {width} x {height} needs {} confidences, not {given}",
+            "an overlay of {width} x {height} needs {} margins, not {given}",
             width * height
         )));
     }
     let mut canvas = shrink(picture, style.long_side)?;
     let (small_width, small_height) = (canvas.width() as usize, canvas.height() as usize);
     let mask = mask.resized(small_width, small_height);
-    let confidence = confidence
+    let margin = margin
         .map(|values| Mask::from_pixels(width, height, values.to_vec()))
         .transpose()?
         .map(|values| values.resized(small_width, small_height));
@@ -73,8 +74,7 @@ pub fn draw(
     canvas.par_chunks_exact_mut(small_width * 3).enumerate().for_each(|(y, row)| {
         for (x, pixel) in row.chunks_exact_mut(3).enumerate() {
             let value = mask.at(x, y);
-            let unsure =
-                confidence.as_ref().is_some_and(|values| values.at(x, y) < style.hatch_below);
+            let unsure = margin.as_ref().is_some_and(|values| values.at(x, y) < style.hatch_below);
             let hatch = unsure && (x + y) % period < period.div_ceil(4);
             if value == BACKGROUND {
                 if hatch {
@@ -87,6 +87,9 @@ pub fn draw(
                 blend(pixel, colour, 256);
                 continue;
             }
+            let [red, green, blue] = [0, 1, 2].map(|channel: usize| u32::from(pixel[channel]));
+            // Rec. 601's luma in 256ths.
+            pixel.fill(((77 * red + 150 * green + 29 * blue + 128) >> 8) as u8);
             blend(pixel, colour, if value == UNLABELLED { opacity / 2 } else { opacity });
             if hatch {
                 blend(pixel, [255; 3], 150);
@@ -209,10 +212,17 @@ mod tests {
         assert_eq!(drawn.get_pixel(5, 5).0, [100; 3]);
         assert_eq!(drawn.get_pixel(10, 20).0, palette.colour(1));
         assert_eq!(drawn.get_pixel(20, 20).0, [165, 130, 50]);
+        // A blue picture under an orange class is not brown: the hue is the legend's.
+        let blue = RgbImage::from_pixel(40, 40, image::Rgb([0, 0, 255]));
+        let drawn = draw(&blue, &mask, None, &palette, &style).unwrap();
+        let colour = palette.colour(1).map(|value| (f32::from(value) - 29.0).signum());
+        let tint = drawn.get_pixel(20, 20).0.map(|value| (f32::from(value) - 29.0).signum());
+        assert_eq!(tint, colour);
+        assert_eq!(drawn.get_pixel(5, 5).0, [0, 0, 255]);
     }
 
     #[test]
-    fn only_low_confidence_is_hatched() {
+    fn only_a_small_margin_is_hatched() {
         let (picture, mask) = square();
         let palette = Palette::distinct();
         let style = OverlayStyle::default();

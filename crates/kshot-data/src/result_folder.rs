@@ -8,10 +8,9 @@ use serde::Deserialize;
 
 use crate::error::{Error, Result};
 use crate::finding::{Findings, Severity};
-use crate::journal::{Journal, PictureRecord};
+use crate::journal::{Journal, LABELLED, PictureRecord};
 use crate::label_folder::{FolderPicture, LabelFolder, LabelSource};
 use crate::labels::names::Classes;
-use crate::next::{self, Certainty};
 use crate::query;
 
 /// How the run is described, below the folder.
@@ -25,6 +24,8 @@ struct RunHead {
     working_directory: PathBuf,
     #[serde(default)]
     fingerprint: String,
+    #[serde(default)]
+    label_next: Vec<String>,
     classes: Vec<String>,
 }
 
@@ -35,8 +36,8 @@ pub struct ResultFolder {
     pub folder: LabelFolder,
     /// By picture of `folder`, whether its mask is a prediction that the user has not labelled.
     pub predicted: Vec<bool>,
-    /// By picture of `folder`, what decides whether it is to be labelled next.
-    certainty: Vec<Certainty>,
+    /// The pictures to label next, by their paths, best first.
+    label_next: Vec<String>,
 }
 
 /// Whether a folder is what `kshot segment` leaves.
@@ -57,8 +58,8 @@ impl ResultFolder {
         let base = base(&head, images);
         let mut missing = Vec::new();
         let mut found = Vec::new();
-        let (mut predicted, mut certainty) = (Vec::new(), Vec::new());
-        for Finished { path, mask, sure } in pictures {
+        let mut predicted = Vec::new();
+        for Finished { path, mask, labelled } in pictures {
             let file = base.join(&path);
             if !file.is_file() {
                 missing.push(path);
@@ -67,8 +68,7 @@ impl ResultFolder {
             let mask = root.join(mask);
             let labels = mask.is_file().then_some(LabelSource::Mask(mask));
             found.push(FolderPicture { file, name: PathBuf::from(path), labels });
-            predicted.push(!sure.labelled);
-            certainty.push(sure);
+            predicted.push(!labelled);
         }
         if !missing.is_empty() {
             return Err(lost(&head, &base, images, &missing, found.len()).in_file(root.join(RUN)));
@@ -85,12 +85,15 @@ impl ResultFolder {
             root.join(RUN),
             findings,
         );
-        Ok(Self { folder, predicted, certainty })
+        Ok(Self { folder, predicted, label_next: head.label_next })
     }
 
-    /// The pictures to label next, best first, as the result's page lists them.
+    /// The pictures to label next, best first and at most so many, as the result's page lists them.
     pub fn next(&self, most: usize) -> Vec<usize> {
-        next::next(&self.certainty, most)
+        let place = |path: &String| {
+            self.folder.pictures.iter().position(|picture| picture.name == Path::new(path))
+        };
+        self.label_next.iter().take(most).filter_map(place).collect()
     }
 }
 
@@ -98,7 +101,7 @@ impl ResultFolder {
 struct Finished {
     path: String,
     mask: String,
-    sure: Certainty,
+    labelled: bool,
 }
 
 fn head(root: &Path) -> Result<RunHead> {
@@ -138,8 +141,8 @@ fn finished(root: &Path, head: &RunHead, images: Option<&Path>) -> Result<Vec<Fi
             journal.retain(|_, finished| finished.run == head.fingerprint);
         }
         let of = |record: PictureRecord| {
-            let sure = Certainty::of(&record);
-            Finished { path: record.path, mask: record.mask, sure }
+            let labelled = record.flags.iter().any(|flag| flag == LABELLED);
+            Finished { path: record.path, mask: record.mask, labelled }
         };
         return journal.records().map(|record| record.map(of)).collect();
     }
@@ -147,10 +150,9 @@ fn finished(root: &Path, head: &RunHead, images: Option<&Path>) -> Result<Vec<Fi
     if !base.is_dir() {
         return Err(lost(head, &base, images, &[], 0).in_file(root.join(RUN)));
     }
-    let sure = Certainty { confidence: 0.0, labelled: false, unlike: false };
     let masked = |item: query::Item| {
         let mask = format!("masks/{}.png", item.name);
-        root.join(&mask).is_file().then_some(Finished { path: item.shown, mask, sure })
+        root.join(&mask).is_file().then_some(Finished { path: item.shown, mask, labelled: false })
     };
     let all: Vec<Finished> = query::items(&base)?.into_iter().filter_map(masked).collect();
     if all.is_empty() {

@@ -98,16 +98,21 @@ def kshot(labelled: list, others: list, flags: list[str]) -> tuple[dict, float, 
 
 def counted(found: dict[str, np.ndarray], others: list) -> tuple[float, dict[str, float]]:
     """The foreground's mean IoU over all pixels, and of each picture."""
-    pictures, total = {}, None
-    classes = max(int(read_mask(mask)[read_mask(mask) != VOID].max(initial=0)) for _, mask in others) + 1
-    for image, mask in others:
-        truth, labels = read_mask(mask), found[image.stem]
+    truths = {image.stem: read_mask(mask) for image, mask in others}
+    classes = max(int(truth[truth != VOID].max(initial=0)) for truth in truths.values()) + 1
+    return counted_masks(found, truths, classes)
+
+
+def counted_masks(found: dict, truths: dict, classes: int) -> tuple[float, dict[str, float]]:
+    """The same of masks that were read, of so many classes with background."""
+    pictures, total = {}, np.zeros((classes, classes), int)
+    for name, truth in truths.items():
         known = truth != VOID
-        labels = np.minimum(labels[known], classes - 1).astype(int)
+        labels = np.minimum(found[name][known], classes - 1).astype(int)
         pairs_of = truth[known].astype(int) * classes + labels
         matrix = np.bincount(pairs_of, minlength=classes**2).reshape(classes, classes)
-        total = matrix if total is None else total + matrix
-        pictures[image.stem] = mean_iou(matrix)
+        total += matrix
+        pictures[name] = mean_iou(matrix)
     return mean_iou(total), pictures
 
 

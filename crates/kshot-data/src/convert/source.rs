@@ -30,7 +30,7 @@ impl Source {
         let mut chosen = match next {
             Some(next) if next.is_empty() => {
                 return Err(Error::config(
-                    "--next: there is no picture to label next (of one or two pictures, or where all are labelled); \
+                    "--next: run.toml names no picture to label next (of one or two pictures, or where all are labelled); \
                      leave it out",
                 )
                 .in_file(from));

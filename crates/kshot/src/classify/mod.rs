@@ -12,13 +12,15 @@ pub mod calibrate;
 pub mod choose;
 pub mod folder;
 pub mod heads;
+pub mod held_out;
 pub mod judge;
 pub mod model_file;
 pub mod reject;
 pub mod sort;
+pub mod strangers;
 pub mod vectors;
 
-use choose::Trial;
+use choose::{ExpectedAccuracy, Trial};
 use heads::{ClassificationHead, ClassificationMethod, dot};
 use reject::{Keep, Rejection};
 
@@ -82,6 +84,8 @@ pub struct ClassificationChoice {
     pub reason: String,
     /// Every method tried, best first; without figures where nothing could be held out.
     pub trials: Vec<Trial>,
+    /// What to expect of new pictures of the classes; absent where nothing could be held out.
+    pub expected: Option<ExpectedAccuracy>,
     /// What scores are divided by.
     pub temperature: f32,
     /// What it takes to be accepted.
@@ -149,16 +153,18 @@ impl Recogniser {
                 examples.classes[0]
             )));
         }
-        let (fitted, chosen) = choose::best(&examples, methods)?;
-        let rejection = Rejection::fit(&examples, &fitted.held_out, chosen.temperature, keep);
+        let chosen = choose::best(&examples, methods)?;
+        let rejection = Rejection::fit(&examples, &chosen.held_out, chosen.temperature, keep)
+            .with_strangers(chosen.strangers);
         let choice = ClassificationChoice {
             method: chosen.trials[0].method.clone(),
             reason: chosen.reason,
             trials: chosen.trials,
+            expected: chosen.expected,
             temperature: chosen.temperature,
             rejection,
         };
-        Ok(Self { head: fitted.head, examples, choice })
+        Ok(Self { head: chosen.head, examples, choice })
     }
 
     /// What it was fitted to.

@@ -9,7 +9,8 @@ use serde::{Deserialize, Serialize};
 
 use crate::classify::LabelledVectors;
 use crate::classify::calibrate::probabilities;
-use crate::classify::heads::{HeldOutScores, dot};
+use crate::classify::heads::dot;
+use crate::classify::held_out::HeldOutScores;
 use crate::error::{Error, Result};
 
 /// How many true members are to be kept.
@@ -60,6 +61,20 @@ pub struct Rejection {
     /// Held-out examples' similarity to the others, ascending.
     #[serde(skip)]
     pub members: Vec<f32>,
+    /// The same of examples of classes that were left out, ascending; empty where there are fewer than three classes.
+    #[serde(skip)]
+    pub strangers: Vec<f32>,
+}
+
+/// What a threshold does.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+pub struct TradeOff {
+    /// The least similarity.
+    pub threshold: f32,
+    /// Share of members that are kept, 0 to 1.
+    pub kept: f64,
+    /// Share of pictures of left-out classes that are rejected, 0 to 1.
+    pub rejected: f64,
 }
 
 /// A picture's similarity to the support: the cosine to the most similar example, -1 to 1, plus the
@@ -92,7 +107,8 @@ impl Rejection {
         members.sort_by(f32::total_cmp);
         let share = match keep {
             Keep::All => {
-                return Self { threshold: None, how: "nothing is rejected".into(), members };
+                let how = "nothing is rejected".into();
+                return Self { threshold: None, how, members, strangers: Vec::new() };
             }
             Keep::Auto => USUAL,
             Keep::Share(share) => share,
@@ -109,6 +125,7 @@ impl Rejection {
                 members.len()
             ),
             members,
+            strangers: Vec::new(),
         }
     }
 
@@ -121,6 +138,7 @@ impl Rejection {
                 threshold: Some(LONE),
                 how: format!("a usual threshold ({LONE}): one picture has nothing to compare with"),
                 members: Vec::new(),
+                strangers: Vec::new(),
             };
         }
         let mut outside: Vec<f32> = (0..count)
@@ -145,7 +163,42 @@ impl Rejection {
                 100.0 * (1.0 - accepted)
             ),
             members: Vec::new(),
+            strangers: Vec::new(),
         }
+    }
+
+    /// The same with the similarity of examples of classes that were left out, ascending.
+    #[must_use]
+    pub(super) fn with_strangers(mut self, strangers: Vec<f32>) -> Self {
+        self.strangers = strangers;
+        if let Some(of) = self.threshold.and_then(|threshold| self.trade_off(threshold)) {
+            let rejected = format!(
+                "; of {} pictures whose class was left out it rejects {:.0} %",
+                self.strangers.len(),
+                100.0 * of.rejected
+            );
+            self.how.push_str(&rejected);
+        }
+        self
+    }
+
+    /// What a threshold does to held-out members and to pictures of left-out classes; `None` where there are none.
+    pub fn trade_off(&self, threshold: f32) -> Option<TradeOff> {
+        let (members, strangers) = (&self.members, &self.strangers);
+        let below =
+            |all: &[f32]| all.partition_point(|of| *of < threshold) as f64 / all.len() as f64;
+        (!members.is_empty() && !strangers.is_empty()).then(|| TradeOff {
+            threshold,
+            kept: 1.0 - below(members),
+            rejected: below(strangers),
+        })
+    }
+
+    /// What all thresholds do that change anything, from keeping all to keeping the most alike member.
+    pub fn trade_offs(&self) -> Vec<TradeOff> {
+        let mut thresholds = self.members.clone();
+        thresholds.dedup();
+        thresholds.into_iter().filter_map(|threshold| self.trade_off(threshold)).collect()
     }
 
     /// Whether a picture of that similarity is one of the classes.
@@ -169,19 +222,31 @@ fn most_similar(
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::classify::heads::ClassificationMethod;
     use crate::classify::heads::ridge::Ridge;
+    use crate::classify::held_out::{ExampleFolds, scores};
     use crate::classify::tests::clusters;
 
     #[test]
     fn the_share_asked_for_is_kept() {
         let examples = clusters(4, 25, 32, 0.8, 3);
-        let fitted = Ridge.fit(&examples).unwrap();
+        let held_out = scores(&Ridge, &examples, &ExampleFolds::new(&examples)).unwrap().remove(3);
         for (keep, least) in [(Keep::Share(0.8), 80), (Keep::Auto, 95), (Keep::All, 100)] {
-            let rejection = Rejection::fit(&examples, &fitted.held_out, 0.1, keep);
+            let rejection = Rejection::fit(&examples, &held_out, 0.1, keep);
             let kept = rejection.members.iter().filter(|score| rejection.accepts(**score)).count();
             assert!((least..=least + 1).contains(&kept), "{keep:?} keeps {kept}");
         }
+    }
+
+    #[test]
+    fn keeping_fewer_rejects_more() {
+        let (members, strangers) = (vec![1.0, 1.2, 1.4, 1.6], vec![0.7, 0.9, 1.1, 1.3, 1.5]);
+        let rejection =
+            Rejection { threshold: Some(1.0), how: String::new(), members, strangers: vec![] };
+        assert!(rejection.trade_offs().is_empty());
+        let rejection = rejection.with_strangers(strangers);
+        assert_eq!(rejection.how, "; of 5 pictures whose class was left out it rejects 40 %");
+        let all: Vec<_> = rejection.trade_offs().iter().map(|of| (of.kept, of.rejected)).collect();
+        assert_eq!(all, [(1.0, 0.4), (0.75, 0.6), (0.5, 0.8), (0.25, 1.0)]);
     }
 
     #[test]

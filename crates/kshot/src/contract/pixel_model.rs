@@ -14,16 +14,28 @@ pub struct Scores {
     /// By plane, how what was taken for it compares with the labelled pictures, `None` where nothing was taken
     /// for it; empty where a model has no notion of similarity.
     pub similarity: Vec<Option<PlaneSimilarity>>,
-    /// How many times farther the picture as a whole is from the labelled ones than these are from each other; `None`
-    /// where a model has no notion of it.
-    pub distance: Option<f32>,
+    /// How the picture as a whole compares with the labelled ones; `None` where a model has no notion of it.
+    pub likeness: Option<PictureLikeness>,
+    /// By plane, how far the models that were asked agree: intersection over union, 0 to 1, `None` where none found
+    /// it; empty where one was asked.
+    pub agreement: Vec<Option<f32>>,
 }
 
 impl Scores {
     /// Of a model without a notion of similarity.
     pub fn plain(logits: ScoreMap) -> Self {
-        Self { logits, similarity: Vec::new(), distance: None }
+        Self { logits, similarity: Vec::new(), likeness: None, agreement: Vec::new() }
     }
+}
+
+/// How a picture as a whole compares with the labelled ones.
+#[derive(Debug, Clone, PartialEq)]
+pub struct PictureLikeness {
+    /// How many times farther it is from the nearest of them than these usually are from each other, at least 0.
+    pub distance: f32,
+    /// Where it lies among other pictures: Euclidean distances between positions are in the same unit, to about a
+    /// fifth.
+    pub position: Vec<f32>,
 }
 
 /// How what was taken for a class compares with the labelled pictures of that class.

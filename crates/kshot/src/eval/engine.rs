@@ -167,13 +167,7 @@ impl Engine {
             }
             EpisodeMethod::Fitted(config, extractor) => {
                 let support = self.support(support, episode);
-                let options = FitOptions {
-                    methods: config.candidates(self.predict.effort),
-                    effort: self.predict.effort,
-                    refinement: self.predict.refinement,
-                    scale: self.predict.scale,
-                    seed,
-                };
+                let options = FitOptions::of(&self.predict, config, seed);
                 fit(extractor.clone(), &support, options)?.label(&query.image)?
             }
         };

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use kshot_data::mask::BACKGROUND;
 use kshot_data::support::{LabelKind, LabelledPicture, Support};
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
@@ -131,7 +132,7 @@ impl PresenceSetting<'_> {
             let truth = relabel(&self.test.mask(index)?, &[class]);
             let labelling = &predicted.labelling;
             part.calibration.add(&truth, &labelling.mask, &labelling.confidence);
-            let empty = predicted.classes.is_empty();
+            let empty = predicted.labelling.mask.pixels.iter().all(|class| *class == BACKGROUND);
             judged.push(PresenceRecord { present, empty, presence: predicted.presence });
         }
         part.judged.push((class, judged));
@@ -152,13 +153,7 @@ impl PresenceSetting<'_> {
             })
             .collect::<Result<_>>()?;
         let classes = vec![self.train.classes()[usize::from(class) - 1].clone()];
-        let options = FitOptions {
-            methods: head(self.recipe)?.candidates(self.recipe.predict.effort),
-            effort: self.recipe.predict.effort,
-            refinement: self.recipe.predict.refinement,
-            scale: self.recipe.predict.scale,
-            seed,
-        };
+        let options = FitOptions::of(&self.recipe.predict, head(self.recipe)?, seed);
         let support = Support { classes, pictures, warnings: Vec::new() };
         fit(self.extractor.clone(), &support, options)
     }

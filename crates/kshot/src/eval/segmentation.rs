@@ -128,13 +128,7 @@ impl<'a> SegmentationSetting<'a> {
         match &self.source {
             PredictionSource::Trained(predictor) => Ok(Arc::clone(predictor)),
             PredictionSource::Fitted(train, extractor) => {
-                let options = FitOptions {
-                    methods: head(self.recipe)?.candidates(self.recipe.predict.effort),
-                    effort: self.recipe.predict.effort,
-                    refinement: self.recipe.predict.refinement,
-                    scale: self.recipe.predict.scale,
-                    seed,
-                };
+                let options = FitOptions::of(&self.recipe.predict, head(self.recipe)?, seed);
                 let support = self.support(train.as_ref(), seed)?;
                 fit(extractor.as_ref().clone(), &support, options).map(Arc::new)
             }

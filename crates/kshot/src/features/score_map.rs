@@ -79,18 +79,31 @@ impl ScoreMap {
         let mut data = vec![0.0f32; self.planes * height * width];
         data.par_chunks_exact_mut(height * width).enumerate().for_each(|(plane, out)| {
             let source = self.plane(plane);
-            for (row, out) in rows.iter().zip(out.chunks_exact_mut(width)) {
-                let line = |row: usize| &source[row * self.width..][..self.width];
-                let (low, high) = (line(row.low), line(row.high));
-                for (tap, out) in columns.iter().zip(out) {
-                    let at = |line: &[f32]| {
-                        line[tap.low] + (line[tap.high] - line[tap.low]) * tap.weight
-                    };
-                    *out = at(low) + (at(high) - at(low)) * row.weight;
+            for (&row, out) in rows.iter().zip(out.chunks_exact_mut(width)) {
+                for (&column, out) in columns.iter().zip(out) {
+                    *out = bilinear(source, self.width, [row, column]);
                 }
             }
         });
         Self { planes: self.planes, height, width, data, scale }
+    }
+}
+
+impl ScoreMap {
+    /// The plane of the highest value of each cell, the first of equal ones.
+    pub fn labels(&self) -> Vec<u8> {
+        let cells = self.height * self.width;
+        let mut labels = vec![0u8; cells];
+        let mut highest = self.plane(0).to_vec();
+        for plane in 1..self.planes {
+            let values = labels.iter_mut().zip(&mut highest).zip(self.plane(plane));
+            for ((label, highest), &value) in values {
+                if value > *highest {
+                    (*label, *highest) = (plane as u8, value);
+                }
+            }
+        }
+        labels
     }
 }
 
@@ -113,6 +126,16 @@ impl InterpolationTap {
         let low = position as usize;
         Self { low, high: (low + 1).min(cells - 1), weight: position - low as f32 }
     }
+}
+
+/// The bilinear value of a plane of `width` columns.
+pub fn bilinear(plane: &[f32], width: usize, [row, column]: [InterpolationTap; 2]) -> f32 {
+    let line = |row: usize| {
+        let line = &plane[row * width..][..width];
+        line[column.low] + (line[column.high] - line[column.low]) * column.weight
+    };
+    let (low, high) = (line(row.low), line(row.high));
+    low + (high - low) * row.weight
 }
 
 /// The taps of bilinear sampling of `cells` cells at `pixels` pixel centres, `scale` cells a pixel.

@@ -10,7 +10,7 @@ use kshot_data::mask::{BACKGROUND, Mask};
 use rayon::prelude::*;
 
 use crate::error::Result;
-use crate::features::score_map::{ScoreMap, box_mean, taps};
+use crate::features::score_map::{ScoreMap, bilinear, box_mean, taps};
 use crate::postprocess::dense_crf::{self, DenseCrf};
 use crate::postprocess::local;
 
@@ -42,8 +42,10 @@ pub enum Refinement {
     DenseCrf(DenseCrf),
 }
 
-/// Window and flatness of the guided filter where a finer map than a picture's own is not kept.
-const GUIDED: (usize, f32) = (2, 1e-3);
+impl Refinement {
+    /// The guided filter as it is used where nothing else is asked for.
+    pub const GUIDED: Self = Self::Guided { radius: 2, epsilon: 1e-3 };
+}
 
 /// A label and a confidence for every pixel.
 #[derive(Debug, Clone)]
@@ -52,6 +54,8 @@ pub struct Labelling {
     pub mask: Mask,
     /// Its probability, 0 to 255 for 0 to 1.
     pub confidence: Vec<u8>,
+    /// By how much it surpasses the next most probable class's, 0 to 255 for 0 to 1.
+    pub margin: Vec<u8>,
 }
 
 /// Planes whose probability never reaches this are skipped: they can win nowhere.
@@ -70,11 +74,7 @@ pub fn label(
         Refinement::None | Refinement::Guided { .. } => {
             return Ok(painted(probabilities, picture, refinement));
         }
-        Refinement::Auto => {
-            let (radius, epsilon) = GUIDED;
-            let guided = Refinement::Guided { radius, epsilon };
-            return Ok(painted(probabilities, picture, guided));
-        }
+        Refinement::Auto => return Ok(painted(probabilities, picture, Refinement::GUIDED)),
         Refinement::Local => local::sharpen(probabilities, picture)?,
         Refinement::Bilateral { position, colour } => {
             dense_crf::bilateral(probabilities, picture, position, colour)?
@@ -84,8 +84,11 @@ pub fn label(
             let mut labelling = finest(&sharp, picture);
             // Mean-field marginals are all but 0 and 1; with what the head believes they say more.
             let believed = believed(probabilities, &labelling.mask);
-            for (confidence, believed) in labelling.confidence.iter_mut().zip(believed) {
+            let both = labelling.confidence.iter_mut().zip(&mut labelling.margin);
+            for ((confidence, margin), believed) in both.zip(believed) {
                 *confidence = confidence.midpoint(believed);
+                // The others have the rest at most.
+                *margin = margin.midpoint(believed.saturating_sub(u8::MAX - believed));
             }
             return Ok(labelling);
         }
@@ -95,9 +98,8 @@ pub fn label(
 
 /// Labels of a map of the picture's own size, or nearly.
 fn finest(sharp: &ScoreMap, picture: &RgbImage) -> Labelling {
-    let (radius, epsilon) = GUIDED;
     let whole = sharp.scale == [1.0; 2];
-    let rest = if whole { Refinement::None } else { Refinement::Guided { radius, epsilon } };
+    let rest = if whole { Refinement::None } else { Refinement::GUIDED };
     painted(sharp, picture, rest)
 }
 
@@ -111,14 +113,10 @@ fn believed(map: &ScoreMap, mask: &Mask) -> Vec<u8> {
         .zip(mask.pixels.par_chunks_exact(mask.width))
         .zip(rows)
         .for_each(|((confidence, labels), row)| {
-            for ((confidence, label), tap) in confidence.iter_mut().zip(labels).zip(&columns) {
+            for ((confidence, label), &column) in confidence.iter_mut().zip(labels).zip(&columns) {
                 let plane = map.plane(usize::from(*label));
-                let at = |row: usize| {
-                    let line = &plane[row * map.width..][..map.width];
-                    line[tap.low] + (line[tap.high] - line[tap.low]) * tap.weight
-                };
-                let (low, high) = (at(row.low), at(row.high));
-                *confidence = ((low + (high - low) * row.weight) * 255.0 + 0.5) as u8;
+                let believed = bilinear(plane, map.width, [row, column]);
+                *confidence = (believed * 255.0 + 0.5) as u8;
             }
         });
     confidence
@@ -146,17 +144,17 @@ fn painted(probabilities: &ScoreMap, picture: &RgbImage, refinement: Refinement)
 pub fn probabilities_at(
     probabilities: &ScoreMap,
     picture: &RgbImage,
-    guided: Option<(usize, f32)>,
+    refinement: Refinement,
     pixels: &[usize],
 ) -> Vec<f32> {
     let planes: Vec<usize> = (0..probabilities.planes).collect();
     let (width, height) = (picture.width() as usize, picture.height() as usize);
-    let (terms, values) = match guided {
-        Some((radius, epsilon)) => {
+    let (terms, values) = match refinement {
+        Refinement::Guided { radius, epsilon } => {
             let guide = coarse_guide(probabilities, picture);
             (4, coefficients(probabilities, &planes, guide, radius, epsilon))
         }
-        None => (1, probabilities.data.clone()),
+        _ => (1, probabilities.data.clone()),
     };
     let rows = taps(height, probabilities.height, probabilities.scale[0]);
     let columns = taps(width, probabilities.width, probabilities.scale[1]);
@@ -169,12 +167,7 @@ pub fn probabilities_at(
         for (plane, found) in found.iter_mut().enumerate() {
             let at = |term: usize| {
                 let map = &values[(plane * terms + term) * cells..][..cells];
-                let line = |row: usize| {
-                    let line = &map[row * probabilities.width..][..probabilities.width];
-                    line[column.low] + (line[column.high] - line[column.low]) * column.weight
-                };
-                let (low, high) = (line(row.low), line(row.high));
-                low + (high - low) * row.weight
+                bilinear(map, probabilities.width, [row, column])
             };
             let value =
                 if terms == 1 { at(0) } else { (0..4).map(|term| at(term) * colour(term)).sum() };
@@ -320,16 +313,18 @@ fn paint(
     let columns = taps(width, map.width, map.scale[1]);
     let mut mask = Mask::filled(width, height, BACKGROUND);
     let mut confidence = vec![0u8; width * height];
+    let mut margin = vec![0u8; width * height];
     let maps = planes.len() / cells;
     mask.pixels
         .par_chunks_exact_mut(width)
         .zip(confidence.par_chunks_exact_mut(width))
+        .zip(margin.par_chunks_exact_mut(width))
         .zip(picture.as_raw().par_chunks_exact(3 * width))
         .zip(rows)
         .for_each_init(
             // The grid's line at this row's height, cell by cell: [map.width, maps].
             || vec![0.0f32; maps * map.width],
-            |line, (((mask, confidence), pixels), row)| {
+            |line, ((((mask, confidence), margin), pixels), row)| {
                 for (index, plane) in planes.chunks_exact(cells).enumerate() {
                     let low = &plane[row.low * map.width..][..map.width];
                     let high = &plane[row.high * map.width..][..map.width];
@@ -343,6 +338,7 @@ fn paint(
                     let colour: [f32; 3] =
                         std::array::from_fn(|i| f32::from(pixels[3 * x + i]) / 255.0);
                     let (mut best, mut best_value, mut sum) = (0, f32::NEG_INFINITY, 0.0);
+                    let mut second = 0.0f32;
                     for (index, (low, high)) in
                         low.chunks_exact(terms).zip(high.chunks_exact(terms)).enumerate()
                     {
@@ -355,15 +351,20 @@ fn paint(
                         let value = value.clamp(0.0, 1.0);
                         sum += value;
                         if value > best_value {
+                            second = second.max(best_value);
                             (best, best_value) = (index, value);
+                        } else {
+                            second = second.max(value);
                         }
                     }
                     mask[x] = candidates[best] as u8;
-                    confidence[x] = (best_value / sum.max(1e-6) * 255.0 + 0.5) as u8;
+                    let share = 255.0 / sum.max(1e-6);
+                    confidence[x] = (best_value * share + 0.5) as u8;
+                    margin[x] = ((best_value - second) * share + 0.5) as u8;
                 }
             },
         );
-    Labelling { mask, confidence }
+    Labelling { mask, confidence, margin }
 }
 
 #[cfg(test)]
@@ -401,5 +402,10 @@ mod tests {
         assert_eq!(labelling.mask.at(0, 0), 0);
         assert_eq!(labelling.mask.at(31, 31), 1);
         assert!(labelling.confidence[0] > 230);
+        for (&confidence, &margin) in labelling.confidence.iter().zip(&labelling.margin) {
+            // Of two classes: the one's share less the other's.
+            let rest = confidence.abs_diff(u8::MAX - confidence);
+            assert!(margin.abs_diff(rest) <= 1, "{confidence} {margin}");
+        }
     }
 }

@@ -44,18 +44,19 @@ pub trait Candidate: Sync {
     /// If the labels to fit to hold no pixel of any class.
     fn judged(&self, fit: &[PartLabels], of: &[usize]) -> Result<(Vec<ScoreMap>, f64)>;
 
-    /// Fitted to all labels.
+    /// Fitted to all labels; its logits are to be divided by `temperature`.
     ///
     /// # Errors
     /// If there is none.
-    fn finished(&self) -> Result<Box<dyn PixelModel>>;
+    fn finished(&self, temperature: f32) -> Result<FinishedCandidate>;
+}
 
-    /// By plane, how much more frequent it is than among the labelled pixels; for probabilities divided by a
-    /// temperature. `None` where every pixel is labelled.
-    ///
-    /// # Errors
-    /// As [`Self::finished`].
-    fn ratios(&self, temperature: f32) -> Result<Option<Vec<f32>>>;
+/// A candidate that was fitted to all labels.
+pub struct FinishedCandidate {
+    /// What labels new pictures.
+    pub model: Box<dyn PixelModel>,
+    /// By plane, how much more frequent it is than among the labelled pixels; `None` where every pixel is labelled.
+    pub ratios: Option<Vec<f32>>,
 }
 
 /// What the candidates share.
@@ -173,11 +174,6 @@ impl HeadCandidate {
         let partly = partly_labelled(context.support);
         Self { method, seen, seed: context.seed, partly }
     }
-
-    fn whole(&self) -> Result<Box<dyn SegmentationHead>> {
-        let all = (0..self.seen.shots.len()).map(|picture| PartLabels { picture, mask: None });
-        self.seen.fit(self.method.as_ref(), &all.collect::<Vec<_>>(), self.seed)
-    }
 }
 
 impl Candidate for HeadCandidate {
@@ -203,8 +199,13 @@ impl Candidate for HeadCandidate {
         Ok((maps, seconds))
     }
 
-    fn finished(&self) -> Result<Box<dyn PixelModel>> {
+    fn finished(&self, temperature: f32) -> Result<FinishedCandidate> {
         let seen = &self.seen;
+        let all = (0..seen.shots.len()).map(|picture| PartLabels { picture, mask: None });
+        let head = seen.fit(self.method.as_ref(), &all.collect::<Vec<_>>(), self.seed)?;
+        let ratios = self
+            .partly
+            .then(|| prior::ratios(head.as_ref(), &seen.shots, seen.planes, temperature));
         let familiarity = Familiarity::fit(&seen.shots, seen.planes);
         let sums = seen.pictures.iter().map(|views| {
             let mut sums = PictureSums::default();
@@ -213,18 +214,9 @@ impl Candidate for HeadCandidate {
         });
         let likeness = Likeness::fit(&sums.collect::<Vec<_>>());
         let (extractor, scale, intensity) = (seen.extractor.clone(), seen.scale, seen.intensity);
-        let head = self.whole()?;
         let model =
             HeadModel::new(extractor, head, (familiarity, likeness), seen.planes, scale, intensity);
-        Ok(Box::new(model))
-    }
-
-    fn ratios(&self, temperature: f32) -> Result<Option<Vec<f32>>> {
-        if !self.partly {
-            return Ok(None);
-        }
-        let head = self.whole()?;
-        Ok(Some(prior::ratios(head.as_ref(), &self.seen.shots, self.seen.planes, temperature)))
+        Ok(FinishedCandidate { model: Box::new(model), ratios })
     }
 }
 
@@ -300,14 +292,11 @@ impl Candidate for SelfSupportCandidate<'_> {
         Ok((of.iter().map(map).collect(), 0.0))
     }
 
-    fn finished(&self) -> Result<Box<dyn PixelModel>> {
+    fn finished(&self, _: f32) -> Result<FinishedCandidate> {
         let all = (0..self.banks.len()).map(|picture| PartLabels { picture, mask: None });
         let examples = Arc::new(self.examples(&all.collect::<Vec<_>>()));
         let (method, extractor) = (self.method.clone(), self.extractor.clone());
-        Ok(Box::new(SelfSupportModel::new(method, extractor, examples, self.intensity)))
-    }
-
-    fn ratios(&self, _: f32) -> Result<Option<Vec<f32>>> {
-        Ok(None)
+        let model = SelfSupportModel::new(method, extractor, examples, self.intensity);
+        Ok(FinishedCandidate { model: Box::new(model), ratios: None })
     }
 }

@@ -8,15 +8,16 @@ use kshot_data::support::Support;
 use rayon::prelude::*;
 
 use super::candidate::{
-    Candidate, CandidateContext, HeadCandidate, SeenSupport, SelfSupportCandidate, partly_labelled,
+    Candidate, CandidateContext, FinishedCandidate, HeadCandidate, SeenSupport,
+    SelfSupportCandidate, partly_labelled,
 };
-use super::ensemble::{EnsembleModel, Member};
+use super::ensemble::{self, EnsembleModel, Member};
 use super::expected::Expected;
 use super::folds::{Folds, HeldOutBy};
 use super::held_out::{CrossValidation, HeldOut, JudgedRows};
 use super::progress::{FitStep, OnStep, Steps};
 use super::scale::ObjectSizes;
-use super::select::{Joined, Selection, SelectionRules, mixed, nested, select};
+use super::select::{ChosenBy, Joined, Selection, SelectionRules, mixed, nested, select};
 use super::trust::Trust;
 use super::views::{self, TestView};
 use super::{Calibrated, ChosenMember, Predictor, SegmentationChoice};
@@ -25,10 +26,11 @@ use crate::error::{Error, Result};
 use crate::features::extract::Extractor;
 use crate::features::intensity::Intensity;
 use crate::features::look::Look;
-use crate::method::few_shot::{Effort, PixelMethod, SegmentationMethod};
+use crate::method::few_shot::{Effort, HeadConfig, PixelMethod, SegmentationMethod};
 use crate::metric::confusion::Confusion;
 use crate::postprocess::dense_crf::DenseCrf;
 use crate::postprocess::refine::Refinement;
+use crate::recipe::Predict;
 
 /// What a predictor is made of besides the encoder.
 pub struct FitOptions {
@@ -42,6 +44,14 @@ pub struct FitOptions {
     pub scale: Option<f32>,
     /// Seed of everything random.
     pub seed: u64,
+}
+
+impl FitOptions {
+    /// As a recipe's `[predict]` says.
+    pub fn of(predict: &Predict, method: &HeadConfig, seed: u64) -> Self {
+        let Predict { effort, refinement, scale } = *predict;
+        Self { methods: method.candidates(effort), effort, refinement, scale, seed }
+    }
 }
 
 /// How much larger pictures are shown to the probe a second time; smaller where that would be very large.
@@ -118,18 +128,22 @@ pub fn fit_watched(
     };
     let outcomes = outcomes(&candidates, &judged, &held_out, selection.guided);
     steps.tell(&FitStep::Fitting { methods: selection.members.len() })?;
-    let fitted = Fitted::of(&candidates, &judged, &held_out, &selection, partly)?;
-    // As the predictor will have them: members are calibrated by themselves, their mean once more.
-    let again = if selection.members.len() > 1 { fitted.calibrated.temperature } else { 1.0 };
-    let rows = |part| {
-        let rows = mixed(&judged, &selection.members, selection.guided, part)?;
-        Some(sharpened(rows, context.planes, again))
+    let fitted = Fitted::of(&candidates, &judged, &held_out, &selection)?;
+    let agreement: Vec<Vec<Option<f32>>> = (0..held_out.parts.len())
+        .map(|part| agreement(&judged, &selection, &held_out, part))
+        .collect();
+    let trust = Trust::fit(&held_out, &fitted.rows, &agreement, &nested);
+    let how = match folds.held_out {
+        HeldOutBy::Pictures => {
+            format!("leaving out pictures of the {} labelled ones", support.pictures.len())
+        }
+        HeldOutBy::Blocks => {
+            "on held-out blocks of the labelled pictures (optimistic: each class is in one of them only)".to_owned()
+        }
     };
-    let rows: Vec<Option<Vec<f32>>> = (0..held_out.parts.len()).map(rows).collect();
-    let trust = Trust::fit(&held_out, &rows, &nested);
     let choice = SegmentationChoice {
         method: fitted.name.clone(),
-        reason: reason(&fitted.name, &outcomes, &expected, folds.held_out, support.pictures.len()),
+        reason: reason(&fitted.name, selection.by, &outcomes, &expected, &how),
         members: fitted.members,
         outcomes,
         expected,
@@ -265,24 +279,15 @@ fn outcomes(
     outcomes
 }
 
-/// Probabilities `[pixels, planes]` after their logarithms were divided by a temperature.
-fn sharpened(mut rows: Vec<f32>, planes: usize, temperature: f32) -> Vec<f32> {
-    if temperature != 1.0 {
-        for row in rows.chunks_exact_mut(planes) {
-            row.iter_mut().for_each(|value| *value = value.max(1e-6).powf(1.0 / temperature));
-            let sum: f32 = row.iter().sum();
-            row.iter_mut().for_each(|value| *value /= sum);
-        }
-    }
-    rows
-}
-
 /// The chosen candidates, fitted to all labels.
 struct Fitted {
     name: String,
     model: Box<dyn PixelModel>,
     calibrated: Calibrated,
     members: Vec<ChosenMember>,
+    /// Held-out probabilities by part, as the predictor will have them, `[pixels, planes]`; `None` where one of the
+    /// members was not judged.
+    rows: Vec<Option<Vec<f32>>>,
 }
 
 impl Fitted {
@@ -291,7 +296,6 @@ impl Fitted {
         judged: &[JudgedRows],
         held_out: &HeldOut<'_>,
         selection: &Selection,
-        partly: bool,
     ) -> Result<Self> {
         let member = |&(index, share): &(usize, f32)| ChosenMember {
             method: candidates[index].name().to_owned(),
@@ -302,26 +306,60 @@ impl Fitted {
         let mut names: Vec<&str> = members.iter().map(|of| of.method.as_str()).collect();
         names.dedup();
         let name = names.join(" + ");
+        let rows = |part| mixed(judged, &selection.members, selection.guided, part);
+        let mut rows: Vec<Option<Vec<f32>>> = (0..held_out.parts.len()).map(rows).collect();
         if let [(index, _)] = selection.members[..] {
             let temperature = judged[index].temperature;
-            let ratios = if partly { candidates[index].ratios(temperature)? } else { None };
+            let FinishedCandidate { model, ratios } = candidates[index].finished(temperature)?;
             let calibrated = Calibrated { temperature, ratios };
-            return Ok(Self { name, model: candidates[index].finished()?, calibrated, members });
+            return Ok(Self { name, model, calibrated, members, rows });
         }
-        let logits = |part: usize| -> Option<Vec<f32>> {
-            let rows = mixed(judged, &selection.members, selection.guided, part)?;
-            Some(rows.into_iter().map(|value| value.max(1e-6).ln()).collect())
-        };
-        let all: Vec<Option<Vec<f32>>> = (0..held_out.parts.len()).map(logits).collect();
-        let temperature = held_out.temperature(&all);
+        // Members are calibrated by themselves, their mean once more.
+        let groups = selection.members.iter().map(|of| held_out.groups(candidates[of.0].as_ref()));
+        let groups = groups.min().unwrap_or(1);
+        let values = rows.iter_mut().flatten().flatten();
+        values.for_each(|value| *value = value.max(ensemble::LEAST).ln());
+        let temperature = held_out.temperature(&rows, groups);
+        let planes = held_out.planes();
+        let calm = rows.iter_mut().flatten().flat_map(|rows| rows.chunks_exact_mut(planes));
+        calm.for_each(|row| softmax(row, temperature));
         let joined = selection.members.par_iter().map(|&(index, share)| {
-            let (model, temperature) = (candidates[index].finished()?, judged[index].temperature);
+            let temperature = judged[index].temperature;
+            let model = candidates[index].finished(temperature)?.model;
             Ok(Member { model, share, temperature })
         });
         let model = Box::new(EnsembleModel::new(joined.collect::<Result<_>>()?));
         let calibrated = Calibrated { temperature, ratios: None };
-        Ok(Self { name, model, calibrated, members })
+        Ok(Self { name, model, calibrated, members, rows })
     }
+}
+
+/// By plane, how far the members of a selection agree at the held-out pixels of a part; empty for a single one.
+fn agreement(
+    judged: &[JudgedRows],
+    selection: &Selection,
+    held_out: &HeldOut<'_>,
+    part: usize,
+) -> Vec<Option<f32>> {
+    let Selection { members, guided, .. } = selection;
+    let together = mixed(judged, members, *guided, part);
+    let rows = |&(index, share): &(usize, f32)| {
+        Some((held_out.labels(judged[index].rows(*guided, part)?), share))
+    };
+    match (together, members.iter().map(rows).collect::<Option<Vec<_>>>()) {
+        (Some(together), Some(labels)) if labels.len() > 1 => {
+            ensemble::agreement(&held_out.labels(&together), &labels, held_out.planes())
+        }
+        _ => Vec::new(),
+    }
+}
+
+/// Logits divided by a temperature, as probabilities.
+fn softmax(row: &mut [f32], temperature: f32) {
+    let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
+    row.iter_mut().for_each(|value| *value = ((*value - largest) / temperature).exp());
+    let sum: f32 = row.iter().sum();
+    row.iter_mut().for_each(|value| *value /= sum);
 }
 
 impl Refinement {
@@ -331,7 +369,7 @@ impl Refinement {
     pub fn suited(self, support: &Support) -> Self {
         match self {
             Self::Auto if partly_labelled(support) => Self::DenseCrf(DenseCrf::default()),
-            Self::Auto => Self::Guided { radius: 2, epsilon: 1e-3 },
+            Self::Auto => Self::GUIDED,
             other => other,
         }
     }
@@ -339,25 +377,21 @@ impl Refinement {
 
 fn reason(
     name: &str,
+    by: ChosenBy,
     outcomes: &[CrossValidation],
     expected: &Expected,
-    held_out: HeldOutBy,
-    pictures: usize,
+    how: &str,
 ) -> String {
-    let how = match held_out {
-        HeldOutBy::Pictures => format!("leaving out pictures of the {pictures} labelled ones"),
-        HeldOutBy::Blocks => {
-            "on held-out blocks of the labelled pictures (optimistic: each class is in one of them only)".to_owned()
-        }
-    };
     let percent =
         |outcome: &CrossValidation| format!("{} {:.1} %", outcome.method, 100.0 * outcome.mean_iou);
     let all = outcomes.iter().map(percent).collect::<Vec<_>>().join(", ");
-    match outcomes {
-        [] => format!("{name} was asked for"),
-        [_] => format!("{name} was asked for; expected mean IoU {how}: {expected}"),
-        _ => format!(
-            "{name} has the highest mean IoU {how}: {all}; expected of the choice: {expected}"
-        ),
+    if let [] | [_] = outcomes {
+        return format!("{name} was asked for; expected mean IoU {how}: {expected}");
     }
+    let why = match by {
+        ChosenBy::Default => "is the default, and no other surely surpasses its mean IoU",
+        ChosenBy::Best => "has the highest mean IoU",
+        ChosenBy::Joined => "surely label more right together than one of them alone",
+    };
+    format!("{name} {why} {how}: {all}; expected of the choice: {expected}")
 }

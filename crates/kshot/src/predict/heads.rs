@@ -55,8 +55,9 @@ impl PixelModel for HeadModel {
             sums.add(&features);
             blend.add(tile, &scores);
         }
-        let distance = Some(self.likeness.distance(&sums));
-        Ok(Scores { logits: blend.finish(), similarity: familiar.similarity(), distance })
+        let likeness = Some(self.likeness.of(&sums));
+        let (logits, similarity) = (blend.finish(), familiar.similarity());
+        Ok(Scores { logits, similarity, likeness, agreement: Vec::new() })
     }
 
     fn set_precision(&mut self, precision: Precision) {

@@ -8,9 +8,9 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 
 use crate::error::Result;
-use crate::features::score_map::{ScoreMap, taps};
+use crate::features::score_map::{ScoreMap, bilinear, taps};
 use crate::metric::confusion::Confusion;
-use crate::postprocess::refine::probabilities_at;
+use crate::postprocess::refine::{Refinement, probabilities_at};
 use crate::predict::candidate::Candidate;
 use crate::predict::folds::{Folds, PartLabels};
 
@@ -32,20 +32,10 @@ pub struct CrossValidation {
 }
 
 impl CrossValidation {
-    /// Of a method that nothing could be held out for.
-    pub fn unknown(method: &str, planes: usize) -> Self {
-        Self { method: method.to_owned(), iou: vec![None; planes], mean_iou: 0.0, fit_seconds: 0.0 }
-    }
-
     /// Of pixels counted.
     pub fn of(method: &str, confusion: &Confusion, fit_seconds: f64) -> Self {
         let iou = (0..confusion.classes()).map(|class| confusion.iou(class)).collect();
         Self { method: method.to_owned(), iou, mean_iou: mean_iou(confusion), fit_seconds }
-    }
-
-    /// Whether nothing could be held out.
-    pub fn is_unknown(&self) -> bool {
-        self.iou.iter().all(Option::is_none)
     }
 }
 
@@ -100,9 +90,6 @@ impl JudgedRows {
     }
 }
 
-/// Window and flatness of the guided filter that is tried.
-pub const GUIDED: (usize, f32) = (2, 1e-3);
-
 impl<'a> HeldOut<'a> {
     /// Of some ways to hold labels out; the same seed looks at the same pixels.
     pub fn new(support: &'a Support, folds: &'a Folds, seed: u64) -> Self {
@@ -122,6 +109,11 @@ impl<'a> HeldOut<'a> {
         Self { support, folds, planes: support.classes.len() + 1, parts }
     }
 
+    /// In how many groups the folds are held out to judge a candidate.
+    pub fn groups(&self, candidate: &dyn Candidate) -> usize {
+        self.folds.folds.len().min(candidate.most_folds())
+    }
+
     /// Score planes.
     pub fn planes(&self) -> usize {
         self.planes
@@ -132,7 +124,7 @@ impl<'a> HeldOut<'a> {
     /// # Errors
     /// As the candidate's.
     pub fn judge(&self, candidate: &dyn Candidate) -> Result<JudgedRows> {
-        let groups = self.folds.folds.len().min(candidate.most_folds());
+        let groups = self.groups(candidate);
         let mut maps: Vec<Option<ScoreMap>> = vec![None; self.parts.len()];
         let mut fit_seconds = 0.0;
         for group in 0..groups {
@@ -150,29 +142,30 @@ impl<'a> HeldOut<'a> {
             map.as_ref().map(|map| logits_at(map, picture(part), &part.pixels))
         };
         let logits: Vec<Option<Vec<f32>>> = self.parts.iter().zip(&maps).map(logits).collect();
-        let temperature = self.temperature(&logits);
+        let temperature = self.temperature(&logits, groups);
         let rows = |(part, map): (&HeldOutPart, Option<ScoreMap>)| {
             let mut map = map?;
             map.softmax(temperature);
-            let at = |guide| probabilities_at(&map, picture(part), guide, &part.pixels);
-            Some(PartRows { plain: at(None), guided: at(Some(GUIDED)) })
+            let at = |how| probabilities_at(&map, picture(part), how, &part.pixels);
+            Some(PartRows { plain: at(Refinement::None), guided: at(Refinement::GUIDED) })
         };
         let parts = self.parts.iter().zip(maps).map(rows).collect();
         Ok(JudgedRows { temperature, parts, fit_seconds })
     }
 
     /// The temperature that makes the held-out probabilities fit best (Guo et al. 2017, arXiv 1706.04599): the least
-    /// negative log-likelihood on a grid of 41 values from 1/8 to 8. `logits` by part, `[pixels, planes]`, where known. Classes that
-    /// are in no fold that was fitted to are left out: nothing can be said of them.
-    pub fn temperature(&self, logits: &[Option<Vec<f32>>]) -> f32 {
+    /// negative log-likelihood on a grid of 41 values from 1/8 to 8. `logits` by part, `[pixels, planes]`, where known, of
+    /// fits that held the folds out in so many groups. Classes that were not among what was fitted to are left out: nothing
+    /// can be said of them.
+    pub fn temperature(&self, logits: &[Option<Vec<f32>>], groups: usize) -> f32 {
         let known: Vec<Vec<bool>> =
-            self.folds.folds.iter().map(|fold| self.fitted(&fold.fit)).collect();
+            (0..groups).map(|group| self.fitted(&self.folds.without(group, groups))).collect();
         let loss = |temperature: f32| {
             let mut sum = 0.0f64;
             let judged = self.parts.iter().zip(logits);
             for (part, logits) in judged.filter_map(|(part, rows)| Some((part, rows.as_ref()?))) {
                 for (row, &label) in logits.chunks_exact(self.planes).zip(&part.labels) {
-                    if !known[part.fold][usize::from(label)] {
+                    if !known[part.fold % groups][usize::from(label)] {
                         continue;
                     }
                     let largest = row.iter().copied().fold(f32::NEG_INFINITY, f32::max);
@@ -201,13 +194,20 @@ impl<'a> HeldOut<'a> {
         known
     }
 
+    /// The likeliest plane of each of some probabilities `[pixels, planes]`.
+    pub fn labels(&self, rows: &[f32]) -> Vec<u8> {
+        let best = |row: &[f32]| {
+            (0..self.planes).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(0) as u8
+        };
+        rows.chunks_exact(self.planes).map(best).collect()
+    }
+
     /// What probabilities `[pixels, planes]` label right in a part.
     pub fn confusion(&self, part: usize, rows: &[f32]) -> Confusion {
         let mut confusion = Confusion::new(self.planes);
-        for (row, &label) in rows.chunks_exact(self.planes).zip(&self.parts[part].labels) {
-            let best = (0..self.planes).max_by(|&a, &b| row[a].total_cmp(&row[b])).unwrap_or(0);
+        for (best, &label) in self.labels(rows).into_iter().zip(&self.parts[part].labels) {
             // Labels are below the number of planes: the support was checked.
-            let _ = confusion.add_weighted(usize::from(label), best, 1.0);
+            let _ = confusion.add_weighted(usize::from(label), usize::from(best), 1.0);
         }
         confusion
     }
@@ -221,15 +221,8 @@ fn logits_at(map: &ScoreMap, picture: &RgbImage, pixels: &[usize]) -> Vec<f32> {
     let mut values = Vec::with_capacity(pixels.len() * map.planes);
     for &place in pixels {
         let (row, column) = (rows[place / width], columns[place % width]);
-        for plane in 0..map.planes {
-            let plane = map.plane(plane);
-            let line = |row: usize| {
-                let line = &plane[row * map.width..][..map.width];
-                line[column.low] + (line[column.high] - line[column.low]) * column.weight
-            };
-            let (low, high) = (line(row.low), line(row.high));
-            values.push(low + (high - low) * row.weight);
-        }
+        let planes = (0..map.planes).map(|plane| map.plane(plane));
+        values.extend(planes.map(|plane| bilinear(plane, map.width, [row, column])));
     }
     values
 }

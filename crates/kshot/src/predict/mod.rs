@@ -23,6 +23,7 @@ pub mod prior;
 pub mod progress;
 pub mod scale;
 pub mod select;
+pub mod suggest;
 pub mod trained;
 pub mod trust;
 pub mod views;
@@ -34,7 +35,7 @@ use image::RgbImage;
 use kshot_data::mask::BACKGROUND;
 use trust::{ExpectedOverlap, Trust};
 
-use crate::contract::pixel_model::{PixelModel, PlaneSimilarity, Scores};
+use crate::contract::pixel_model::{PictureLikeness, PixelModel, PlaneSimilarity, Scores};
 use crate::error::Result;
 use crate::features::intensity::Intensity;
 use crate::features::score_map::ScoreMap;
@@ -117,35 +118,23 @@ pub struct Predictor {
     trust: Trust,
 }
 
-/// What a picture holds of one class.
-#[derive(Debug, Clone, PartialEq)]
-pub struct ClassShare {
-    /// The class's index in the mask, from 1.
-    pub class: u8,
-    /// Pixels.
-    pub area: usize,
-    /// Share of the picture, 0 to 1.
-    pub fraction: f64,
-    /// Mean calibrated probability of its pixels, 0 to 1.
-    pub confidence: f64,
-    /// Estimated intersection over union of the class in this picture, 0 to 1.
-    pub iou: f64,
-}
-
 /// The labels of one picture, and how far to trust them.
 #[derive(Debug, Clone)]
 pub struct Prediction {
     /// Label and confidence of each pixel.
     pub labelling: Labelling,
-    /// The classes found.
-    pub classes: Vec<ClassShare>,
+    /// By class, from 1: estimated intersection over union, 0 to 1. `None` for one that is not there, and was not
+    /// expected to be.
+    pub estimates: Vec<Option<f64>>,
     /// Estimated intersection over union, the mean over the classes that were found or missed, 0 to 1; of a picture
     /// that seems to hold none, how sure that is.
     pub confidence: f64,
-    /// Expected share of pixels that are right, 0 to 1.
-    pub right: f64,
+    /// Expected pixel accuracy: the mean calibrated probability of the pixels' labels, 0 to 1.
+    pub expected_accuracy: f64,
     /// Whether it is much farther from the labelled pictures than these are from each other: another kind of picture.
     pub unlike: bool,
+    /// How it compares with the labelled pictures; `None` where the model has no notion of it.
+    pub likeness: Option<PictureLikeness>,
     /// How sure it seems that the picture holds one of the classes, 0 to 1; only its order from
     /// picture to picture means something.
     pub presence: f64,
@@ -214,12 +203,12 @@ impl Predictor {
     /// # Errors
     /// If the picture has no pixels.
     pub fn predict(&self, picture: &RgbImage) -> Result<Prediction> {
-        let Scores { logits, similarity, distance } = self.model.scores(picture)?;
+        let Scores { logits, similarity, likeness, agreement } = self.model.scores(picture)?;
         let probabilities = self.probabilities(logits);
         let seen: Vec<LabelledTiles> = (0..probabilities.planes)
             .map(|plane| seen(&probabilities, plane, similarity.get(plane)))
             .collect();
-        self.judge(&probabilities, picture, &seen, distance)
+        self.judge(&probabilities, picture, &seen, likeness, &agreement)
     }
 
     /// Labels one picture that is known to hold one of the classes.
@@ -252,60 +241,50 @@ impl Predictor {
         probabilities: &ScoreMap,
         picture: &RgbImage,
         seen: &[LabelledTiles],
-        distance: Option<f32>,
+        likeness: Option<PictureLikeness>,
+        agreement: &[Option<f32>],
     ) -> Result<Prediction> {
+        let distance = likeness.as_ref().map(|of| of.distance);
         let mut labelling = label(probabilities, picture, self.refinement)?;
         let planes = probabilities.planes;
         let mut areas = vec![0usize; planes];
-        let mut sums = vec![0u64; planes];
-        for (class, confidence) in labelling.mask.pixels.iter().zip(&labelling.confidence) {
-            areas[usize::from(*class)] += 1;
-            sums[usize::from(*class)] += u64::from(*confidence);
-        }
+        labelling.mask.pixels.iter().for_each(|class| areas[usize::from(*class)] += 1);
         let found = areas[1..].iter().any(|&area| area > 0);
         let trusted = (1..planes).any(|plane| areas[plane] > 0 && !seen[plane].unlike);
         let found_planes = (1..planes).filter(|&plane| areas[plane] > 0);
         let presence =
             found_planes.map(|plane| f64::from(seen[plane].presence)).fold(0.0, f64::max);
         let none_of_these = !trusted;
-        let pixels = labelling.mask.pixels.len() as f64;
-        let right = sums.iter().sum::<u64>() as f64 / 255.0 / pixels;
-        let estimates = self.trust.of_classes(&ExpectedOverlap::of_map(probabilities), distance);
+        let sum: u64 = labelling.confidence.iter().map(|&confidence| u64::from(confidence)).sum();
+        let expected_accuracy = sum as f64 / 255.0 / labelling.mask.pixels.len() as f64;
+        let mut estimates =
+            self.trust.of_classes(&ExpectedOverlap::of_map(probabilities), agreement, distance);
+        for (estimate, seen) in estimates.iter_mut().zip(&seen[1..]) {
+            *estimate = estimate.map(|iou| if seen.unlike { iou / 2.0 } else { iou });
+        }
         if found && none_of_these {
             labelling.mask.pixels.fill(BACKGROUND);
-            areas[1..].fill(0);
         }
-        let doubted = |plane: usize| if seen[plane].unlike { 0.5 } else { 1.0 };
-        let counted: Vec<f64> = (1..planes)
-            .filter_map(|plane| estimates[plane - 1].map(|iou| iou * doubted(plane)))
-            .collect();
+        let counted: Vec<f64> = estimates.iter().flatten().copied().collect();
         let confidence = if counted.is_empty() {
             1.0 - presence
         } else {
             counted.iter().sum::<f64>() / counted.len() as f64
         };
-        let classes = (1..planes)
-            .filter(|&plane| areas[plane] > 0)
-            .map(|plane| ClassShare {
-                class: plane as u8,
-                area: areas[plane],
-                fraction: areas[plane] as f64 / pixels,
-                confidence: sums[plane] as f64 / 255.0 / areas[plane] as f64,
-                iou: estimates[plane - 1].unwrap_or(0.0),
-            })
-            .collect();
         let expected = self.choice.expected.mean_iou.map_or(1.0, |iou| iou.low);
         let unlike = distance.is_some_and(|distance| f64::from(distance) > trust::UNLIKE);
         if unlike {
             // Whatever the probabilities say: of such pictures nothing is known.
             labelling.confidence.iter_mut().for_each(|confidence| *confidence /= 2);
+            labelling.margin.fill(0);
         }
         Ok(Prediction {
             labelling,
-            classes,
+            estimates,
             confidence,
-            right,
+            expected_accuracy,
             unlike,
+            likeness,
             none_of_these,
             presence,
             uncertain: unlike || confidence < UNCERTAIN.min(expected),

@@ -24,9 +24,22 @@ const LEAD: f64 = 0.02;
 const RESAMPLES: usize = 100;
 const SURE: f64 = 0.85;
 
+/// Why candidates were chosen.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum ChosenBy {
+    /// The defaults, which no other surely surpasses.
+    Default,
+    /// The best single one.
+    Best,
+    /// Others surely help the one chosen first.
+    Joined,
+}
+
 /// Candidates with their shares, which add up to 1.
 #[derive(Debug, Clone, PartialEq)]
 pub struct Selection {
+    /// Why.
+    pub by: ChosenBy,
     /// Index of each candidate and its share.
     pub members: Vec<(usize, f32)>,
     /// Whether probabilities are refined along edges.
@@ -122,15 +135,16 @@ pub fn select(
         if one > two { next } else { best }
     };
     let Some(&guided) = refinements.first() else {
-        return Selection { members: Vec::new(), guided: false };
+        return Selection { by: ChosenBy::Best, members: Vec::new(), guided: false };
     };
     let once = |index: usize| (0..judged.len()).map(|of| usize::from(of == index)).collect();
     let Some(best) = (0..judged.len()).map(|index| trial(once(index), guided)).reduce(better)
     else {
-        return Selection { members: Vec::new(), guided };
+        return Selection { by: ChosenBy::Best, members: Vec::new(), guided };
     };
     let first = trial((0..judged.len()).map(|of| usize::from(of < defaults)).collect(), guided);
     let stays = joined == Joined::Several && !best.surely_beats(&first, LEAD);
+    let mut by = if stays { ChosenBy::Default } else { ChosenBy::Best };
     let mut chosen = if stays { first } else { best };
     for _ in 0..if joined == Joined::Several { ROUNDS } else { 0 } {
         let more = |index: usize| {
@@ -143,7 +157,7 @@ pub fn select(
             .filter(|more| more.surely_beats(&chosen, GAIN))
             .reduce(better)
         {
-            Some(next) => chosen = next,
+            Some(next) => (chosen, by) = (next, ChosenBy::Joined),
             None => break,
         }
     }
@@ -153,7 +167,7 @@ pub fn select(
             chosen = other;
         }
     }
-    Selection { members: shares(&chosen.times), guided: chosen.guided }
+    Selection { by, members: shares(&chosen.times), guided: chosen.guided }
 }
 
 /// Each candidate's share by how often it was taken.
@@ -191,7 +205,7 @@ pub fn nested(
     let choices: Vec<Selection> =
         (0..folds).map(|of| select(held_out, judged, how, &|part| fold(part) != of)).collect();
     let counted = |part: usize| {
-        let Selection { members, guided } = &choices[fold(part)];
+        let Selection { members, guided, .. } = &choices[fold(part)];
         let there = |of: &&(usize, f32)| judged[of.0].rows(*guided, part).is_some();
         let known: Vec<(usize, f32)> = members.iter().filter(there).copied().collect();
         let rows = mixed(judged, &known, *guided, part)

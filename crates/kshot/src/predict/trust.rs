@@ -2,12 +2,15 @@
 //!
 //! From calibrated probabilities: the expected intersection of a class is the probability of the pixels labelled as it,
 //! the expected union these pixels and the probability of all others. What held-out pictures show of the estimate's
-//! error corrects it, and a picture that is unlike the labelled ones is trusted less.
+//! error corrects it, and a picture that is unlike the labelled ones is trusted less. Where several models were asked, how
+//! far their masks overlap counts as much: they err differently (Lakshminarayanan et al., 2017, arXiv 1612.01474).
 
 use crate::features::score_map::ScoreMap;
 use crate::metric::confusion::Confusion;
 use crate::predict::held_out::HeldOut;
 
+/// How much of the estimate is the models' agreement, where several were asked; the rest is their probabilities.
+const AGREEMENT: f64 = 0.5;
 /// Pictures' worth of weight of the belief that the estimate is right as it is.
 const PRIOR: f64 = 0.5;
 /// A picture this many times farther than usual is as unlike as the labelled ones may be.
@@ -80,17 +83,22 @@ impl Default for Trust {
 }
 
 impl Trust {
-    /// From held-out rows of probabilities by part, and what they label right.
-    pub fn fit(held_out: &HeldOut<'_>, rows: &[Option<Vec<f32>>], counted: &[Confusion]) -> Self {
+    /// From held-out rows of probabilities by part, how far the models agree there by plane, and what they label right.
+    pub fn fit(
+        held_out: &HeldOut<'_>,
+        rows: &[Option<Vec<f32>>],
+        agreement: &[Vec<Option<f32>>],
+        counted: &[Confusion],
+    ) -> Self {
         let planes = held_out.planes();
         let parts = held_out.parts.len() as f64;
         let mut errors = Vec::new();
-        for (rows, confusion) in rows.iter().zip(counted) {
+        for ((rows, agreement), confusion) in rows.iter().zip(agreement).zip(counted) {
             let Some(rows) = rows else { continue };
             let estimate = ExpectedOverlap::of_rows(rows.chunks_exact(planes), planes);
             for plane in 1..planes {
                 if let (Some(estimate), Some(truth)) = (estimate.iou(plane), confusion.iou(plane)) {
-                    errors.push(logit(truth) - logit(estimate));
+                    errors.push(logit(truth) - odds(estimate, agreement.get(plane)));
                 }
             }
         }
@@ -106,20 +114,38 @@ impl Trust {
     }
 
     /// The estimated intersection over union of each class (from 1), 0 to 1, of a picture that is `distance` times as
-    /// far from the labelled ones as these are from each other. A class that was not found has the chance that it is
-    /// absent, where pictures without it are known; else `None`.
-    pub fn of_classes(&self, overlap: &ExpectedOverlap, distance: Option<f32>) -> Vec<Option<f64>> {
+    /// far from the labelled ones as these are from each other; `agreement` by plane is empty where one model was asked.
+    /// A class that was not found has the chance that it is absent, where pictures without it are known; else `None`.
+    pub fn of_classes(
+        &self,
+        overlap: &ExpectedOverlap,
+        agreement: &[Option<f32>],
+        distance: Option<f32>,
+    ) -> Vec<Option<f64>> {
         let factor =
             distance.map_or(1.0, |distance| (-FALL * (f64::from(distance) - LIKE).max(0.0)).exp());
         (1..overlap.union.len())
             .map(|plane| match overlap.iou(plane) {
-                Some(iou) => Some(factor / (1.0 + (-(logit(iou) + self.shift)).exp())),
+                Some(iou) => {
+                    let odds = odds(iou, agreement.get(plane)) + self.shift;
+                    Some(factor / (1.0 + (-odds).exp()))
+                }
                 None => {
                     let presence = self.presence.get(plane).copied().unwrap_or(0.0);
                     (presence > 0.5).then_some((1.0 - presence) * factor)
                 }
             })
             .collect()
+    }
+}
+
+/// The logarithm of odds of an estimate from probabilities and from the models' agreement, where there is one.
+fn odds(estimate: f64, agreement: Option<&Option<f32>>) -> f64 {
+    match agreement.copied().flatten() {
+        Some(agreement) => {
+            (1.0 - AGREEMENT) * logit(estimate) + AGREEMENT * logit(f64::from(agreement))
+        }
+        None => logit(estimate),
     }
 }
 
@@ -141,9 +167,13 @@ mod tests {
         let doubtful = ExpectedOverlap::of_rows(rows.iter().map(|row| &row[..]), 2);
         assert!((doubtful.iou(1).expect("found") - 1.2 / 2.8).abs() < 1e-6);
         let trust = Trust::default();
-        let near = trust.of_classes(&doubtful, Some(1.0))[0].expect("found");
-        let far = trust.of_classes(&doubtful, Some(6.0))[0].expect("found");
+        let near = trust.of_classes(&doubtful, &[], Some(1.0))[0].expect("found");
+        let far = trust.of_classes(&doubtful, &[], Some(6.0))[0].expect("found");
         assert!(far < 0.4 * near, "{near} {far}");
+        let agreed = |agreement: f32| {
+            trust.of_classes(&doubtful, &[None, Some(agreement)], None)[0].expect("found")
+        };
+        assert!(agreed(0.9) > near && agreed(0.1) < near, "{} {near}", agreed(0.9));
     }
 
     #[test]
@@ -151,8 +181,8 @@ mod tests {
         let rows: [[f32; 2]; 2] = [[0.9, 0.1], [0.8, 0.2]];
         let empty = ExpectedOverlap::of_rows(rows.iter().map(|row| &row[..]), 2);
         let trust = Trust { shift: 0.0, presence: vec![1.0, 0.9] };
-        assert!((trust.of_classes(&empty, None)[0].expect("expected") - 0.1).abs() < 1e-9);
+        assert!((trust.of_classes(&empty, &[], None)[0].expect("expected") - 0.1).abs() < 1e-9);
         let trust = Trust { shift: 0.0, presence: vec![1.0, 0.2] };
-        assert_eq!(trust.of_classes(&empty, None)[0], None);
+        assert_eq!(trust.of_classes(&empty, &[], None)[0], None);
     }
 }

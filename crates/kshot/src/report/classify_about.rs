@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 
 use maud::{Markup, html};
 
+use crate::classify::reject::{Rejection, TradeOff};
 use crate::report::classify_html::ClassificationPage;
 use crate::report::page::{duration, meter, percent};
 
@@ -73,7 +74,7 @@ pub(super) fn method(data: &ClassificationPage<'_>) -> Markup {
             div.panel.scroll {
                 table {
                     thead { tr {
-                        th { "Method" } th {} th.number { "Expected accuracy" } th.bar {}
+                        th { "Method" } th {} th.number { "Held-out accuracy" } th.bar {}
                         th.number { "Log loss" } th.number { "Trial" }
                     } }
                     tbody {
@@ -98,6 +99,48 @@ pub(super) fn method(data: &ClassificationPage<'_>) -> Markup {
                 li { "Scores are divided by a temperature of " (format!("{:.3}", choice.temperature))
                      ", which fits held-out pictures best." }
                 li { "None of these: " (choice.rejection.how) "." }
+            }
+            (trade_off(&choice.rejection))
+        }
+    }
+}
+
+/// Pictures of left-out classes rejected against members kept, and where the threshold lies.
+fn trade_off(rejection: &Rejection) -> Markup {
+    let points = rejection.trade_offs();
+    // Held-out members from right to left, strangers upwards, both 0 to 100.
+    let at = |of: &TradeOff| format!("{:.2},{:.2}", 100.0 * of.kept, 100.0 - 100.0 * of.rejected);
+    let line = points.iter().map(at).collect::<Vec<_>>().join(" ");
+    let taken = rejection.threshold.and_then(|threshold| rejection.trade_off(threshold));
+    let wished = [0.99, 0.95, 0.9, 0.8, 0.7, 0.5];
+    let row = |&share: &f64| points.iter().rev().find(|of| of.kept >= share).map(|of| (share, *of));
+    html! {
+        @if points.len() > 1 {
+            h3 { "What " code { "--reject" } " trades" }
+            p.lead { "Of your labelled pictures: how many members are kept, each judged without itself, and how many \
+                      are rejected of a class that was left out." }
+            div.two {
+                svg.plot viewBox="-2 -2 104 104" role="img" aria-label="pictures of other classes rejected against members kept" {
+                    rect x="0" y="0" width="100" height="100" fill="none" stroke="currentColor" stroke-opacity="0.25" stroke-width="0.5" {}
+                    polyline points=(line) fill="none" stroke="currentColor" stroke-width="1.2" {}
+                    @if let Some(of) = taken {
+                        circle cx=(100.0 * of.kept) cy=(100.0 - 100.0 * of.rejected) r="2.2" fill="currentColor" {}
+                    }
+                    text x="98" y="97" text-anchor="end" font-size="4.5" fill="currentColor" { "members kept →" }
+                    text x="3" y="7" font-size="4.5" fill="currentColor" { "↑ others rejected" }
+                }
+                table {
+                    thead { tr { th { "Option" } th.number { "Members kept" } th.number { "Others rejected" } } }
+                    tbody {
+                        @for (share, of) in wished.iter().filter_map(row) {
+                            tr {
+                                td { code { "--reject " (share) } }
+                                td.number { (percent(of.kept as f32)) }
+                                td.number { (percent(of.rejected as f32)) }
+                            }
+                        }
+                    }
+                }
             }
         }
     }

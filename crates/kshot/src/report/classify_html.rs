@@ -171,13 +171,15 @@ fn heading(data: &ClassificationPage<'_>) -> Markup {
             format!("{} pictures", examples.labels.len()),
         ),
     ];
-    match (&data.judgement, choice.trials.first().and_then(|trial| trial.accuracy)) {
+    match (&data.judgement, &choice.expected) {
         (Some(Judgement { accuracy: Some(Share { mean, interval: [low, high], .. }), .. }), _) => {
             let interval = format!("{:.1} to {:.1} %", 100.0 * low, 100.0 * high);
             tiles.push(("Accuracy", percent(*mean as f32), interval));
         }
         (_, Some(expected)) => {
-            tiles.push(("Expected accuracy", percent(expected as f32), "on held-out ones".into()));
+            let [low, high] = expected.interval;
+            let interval = format!("{:.0} to {:.0} %, held out", 100.0 * low, 100.0 * high);
+            tiles.push(("Expected accuracy", percent(expected.accuracy as f32), interval));
         }
         _ => {}
     }

@@ -20,10 +20,8 @@ pub struct Correction {
     pub working_directory: String,
     /// The names of the classes.
     pub classes: Vec<String>,
-    /// A picture to begin with, below the query folder.
-    pub first: String,
-    /// Whether there are pictures to label next.
-    pub next: bool,
+    /// The first picture to label next, below the query folder; `None` where none is suggested: then all are converted.
+    pub first: Option<String>,
 }
 
 impl Correction {
@@ -40,8 +38,7 @@ impl Correction {
             command,
             working_directory,
             classes,
-            first: String::new(),
-            next: false,
+            first: None,
         }
     }
 
@@ -49,7 +46,7 @@ impl Correction {
         let program = self.command.first().map_or("kshot", String::as_str);
         let mut words = [program, "data", "convert", "--from"].map(str::to_owned).to_vec();
         words.extend([shown(&self.out), "--to".to_owned(), to.to_owned()]);
-        if self.next {
+        if self.first.is_some() {
             words.push("--next".to_owned());
         }
         if simplify {
@@ -63,14 +60,11 @@ impl Correction {
         quoted(&shown(&self.to_correct.join(below)))
     }
 
-    /// The first picture, and its mask as a TIFF.
-    fn first(&self) -> String {
-        let stem = Path::new(&self.first).with_extension("tif");
-        format!(
-            "{} {}",
-            self.at(&format!("images/{}", self.first)),
-            self.at(&format!("masks/{}", shown(&stem)))
-        )
+    /// A picture, and its mask as a TIFF.
+    fn pair(&self) -> String {
+        let first = self.first.as_deref().unwrap_or("NAME.png");
+        let mask = shown(&Path::new(first).with_extension("tif"));
+        format!("{} {}", self.at(&format!("images/{first}")), self.at(&format!("masks/{mask}")))
     }
 
     /// The run's command with the corrected folder as a further support.
@@ -159,7 +153,7 @@ pub(super) fn section(of: &Correction) -> Markup {
                 pre {
                     (of.convert("tiff-masks", false)) "\n"
                     "python -c 'import napari, sys; v = napari.Viewer(); v.open(sys.argv[1]); v.open(sys.argv[2], layer_type=\"labels\"); napari.run()' "
-                    (of.first())
+                    (of.pair())
                 }
                 p.muted {
                     "One picture at a time. Paint with the class's number (0 is background), then save the labels layer over the file in "
@@ -189,7 +183,7 @@ mod tests {
         let command = ["kshot", "segment", "--support", "my labels", "--query", "q", "--out", "o"];
         let command = command.map(str::to_owned).to_vec();
         let mut of = Correction::new(out, command, "/home/u".into(), vec!["it's".into()]);
-        (of.first, of.next) = ("a b.png".into(), true);
+        of.first = Some("a b.png".into());
         of
     }
 

@@ -9,7 +9,6 @@ use std::path::PathBuf;
 
 use kshot_data::atomic;
 use kshot_data::journal::{Journal, PictureRecord};
-use kshot_data::next::{self, Certainty};
 use kshot_data::palette::Palette;
 use kshot_data::query::FailedPicture;
 use maud::{Markup, html};
@@ -17,6 +16,7 @@ use maud::{Markup, html};
 use crate::error::Result;
 use crate::report::correct::{self, Correction};
 use crate::report::html_about::{failed, go_on, method, support};
+use crate::report::next::SuggestedPicture;
 use crate::report::page::{self, duration, href, jpeg_uri, meter, percent};
 use crate::report::run::Counts;
 
@@ -31,6 +31,8 @@ pub struct ReportData {
     pub title: String,
     /// The exact command, quoted so that it can be pasted into a shell.
     pub command: String,
+    /// The folder that pictures' paths count from, absolute; `None` where they cannot be shown.
+    pub pictures: Option<PathBuf>,
     /// When the run began, RFC 3339.
     pub started: String,
     /// How long the whole run took.
@@ -56,6 +58,8 @@ pub struct ReportData {
     pub candidates: Vec<MethodTrial>,
     /// Lines of text to show with the method, such as how expected IoU was measured.
     pub notes: Vec<String>,
+    /// The pictures to label next, the most useful first.
+    pub next: Vec<SuggestedPicture>,
     /// The pictures that failed, all of them.
     pub failed: Vec<FailedPicture>,
     /// How masks are corrected and come back; `None` where no labelled pictures were learnt from.
@@ -94,8 +98,7 @@ pub struct MethodTrial {
 /// The little that is kept of every picture while the page is made.
 struct MethodLine {
     name: String,
-    path: String,
-    sure: Certainty,
+    confidence: f32,
     /// Whether its thumbnail stands in the page.
     inline: bool,
 }
@@ -131,38 +134,31 @@ pub fn write(journal: &Journal, data: &ReportData) -> Result<PathBuf> {
                 total.certain += class.area as f64 * f64::from(class.confidence);
             }
         }
-        let sure = Certainty::of(&record);
-        let PictureRecord { name, path, .. } = record;
-        lines.push(MethodLine { name, path, sure, inline: false });
+        let PictureRecord { name, confidence, .. } = record;
+        lines.push(MethodLine { name, confidence, inline: false });
     }
     let mut unsure: Vec<usize> = (0..lines.len()).collect();
-    unsure.sort_by(|&a, &b| lines[a].sure.confidence.total_cmp(&lines[b].sure.confidence));
+    unsure.sort_by(|&a, &b| lines[a].confidence.total_cmp(&lines[b].confidence));
     for &index in unsure.iter().take(INLINE) {
         lines[index].inline = true;
     }
     // Where not all pictures have a thumbnail, those that have one come first.
     let by_name = lines.len() <= INLINE;
     let order: Vec<usize> = if by_name { (0..lines.len()).collect() } else { unsure.clone() };
-    let sure: Vec<Certainty> = lines.iter().map(|line| line.sure).collect();
-    let next = next::next(&sure, next::USUAL);
-    let correct = data.correct.clone().filter(|_| !lines.is_empty()).map(|correct| {
-        let first = next.first().or(unsure.first()).map(|&index| lines[index].path.clone());
-        Correction { first: first.unwrap_or_default(), next: !next.is_empty(), ..correct }
-    });
     let mean = if lines.is_empty() { 0.0 } else { (sum / lines.len() as f64) as f32 };
 
     atomic::write_with(&path, |writer| {
         writer.write_all(page::open(&data.title).as_bytes())?;
         put(writer, heading(data, lines.len(), none, mean))?;
-        if !next.is_empty() {
+        if !data.next.is_empty() {
             put(writer, next_heading())?;
-            for &index in &next {
-                let record = journal.read(&lines[index].name)?;
+            for SuggestedPicture { name, .. } in &data.next {
+                let record = journal.read(name)?;
                 put(writer, card(data, &record, true, true))?;
             }
             writer.write_all(b"</ul></section>\n")?;
         }
-        if let Some(correct) = &correct {
+        if let Some(correct) = data.correct.as_ref().filter(|_| !lines.is_empty()) {
             put(writer, correct::section(correct))?;
         }
         put(writer, areas(data, &totals, pixels, lines.len()))?;
@@ -233,8 +229,8 @@ fn next_heading() -> Markup {
         (maud::PreEscaped("<section id=\"next\">"))
         h2 { "Label these next" }
         p.lead {
-            "Pictures unlike the labelled ones first, then those whose masks are likely worst. A label on one of \
-             them teaches more than a label on a picture that is already right; hatched areas are in doubt."
+            "One after the other, the picture that is most like many whose masks are in doubt: a label on it teaches \
+             more than one on a picture that is already right, or like no other. Hatched areas are in doubt."
         }
         (maud::PreEscaped("<ul class=\"grid\">"))
     }
@@ -292,6 +288,7 @@ fn card(data: &ReportData, record: &PictureRecord, inline: bool, next: bool) -> 
         }
     }
     let link = (!record.overlay.is_empty()).then(|| href(&record.overlay));
+    let photo = data.pictures.as_ref().map(|folder| page::file_href(&folder.join(&record.path)));
     let mut largest: Vec<_> = record.classes.iter().collect();
     largest.sort_by_key(|class| std::cmp::Reverse(class.area));
     let flags = record.flags.join(" ");
@@ -299,11 +296,11 @@ fn card(data: &ReportData, record: &PictureRecord, inline: bool, next: bool) -> 
         li.card data-n=[(!next).then_some(&record.path)] data-c=[(!next).then(|| format!("{:.4}", record.confidence))]
             data-a=[(!next).then_some(numbers)] data-f=[(!next && !flags.is_empty()).then_some(&flags)] {
             @if inline && !record.thumbnail.is_empty() {
-                a.view href=[link] data-title=(record.path) target="_blank" {
+                a.view href=[link] data-title=(record.path) data-photo=[&photo] target="_blank" {
                     img src=(jpeg_uri(&record.thumbnail)) alt=(format!("overlay of {}", record.path)) loading="lazy" decoding="async";
                 }
             } @else if link.is_some() {
-                a.view.plain href=[link] data-title=(record.path) target="_blank" { "Show the overlay" }
+                a.view.plain href=[link] data-title=(record.path) data-photo=[&photo] target="_blank" { "Show the overlay" }
             }
             div.words {
                 div.name title=(record.path) { (record.path) }
@@ -374,7 +371,7 @@ fn gallery_heading(data: &ReportData, pictures: usize, by_name: bool) -> Markup 
         (maud::PreEscaped("<section id=\"all\">"))
         h2 { "All pictures" }
         p.lead {
-            "Click a picture to see its overlay in full size."
+            "Click a picture to see its overlay in full size, beside the picture itself."
             @if !by_name {
                 " The " (INLINE) " least certain of " (pictures) " are shown here, the others are linked."
             }
@@ -401,6 +398,7 @@ fn gallery_heading(data: &ReportData, pictures: usize, by_name: bool) -> Markup 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::report::next;
     use crate::report::tests::record;
 
     fn data() -> ReportData {
@@ -449,10 +447,12 @@ mod tests {
                 .append(&PictureRecord { thumbnail, overlay, confidence, ..record(&name) })
                 .unwrap();
         }
-        let path = write(&journal, &data()).unwrap();
+        let next = next::suggested(&journal).unwrap();
+        let suggested = next.len();
+        let path = write(&journal, &ReportData { next, ..data() }).unwrap();
         let page = std::fs::read_to_string(path).unwrap();
         assert!(page.len() < 10_000_000, "{} bytes", page.len());
-        assert_eq!(page.matches("data:image/jpeg").count(), INLINE + next::USUAL);
+        assert_eq!(page.matches("data:image/jpeg").count(), INLINE + suggested);
         assert!(page.contains("overlays/picture-2999.jpg"));
     }
 

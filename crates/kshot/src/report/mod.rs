@@ -15,6 +15,7 @@ pub mod eval_html;
 pub mod evaluation;
 pub mod html;
 mod html_about;
+pub mod next;
 pub mod page;
 pub mod run;
 pub mod table;
@@ -44,6 +45,10 @@ pub(crate) mod tests {
                 bbox: [2, 0, 2, 4],
             }],
             confidence: 0.5,
+            distance: Some(1.5),
+            position: vec![0.25, -0.5],
+            estimates: vec![Some(0.625)],
+            expected_accuracy: 0.9,
             flags: vec!["uncertain".into()],
             seconds: 0.25,
             thumbnail: String::new(),

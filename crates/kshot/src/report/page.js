@@ -34,13 +34,17 @@
   // A click opens the overlay here; with a modifier key, or without this script, it is a plain link.
   const dialog = document.getElementById("viewer");
   if (!dialog || !dialog.showModal) return;
-  const image = dialog.querySelector("img"), title = dialog.querySelector("span");
+  const [photo, image] = dialog.querySelectorAll("img"), title = dialog.querySelector("span");
   let links = [], at = 0;
   const show = (next) => {
     at = (next + links.length) % links.length;
     image.src = links[at].href;
     image.alt = title.textContent = links[at].dataset.title;
+    // The picture itself beside it, where it is where it was and the browser reads its format.
+    photo.hidden = true;
+    photo.src = links[at].dataset.photo || "";
   };
+  photo.addEventListener("load", () => { photo.hidden = false; });
   document.addEventListener("click", (event) => {
     const link = event.target.closest("a.view");
     if (!link || !link.href || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;

@@ -2,9 +2,11 @@
 //! nothing is fetched, which a Content-Security-Policy in the page makes sure of.
 
 use std::fmt::Write as _;
+use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use kshot_data::query::slashed;
 use maud::{Markup, PreEscaped, html};
 use sha2::{Digest, Sha256};
 
@@ -48,7 +50,10 @@ pub fn close(footer: &str) -> String {
                 button type="button" aria-label="next picture" { "→" }
                 button type="button" { "Close" }
             }
-            img alt="";
+            div.pair {
+                img alt="the picture itself" hidden;
+                img alt="";
+            }
         }
         script { (PreEscaped(SCRIPT)) }
         (PreEscaped("</body></html>\n"))
@@ -97,6 +102,14 @@ pub fn href(file: &str) -> String {
         }
     }
     address
+}
+
+/// The address of a file on this machine, from the page's own folder or any other.
+pub fn file_href(file: &Path) -> String {
+    let path = slashed(file);
+    let root = if path.starts_with('/') { "" } else { "/" };
+    // A drive's colon stays as it is.
+    format!("file://{root}{}", href(&path).replacen("%3A", ":", 1))
 }
 
 /// A share of one as a percentage: `41.3 %`, with more digits where there is little.

@@ -40,6 +40,9 @@ pub struct RunFile {
     /// SHA-256 of what the results depend on (network, labels, options): the journal's lines with it are this run's.
     #[serde(default)]
     pub fingerprint: String,
+    /// The pictures to label next, relative to the query folder, the most useful first; of segmentation.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    pub label_next: Vec<String>,
     /// How many pictures.
     pub counts: Counts,
     /// Every other option, as used (defaults included).

@@ -8,13 +8,22 @@ use kshot_data::journal::Journal;
 use crate::error::Result;
 
 /// The columns of `labels.csv`, in order.
-pub const COLUMNS: [&str; 7] =
-    ["file", "class", "area_px", "fraction", "confidence", "picture_confidence", "flags"];
+pub const COLUMNS: [&str; 9] = [
+    "file",
+    "class",
+    "area_px",
+    "fraction",
+    "confidence",
+    "estimated_iou",
+    "picture_confidence",
+    "expected_accuracy",
+    "flags",
+];
 
-/// Writes `OUT/labels.csv` from the journal: one row per picture and class that it holds, pictures
-/// in the order of their names. `fraction`, `confidence` and `picture_confidence` are 0..1; `flags`
-/// are joined by `;`. A picture that holds none of the classes has one row in which `class` and
-/// `confidence` are empty and the area is 0, so that every picture can be found.
+/// Writes `OUT/labels.csv` from the journal: one row per picture and class, of classes without a pixel too, pictures in
+/// the order of their names. `fraction`, `confidence` (the mean of the class's pixels; empty where it has none),
+/// `estimated_iou` (empty for a class that is not there, and was not expected to be), `picture_confidence` and
+/// `expected_accuracy` are 0..1; `flags` are joined by `;`.
 ///
 /// # Errors
 /// If the journal cannot be read or the file not written.
@@ -26,22 +35,24 @@ pub fn write(journal: &Journal, classes: &[String]) -> Result<PathBuf> {
         for record in journal.records() {
             let record = record?;
             let picture = format!("{:.4}", record.confidence);
+            let accuracy = format!("{:.4}", record.expected_accuracy);
             let flags = record.flags.join(";");
-            if record.classes.is_empty() {
-                table.write_record([&record.path, "", "0", "0", "", &picture, &flags])?;
-            }
-            for class in &record.classes {
-                // A class beyond the list can only come from a journal of other labels: its number
-                // says more than nothing.
-                let number = class.class.to_string();
-                let name = classes.get(usize::from(class.class) - 1).unwrap_or(&number);
+            for (place, name) in classes.iter().enumerate() {
+                let found = record.classes.iter().find(|of| usize::from(of.class) == place + 1);
+                let area = found.map_or(0, |of| of.area).to_string();
+                let fraction = format!("{:.6}", found.map_or(0.0, |of| of.fraction));
+                let confidence = found.map(|of| format!("{:.4}", of.confidence));
+                let estimate = record.estimates.get(place).copied().flatten();
+                let estimate = estimate.map(|iou| format!("{iou:.4}"));
                 table.write_record([
-                    &record.path,
+                    &*record.path,
                     name,
-                    &class.area.to_string(),
-                    &format!("{:.6}", class.fraction),
-                    &format!("{:.4}", class.confidence),
+                    &area,
+                    &fraction,
+                    &confidence.unwrap_or_default(),
+                    &estimate.unwrap_or_default(),
                     &picture,
+                    &accuracy,
                     &flags,
                 ])?;
             }
@@ -58,18 +69,22 @@ mod tests {
     use kshot_data::journal::PictureRecord;
 
     #[test]
-    fn every_picture_has_a_row() {
+    fn every_picture_has_a_row_of_every_class() {
         let folder = tempfile::tempdir().unwrap();
         let mut journal = Journal::open(folder.path()).unwrap();
-        journal.append(&record("a,b")).unwrap();
+        let estimates = vec![Some(0.625), None];
+        journal.append(&PictureRecord { estimates, ..record("a,b") }).unwrap();
         let flags = vec!["none-of-these".to_string(), "uncertain".to_string()];
         journal.append(&PictureRecord { classes: vec![], flags, ..record("c") }).unwrap();
-        let text = std::fs::read_to_string(write(&journal, &["cell".into()]).unwrap()).unwrap();
+        let classes = ["cell".to_owned(), "debris".to_owned()];
+        let text = std::fs::read_to_string(write(&journal, &classes).unwrap()).unwrap();
         assert_eq!(
             text,
-            "file,class,area_px,fraction,confidence,picture_confidence,flags\n\
-             \"a,b.png\",cell,8,0.250000,0.7500,0.5000,uncertain\n\
-             c.png,,0,0,,0.5000,none-of-these;uncertain\n"
+            "file,class,area_px,fraction,confidence,estimated_iou,picture_confidence,expected_accuracy,flags\n\
+             \"a,b.png\",cell,8,0.250000,0.7500,0.6250,0.5000,0.9000,uncertain\n\
+             \"a,b.png\",debris,0,0.000000,,,0.5000,0.9000,uncertain\n\
+             c.png,cell,0,0.000000,,0.6250,0.5000,0.9000,none-of-these;uncertain\n\
+             c.png,debris,0,0.000000,,,0.5000,0.9000,none-of-these;uncertain\n"
         );
     }
 }

@@ -7,9 +7,7 @@
 //!   <https://arxiv.org/abs/1911.04623>: the same after the examples' mean is taken away (CL2N)
 
 use crate::classify::LabelledVectors;
-use crate::classify::heads::{
-    Centre, ClassificationHead, ClassificationMethod, FittedClassifier, HeldOutScores, dot,
-};
+use crate::classify::heads::{Centre, ClassificationHead, ClassificationMethod, dot};
 use crate::error::Result;
 use crate::features::embed::normalise;
 
@@ -30,44 +28,33 @@ struct Centroids {
 impl ClassificationHead for Centroids {
     fn scores(&self, vector: &[f32]) -> Vec<f32> {
         match &self.centre {
-            Some(centre) => cosines(&self.means, &centre.direction(vector)),
-            None => cosines(&self.means, vector),
+            Some(centre) => {
+                let seen = centre.direction(vector);
+                self.means.iter().map(|mean| dot(mean, &seen)).collect()
+            }
+            None => self.means.iter().map(|mean| dot(mean, vector)).collect(),
         }
     }
 }
 
-fn cosines(means: &[Vec<f32>], vector: &[f32]) -> Vec<f32> {
-    means.iter().map(|mean| dot(mean, vector)).collect()
-}
-
-fn fit(examples: &LabelledVectors, centred: bool) -> FittedClassifier {
+fn fit(examples: &LabelledVectors, centred: bool) -> Box<dyn ClassificationHead> {
     let centre = centred.then(|| Centre::of(examples));
-    let seen: Vec<Vec<f32>> = match &centre {
-        Some(centre) => examples.vectors.iter().map(|vector| centre.direction(vector)).collect(),
-        None => examples.vectors.clone(),
+    let mut means = vec![vec![0.0f32; examples.dimensions()]; examples.classes.len()];
+    let mut add = |class: usize, vector: &[f32]| {
+        means[class].iter_mut().zip(vector).for_each(|(sum, value)| *sum += value);
     };
-    let mut sums = vec![vec![0.0f32; examples.dimensions()]; examples.classes.len()];
-    for (vector, &class) in seen.iter().zip(&examples.labels) {
-        sums[class].iter_mut().zip(vector).for_each(|(sum, value)| *sum += value);
-    }
-    let mut means = sums.clone();
-    means.iter_mut().for_each(|mean| normalise(mean));
-    let counts = examples.counts();
-    let mut held_out = HeldOutScores::default();
-    for (index, (vector, &class)) in seen.iter().zip(&examples.labels).enumerate() {
-        if counts[class] < 2 {
-            continue;
+    for (vector, &class) in examples.vectors.iter().zip(&examples.labels) {
+        match &centre {
+            Some(centre) => add(class, &centre.direction(vector)),
+            None => add(class, vector),
         }
-        // Only its own class changes when an example is left out.
-        let mut scores = cosines(&means, vector);
-        let mut without: Vec<f32> = sums[class].iter().zip(vector).map(|(s, v)| s - v).collect();
-        normalise(&mut without);
-        scores[class] = dot(&without, vector);
-        held_out.examples.push(index);
-        held_out.scores.push(scores);
     }
-    FittedClassifier { head: Box::new(Centroids { centre, means }), held_out }
+    means.iter_mut().for_each(|mean| normalise(mean));
+    Box::new(Centroids { centre, means })
 }
+
+/// There is nothing to penalise.
+const NO_PENALTY: [f64; 1] = [0.0];
 
 impl ClassificationMethod for NearestMean {
     fn name(&self) -> &'static str {
@@ -82,8 +69,20 @@ impl ClassificationMethod for NearestMean {
         0.04
     }
 
-    fn fit(&self, examples: &LabelledVectors) -> Result<FittedClassifier> {
-        Ok(fit(examples, false))
+    fn penalties(&self) -> &'static [f64] {
+        &NO_PENALTY
+    }
+
+    fn usual_penalty(&self) -> f64 {
+        NO_PENALTY[0]
+    }
+
+    fn fit(
+        &self,
+        examples: &LabelledVectors,
+        penalties: &[f64],
+    ) -> Result<Vec<Box<dyn ClassificationHead>>> {
+        Ok(penalties.iter().map(|_| fit(examples, false)).collect())
     }
 }
 
@@ -100,43 +99,19 @@ impl ClassificationMethod for SimpleShot {
         0.06
     }
 
-    fn fit(&self, examples: &LabelledVectors) -> Result<FittedClassifier> {
-        Ok(fit(examples, true))
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-    use crate::classify::tests::clusters;
-
-    #[test]
-    fn leaving_one_out_is_fitting_without_it() {
-        for (method, centred) in
-            [(&NearestMean as &dyn ClassificationMethod, false), (&SimpleShot, true)]
-        {
-            let examples = clusters(3, 4, 16, 0.6, 7);
-            let fitted = method.fit(&examples).unwrap();
-            assert_eq!(fitted.held_out.examples.len(), 12);
-            if centred {
-                continue; // the centre is that of all examples, which is its documented shortcut
-            }
-            for (row, &left) in fitted.held_out.scores.iter().zip(&fitted.held_out.examples) {
-                let without = method.fit(&examples.without(left)).unwrap();
-                let scores = without.head.scores(&examples.vectors[left]);
-                for (a, b) in row.iter().zip(&scores) {
-                    assert!((a - b).abs() < 1e-5, "{} {a} {b}", method.name());
-                }
-            }
-        }
+    fn penalties(&self) -> &'static [f64] {
+        &NO_PENALTY
     }
 
-    #[test]
-    fn a_class_of_one_is_not_held_out() {
-        let mut examples = clusters(2, 2, 8, 0.2, 1);
-        examples.vectors.pop();
-        examples.labels.pop();
-        let fitted = SimpleShot.fit(&examples).unwrap();
-        assert_eq!(fitted.held_out.examples, [0, 1]);
+    fn usual_penalty(&self) -> f64 {
+        NO_PENALTY[0]
+    }
+
+    fn fit(
+        &self,
+        examples: &LabelledVectors,
+        penalties: &[f64],
+    ) -> Result<Vec<Box<dyn ClassificationHead>>> {
+        Ok(penalties.iter().map(|_| fit(examples, true)).collect())
     }
 }

@@ -16,23 +16,6 @@ pub trait ClassificationHead: Send + Sync {
     fn scores(&self, vector: &[f32]) -> Vec<f32>;
 }
 
-/// Scores of labelled vectors by heads that were not fitted to them.
-#[derive(Debug, Clone, Default)]
-pub struct HeldOutScores {
-    /// Which examples.
-    pub examples: Vec<usize>,
-    /// Their scores, a row an example.
-    pub scores: Vec<Vec<f32>>,
-}
-
-/// A head, and held-out scores of heads fitted the same way.
-pub struct FittedClassifier {
-    /// Fitted to all examples.
-    pub head: Box<dyn ClassificationHead>,
-    /// Of every example whose class has another one.
-    pub held_out: HeldOutScores,
-}
-
 /// A way to fit a head.
 pub trait ClassificationMethod: Send + Sync {
     /// Its name in Rust, on the command line and in recipes.
@@ -41,11 +24,20 @@ pub trait ClassificationMethod: Send + Sync {
     fn about(&self) -> &'static str;
     /// The temperature where no example can be held out (one a class), from other data.
     fn usual_temperature(&self) -> f32;
-    /// Fits a head, and judges its like on held-out examples.
+    /// Strengths of its penalty to choose among by held-out examples, strongest last or first; one of any value for a
+    /// method that has none.
+    fn penalties(&self) -> &'static [f64];
+    /// The one to take where no example can be held out, from other data.
+    fn usual_penalty(&self) -> f64;
+    /// Fits a head for each of some penalties.
     ///
     /// # Errors
     /// If the examples cannot be fitted.
-    fn fit(&self, examples: &LabelledVectors) -> Result<FittedClassifier>;
+    fn fit(
+        &self,
+        examples: &LabelledVectors,
+        penalties: &[f64],
+    ) -> Result<Vec<Box<dyn ClassificationHead>>>;
 }
 
 /// The name that lets the examples decide.

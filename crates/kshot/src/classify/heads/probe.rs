@@ -9,21 +9,15 @@
 //! best weights lie: the rows of the Gram matrix's Cholesky factor are the examples' coordinates there.
 
 use nalgebra::{Cholesky, DMatrix, DVector, Dyn};
-use rayon::prelude::*;
 
 use crate::classify::LabelledVectors;
-use crate::classify::calibrate::{LabelledScores, right, temperature};
-use crate::classify::heads::{
-    Centre, ClassificationHead, ClassificationMethod, FittedClassifier, HeldOutScores, dot,
-};
+use crate::classify::heads::{Centre, ClassificationHead, ClassificationMethod, dot};
 use crate::error::{Error, Result};
 
 /// Penalties tried: half of this times the squared weights is added to the mean loss.
-const PENALTIES: [f32; 4] = [1e-2, 1e-3, 1e-4, 1e-5];
+const PENALTIES: [f64; 4] = [1e-2, 1e-3, 1e-4, 1e-5];
 /// Where nothing can be held out.
-const USUAL_PENALTY: f32 = 1e-3;
-/// Groups that examples are held out in.
-const FOLDS: usize = 5;
+const USUAL_PENALTY: f64 = 1e-3;
 /// Steps of L-BFGS at most, steps it remembers, and the change of the loss at which it stops.
 const STEPS: usize = 60;
 const MEMORY: usize = 8;
@@ -192,42 +186,6 @@ impl LogisticSpace {
     }
 }
 
-/// Fits without every `FOLDS`-th example of each class, for each penalty: scores of those.
-fn judge(
-    space: &LogisticSpace,
-    examples: &LabelledVectors,
-    folds: &[Option<usize>],
-    fold: usize,
-) -> Vec<Vec<(usize, Vec<f32>)>> {
-    let inside: Vec<usize> = (0..folds.len()).filter(|&i| folds[i] != Some(fold)).collect();
-    let outside: Vec<usize> = (0..folds.len()).filter(|&i| folds[i] == Some(fold)).collect();
-    let part = examples.only(&inside);
-    let mut weights = DMatrix::zeros(space.inputs.ncols(), examples.classes.len());
-    let mut problem = LogisticProblem {
-        inputs: space.inputs.select_rows(&inside),
-        weights: part.weights(),
-        labels: part.labels,
-        classes: examples.classes.len(),
-        penalty: 0.0,
-    };
-    let held_out = space.inputs.select_rows(&outside);
-    let mut by_penalty = Vec::with_capacity(PENALTIES.len());
-    for penalty in PENALTIES {
-        problem.penalty = penalty;
-        // From the stronger penalty's weights, which are near.
-        weights = problem.solve(weights);
-        let scores = &held_out * &weights;
-        by_penalty.push(
-            outside
-                .iter()
-                .enumerate()
-                .map(|(row, &index)| (index, scores.row(row).iter().copied().collect()))
-                .collect(),
-        );
-    }
-    by_penalty
-}
-
 impl ClassificationMethod for LogisticProbe {
     fn name(&self) -> &'static str {
         "probe"
@@ -241,55 +199,41 @@ impl ClassificationMethod for LogisticProbe {
         1.0
     }
 
-    fn fit(&self, examples: &LabelledVectors) -> Result<FittedClassifier> {
+    fn penalties(&self) -> &'static [f64] {
+        &PENALTIES
+    }
+
+    fn usual_penalty(&self) -> f64 {
+        USUAL_PENALTY
+    }
+
+    fn fit(
+        &self,
+        examples: &LabelledVectors,
+        penalties: &[f64],
+    ) -> Result<Vec<Box<dyn ClassificationHead>>> {
         let centre = Centre::of(examples);
         let seen: Vec<Vec<f32>> =
             examples.vectors.iter().map(|vector| centre.direction(vector)).collect();
         let space = LogisticSpace::new(&seen)?;
-        // The n-th example of a class is in fold n; one that is alone stays in every fit.
-        let counts = examples.counts();
-        let mut met = vec![0; counts.len()];
-        let folds: Vec<Option<usize>> = examples
-            .labels
-            .iter()
-            .map(|&class| {
-                met[class] += 1;
-                (counts[class] > 1).then(|| (met[class] - 1) % FOLDS)
-            })
-            .collect();
-        let used = folds.iter().flatten().max().map_or(0, |last| last + 1);
-        let judged: Vec<_> =
-            (0..used).into_par_iter().map(|fold| judge(&space, examples, &folds, fold)).collect();
-        let mut best: Option<((usize, f64), f32, HeldOutScores)> = None;
-        for (index, penalty) in PENALTIES.into_iter().enumerate() {
-            let mut rows: Vec<_> = judged.iter().flat_map(|fold| fold[index].clone()).collect();
-            rows.sort_by_key(|(example, _)| *example);
-            let (which, scores): (Vec<usize>, Vec<Vec<f32>>) = rows.into_iter().unzip();
-            let labels: Vec<usize> =
-                which.iter().map(|&example| examples.labels[example]).collect();
-            let held = LabelledScores { scores: &scores, labels: &labels };
-            let (_, loss) = temperature(&held, self.usual_temperature());
-            let found = (right(&held), -loss);
-            if best.as_ref().is_none_or(|(most, _, _)| found > *most) {
-                best = Some((found, penalty, HeldOutScores { examples: which, scores }));
-            }
-        }
-        let (penalty, held_out) = match best {
-            Some((_, penalty, held_out)) if !held_out.examples.is_empty() => (penalty, held_out),
-            _ => (USUAL_PENALTY, HeldOutScores::default()),
-        };
-        let problem = LogisticProblem {
+        let mut problem = LogisticProblem {
             inputs: space.inputs.clone(),
             labels: examples.labels.clone(),
             weights: examples.weights(),
             classes: examples.classes.len(),
-            penalty,
+            penalty: 0.0,
         };
-        let start = DMatrix::zeros(space.inputs.ncols(), examples.classes.len());
-        let weights = problem.solve(start);
-        let bias = weights.row(weights.nrows() - 1).iter().copied().collect();
-        let head = LogisticClassifier { centre, weights: space.back(&weights, &seen), bias };
-        Ok(FittedClassifier { head: Box::new(head), held_out })
+        let mut weights = DMatrix::zeros(space.inputs.ncols(), examples.classes.len());
+        let mut heads: Vec<Box<dyn ClassificationHead>> = Vec::with_capacity(penalties.len());
+        for &penalty in penalties {
+            problem.penalty = penalty as f32;
+            // From the penalty's before, which are near.
+            weights = problem.solve(weights);
+            let bias = weights.row(weights.nrows() - 1).iter().copied().collect();
+            let (centre, weights) = (centre.clone(), space.back(&weights, &seen));
+            heads.push(Box::new(LogisticClassifier { centre, weights, bias }));
+        }
+        Ok(heads)
     }
 }
 

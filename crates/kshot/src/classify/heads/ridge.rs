@@ -1,10 +1,8 @@
-//! `ridge`: least squares on the classes' indicators, with the strength of the penalty chosen by
-//! leave-one-out in closed form.
+//! `ridge`: least squares on the classes' indicators, in closed form, with the strength of the penalty chosen on held-out
+//! examples.
 //!
 //! - Bertinetto et al., *Meta-learning with differentiable closed-form solvers* (R2-D2), 2018,
 //!   <https://arxiv.org/abs/1805.08136>: the head, there within a meta-trained network
-//! - Leave-one-out: Allen, *The relationship between variable selection and data augmentation and a
-//!   method for prediction*, Technometrics 1974 (PRESS)
 //!
 //! Vectors are centred and brought to length 1 first; classes count the same however many examples they
 //! have; the bias is not penalised. With fewer examples than dimensions the dual form is solved, else
@@ -13,10 +11,7 @@
 use nalgebra::{Cholesky, DMatrix, DVector, Dyn};
 
 use crate::classify::LabelledVectors;
-use crate::classify::calibrate::{LabelledScores, right, temperature};
-use crate::classify::heads::{
-    Centre, ClassificationHead, ClassificationMethod, FittedClassifier, HeldOutScores, dot,
-};
+use crate::classify::heads::{Centre, ClassificationHead, ClassificationMethod, dot};
 use crate::error::{Error, Result};
 
 /// Strengths of the penalty that are tried, for vectors of length 1 and weights whose sum is the number
@@ -49,7 +44,6 @@ struct RidgeProblem {
     inputs: DMatrix<f64>,
     /// `[examples, classes]`.
     targets: DMatrix<f64>,
-    roots: Vec<f64>,
     input_mean: DVector<f64>,
     target_mean: DVector<f64>,
     /// `inputs * inputs^T`, or `inputs^T * inputs` where that is smaller.
@@ -84,7 +78,7 @@ impl RidgeProblem {
         }
         let dual = count <= dimensions;
         let gram = if dual { &inputs * inputs.transpose() } else { inputs.tr_mul(&inputs) };
-        Self { inputs, targets, roots, input_mean, target_mean, gram, dual }
+        Self { inputs, targets, input_mean, target_mean, gram, dual }
     }
 
     fn factor(&self, strength: f64) -> Result<Cholesky<f64, Dyn>> {
@@ -105,34 +99,7 @@ impl RidgeProblem {
             factor.solve(&self.inputs.tr_mul(&self.targets))
         }
     }
-
-    /// What each example would be scored by a fit without it, `[examples, classes]`.
-    fn left_out(&self, strength: f64, factor: &Cholesky<f64, Dyn>) -> DMatrix<f64> {
-        // Residuals of the whole fit, and by how much each example pulls the fit to itself.
-        let (residuals, leverage): (DMatrix<f64>, Vec<f64>) = if self.dual {
-            let inverse = factor.inverse();
-            let leverage = (0..inverse.nrows()).map(|i| 1.0 - strength * inverse[(i, i)]).collect();
-            (inverse * &self.targets * strength, leverage)
-        } else {
-            let residuals = &self.targets - &self.inputs * self.solve(factor);
-            let solved = factor.solve(&self.inputs.transpose()); // [dimensions, examples]
-            let leverage = (0..self.inputs.nrows())
-                .map(|i| self.inputs.row(i).dot(&solved.column(i).transpose()));
-            (residuals, leverage.collect())
-        };
-        let total: f64 = self.roots.iter().map(|root| root * root).sum();
-        DMatrix::from_fn(residuals.nrows(), residuals.ncols(), |i, class| {
-            // The bias pulls as well.
-            let free = (1.0 - leverage[i] - self.roots[i] * self.roots[i] / total).max(1e-9);
-            let target = self.targets[(i, class)] / self.roots[i] + self.target_mean[class];
-            target - residuals[(i, class)] / self.roots[i] / free
-        })
-    }
 }
-
-/// How good a strength is (held-out examples that are right, then their likelihood), its factor, and
-/// its held-out scores.
-type RidgeCandidate = ((usize, f64), Cholesky<f64, Dyn>, HeldOutScores);
 
 impl ClassificationMethod for Ridge {
     fn name(&self) -> &'static str {
@@ -140,51 +107,43 @@ impl ClassificationMethod for Ridge {
     }
 
     fn about(&self) -> &'static str {
-        "least squares, its penalty chosen by leaving each example out"
+        "least squares, its penalty chosen on held-out examples"
     }
 
     fn usual_temperature(&self) -> f32 {
         0.03
     }
 
-    fn fit(&self, examples: &LabelledVectors) -> Result<FittedClassifier> {
+    fn penalties(&self) -> &'static [f64] {
+        &STRENGTHS
+    }
+
+    fn usual_penalty(&self) -> f64 {
+        USUAL_STRENGTH
+    }
+
+    fn fit(
+        &self,
+        examples: &LabelledVectors,
+        penalties: &[f64],
+    ) -> Result<Vec<Box<dyn ClassificationHead>>> {
         let centre = Centre::of(examples);
         let seen: Vec<Vec<f32>> =
             examples.vectors.iter().map(|vector| centre.direction(vector)).collect();
         let problem = RidgeProblem::new(examples, &seen);
-        let counts = examples.counts();
-        let judged: Vec<usize> = (0..examples.labels.len())
-            .filter(|&index| counts[examples.labels[index]] > 1)
-            .collect();
-        let truth: Vec<usize> = judged.iter().map(|&index| examples.labels[index]).collect();
-        let mut best: Option<RidgeCandidate> = None;
-        let strengths = if judged.is_empty() { &[USUAL_STRENGTH][..] } else { &STRENGTHS };
-        for &strength in strengths {
-            let factor = problem.factor(strength)?;
-            let left_out = problem.left_out(strength, &factor);
-            let scores: Vec<Vec<f32>> = judged
-                .iter()
-                .map(|&index| left_out.row(index).iter().map(|value| *value as f32).collect())
-                .collect();
-            let rows = LabelledScores { scores: &scores, labels: &truth };
-            let (_, loss) = temperature(&rows, self.usual_temperature());
-            let found = (right(&rows), -loss);
-            if best.as_ref().is_none_or(|(most, _, _)| found > *most) {
-                best = Some((found, factor, HeldOutScores { examples: judged.clone(), scores }));
-            }
-        }
-        let Some((_, factor, held_out)) = best else { unreachable!("a strength is always tried") };
-        let weights = problem.solve(&factor);
-        let bias = &problem.target_mean - weights.tr_mul(&problem.input_mean);
-        let head = RidgeClassifier {
-            centre,
-            weights: weights
-                .column_iter()
-                .map(|column| column.iter().map(|value| *value as f32).collect())
-                .collect(),
-            bias: bias.iter().map(|value| *value as f32).collect(),
+        let head = |&strength: &f64| -> Result<Box<dyn ClassificationHead>> {
+            let weights = problem.solve(&problem.factor(strength)?);
+            let bias = &problem.target_mean - weights.tr_mul(&problem.input_mean);
+            Ok(Box::new(RidgeClassifier {
+                centre: centre.clone(),
+                weights: weights
+                    .column_iter()
+                    .map(|column| column.iter().map(|value| *value as f32).collect())
+                    .collect(),
+                bias: bias.iter().map(|value| *value as f32).collect(),
+            }))
         };
-        Ok(FittedClassifier { head: Box::new(head), held_out })
+        penalties.iter().map(head).collect()
     }
 }
 
@@ -192,50 +151,6 @@ impl ClassificationMethod for Ridge {
 mod tests {
     use super::*;
     use crate::classify::tests::clusters;
-
-    /// Primal with many examples, dual with few: what is left out in closed form is what a fit without
-    /// the example says, on the same centred vectors and with the same weights.
-    #[test]
-    fn closed_form_is_fitting_without_it() {
-        for (classes, shots, dimensions) in [(3, 4, 40), (3, 9, 10)] {
-            let mut examples = clusters(classes, shots, dimensions, 0.8, 3);
-            // Unequal classes.
-            examples.vectors.pop();
-            examples.labels.pop();
-            let seen = examples.vectors.clone();
-            let problem = RidgeProblem::new(&examples, &seen);
-            assert_eq!(problem.dual, dimensions == 40);
-            let strength = 0.7;
-            let left_out = problem.left_out(strength, &problem.factor(strength).unwrap());
-            for left in [0, shots, seen.len() - 1] {
-                // The same weights as in the whole problem, without the row.
-                let keep: Vec<usize> = (0..seen.len()).filter(|&index| index != left).collect();
-                let weights: Vec<f64> = keep.iter().map(|&i| problem.roots[i].powi(2)).collect();
-                let total: f64 = weights.iter().sum();
-                let x =
-                    DMatrix::from_fn(keep.len(), dimensions, |i, j| f64::from(seen[keep[i]][j]));
-                let y = DMatrix::from_fn(keep.len(), classes, |i, class| {
-                    f64::from(u8::from(examples.labels[keep[i]] == class))
-                });
-                let w = DVector::from_row_slice(&weights);
-                let (mx, my) = (x.tr_mul(&w) / total, y.tr_mul(&w) / total);
-                let mut gram = DMatrix::<f64>::identity(dimensions, dimensions) * strength;
-                let mut moment = DMatrix::<f64>::zeros(dimensions, classes);
-                for (i, weight) in weights.iter().enumerate() {
-                    let (dx, dy) = (x.row(i).transpose() - &mx, y.row(i).transpose() - &my);
-                    gram += &dx * dx.transpose() * *weight;
-                    moment += &dx * dy.transpose() * *weight;
-                }
-                let solved = gram.lu().solve(&moment).unwrap();
-                let vector = DVector::from_fn(dimensions, |j, _| f64::from(seen[left][j]));
-                let direct = my + solved.tr_mul(&(vector - mx));
-                for class in 0..classes {
-                    let gap = (direct[class] - left_out[(left, class)]).abs();
-                    assert!(gap < 1e-8, "{gap} of {left}, {classes} x {shots} x {dimensions}");
-                }
-            }
-        }
-    }
 
     #[test]
     fn primal_and_dual_agree() {
@@ -249,6 +164,19 @@ mod tests {
         assert!(problem.dual);
         let (a, b) = (problem.factor(0.3).unwrap(), primal.factor(0.3).unwrap());
         assert!((problem.solve(&a) - primal.solve(&b)).amax() < 1e-9);
-        assert!((problem.left_out(0.3, &a) - primal.left_out(0.3, &b)).amax() < 1e-9);
+    }
+
+    /// At the weights that were found, the gradient of the weighted squared error with its penalty is zero.
+    #[test]
+    fn the_weights_are_the_best() {
+        let mut examples = clusters(3, 4, 7, 0.8, 3);
+        examples.vectors.pop();
+        examples.labels.pop();
+        let strength = 0.7;
+        let problem = RidgeProblem::new(&examples, &examples.vectors);
+        let weights = problem.solve(&problem.factor(strength).unwrap());
+        let residuals = &problem.inputs * &weights - &problem.targets;
+        let gradient = problem.inputs.tr_mul(&residuals) + &weights * strength;
+        assert!(gradient.amax() < 1e-9, "{}", gradient.amax());
     }
 }

@@ -53,6 +53,7 @@ impl<'a> ClassifyResults<'a> {
             query: options.query.display().to_string(),
             working_directory: run_file::working_directory(),
             fingerprint: String::new(),
+            label_next: Vec::new(),
             counts: self.counts,
             options: run_file::options(own, options.precision, self.cost)?,
             support: self.model.classes.iter().flat_map(files_of).collect(),

@@ -76,7 +76,7 @@ pub(super) fn segment(
             let mut prediction = predictor.predict(&picture)?;
             let labels = labelled.of(&item.file, &picture);
             if let Some(labels) = labels {
-                labelled::keep(labels, &mut prediction, predictor.classes().len());
+                labelled::keep(labels, &mut prediction);
             }
             let predicted = PictureResult { picture, prediction, is_labelled: labels.is_some() };
             Ok(Some((predicted, decoded + started.elapsed().as_secs_f64())))
@@ -151,7 +151,7 @@ impl Writing<'_> {
         let drawn = overlay::draw(
             picture,
             &labelling.mask,
-            Some(&labelling.confidence),
+            Some(&labelling.margin),
             self.palette,
             &OverlayStyle::default(),
         )?;
@@ -181,6 +181,12 @@ impl Writing<'_> {
             run: self.run.to_owned(),
             classes: rle::measure(&labelling.mask, Some(&labelling.confidence), classes),
             confidence: prediction.confidence as f32,
+            distance: prediction.likeness.as_ref().map(|likeness| likeness.distance),
+            position: prediction.likeness.as_ref().map_or_else(Vec::new, |likeness| {
+                likeness.position.iter().map(|value| (value * 1e3).round() / 1e3).collect()
+            }),
+            estimates: prediction.estimates.iter().map(|iou| iou.map(|iou| iou as f32)).collect(),
+            expected_accuracy: prediction.expected_accuracy as f32,
             flags,
             seconds: seconds + started.elapsed().as_secs_f64(),
             thumbnail: overlay::thumbnail(&drawn, THUMBNAIL.0, THUMBNAIL.1)?,

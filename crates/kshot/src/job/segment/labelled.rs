@@ -8,10 +8,11 @@ use kshot_data::mask::{MAX_CLASSES, Mask};
 use kshot_data::support::Support;
 
 use crate::hash;
-use crate::predict::{ClassShare, Prediction};
+use crate::predict::Prediction;
+use crate::report::run::SupportFile;
 
 /// The flag of such a picture.
-pub(super) const FLAG: &str = kshot_data::next::LABELLED;
+pub(super) const FLAG: &str = kshot_data::journal::LABELLED;
 
 /// The labelled pictures by their files' contents.
 pub(super) struct LabelledPictures<'a> {
@@ -20,12 +21,13 @@ pub(super) struct LabelledPictures<'a> {
 }
 
 impl<'a> LabelledPictures<'a> {
-    /// Of a support set. A file that cannot be read again is none of those to segment.
-    pub(super) fn new(support: &'a Support) -> Self {
+    /// Of a support set, with what is known of its files in the same order. A file that is gone since is none of those
+    /// to segment.
+    pub(super) fn new(support: &'a Support, files: &[SupportFile]) -> Self {
         let mut by_size: HashMap<u64, Vec<(String, &Mask)>> = HashMap::new();
-        for picture in &support.pictures {
-            if let (Some(size), Ok(sha256)) = (size(&picture.path), hash::of_file(&picture.path)) {
-                by_size.entry(size).or_default().push((sha256, &picture.mask));
+        for (picture, file) in support.pictures.iter().zip(files) {
+            if let Some(size) = size(&picture.path) {
+                by_size.entry(size).or_default().push((file.image_sha256.clone(), &picture.mask));
             }
         }
         Self { by_size }
@@ -48,32 +50,27 @@ fn size(file: &Path) -> Option<u64> {
 
 /// The user's labels where there are some; elsewhere what was predicted. Void pixels are background: a mask has no
 /// other word for them.
-pub(super) fn keep(labels: &Mask, prediction: &mut Prediction, classes: usize) {
+pub(super) fn keep(labels: &Mask, prediction: &mut Prediction) {
     let labelling = &mut prediction.labelling;
     let mut own = 0usize;
     let pixels = labelling.mask.pixels.iter_mut().zip(&mut labelling.confidence);
-    for ((pixel, confidence), &label) in pixels.zip(&labels.pixels) {
+    for (((pixel, confidence), margin), &label) in
+        pixels.zip(&mut labelling.margin).zip(&labels.pixels)
+    {
         if label <= MAX_CLASSES {
-            (*pixel, *confidence) = (label, u8::MAX);
+            (*pixel, *confidence, *margin) = (label, u8::MAX, u8::MAX);
             own += 1;
         }
     }
-    let all = labels.pixels.len().max(1) as f64;
-    let share = own as f64 / all;
-    prediction.confidence = share + (1.0 - share) * prediction.confidence;
-    prediction.right = share + (1.0 - share) * prediction.right;
+    let share = own as f64 / labels.pixels.len().max(1) as f64;
+    let known = |value: f64| share + (1.0 - share) * value;
+    prediction.confidence = known(prediction.confidence);
+    prediction.expected_accuracy = known(prediction.expected_accuracy);
+    let mut holds = [false; MAX_CLASSES as usize + 1];
+    let kept = labelling.mask.pixels.iter().filter(|class| **class <= MAX_CLASSES);
+    kept.for_each(|class| holds[usize::from(*class)] = true);
+    for (class, estimate) in prediction.estimates.iter_mut().enumerate() {
+        *estimate = holds[class + 1].then(|| known(estimate.unwrap_or(0.0)));
+    }
     (prediction.uncertain, prediction.none_of_these) = (false, false);
-    let (mask, confidence) = (&labelling.mask, &labelling.confidence);
-    prediction.classes = (1..=classes as u8)
-        .filter_map(|class| {
-            let of_class = mask.pixels.iter().zip(confidence).filter(|(of, _)| **of == class);
-            let (area, sum) = of_class.fold((0usize, 0u64), |(area, sum), (_, confidence)| {
-                (area + 1, sum + u64::from(*confidence))
-            });
-            let confidence = sum as f64 / 255.0 / area.max(1) as f64;
-            let fraction = area as f64 / all;
-            let iou = prediction.confidence;
-            (area > 0).then_some(ClassShare { class, area, fraction, confidence, iou })
-        })
-        .collect();
 }

@@ -25,7 +25,7 @@ use crate::job::{bf16, precision};
 use crate::method::few_shot::{self, Effort};
 use crate::nn::Precision;
 use crate::report::run::Counts;
-use crate::report::{coco, html, table};
+use crate::report::{coco, html, next, table};
 use crate::weights;
 
 /// What to segment, from what, and how.
@@ -200,7 +200,7 @@ pub fn segment(options: &SegmentOptions, watch: &Watch<'_>) -> Result<SegmentOut
     let files = items.iter().map(|item| item.file.as_path());
     let cost =
         bf16::told(options.precision, watch, || bf16::of_segmentation(&mut predictor, files));
-    let labelled = LabelledPictures::new(&support);
+    let labelled = LabelledPictures::new(&support, &settings.support);
     let by = folder::Segmenting {
         predictor: &predictor,
         labelled: &labelled,
@@ -219,12 +219,14 @@ pub fn segment(options: &SegmentOptions, watch: &Watch<'_>) -> Result<SegmentOut
     journal.retain(|name, finished| names.contains(name) && finished.run == settings.fingerprint);
     coco::write(&journal, predictor.classes())?;
     table::write(&journal, predictor.classes())?;
+    let next = next::suggested(&journal)?;
     let results = report::SegmentResults {
         options,
         support: &support,
         predictor: &predictor,
         cost,
         clock: &clock,
+        next: &next,
     };
     results.run_file(&settings, counts)?.write(&options.out.join("run.toml"))?;
     outcome.report = Some(html::write(&journal, &results.page(&outcome)?)?);

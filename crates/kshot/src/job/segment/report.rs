@@ -1,5 +1,7 @@
 //! What `run.toml` and `report.html` say of the job.
 
+use std::path::{Path, PathBuf};
+
 use kshot_data::overlay::{self, OverlayStyle};
 use kshot_data::palette::Palette;
 use kshot_data::support::Support;
@@ -14,6 +16,7 @@ use crate::job::segment::{SegmentOptions, SegmentOutcome, file_name};
 use crate::predict::Predictor;
 use crate::report::correct::{self, Correction};
 use crate::report::html::{MethodTrial, ReportData, SupportShown};
+use crate::report::next::SuggestedPicture;
 use crate::report::run::{Counts, RunFile};
 
 /// What the masks were predicted by.
@@ -23,6 +26,8 @@ pub(super) struct SegmentResults<'a> {
     pub(super) predictor: &'a Predictor,
     pub(super) cost: Option<Bf16Cost>,
     pub(super) clock: &'a Clock,
+    /// The pictures to label next.
+    pub(super) next: &'a [SuggestedPicture],
 }
 
 impl SegmentResults<'_> {
@@ -48,6 +53,7 @@ impl SegmentResults<'_> {
             query: options.query.display().to_string(),
             working_directory: run_file::working_directory(),
             fingerprint: settings.fingerprint.clone(),
+            label_next: self.next.iter().map(|of| of.path.clone()).collect(),
             counts,
             options: run_file::options(own, options.precision, self.cost)?,
             support: settings.support.clone(),
@@ -87,6 +93,7 @@ impl SegmentResults<'_> {
                 }
             ),
             command: correct::line(&self.command()),
+            pictures: folder_of(&options.query),
             started: self.clock.started.clone(),
             seconds: self.clock.seconds(),
             counts: outcome.counts,
@@ -104,10 +111,13 @@ impl SegmentResults<'_> {
                 .collect(),
             candidates: candidates.collect(),
             notes: [scale, cost, stopped].into_iter().flatten().collect(),
+            next: self.next.to_vec(),
             failed: outcome.failed.clone(),
             correct: (!self.support.pictures.is_empty()).then(|| {
                 let (command, folder) = (self.command(), run_file::working_directory());
-                Correction::new(&options.out, command, folder, self.predictor.classes().to_vec())
+                let classes = self.predictor.classes().to_vec();
+                let first = self.next.first().map(|of| of.path.clone());
+                Correction { first, ..Correction::new(&options.out, command, folder, classes) }
             }),
         })
     }
@@ -126,6 +136,12 @@ impl SegmentResults<'_> {
         }
         words
     }
+}
+
+/// The folder of the pictures to segment, absolute.
+fn folder_of(query: &Path) -> Option<PathBuf> {
+    let query = query.canonicalize().ok()?;
+    if query.is_file() { query.parent().map(Path::to_owned) } else { Some(query) }
 }
 
 /// The labelled pictures with their labels drawn on them.
