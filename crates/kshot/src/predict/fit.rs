@@ -238,15 +238,15 @@ fn judge(
     guided: bool,
     steps: &Steps<'_>,
 ) -> Result<Vec<JudgedRows>> {
-    let judged = |candidate: &Box<dyn Candidate + '_>| {
+    let judged = |candidate: &dyn Candidate| {
         steps.trying(candidate.name())?;
-        let rows = held_out.judge(candidate.as_ref())?;
-        let outcome = outcome(candidate.as_ref(), &rows, held_out, guided);
+        let rows = held_out.judge(candidate)?;
+        let outcome = outcome(candidate, &rows, held_out, guided);
         steps.tried(candidate.name(), candidate.scale(), outcome.mean_iou)?;
         Ok(rows)
     };
     // Side by side: a training of small networks leaves much of a processor idle.
-    candidates.par_iter().map(judged).collect()
+    candidates.par_iter().map(|candidate| judged(candidate.as_ref())).collect()
 }
 
 /// What a candidate did on the labels that it had not seen.
