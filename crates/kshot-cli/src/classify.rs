@@ -19,7 +19,7 @@ use crate::talk::Talk;
 /// two on, methods are compared on held-out pictures and the result says what to expect.
 ///
 /// Writes labels.csv, and beside it report.html (the least certain first), run.toml and, where the truth is
-/// known, truth.json. Run again, it looks only at new pictures; labels are always made anew.
+/// known, truth.json (of NAME.csv: NAME.report.html and so on). Run again, it looks only at new pictures; labels are always made anew.
 #[derive(Args)]
 #[command(after_help = "Examples:
   kshot classify --support parts/ --query photos/ --out run/labels.csv --link sorted/

@@ -7,6 +7,7 @@ use kshot::nn::Precision;
 
 mod check;
 mod classify;
+mod convert;
 mod data;
 mod demo;
 mod eval;

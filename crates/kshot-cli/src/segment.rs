@@ -23,13 +23,15 @@ use crate::talk::Talk;
   kshot segment --support examples/coins/support --query examples/coins/query --out out/
   kshot segment --support labelled/ --query photos/ --out out/ --method probe --json
   kshot segment --model runs/mine --query photos/ --out out/
+  kshot segment --support labelled/ --support corrected/ --query photos/ --out out/
 
 Exit status: 0 all done, 2 wrong use, 3 some pictures failed (all others are written),
 130 stopped by Ctrl-C (what is finished is kept; the same command goes on).")]
 pub struct Arguments {
-    /// Folder of labelled pictures.
+    /// Folder of labelled pictures; may be given several times. Classes are joined by their names, in the order of the
+    /// first folder; a picture that is in several has the labels of the last one.
     #[arg(long, value_name = "DIR", required_unless_present = "model")]
-    support: Option<PathBuf>,
+    support: Vec<PathBuf>,
     /// The folder of a training (`kshot train`), in place of a method fitted to labelled pictures. PANet's takes
     /// --support besides: the classes that are asked for.
     #[arg(long, value_name = "RUN", conflicts_with_all = ["method", "encoder", "weights", "scale"])]

@@ -1,6 +1,8 @@
 //! How the events of a job become JSON lines, lines for people, or a bar on a terminal.
 
+use std::io::IsTerminal;
 use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::time::Duration;
 
 use indicatif::{ProgressBar, ProgressStyle};
 use kshot::job::{Event, Watch};
@@ -56,9 +58,12 @@ impl Talk {
 
     fn tell(&self, event: &Event<'_>) {
         match event {
-            Event::Progress { .. } if self.quiet => {}
-            Event::Progress { done, total } if !self.json => self.progress(*done, *total),
-            Event::Progress { .. } => {}
+            event if event.is_momentary() && (self.quiet || self.json) => {}
+            Event::Progress { done, total } => self.progress(*done, *total),
+            Event::AtHand(_) | Event::Tried(_) if !self.json && std::io::stderr().is_terminal() => {
+                self.at_hand(event);
+            }
+            event if event.is_momentary() => {}
             // Through a value, which holds numbers in 64 bits: as these lines have always been written.
             event if self.json => {
                 if let Ok(line) = serde_json::to_value(event) {
@@ -77,6 +82,20 @@ impl Talk {
             Event::Failed { .. } => {}
             event => self.bar().suspend(|| eprintln!("{event}")),
         }
+    }
+
+    /// What is being done just now, with the seconds since the first of it.
+    fn at_hand(&self, event: &Event<'_>) {
+        let mut bar = self.bar();
+        if bar.length().is_some() || bar.is_hidden() {
+            bar.finish_and_clear();
+            *bar = ProgressBar::new_spinner();
+            if let Ok(style) = ProgressStyle::with_template("{spinner} {wide_msg} {elapsed}") {
+                bar.set_style(style);
+            }
+            bar.enable_steady_tick(Duration::from_millis(200));
+        }
+        bar.set_message(event.to_string());
     }
 
     fn progress(&self, done: usize, total: usize) {

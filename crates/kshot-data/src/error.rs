@@ -22,6 +22,8 @@ pub enum ErrorKind {
     Device,
     /// The file system or the network failed.
     Io,
+    /// Nothing went wrong: whoever asked for the work asked it to stop.
+    Cancelled,
 }
 
 impl fmt::Display for ErrorKind {
@@ -33,6 +35,7 @@ impl fmt::Display for ErrorKind {
             Self::Shape => "shape",
             Self::Device => "device",
             Self::Io => "input/output",
+            Self::Cancelled => "cancelled",
         })
     }
 }

@@ -17,6 +17,9 @@ use crate::atomic::write_error;
 use crate::error::{Error, Result};
 pub use crate::rle::ClassRecord;
 
+/// The flag of a picture that the user labelled.
+pub const LABELLED: &str = "labelled";
+
 /// Everything known of one finished picture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 pub struct PictureRecord {
@@ -150,6 +153,22 @@ impl<R: Record> Journal<R> {
         journal.scan()?;
         // A half line at the end goes, so that the next record begins a line of its own.
         journal.file.set_len(journal.end).map_err(|source| write_error(&journal.path, source))?;
+        Ok(journal)
+    }
+
+    /// Opens the journal of a finished output folder to read it: nothing in the folder changes, and it may be
+    /// write-protected.
+    ///
+    /// # Errors
+    /// If there is none, or it cannot be read.
+    pub fn read_only(out: impl AsRef<Path>) -> Result<Self> {
+        let out = out.as_ref().to_owned();
+        let path = out.join(".kshot").join(R::FILE);
+        let file =
+            File::open(&path).map_err(|source| Error::io("read the journal", &path, source))?;
+        let (finished, records) = (BTreeMap::new(), PhantomData);
+        let mut journal = Self { out, path, file, end: 0, finished, damaged: 0, records };
+        journal.scan()?;
         Ok(journal)
     }
 

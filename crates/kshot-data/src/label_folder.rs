@@ -22,7 +22,7 @@ mod text;
 /// Where a picture's labels are.
 #[derive(Debug, Clone)]
 pub enum LabelSource {
-    /// A PNG of class numbers, or of declared colours.
+    /// A PNG or TIFF of class numbers, or a PNG of declared colours.
     Mask(PathBuf),
     /// A PNG of strokes.
     Scribble(PathBuf),
@@ -41,6 +41,14 @@ impl LabelSource {
             Self::Mask(path) | Self::Scribble(path) | Self::Broken(path) => path,
             Self::ClassMasks(files) => files.first().map_or(Path::new(""), |(_, path)| path),
             Self::Outlines(outlines) => &outlines.file,
+        }
+    }
+
+    /// All its files.
+    pub fn files(&self) -> Vec<&Path> {
+        match self {
+            Self::ClassMasks(files) => files.iter().map(|(_, path)| path.as_path()).collect(),
+            other => vec![other.file()],
         }
     }
 }
@@ -92,7 +100,7 @@ impl LabelFolder {
     /// Pictures are in `images/` or `JPEGImages/` (and folders below), or in the folder itself. The
     /// first of these labels a picture `a.jpg`, and what else there is for it is a warning:
     ///
-    /// 1. `masks/a.png` (or `SegmentationClass/a.png`): index, palette, gray or binary PNG; a
+    /// 1. `masks/a.png` (or `SegmentationClass/a.png`): index, palette, gray or binary PNG, or a TIFF of class numbers; a
     ///    coloured one where `colors.csv`, `colors.txt` or `labelmap.txt` declares the colours;
     /// 2. `masks/CLASS/a.png`, `masks/a_CLASS.png`, `masks/a-CLASS.png`: a mask per class;
     /// 3. `scribbles/a.png`;
@@ -110,6 +118,35 @@ impl LabelFolder {
     /// If a folder cannot be listed.
     pub fn open(root: &Path) -> Result<Self> {
         find::open(root)
+    }
+
+    /// Pictures with masks that carry these classes' numbers; `list` is the file that names them.
+    pub(crate) fn of_masks(
+        root: &Path,
+        pictures: Vec<FolderPicture>,
+        classes: Classes,
+        list: PathBuf,
+        findings: Findings,
+    ) -> Self {
+        Self {
+            root: root.to_owned(),
+            pictures,
+            classes,
+            list: Some(list),
+            declared: true,
+            numbered: true,
+            findings,
+            colours: None,
+        }
+    }
+
+    /// Keeps the pictures for which `keep` holds, by their places.
+    pub fn retain(&mut self, keep: impl Fn(usize) -> bool) {
+        let mut index = 0;
+        self.pictures.retain(|_| {
+            index += 1;
+            keep(index - 1)
+        });
     }
 
     /// Reads the labels of picture `index`, of `width` x `height` pixels; `None` where it has none or
@@ -193,8 +230,8 @@ impl LabelFolder {
         size: &PictureSize<'_>,
         findings: &mut Findings,
     ) -> Result<PaintedLabels> {
-        let png = index::read_png(path)?;
-        let mask = match (&self.colours, &png.coloured) {
+        let file = index::read_file(path)?;
+        let mask = match (&self.colours, &file.coloured) {
             (Some(colours), Some(coloured)) => {
                 size.check(coloured.width, coloured.height, "the mask")?;
                 let mask = colours.mask(path, coloured, &self.classes)?;
@@ -202,8 +239,8 @@ impl LabelFolder {
                 mask
             }
             _ => {
-                let ours = png.names.is_some();
-                let values = match png.values {
+                let ours = file.names.is_some();
+                let values = match file.values {
                     Some(values) => values,
                     None => index::read_values(path)?,
                 };

@@ -28,7 +28,8 @@ pub struct FailedPicture {
     pub error: String,
 }
 
-/// The pictures of a folder (or the one picture that `query` is), with unique output names.
+/// The pictures of a folder (or the one picture that `query` is), with unique output names. Masks and overlays that kshot
+/// left in a folder below are no pictures.
 ///
 /// # Errors
 /// If there is no picture there.
@@ -36,7 +37,9 @@ pub fn items(query: &Path) -> Result<Vec<Item>> {
     let (root, files) = if query.is_file() {
         (query.parent().unwrap_or(Path::new("")).to_owned(), vec![query.to_owned()])
     } else {
-        (query.to_owned(), image::list(query, true)?)
+        let mut files = image::list(query, true)?;
+        files.retain(|file| !is_output(file, query));
+        (query.to_owned(), files)
     };
     if files.is_empty() {
         return Err(Error::data(
@@ -62,6 +65,15 @@ pub fn items(query: &Path) -> Result<Vec<Item>> {
         items.push(Item { file, shown, name });
     }
     Ok(items)
+}
+
+/// Whether a file is a mask or an overlay of a result below `root`.
+fn is_output(file: &Path, root: &Path) -> bool {
+    file.ancestors().skip(1).take_while(|folder| *folder != root).any(|folder| {
+        let named = folder.file_name().is_some_and(|name| name == "masks" || name == "overlays");
+        let result = |of: &Path| of.join("run.toml").is_file() || of.join(".kshot").is_dir();
+        named && folder.parent().is_some_and(result)
+    })
 }
 
 /// A path with `/` between folders, for people and names.

@@ -6,9 +6,10 @@ use image::RgbImage;
 use rayon::prelude::*;
 
 use crate::deep::DeepRange;
-use crate::error::Result;
+use crate::error::{Error, Result};
 pub use crate::finding::LabelKind;
 use crate::finding::{Findings, Severity};
+use crate::hash;
 use crate::label_folder::LabelFolder;
 use crate::mask::{MAX_CLASSES, Mask};
 
@@ -70,6 +71,63 @@ impl Support {
         let odd = findings.0.iter().filter(|finding| finding.severity == Severity::Warning);
         support.warnings = odd.map(ToString::to_string).collect();
         Ok(support)
+    }
+
+    /// This with another folder's pictures. Classes are joined by name: these keep their numbers, new ones follow. A picture
+    /// that both hold (the same file, byte by byte) has the labels of the other, which is told.
+    ///
+    /// # Errors
+    /// If there are more classes than a mask can hold, or a picture cannot be read again.
+    pub fn and(mut self, mut other: Self) -> Result<Self> {
+        if self.pictures.is_empty() {
+            return Ok(other);
+        }
+        let mut values: [u8; 256] = std::array::from_fn(|value| value as u8);
+        let mut new = Vec::new();
+        for (name, number) in other.classes.iter().zip(1..=MAX_CLASSES) {
+            let place = self.classes.iter().position(|known| known == name).unwrap_or_else(|| {
+                new.push(name.clone());
+                self.classes.push(name.clone());
+                self.classes.len() - 1
+            });
+            values[usize::from(number)] = u8::try_from(place + 1).unwrap_or(u8::MAX);
+        }
+        if self.classes.len() > usize::from(MAX_CLASSES) {
+            return Err(Error::data(format!(
+                "the folders of labelled pictures hold {} classes together; a mask can hold {MAX_CLASSES}",
+                self.classes.len()
+            )));
+        }
+        for picture in &mut other.pictures {
+            picture.mask.pixels.iter_mut().for_each(|value| *value = values[usize::from(*value)]);
+        }
+        let from = other.pictures.first().map(|picture| picture.labels.display().to_string());
+        if !new.is_empty() {
+            self.warnings.push(format!(
+                "{}: new classes besides those of the first folder: {}; if they are meant to be the same, mend the names",
+                from.unwrap_or_default(),
+                new.join(", ")
+            ));
+        }
+        let hashes = |pictures: &[LabelledPicture]| -> Result<Vec<String>> {
+            pictures.iter().map(|picture| hash::of_file(&picture.path)).collect()
+        };
+        let (known, again) = (hashes(&self.pictures)?, hashes(&other.pictures)?);
+        let before = self.pictures.len();
+        let mut index = 0;
+        self.pictures.retain(|_| {
+            index += 1;
+            !again.contains(&known[index - 1])
+        });
+        if self.pictures.len() < before {
+            self.warnings.push(format!(
+                "{} labelled pictures are in a later folder too, whose labels count",
+                before - self.pictures.len()
+            ));
+        }
+        self.pictures.append(&mut other.pictures);
+        self.warnings.append(&mut other.warnings);
+        Ok(self)
     }
 
     /// A tool's list of classes is often longer than what is labelled, and each class costs memory
@@ -176,6 +234,31 @@ mod tests {
         assert_eq!(masks[2], [2, 2, 2, 2, 0, 0, 0, 0]);
         assert_eq!(masks[3], [1, 1, 0, 0, 1, 1, 0, 0]);
         assert!(support.warnings.len() == 1 && support.warnings[0].contains("e.png"));
+    }
+
+    #[test]
+    fn folders_are_joined_by_names_and_the_last_label_counts() {
+        let [one, two] = [(); 2].map(|()| tempfile::tempdir().unwrap());
+        picture(&one.path().join("images/a.png"));
+        gray(&one.path().join("masks/a.png"), [0, 1, 2, 0, 0, 0, 0, 0]);
+        std::fs::write(one.path().join("classes.txt"), "cat\ndog\n").unwrap();
+        image::RgbImage::from_pixel(4, 2, image::Rgb([9; 3]))
+            .save(one.path().join("images/b.png"))
+            .unwrap();
+        gray(&one.path().join("masks/b.png"), [2; 8]);
+        // The first picture again, under another name and with other numbers.
+        picture(&two.path().join("images/again.png"));
+        gray(&two.path().join("masks/again.png"), [1, 2, 3, 255, 0, 0, 0, 0]);
+        std::fs::write(two.path().join("classes.txt"), "dog\nbird\ncat\n").unwrap();
+        let load = |folder: &tempfile::TempDir| Support::load(folder.path()).unwrap();
+        let both = load(&one).and(load(&two)).unwrap();
+        assert_eq!(both.classes, ["cat", "dog", "bird"]);
+        let masks: Vec<&[u8]> = both.pictures.iter().map(|p| &p.mask.pixels[..]).collect();
+        assert_eq!(masks, [&[2; 8][..], &[2, 3, 1, VOID, 0, 0, 0, 0]]);
+        assert_eq!(both.warnings.len(), 2, "{:?}", both.warnings);
+        assert!(both.warnings[0].contains("bird"));
+        let alone = Support::default().and(load(&one)).unwrap();
+        assert_eq!(alone.classes, ["cat", "dog"]);
     }
 
     #[test]

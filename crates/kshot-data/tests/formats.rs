@@ -16,11 +16,11 @@ use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 fn options(to: LabelFormat) -> ConvertOptions {
-    ConvertOptions { to, lossy: false, force: false, link: false }
+    ConvertOptions::new(to)
 }
 
 fn to(from: &Path, out: &Path, format: LabelFormat) -> Summary {
-    let summary = convert(from, out, options(format))
+    let summary = convert(from, out, &options(format))
         .unwrap_or_else(|error| panic!("{} to {}: {error}", from.display(), format.name()));
     assert_eq!(summary.verified, summary.pictures);
     summary
@@ -170,15 +170,15 @@ fn boxes_go_between_their_formats_and_are_not_filled_in_silence() {
         }
     }
     let out = folder.path().join("filled");
-    let error = convert(&start, &out, options(LabelFormat::Mask)).unwrap_err().to_string();
+    let error = convert(&start, &out, &options(LabelFormat::Mask)).unwrap_err().to_string();
     assert!(error.contains("3 boxes would be filled") && error.contains("--lossy"), "{error}");
     assert!(!out.exists());
     let lossy = ConvertOptions { lossy: true, ..options(LabelFormat::Mask) };
-    assert_eq!(convert(&start, &out, lossy).unwrap().lost.len(), 1);
-    let error = convert(&start, &out, lossy).unwrap_err().to_string();
+    assert_eq!(convert(&start, &out, &lossy).unwrap().lost.len(), 1);
+    let error = convert(&start, &out, &lossy).unwrap_err().to_string();
     assert!(error.contains("not empty") && error.contains("--force"), "{error}");
-    let forced = ConvertOptions { force: true, link: true, ..lossy };
-    assert_eq!(convert(&start, &out, forced).unwrap().pictures, 2);
+    let forced = ConvertOptions { force: true, link: true, ..lossy.clone() };
+    assert_eq!(convert(&start, &out, &forced).unwrap().pictures, 2);
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn scribbles_stay_scribbles() {
         assert_eq!(support.pictures[0].mask.pixels, [UNLABELLED, 1, 0, UNLABELLED]);
     }
     let error =
-        convert(&start, &folder.path().join("yolo"), options(LabelFormat::YoloSeg)).unwrap_err();
+        convert(&start, &folder.path().join("yolo"), &options(LabelFormat::YoloSeg)).unwrap_err();
     assert!(error.to_string().contains("2 unlabelled pixels"), "{error}");
 }
 
@@ -229,7 +229,7 @@ fn files_of_three_tools_survive_every_pair_of_formats() {
         ] {
             let there = folder.path().join(first.name());
             if first == LabelFormat::YoloSeg && tool == "labelme" {
-                let error = convert(&start, &there, options(first)).unwrap_err().to_string();
+                let error = convert(&start, &there, &options(first)).unwrap_err().to_string();
                 assert!(error.contains("void pixels"), "{error}");
                 continue;
             }
@@ -425,7 +425,7 @@ fn one_label_never_serves_two_pictures() {
     let out = at("out");
     assert_eq!(to(folder.path(), &out, LabelFormat::Coco).objects, 2);
     let error =
-        convert(folder.path(), &at("voc"), options(LabelFormat::VocXml)).unwrap_err().to_string();
+        convert(folder.path(), &at("voc"), &options(LabelFormat::VocXml)).unwrap_err().to_string();
     assert!(error.contains("share one label"), "{error}");
 }
 

@@ -64,16 +64,18 @@ fn segmenting_tells_every_step_once() {
     let folder = tempfile::tempdir().unwrap();
     let (outcome, told) = watched(|_| false, |watch| segment(&coins(folder.path()), watch));
     assert_eq!(counts(&outcome.unwrap()), [4, 0, 0]);
-    let mut expected = vec!["start", "fitted", "progress"];
+    let trial = ["at-hand", "at-hand", "tried", "at-hand"];
+    let mut expected = [&["start"][..], &trial[..], &["fitted", "progress"][..]].concat();
     expected.extend(["picture", "progress"].repeat(4));
     expected.push("done");
     assert_eq!(names(&told), expected);
     assert_eq!(told[0]["pictures"], 4);
-    assert_eq!(told[2], serde_json::json!({"event": "progress", "done": 0, "total": 4}));
+    assert_eq!(told[6], serde_json::json!({"event": "progress", "done": 0, "total": 4}));
     let keys = |value: &serde_json::Value| -> Vec<String> {
         value.as_object().unwrap().keys().cloned().collect()
     };
-    assert_eq!(keys(&told[3]), ["event", "file", "mask", "confidence", "flags", "seconds"]);
+    assert_eq!(keys(&told[3]), ["event", "method", "scale", "mean_iou", "tried", "candidates"]);
+    assert_eq!(keys(&told[7]), ["event", "file", "mask", "confidence", "flags", "seconds"]);
     let done = ["event", "done", "skipped", "failed", "seconds", "report"];
     assert_eq!(keys(told.last().unwrap()), done);
 }
@@ -114,6 +116,12 @@ fn a_job_that_is_stopped_before_it_is_fitted_writes_nothing() {
     let (outcome, told) = watched(start, |watch| segment(&coins(folder.path()), watch).unwrap());
     assert!(outcome.cancelled && outcome.report.is_none());
     assert_eq!(names(&told), ["start", "done"]);
+    assert!(!folder.path().join("masks").exists());
+    // While methods are tried.
+    let trial = |event: &Event<'_>| matches!(event, Event::AtHand(_));
+    let (outcome, told) = watched(trial, |watch| segment(&coins(folder.path()), watch).unwrap());
+    assert!(outcome.cancelled && outcome.report.is_none());
+    assert_eq!(names(&told), ["start", "at-hand", "done"]);
     assert!(!folder.path().join("masks").exists());
     // While the labelled pictures are looked at.
     let first = |event: &Event<'_>| matches!(event, Event::Progress { done: 1, total: 8 });

@@ -71,6 +71,11 @@ impl FormatTally {
         self.empty += other.empty;
     }
 
+    /// Whether there is a mask, or an object of pixels, that an outline would have to follow.
+    pub(super) fn is_painted(&self) -> bool {
+        self.masks + self.runs > 0
+    }
+
     /// What would be lost, in words.
     pub(super) fn lost(&self, to: LabelFormat) -> Vec<String> {
         let mut lost = Vec::new();
@@ -102,7 +107,7 @@ impl FormatTally {
     }
 
     /// What is not kept although no pixel changes, in words.
-    pub(super) fn notes(&self, to: LabelFormat) -> Vec<String> {
+    pub(super) fn notes(&self, to: LabelFormat, simplified: bool) -> Vec<String> {
         let mut notes = Vec::new();
         if to.is_dense() && self.outlines + self.runs > 0 {
             notes.push(format!(
@@ -111,7 +116,10 @@ impl FormatTally {
                 self.outlines + self.runs
             ));
         }
-        if matches!(to, LabelFormat::Labelme | LabelFormat::YoloSeg) && self.masks > 0 {
+        if matches!(to, LabelFormat::Labelme | LabelFormat::YoloSeg)
+            && self.masks > 0
+            && !simplified
+        {
             notes.push(format!(
                 "{} masks became outlines along the pixels' borders, one for each connected piece",
                 self.masks

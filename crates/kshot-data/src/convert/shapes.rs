@@ -1,6 +1,7 @@
 //! Shapes as the target format has them.
 
 use crate::annotation::{Annotation, Content, Object, ObjectShape, circle};
+use crate::convert::outlines::Outliner;
 use crate::labels::names::{Classes, reserved};
 use crate::labels::{runs, settled, trace};
 use crate::mask::{BACKGROUND, MAX_CLASSES, Mask};
@@ -11,8 +12,20 @@ pub(super) fn values(mask: &Mask) -> Vec<u8> {
     (1..=u8::MAX).filter(|&value| counts[usize::from(value)] > 0).collect()
 }
 
-/// For COCO: masks become run lengths, one for each value; circles become polygons.
-pub(super) fn with_runs(annotation: &Annotation, classes: &Classes) -> Vec<Object> {
+/// For COCO: masks become run lengths, one for each value, or simplified outlines; circles become polygons.
+pub(super) fn with_runs(
+    annotation: &Annotation,
+    classes: &Classes,
+    outliner: &Outliner,
+) -> Vec<Object> {
+    if outliner.tolerance > 0.0 {
+        let mut objects = with_groups(annotation, classes, outliner);
+        // The number is the annotation's there, and parts of an object are one annotation.
+        if matches!(annotation.content, Content::Dense(_)) {
+            objects.iter_mut().for_each(|object| object.id = None);
+        }
+        return without_circles(objects);
+    }
     match &annotation.content {
         Content::Dense(mask) => values(mask)
             .into_iter()
@@ -21,29 +34,34 @@ pub(super) fn with_runs(annotation: &Annotation, classes: &Classes) -> Vec<Objec
                 Object::new(classes.word(value), ObjectShape::Runs(counts))
             })
             .collect(),
-        Content::Objects(objects) => {
-            let mut objects = objects.clone();
-            for object in &mut objects {
-                if let ObjectShape::Circle(centre, radius) = object.shape {
-                    object.shape = ObjectShape::Polygons(vec![circle(centre, radius)]);
-                }
-            }
-            objects
+        Content::Objects(objects) => without_circles(objects.clone()),
+    }
+}
+
+fn without_circles(mut objects: Vec<Object>) -> Vec<Object> {
+    for object in &mut objects {
+        if let ObjectShape::Circle(centre, radius) = object.shape {
+            object.shape = ObjectShape::Polygons(vec![circle(centre, radius)]);
         }
     }
+    objects
 }
 
 /// For LabelMe: run lengths and masks become polygons. Objects of several outlines get a number, by
 /// which their parts are told to belong together.
-pub(super) fn with_groups(annotation: &Annotation, classes: &Classes) -> Vec<Object> {
+pub(super) fn with_groups(
+    annotation: &Annotation,
+    classes: &Classes,
+    outliner: &Outliner,
+) -> Vec<Object> {
     let mut objects = match &annotation.content {
-        Content::Dense(mask) => pieces(mask, classes),
+        Content::Dense(mask) => pieces(mask, classes, outliner),
         Content::Objects(objects) => objects.clone(),
     };
     let mut next = objects.iter().filter_map(|object| object.id).max().map_or(0, |id| id + 1);
     for object in &mut objects {
         if let ObjectShape::Runs(counts) = &object.shape {
-            object.shape = ObjectShape::Polygons(traced(counts, annotation));
+            object.shape = ObjectShape::Polygons(traced(counts, annotation, outliner));
         }
         if let ObjectShape::Polygons(rings) = &object.shape
             && rings.len() > 1
@@ -61,6 +79,7 @@ pub(super) fn with_single_outlines(
     annotation: &Annotation,
     mask: &Mask,
     classes: &Classes,
+    outliner: &Outliner,
 ) -> Vec<Object> {
     let is_class = |object: &Object| {
         let value = classes.value(&object.class);
@@ -75,14 +94,18 @@ pub(super) fn with_single_outlines(
         {
             objects.clone()
         }
-        _ => pieces(mask, classes),
+        _ => pieces(mask, classes, outliner),
     };
     objects
         .into_iter()
         .filter(is_class)
         .filter_map(|object| {
             let rings = match &object.shape {
-                ObjectShape::Runs(counts) => traced(counts, annotation),
+                ObjectShape::Runs(counts) => traced(counts, annotation, outliner),
+                // What was traced and simplified is one outline already.
+                ObjectShape::Polygons(rings) if rings.len() == 1 && outliner.tolerance > 0.0 => {
+                    return Some(object);
+                }
                 ObjectShape::Polygons(rings) if !fits(rings, annotation) => {
                     retraced(&object, annotation)
                 }
@@ -101,7 +124,7 @@ pub(super) fn with_single_outlines(
 /// Boxes around everything that is a class.
 pub(super) fn with_boxes(annotation: &Annotation, classes: &Classes) -> Vec<(Object, [f64; 4])> {
     let objects = match &annotation.content {
-        Content::Dense(mask) => pieces(mask, classes),
+        Content::Dense(mask) => pieces(mask, classes, &Outliner::default()),
         Content::Objects(objects) => objects.clone(),
     };
     objects
@@ -119,23 +142,16 @@ pub(super) fn with_boxes(annotation: &Annotation, classes: &Classes) -> Vec<(Obj
 }
 
 /// An object for each connected piece of each value.
-fn pieces(mask: &Mask, classes: &Classes) -> Vec<Object> {
-    let mut objects = Vec::new();
-    for value in values(mask) {
-        let outlines = trace::pieces(mask, value).into_iter();
-        objects.extend(
-            outlines.map(|outline| {
-                Object::new(classes.word(value), ObjectShape::Polygons(vec![outline]))
-            }),
-        );
-    }
-    objects
+fn pieces(mask: &Mask, classes: &Classes, outliner: &Outliner) -> Vec<Object> {
+    let object =
+        |(value, outline)| Object::new(classes.word(value), ObjectShape::Polygons(vec![outline]));
+    outliner.pieces(mask).into_iter().map(object).collect()
 }
 
-fn traced(counts: &[u32], annotation: &Annotation) -> Vec<Vec<[f64; 2]>> {
+fn traced(counts: &[u32], annotation: &Annotation, outliner: &Outliner) -> Vec<Vec<[f64; 2]>> {
     let mut mask = Mask::filled(annotation.width, annotation.height, 0);
     runs::paint(&mut mask, counts, 1);
-    trace::pieces(&mask, 1)
+    outliner.pieces(&mask).into_iter().map(|(_, outline)| outline).collect()
 }
 
 fn retraced(object: &Object, annotation: &Annotation) -> Vec<Vec<[f64; 2]>> {

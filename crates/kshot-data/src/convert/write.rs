@@ -5,14 +5,16 @@ use std::path::{Path, PathBuf};
 
 use crate::annotation::{Content, Object, ObjectShape};
 use crate::atomic;
+use crate::convert::outlines::Outliner;
 use crate::convert::{LabelFormat, shapes};
 use crate::error::{Error, Result};
 use crate::finding::LabelKind;
 use crate::label_folder::{FolderPicture, PaintedLabels};
 use crate::labels::names::Classes;
-use crate::labels::{boxes, class_masks, coco, colours, labelme, voc_xml, yolo, yolo_names};
+use crate::labels::{boxes, class_masks, coco_text, colours, labelme, voc_xml, yolo, yolo_names};
 use crate::mask::{BACKGROUND, Mask, UNLABELLED, VOID};
 use crate::mask_png;
+use crate::mask_tiff;
 use crate::palette::Palette;
 
 /// Writes labels of one format.
@@ -20,13 +22,14 @@ pub(super) struct LabelWriter<'a> {
     pub out: &'a Path,
     pub classes: &'a Classes,
     pub format: LabelFormat,
+    pub outliner: &'a Outliner,
 }
 
 /// What of a picture goes into a file of the whole folder.
 pub(super) enum FolderEntry {
     /// It has a file of its own, with this many objects.
     Done(usize),
-    Coco(coco::CocoPicture),
+    Coco(coco_text::CocoPicture),
     Boxes(String, Vec<(Object, [f64; 4])>),
 }
 
@@ -84,16 +87,22 @@ impl LabelWriter<'_> {
                 atomic::write(&path, &coloured(&read.mask).map_err(|error| error.in_file(&path))?)?;
                 done(shapes::values(&read.mask).len())
             }
+            LabelFormat::TiffMasks => {
+                let path = self.path("masks", picture, "tif");
+                mask_tiff::write(&path, &read.mask, &picture.file)?;
+                done(shapes::values(&read.mask).len())
+            }
             LabelFormat::ClassMasks => done(self.class_masks(picture, read)?),
             LabelFormat::Labelme => {
-                let objects = shapes::with_groups(&read.annotation, self.classes);
+                let objects = shapes::with_groups(&read.annotation, self.classes, self.outliner);
                 let text = labelme::text(&last, width, height, &objects.iter().collect::<Vec<_>>());
                 atomic::write(self.path("images", picture, "json"), text.as_bytes())?;
                 done(objects.len())
             }
             LabelFormat::YoloSeg => {
+                let (annotation, mask) = (&read.annotation, &read.mask);
                 let objects =
-                    shapes::with_single_outlines(&read.annotation, &read.mask, self.classes);
+                    shapes::with_single_outlines(annotation, mask, self.classes, self.outliner);
                 let refs: Vec<&Object> = objects.iter().collect();
                 let text = yolo::text(&refs, self.classes.names(), width, height);
                 atomic::write(self.path("labels", picture, "txt"), text.as_bytes())?;
@@ -107,7 +116,7 @@ impl LabelWriter<'_> {
                 done(objects.len())
             }
             LabelFormat::Coco => {
-                let objects = shapes::with_runs(&read.annotation, self.classes);
+                let objects = shapes::with_runs(&read.annotation, self.classes, self.outliner);
                 let counted = |object: Object| {
                     let mut mask = Mask::filled(width, height, 0);
                     object.shape.paint(&mut mask, 1);
@@ -115,7 +124,12 @@ impl LabelWriter<'_> {
                     (object, area)
                 };
                 let objects = objects.into_iter().map(counted).collect();
-                Ok(FolderEntry::Coco(coco::CocoPicture { name: slashed, width, height, objects }))
+                Ok(FolderEntry::Coco(coco_text::CocoPicture {
+                    name: slashed,
+                    width,
+                    height,
+                    objects,
+                }))
             }
             LabelFormat::BoxesCsv => {
                 Ok(FolderEntry::Boxes(slashed, shapes::with_boxes(&read.annotation, self.classes)))
@@ -199,7 +213,7 @@ impl LabelWriter<'_> {
         match self.format {
             LabelFormat::Coco => {
                 let ours = [BACKGROUND, UNLABELLED, VOID].map(|value| self.classes.word(value));
-                let mut pictures: Vec<coco::CocoPicture> = Vec::new();
+                let mut pictures: Vec<coco_text::CocoPicture> = Vec::new();
                 let mut used = vec![false; ours.len()];
                 for part in parts {
                     let FolderEntry::Coco(written) = part else { continue };
@@ -215,7 +229,7 @@ impl LabelWriter<'_> {
                         }
                     }
                     let name = written.name.clone();
-                    pictures.push(coco::CocoPicture { name, objects, ..*written });
+                    pictures.push(coco_text::CocoPicture { name, objects, ..*written });
                 }
                 let ours: Vec<String> = ours
                     .into_iter()
@@ -223,7 +237,7 @@ impl LabelWriter<'_> {
                     .filter(|(_, used)| *used)
                     .map(|(name, _)| name)
                     .collect();
-                let text = coco::text(self.classes.names(), &ours, &pictures);
+                let text = coco_text::text(self.classes.names(), &ours, &pictures);
                 atomic::write(self.out.join("annotations.json"), text.as_bytes())
             }
             LabelFormat::BoxesCsv => {
@@ -256,6 +270,7 @@ impl LabelWriter<'_> {
                 atomic::write(self.out.join("colors.csv"), text.as_bytes())
             }
             LabelFormat::Mask
+            | LabelFormat::TiffMasks
             | LabelFormat::ClassMasks
             | LabelFormat::Labelme
             | LabelFormat::VocXml => Ok(()),

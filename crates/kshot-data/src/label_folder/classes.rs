@@ -28,8 +28,8 @@ pub(super) fn name_classes(
                 }
                 folder.numbered = true;
                 // What is wrong with it is said when it is read for good.
-                let Ok(png) = index::read_png(path) else { continue };
-                if let Some(values) = png.values {
+                let Ok(file) = index::read_file(path) else { continue };
+                if let Some(values) = file.values {
                     let number = if scribble {
                         let counts = values.counts();
                         (1..UNLABELLED).rev().find(|&value| counts[usize::from(value)] > 0)
@@ -38,7 +38,7 @@ pub(super) fn name_classes(
                     };
                     largest = largest.max(number.unwrap_or(0));
                 }
-                if let Some(names) = png.names.filter(|names| !names.is_empty())
+                if let Some(names) = file.names.filter(|names| !names.is_empty())
                     && carried.iter().all(|(_, known)| *known != names)
                 {
                     carried.push((path.clone(), names));

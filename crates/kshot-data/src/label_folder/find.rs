@@ -1,6 +1,6 @@
 //! Pictures and labels find each other.
 
-use std::collections::{BTreeMap, HashMap};
+use std::collections::{BTreeMap, HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
 
@@ -11,11 +11,14 @@ use crate::label_folder::{FolderPicture, LabelFolder, LabelSource};
 use crate::labels::class_masks;
 use crate::labels::colours::Colours;
 use crate::labels::names::{self, Classes, Gathered};
+use crate::predicted::{self, Predicted};
 
 /// Folders of pictures, in the order of preference.
 const PICTURES: [&str; 2] = ["images", "JPEGImages"];
 /// Folders of masks.
 const MASKS: [&str; 2] = ["masks", "SegmentationClass"];
+/// How names of masks end.
+const MASK_ENDS: [&str; 3] = ["png", "tif", "tiff"];
 
 pub(super) fn open(root: &Path) -> Result<LabelFolder> {
     let mut finder = Finder::new(root)?;
@@ -64,6 +67,10 @@ pub(super) struct Finder {
     pub(super) last_parts: HashMap<OsString, Vec<usize>>,
     /// Pictures that share their name with an earlier one.
     shadowed: Vec<usize>,
+    /// Label files that may be predictions.
+    predicted: Predicted,
+    /// Pictures with a prediction that nobody has saved since.
+    untouched: HashSet<usize>,
     pub(super) findings: Findings,
 }
 
@@ -81,6 +88,8 @@ impl Finder {
             files: HashMap::new(),
             last_parts: HashMap::new(),
             shadowed: Vec::new(),
+            predicted: Predicted::read(root)?,
+            untouched: HashSet::new(),
             findings: Findings::default(),
         };
         for file in files {
@@ -106,6 +115,12 @@ impl Finder {
 
     /// Gives labels to a picture, unless it has some.
     pub(super) fn label(&mut self, index: usize, labels: LabelSource) {
+        if !self.predicted.is_empty()
+            && labels.files().iter().all(|file| self.predicted.is_untouched(file))
+        {
+            self.untouched.insert(index);
+            return;
+        }
         let picture = &mut self.pictures[index];
         match &picture.labels {
             None => picture.labels = Some(labels),
@@ -160,7 +175,7 @@ impl Finder {
         let mut classed: BTreeMap<PathBuf, Vec<(String, PathBuf)>> = BTreeMap::new();
         let keys: Vec<PathBuf> = self.keys.keys().cloned().collect();
         let keys: Vec<&Path> = keys.iter().map(PathBuf::as_path).collect();
-        for file in self.pngs(&below)? {
+        for file in self.mask_files(&below)? {
             let key = without_ending(file.strip_prefix(&below).unwrap_or(&file));
             if self.keys.contains_key(&key) {
                 self.label_key(&key, LabelSource::Mask(file));
@@ -192,7 +207,7 @@ impl Finder {
     fn scribbles(&mut self) -> Result<()> {
         let below = self.root.join("scribbles");
         if below.is_dir() {
-            for file in self.pngs(&below)? {
+            for file in self.mask_files(&below)? {
                 let key = without_ending(file.strip_prefix(&below).unwrap_or(&file));
                 self.label_key(&key, LabelSource::Scribble(file));
             }
@@ -200,27 +215,53 @@ impl Finder {
         Ok(())
     }
 
-    /// The PNG files of a folder of masks; others get a warning.
-    fn pngs(&mut self, below: &Path) -> Result<Vec<PathBuf>> {
+    /// The PNG and TIFF files of a folder of masks; others get a warning.
+    fn mask_files(&mut self, below: &Path) -> Result<Vec<PathBuf>> {
         let mut files = crate::image::list(below, true)?;
         files.retain(|file| {
-            let png = file.extension().is_some_and(|end| end.eq_ignore_ascii_case("png"));
-            if !png {
+            let is = |end: &str| file.extension().is_some_and(|of| of.eq_ignore_ascii_case(end));
+            let lossless = MASK_ENDS.into_iter().any(is);
+            if !lossless {
                 self.findings.add(
                     Severity::Warning,
                     file,
-                    "not read: labels are looked for by the ending .png",
+                    "not read: masks are PNG and TIFF files (.png, .tif)",
                     "save it as an index PNG (JPEG changes class numbers)",
                 );
             }
-            png
+            lossless
         });
         Ok(files)
     }
 
     fn unlabelled(&mut self) {
+        let Self { pictures, untouched, .. } = self;
+        untouched.retain(|&index| pictures[index].labels.is_none());
+        let list = self.root.join(predicted::FILE);
+        let todo = format!(
+            "save those that are right in the labelling tool; to take all as they are, delete {}",
+            list.display()
+        );
+        match (self.untouched.len(), self.pictures.len()) {
+            (0, _) => {}
+            (count, all) if count == all => {
+                let what = format!(
+                    "the labels of all {all} pictures are kshot's own predictions, which nobody has saved since: \
+                     nothing to learn from"
+                );
+                self.findings.add(Severity::Error, &self.root, what, &todo);
+            }
+            (count, all) => {
+                let what = format!(
+                    "the labels of {count} of {all} pictures are kshot's own predictions, which nobody has saved \
+                     since, and are passed over"
+                );
+                self.findings.add(Severity::Warning, &self.root, what, &todo);
+            }
+        }
         for (index, picture) in self.pictures.iter().enumerate() {
-            if picture.labels.is_none() && !self.shadowed.contains(&index) {
+            let known = self.shadowed.contains(&index) || self.untouched.contains(&index);
+            if picture.labels.is_none() && !known {
                 self.findings.add(
                     Severity::Warning,
                     &picture.file,

@@ -38,7 +38,14 @@ impl Finder {
                 }
                 Ok(value) if value.get("shapes").is_some() => {
                     outlines += 1;
-                    match labelme::parse(&file, value) {
+                    if !known && value.get("imageData").is_some_and(Value::is_string) {
+                        let what = "the picture is inside this file (imageData), and there is none beside it";
+                        let todo = "put the picture beside it, or write it out of imageData (a picture file in \
+                                    base64)";
+                        self.findings.add(Severity::Warning, &file, what, todo);
+                        continue;
+                    }
+                    match labelme::parse(&file, value, &mut self.findings) {
                         Ok(labels) => self.label_key(&key, LabelSource::Outlines(labels)),
                         Err(error) => {
                             self.findings.fails(&file, &error);
@@ -289,7 +296,19 @@ fn same_folder(a: &Path, b: &Path) -> bool {
 
 fn read_json(file: &Path) -> Result<Value> {
     let bytes = std::fs::read(file).map_err(|error| Error::io("read the labels", file, error))?;
-    serde_json::from_slice(&bytes).map_err(|error| {
+    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
+        return Err(Error::data("UTF-16 text; save it as UTF-8").in_file(file));
+    }
+    let text = std::str::from_utf8(&bytes).map_err(|error| {
+        Error::data(format!(
+            "not UTF-8 text (at byte {}), perhaps of an old tool in a national code page: open it in an editor and save \
+             it as UTF-8",
+            error.valid_up_to()
+        ))
+        .in_file(file)
+    })?;
+    // A byte order mark, as Windows editors write it.
+    serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
         Error::data(format!("not a LabelMe file, nor any JSON: {error}"))
             .at_line(file, error.line())
             .caused_by(error)

@@ -2,23 +2,24 @@
 //!
 //! Outlines and run lengths are shapes; an annotation without either is its `bbox`. Crowds
 //! (`iscrowd`) are void: many objects outlined together teach neither the class's pixels nor the
-//! background's. Void and unlabelled pixels of our own are written as categories `void` and
+//! background's. CVAT marks what is painted with a brush as crowds, too: these are objects. Void and unlabelled pixels of our own are written as categories `void` and
 //! `unlabelled` with the supercategory `kshot`, as crowds, so that other readers pass over them.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
 
 use serde::Deserialize;
-use serde_json::{Value, json};
+use serde_json::Value;
 
 use crate::annotation::{Object, ObjectShape};
 use crate::error::{Error, Result};
 use crate::finding::{Findings, Severity};
 use crate::labels::{Outlines, boxes, runs};
-use crate::rle::compress;
 
 /// The supercategory of void and unlabelled.
 pub const OURS: &str = "kshot";
+/// How `info.description` of our own files begins.
+pub const MADE_BY: &str = "written by kshot";
 
 /// What a COCO file says.
 #[derive(Debug)]
@@ -61,6 +62,8 @@ struct RawAnnotation {
     difficult: Value,
     #[serde(default)]
     group_id: Option<i64>,
+    #[serde(default)]
+    attributes: Value,
 }
 
 /// Whether a JSON value has COCO's three lists.
@@ -75,6 +78,8 @@ pub fn is_coco(value: &Value) -> bool {
 /// # Errors
 /// If an image or a category is damaged.
 pub fn parse(path: &Path, mut value: Value, findings: &mut Findings) -> Result<CocoFile> {
+    let description = value.get("info").and_then(|info| info.get("description"));
+    let ours = description.and_then(Value::as_str).is_some_and(|text| text.starts_with(MADE_BY));
     let mut take = |key: &str| match value.get_mut(key).map(Value::take) {
         Some(Value::Array(items)) => items,
         _ => Vec::new(),
@@ -118,7 +123,9 @@ pub fn parse(path: &Path, mut value: Value, findings: &mut Findings) -> Result<C
     }
     let mut unknown: BTreeMap<i64, usize> = BTreeMap::new();
     let mut homeless: BTreeMap<String, usize> = BTreeMap::new();
-    for (index, item) in take("annotations").into_iter().enumerate() {
+    let annotations = take("annotations");
+    let brushed = !ours && all_crowds(&annotations);
+    for (index, item) in annotations.into_iter().enumerate() {
         let annotation = match RawAnnotation::deserialize(item) {
             Ok(annotation) => annotation,
             Err(error) => {
@@ -135,13 +142,24 @@ pub fn parse(path: &Path, mut value: Value, findings: &mut Findings) -> Result<C
             continue;
         };
         match object(&annotation, name, pictures[place].size) {
-            Ok(object) => pictures[place].objects.push(object),
+            Ok(mut object) => {
+                object.crowd &= !brushed;
+                pictures[place].objects.push(object);
+            }
             Err(what) => {
                 let picture = pictures[place].picture.clone().unwrap_or_default();
                 let what = format!("annotation {} of `{picture}`: {what}", annotation.id);
                 findings.add(Severity::Error, path, what, "");
             }
         }
+    }
+    if brushed {
+        findings.add(
+            Severity::Warning,
+            path,
+            "every annotation is marked as a crowd, as CVAT marks what is painted with a brush: they are read as objects",
+            "",
+        );
     }
     if !unknown.is_empty() {
         let what = format!("category ids out of range: {}", counted(&unknown));
@@ -164,9 +182,20 @@ fn counted<T: std::fmt::Display>(ids: &BTreeMap<T, usize>) -> String {
     format!("{}{more}", shown.join(", "))
 }
 
+/// Whether all annotations are crowds of run lengths: as labels they would say nothing of any class.
+fn all_crowds(annotations: &[Value]) -> bool {
+    let crowd = |one: &Value| {
+        let key = |key: &str| one.get(key).unwrap_or(&Value::Null);
+        truth(key("iscrowd")) && key("segmentation").is_object()
+    };
+    !annotations.is_empty() && annotations.iter().all(crowd)
+}
+
+fn truth(value: &Value) -> bool {
+    value.as_bool().unwrap_or(false) || value.as_f64().unwrap_or(0.0) != 0.0
+}
+
 fn object(raw: &RawAnnotation, name: &str, size: Option<(usize, usize)>) -> Result<Object, String> {
-    let truth =
-        |value: &Value| value.as_bool().unwrap_or(false) || value.as_f64().unwrap_or(0.0) != 0.0;
     let shape = match &raw.segmentation {
         Value::Array(rings) if !rings.is_empty() => {
             // A single outline is often written without the outer list.
@@ -191,7 +220,9 @@ fn object(raw: &RawAnnotation, name: &str, size: Option<(usize, usize)>) -> Resu
             _ => return Err("neither a segmentation nor a bbox of 4 numbers".to_owned()),
         },
     };
-    let crowd = truth(&raw.iscrowd) && crate::labels::names::reserved(name).is_none();
+    // CVAT has no crowds of its own: what it marks so was painted with a brush.
+    let cvat = raw.attributes.get("occluded").is_some() && raw.segmentation.is_object();
+    let crowd = truth(&raw.iscrowd) && !cvat && crate::labels::names::reserved(name).is_none();
     Ok(Object {
         class: name.to_owned(),
         shape,
@@ -247,90 +278,13 @@ fn counts(value: &Value, size: Option<(usize, usize)>) -> Result<Vec<u32>, Strin
     Ok(counts)
 }
 
-/// A picture to write.
-pub struct CocoPicture {
-    /// The picture's path from `images/`.
-    pub name: String,
-    /// Width in pixels.
-    pub width: usize,
-    /// Height in pixels.
-    pub height: usize,
-    /// Its objects and how many pixels each has.
-    pub objects: Vec<(Object, u64)>,
-}
-
-/// The text of a COCO file. Categories have the ids of the masks' values, from 1, then void and
-/// unlabelled under `ours` (name and supercategory [`OURS`]); annotations keep their numbers where
-/// these are all there and differ.
-pub fn text(classes: &[String], ours: &[String], pictures: &[CocoPicture]) -> String {
-    let mut categories: Vec<Value> = Vec::new();
-    let mut ids: HashMap<&str, usize> = HashMap::new();
-    for (index, name) in classes.iter().chain(ours).enumerate() {
-        ids.entry(name).or_insert(index + 1);
-        let above = if index < classes.len() { "" } else { OURS };
-        categories.push(json!({"id": index + 1, "name": name, "supercategory": above}));
-    }
-    let all = || pictures.iter().flat_map(|picture| &picture.objects);
-    let mut known = std::collections::HashSet::new();
-    let keep = all().all(|(object, _)| object.id.is_some_and(|id| id >= 0 && known.insert(id)));
-    let mut images = Vec::new();
-    let mut annotations = Vec::new();
-    for (index, picture) in pictures.iter().enumerate() {
-        let (width, height) = (picture.width, picture.height);
-        images.push(
-            json!({"id": index + 1, "file_name": picture.name, "width": width, "height": height}),
-        );
-        for (object, area) in &picture.objects {
-            let next = annotations.len() as i64 + 1;
-            let segmentation = match &object.shape {
-                ObjectShape::Polygons(rings) => {
-                    json!(rings.iter().map(|ring| ring.as_flattened()).collect::<Vec<_>>())
-                }
-                ObjectShape::Circle(centre, radius) => {
-                    json!([crate::annotation::circle(*centre, *radius).as_flattened()])
-                }
-                ObjectShape::Runs(counts) => {
-                    json!({"size": [height, width], "counts": compress(counts)})
-                }
-                ObjectShape::Box(_) => json!([]),
-            };
-            let [left, top, right, bottom] = object.shape.bounds(height).unwrap_or([0.0; 4]);
-            let mut annotation = json!({
-                "id": if keep { object.id.unwrap_or(next) } else { next },
-                "image_id": index + 1,
-                "category_id": ids.get(object.class.as_str()).copied().unwrap_or(0),
-                "segmentation": segmentation,
-                "area": area,
-                "bbox": [left, top, crate::labels::tidy(right - left), crate::labels::tidy(bottom - top)],
-                "iscrowd": u8::from(object.crowd || ours.contains(&object.class)),
-            });
-            if object.difficult {
-                annotation["difficult"] = json!(1);
-            }
-            if !keep && let Some(id) = object.id {
-                annotation["group_id"] = json!(id);
-            }
-            annotations.push(annotation);
-        }
-    }
-    // A line an item: such files are looked at, and compared.
-    let list = |items: &[Value]| {
-        let lines: Vec<String> = items.iter().map(Value::to_string).collect();
-        format!("[\n{}\n]", lines.join(",\n"))
-    };
-    format!(
-        "{{\"info\":{{\"description\":\"written by kshot {}\"}},\n\"licenses\":[],\n\
-         \"categories\":{},\n\"images\":{},\n\"annotations\":{}}}\n",
-        env!("CARGO_PKG_VERSION"),
-        list(&categories),
-        list(&images),
-        list(&annotations)
-    )
-}
-
 #[cfg(test)]
 mod tests {
+    use serde_json::json;
+
     use super::*;
+    use crate::labels::coco_text::{CocoPicture, text};
+    use crate::rle::compress;
 
     fn read(value: Value) -> (CocoFile, Findings) {
         let mut findings = Findings::default();
@@ -359,14 +313,35 @@ mod tests {
             (json!([]), ObjectShape::Box([1.0, 0.5, 3.0, 2.0])),
             (Value::Null, ObjectShape::Box([1.0, 0.5, 3.0, 2.0])),
         ] {
-            let (file, findings) = read(file(json!({"id": 5, "image_id": "x", "category_id": 90,
-                "segmentation": segmentation, "bbox": [1, 0.5, 2, 1.5], "iscrowd": 1})));
+            let mut value = file(json!({"id": 5, "image_id": "x", "category_id": 90,
+                "segmentation": segmentation, "bbox": [1, 0.5, 2, 1.5], "iscrowd": 1}));
+            value["info"] = json!({"description": MADE_BY});
+            let (file, findings) = read(value);
             assert_eq!(findings.0, []);
             assert_eq!(file.categories, ["cat", "dog"]);
             assert_eq!(file.pictures[0].picture.as_deref(), Some("sub/a.jpg"));
             let object = &file.pictures[0].objects[0];
             assert_eq!((&object.shape, object.id, object.crowd), (&expected, Some(5), true));
             assert_eq!(object.class, "dog");
+        }
+    }
+
+    #[test]
+    fn what_cvat_paints_is_an_object() {
+        let runs = json!({"size": [2, 3], "counts": [1, 2, 3]});
+        let brush =
+            json!({"id": 1, "image_id": "x", "category_id": 7, "segmentation": runs, "iscrowd": 1});
+        let (all, findings) = read(file(brush.clone()));
+        assert!(!all.pictures[0].objects[0].crowd && findings.0[0].what.contains("CVAT"));
+        // Among others, by what only CVAT writes.
+        for (attributes, crowd) in [(json!({"occluded": false}), false), (json!({}), true)] {
+            let mut value = file(json!({"id": 2, "image_id": "x", "category_id": 90, "iscrowd": 0,
+                "segmentation": [[0, 0, 2, 0, 2, 1.5]]}));
+            let mut brush = brush.clone();
+            brush["attributes"] = attributes;
+            value["annotations"].as_array_mut().unwrap().push(brush);
+            let (mixed, findings) = read(value);
+            assert_eq!((mixed.pictures[0].objects[1].crowd, findings.0.len()), (crowd, 0));
         }
     }
 

@@ -1,13 +1,14 @@
-//! Masks as pictures: index, palette, gray and binary PNG, and strokes over nothing.
+//! Masks as pictures: index, palette, gray and binary PNG, TIFF of class numbers, and strokes over nothing.
 
 use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
 use crate::error::{Error, Result};
 use crate::labels::colours::listed;
 use crate::mask::{BACKGROUND, Mask, UNLABELLED, VOID};
 use crate::mask_png::CLASSES_KEYWORD;
+use crate::mask_tiff;
 use crate::palette::Rgb;
 
 /// What the values of a mask file mean.
@@ -33,7 +34,7 @@ pub struct Coloured {
 
 /// What a mask file holds.
 #[derive(Debug, Clone)]
-pub struct Png {
+pub struct MaskFile {
     /// Palette indices or gray levels; `None` for colours that are not gray all over.
     pub values: Option<Mask>,
     /// The colours of a coloured or palette file; `None` for gray ones.
@@ -42,14 +43,14 @@ pub struct Png {
     pub names: Option<Vec<String>>,
 }
 
-/// The raw values of a PNG: palette indices or gray levels, never colours.
+/// The raw values of a PNG or TIFF: palette indices or gray levels, never colours.
 ///
 /// # Errors
-/// If the file is not a PNG, is damaged, or holds colours.
+/// If the file is neither, is damaged, or holds colours.
 pub fn read_values(path: &Path) -> Result<Mask> {
-    let png = read_png(path)?;
-    png.values.ok_or_else(|| {
-        let colours = png.coloured.map(|coloured| listed(&coloured.pixels)).unwrap_or_default();
+    let file = read_file(path)?;
+    file.values.ok_or_else(|| {
+        let colours = file.coloured.map(|coloured| listed(&coloured.pixels)).unwrap_or_default();
         Error::data(format!(
             "the mask holds colours, not class numbers: {colours}; say which class each is in \
              colors.csv (a line name,red,green,blue each), or save the mask as an index (palette) \
@@ -59,14 +60,22 @@ pub fn read_values(path: &Path) -> Result<Mask> {
     })
 }
 
-/// Reads a PNG of 1 to 8 bits; an alpha channel is passed over.
+/// Reads a PNG of 1 to 16 bits, or a TIFF of class numbers; an alpha channel is passed over.
 ///
 /// # Errors
-/// If the file is not a PNG, is damaged, or has 16 bits.
-pub fn read_png(path: &Path) -> Result<Png> {
-    let file = File::open(path).map_err(|error| Error::io("read the mask", path, error))?;
+/// If the file is neither, is damaged, or its 16 bits hold numbers above 255.
+pub fn read_file(path: &Path) -> Result<MaskFile> {
+    let failed = |error| Error::io("read the mask", path, error);
+    let mut file = File::open(path).map_err(failed)?;
+    let mut start = [0; 4];
+    let known = file.read(&mut start).map_err(failed)?;
+    if mask_tiff::is_tiff(&start[..known]) {
+        let values = Some(mask_tiff::read(path)?);
+        return Ok(MaskFile { values, coloured: None, names: None });
+    }
+    file.rewind().map_err(failed)?;
     let wrong = |error: png::DecodingError| {
-        Error::data(format!("not a mask kshot can read ({error}); masks are PNG files"))
+        Error::data(format!("not a mask kshot can read ({error}); masks are PNG or TIFF files"))
             .in_file(path)
             .caused_by(error)
     };
@@ -87,18 +96,19 @@ pub fn read_png(path: &Path) -> Result<Png> {
         png::BitDepth::Two => 2,
         png::BitDepth::Four => 4,
         png::BitDepth::Eight => 8,
-        png::BitDepth::Sixteen => {
-            return Err(Error::data("a 16-bit mask; save it with 8 bits").in_file(path));
-        }
+        png::BitDepth::Sixteen => 16,
     };
     let samples = info.color_type.samples();
+    if bits == 16 {
+        return deep(&buffer, (width, height), samples, names).map_err(|error| error.in_file(path));
+    }
     if samples > 2 {
         let pixels: Vec<Rgb> =
             buffer.chunks_exact(samples).map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect();
         let gray = pixels.iter().all(|[red, green, blue]| red == green && red == blue);
         let values = gray.then(|| pixels.iter().map(|pixel| pixel[0]).collect());
         let values = values.map(|pixels| Mask::from_pixels(width, height, pixels)).transpose()?;
-        return Ok(Png { values, coloured: Some(Coloured { width, height, pixels }), names });
+        return Ok(MaskFile { values, coloured: Some(Coloured { width, height, pixels }), names });
     }
     // A one-bit gray mask means black and white: its 1 stands for 255 in what follows.
     let gray_bit = bits == 1 && info.color_type == png::ColorType::Grayscale;
@@ -118,7 +128,29 @@ pub fn read_png(path: &Path) -> Result<Png> {
         let pixels = pixels.iter().map(|&value| colour(value, &palette)).collect();
         Coloured { width, height, pixels }
     });
-    Ok(Png { values: Some(Mask::from_pixels(width, height, pixels)?), coloured, names })
+    Ok(MaskFile { values: Some(Mask::from_pixels(width, height, pixels)?), coloured, names })
+}
+
+/// The first band of a PNG of 16 bits.
+fn deep(
+    buffer: &[u8],
+    (width, height): (usize, usize),
+    samples: usize,
+    names: Option<Vec<String>>,
+) -> Result<MaskFile> {
+    if samples > 2 {
+        return Err(Error::data(
+            "a mask of 16-bit colours; save it with 8 bits, or as class numbers in one band",
+        ));
+    }
+    let values: Vec<u16> = buffer
+        .chunks_exact(2 * samples)
+        .map(|pixel| u16::from_be_bytes([pixel[0], pixel[1]]))
+        .collect();
+    let pixels = mask_tiff::narrow(&values, u16::MAX)
+        .map_err(|what| Error::data(format!("the mask holds {what}")))?;
+    let values = Some(Mask::from_pixels(width, height, pixels)?);
+    Ok(MaskFile { values, coloured: None, names })
 }
 
 /// Whether values mean one class by 0 and 255 alone: where there is one class and no other number.
@@ -136,9 +168,9 @@ pub fn is_binary(values: &Mask, classes: usize, ours: bool) -> bool {
 /// # Errors
 /// If the file cannot be read, or holds a value that is no class.
 pub fn read(path: &Path, classes: usize, reading: Reading) -> Result<Mask> {
-    let png = read_png(path)?;
-    let ours = png.names.is_some();
-    let values = match png.values {
+    let file = read_file(path)?;
+    let ours = file.names.is_some();
+    let values = match file.values {
         Some(values) => values,
         None => read_values(path)?,
     };
@@ -209,6 +241,23 @@ mod tests {
         let (_keep, path) = write("m.png", &[0, 1, 7]);
         let error = read(&path, 2, Reading::Mask).unwrap_err().to_string();
         assert!(error.contains("7 (1 pixels)") && error.contains("classes.txt"), "{error}");
+    }
+
+    #[test]
+    fn sixteen_bits_are_class_numbers_up_to_255() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.png");
+        let save = |pixels: [u16; 3]| {
+            let deep = image::ImageBuffer::<image::Luma<u16>, _>::from_raw(3, 1, pixels.to_vec());
+            deep.unwrap().save(&path).unwrap();
+        };
+        save([0, 1, 2]);
+        assert_eq!(read(&path, 2, Reading::Mask).unwrap().pixels, [0, 1, 2]);
+        save([0, 65_535, 0]);
+        assert_eq!(read(&path, 1, Reading::Mask).unwrap().pixels, [0, 1, 0]);
+        save([0, 1, 700]);
+        let error = read(&path, 2, Reading::Mask).unwrap_err().to_string();
+        assert!(error.contains("such as 700") && error.contains("single objects"), "{error}");
     }
 
     #[test]

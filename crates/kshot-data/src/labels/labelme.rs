@@ -6,12 +6,16 @@
 
 use std::path::Path;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::STANDARD;
 use serde::{Deserialize, Serialize};
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::annotation::{Corner, Object, ObjectShape, rectangle};
 use crate::error::{Error, Result};
-use crate::labels::Outlines;
+use crate::finding::{Findings, Severity};
+use crate::labels::{Outlines, runs};
+use crate::mask::Mask;
 
 /// The label of void outlines.
 const IGNORE: &str = "__ignore__";
@@ -22,58 +26,100 @@ const DIFFICULT: &str = "difficult";
 
 #[derive(Deserialize)]
 struct LabelmeFile {
-    shapes: Vec<Outline>,
+    shapes: Vec<ReadOutline>,
     #[serde(rename = "imagePath")]
     image: Option<String>,
+    /// Whole numbers, which some tools write as `64.0`.
     #[serde(rename = "imageWidth")]
-    width: Option<usize>,
+    width: Option<f64>,
     #[serde(rename = "imageHeight")]
-    height: Option<usize>,
+    height: Option<f64>,
 }
 
-#[derive(Deserialize, Serialize)]
+/// As LabelMe's relatives write it: any key may be null or missing, numbers may be text.
+#[derive(Deserialize)]
+struct ReadOutline {
+    label: Value,
+    points: Vec<Corner>,
+    #[serde(default)]
+    group_id: Value,
+    #[serde(default)]
+    description: Option<String>,
+    #[serde(default)]
+    shape_type: Option<String>,
+    #[serde(default)]
+    flags: Value,
+    /// A PNG in base64, of the box between the two points.
+    #[serde(default)]
+    mask: Option<String>,
+}
+
+impl ReadOutline {
+    fn label(&self) -> String {
+        match &self.label {
+            Value::String(text) => text.trim().to_owned(),
+            other => other.to_string(),
+        }
+    }
+
+    fn group(&self) -> Option<i64> {
+        match &self.group_id {
+            Value::String(text) => text.trim().parse().ok(),
+            other => other.as_i64().or_else(|| other.as_f64().map(|number| number as i64)),
+        }
+    }
+
+    fn kind(&self) -> &str {
+        self.shape_type.as_deref().unwrap_or("polygon")
+    }
+}
+
+#[derive(Serialize)]
 struct Outline {
     label: String,
     points: Vec<Corner>,
-    #[serde(default)]
     group_id: Option<i64>,
-    #[serde(default)]
     description: Option<String>,
-    #[serde(default = "polygon_shape")]
     shape_type: String,
-    #[serde(default)]
-    flags: serde_json::Map<String, serde_json::Value>,
+    flags: serde_json::Map<String, Value>,
+    mask: Option<String>,
 }
 
-fn polygon_shape() -> String {
-    "polygon".to_owned()
-}
-
-/// The outlines of a parsed LabelMe file.
+/// The outlines of a parsed LabelMe file. What has no inside (points, lines) is passed over, which the findings say.
 ///
 /// # Errors
-/// If it is damaged, or an outline is of a kind that has no inside.
-pub fn parse(path: &Path, value: serde_json::Value) -> Result<Outlines> {
+/// If it is damaged.
+pub fn parse(path: &Path, value: Value, findings: &mut Findings) -> Result<Outlines> {
     let file: LabelmeFile = serde_json::from_value(value).map_err(|error| {
         Error::data(format!("not a LabelMe file kshot can read: {error}"))
             .in_file(path)
             .caused_by(error)
     })?;
+    let side = |side: Option<f64>| side.filter(|side| *side >= 1.0).map(|side| side as usize);
+    let size = side(file.width).zip(side(file.height));
     let mut objects: Vec<Object> = Vec::new();
+    let mut without: Vec<String> = Vec::new();
     for (index, outline) in file.shapes.into_iter().enumerate() {
-        let shape = shape(index, &outline).map_err(|error| error.in_file(path))?;
-        let crowd = outline.label == IGNORE;
+        let label = outline.label();
+        let shape = shape(index, &outline, size).map_err(|error| error.in_file(path))?;
+        let Some(shape) = shape else {
+            let kind = format!("{} `{label}`", outline.kind());
+            if !without.contains(&kind) {
+                without.push(kind);
+            }
+            continue;
+        };
+        let crowd = label == IGNORE;
         let crowd = outline
             .description
             .as_deref()
             .and_then(|text| text.strip_prefix(CROWD))
             .filter(|_| crowd);
         let object = Object {
-            class: crowd.unwrap_or(&outline.label).to_owned(),
-            id: outline.group_id,
+            class: crowd.map_or(label, str::to_owned),
+            id: outline.group(),
             crowd: crowd.is_some(),
-            difficult: outline.flags.get(DIFFICULT).and_then(serde_json::Value::as_bool)
-                == Some(true),
+            difficult: outline.flags.get(DIFFICULT).and_then(Value::as_bool) == Some(true),
             shape,
         };
         // Neighbours in one group are parts of one object.
@@ -87,13 +133,28 @@ pub fn parse(path: &Path, value: serde_json::Value) -> Result<Outlines> {
         }
         objects.push(object);
     }
-    let size = file.width.zip(file.height);
+    if !without.is_empty() {
+        findings.add(
+            Severity::Warning,
+            path,
+            format!("passed over, as they have no inside: {}", without.join(", ")),
+            "outline what is to count with a polygon, rectangle or circle",
+        );
+    }
     Ok(Outlines { file: path.to_owned(), picture: file.image, size, relative: false, objects })
 }
 
-fn shape(index: usize, outline: &Outline) -> Result<ObjectShape> {
-    Ok(match (outline.shape_type.as_str(), outline.points.as_slice()) {
-        ("polygon", points) if points.len() >= 3 => ObjectShape::Polygons(vec![points.to_vec()]),
+/// The pixels of a shape; `None` where it has no inside.
+fn shape(
+    index: usize,
+    outline: &ReadOutline,
+    size: Option<(usize, usize)>,
+) -> Result<Option<ObjectShape>> {
+    Ok(Some(match (outline.kind(), outline.points.as_slice()) {
+        // A rotated rectangle of other tools is its four corners.
+        ("polygon" | "rotation", points) if points.len() >= 3 => {
+            ObjectShape::Polygons(vec![points.to_vec()])
+        }
         ("rectangle", &[[ax, ay], [bx, by]]) => {
             ObjectShape::Box([ax.min(bx), ay.min(by), ax.max(bx), ay.max(by)])
         }
@@ -106,15 +167,47 @@ fn shape(index: usize, outline: &Outline) -> Result<ObjectShape> {
             }
         }
         ("circle", &[[x, y], [u, v]]) => ObjectShape::Circle([x, y], (u - x).hypot(v - y)),
+        ("mask", &[[left, top], _]) => {
+            let runs = outline.mask.as_deref().map(|mask| painted(mask, [left, top], size));
+            let runs = runs.unwrap_or_else(|| Err("it has no `mask`".to_owned()));
+            runs.map(ObjectShape::Runs).map_err(|what| {
+                let label = outline.label();
+                Error::data(format!(
+                    "shape {index} (`{label}`) is a mask kshot cannot read: {what}"
+                ))
+            })?
+        }
+        ("point" | "points" | "line" | "linestrip" | "polygon", _) => return Ok(None),
         (kind, points) => {
             return Err(Error::data(format!(
                 "shape {index} (`{}`) is a {kind} of {} points; kshot reads polygons of 3 or more, \
-                 rectangles of 2 and circles of 2",
-                outline.label,
+                 rectangles of 2 or 4, circles of 2, and masks",
+                outline.label(),
                 points.len()
             )));
         }
-    })
+    }))
+}
+
+/// The run lengths of a PNG in base64, which lies at a corner of a picture.
+fn painted(
+    base64: &str,
+    [left, top]: Corner,
+    size: Option<(usize, usize)>,
+) -> Result<Vec<u32>, String> {
+    let (width, height) = size.ok_or("the file does not say imageWidth and imageHeight")?;
+    let bytes = STANDARD.decode(base64).map_err(|error| format!("no base64: {error}"))?;
+    let piece = image::load_from_memory_with_format(&bytes, image::ImageFormat::Png)
+        .map_err(|error| format!("no PNG: {error}"))?
+        .to_luma8();
+    let mut mask = Mask::filled(width, height, 0);
+    for (x, y, _) in piece.enumerate_pixels().filter(|(_, _, pixel)| pixel.0[0] > 0) {
+        let (x, y) = (f64::from(x) + left.round(), f64::from(y) + top.round());
+        if (0.0..width as f64).contains(&x) && (0.0..height as f64).contains(&y) {
+            mask.pixels[y as usize * width + x as usize] = 1;
+        }
+    }
+    Ok(runs::encode(&mask, |value| value == 1))
 }
 
 fn same_corners(a: &[Corner], b: &[Corner]) -> bool {
@@ -138,6 +231,7 @@ pub fn text(picture: &str, width: usize, height: usize, objects: &[&Object]) -> 
                 description: object.crowd.then(|| format!("{CROWD}{}", object.class)),
                 shape_type: kind.to_owned(),
                 flags,
+                mask: None,
             });
         };
         match &object.shape {
@@ -165,7 +259,7 @@ mod tests {
     use super::*;
 
     fn read(text: &str) -> Result<Outlines> {
-        parse(Path::new("a.json"), serde_json::from_str(text).unwrap())
+        parse(Path::new("a.json"), serde_json::from_str(text).unwrap(), &mut Findings::default())
     }
 
     #[test]
@@ -187,13 +281,44 @@ mod tests {
     }
 
     #[test]
-    fn a_shape_without_an_inside_is_refused() {
-        let error = read(
-            r#"{"shapes": [{"label": "x", "points": [[0, 0], [1, 1]], "shape_type": "line"}]}"#,
-        )
-        .unwrap_err()
-        .to_string();
-        assert!(error.contains("line of 2 points") && error.contains("a.json"), "{error}");
+    fn a_shape_without_an_inside_is_passed_over() {
+        let text = r#"{"shapes": [
+            {"label": "tip", "points": [[0, 0]], "shape_type": "point"},
+            {"label": "a", "points": [[0, 0], [4, 0], [0, 4]], "shape_type": "polygon"}]}"#;
+        let mut findings = Findings::default();
+        let value = serde_json::from_str(text).unwrap();
+        let outlines = parse(Path::new("a.json"), value, &mut findings).unwrap();
+        assert_eq!(outlines.objects.len(), 1);
+        assert!(findings.0[0].what.contains("point `tip`"), "{:?}", findings.0);
         assert!(read(r#"{"shapes": 3}"#).unwrap_err().to_string().contains("not a LabelMe file"));
+        let odd = r#"{"shapes": [{"label": "x", "points": [[0, 0]], "shape_type": "spiral"}]}"#;
+        assert!(read(odd).unwrap_err().to_string().contains("spiral of 1 points"));
+    }
+
+    #[test]
+    fn null_text_and_fractions_are_read_as_meant() {
+        let back = read(
+            r#"{"shapes": [{"label": 1, "points": [[0, 0], [4, 0], [0, 4]], "group_id": "1", "flags": null,
+                "shape_type": null, "description": null, "mask": null}],
+                "imagePath": null, "imageHeight": 64.0, "imageWidth": 96, "imageData": null, "flags": null}"#,
+        )
+        .unwrap();
+        assert_eq!((back.size, back.picture), (Some((96, 64)), None));
+        assert_eq!((&*back.objects[0].class, back.objects[0].id), ("1", Some(1)));
+    }
+
+    #[test]
+    fn a_mask_lies_at_its_corner() {
+        let mut png = Vec::new();
+        let piece = image::GrayImage::from_raw(2, 2, vec![255, 0, 255, 255]).unwrap();
+        piece.write_to(&mut std::io::Cursor::new(&mut png), image::ImageFormat::Png).unwrap();
+        let text = format!(
+            r#"{{"shapes": [{{"label": "a", "points": [[1.0, 0.0], [2.0, 1.0]], "shape_type": "mask", "mask": "{}"}}],
+                "imageHeight": 2, "imageWidth": 4}}"#,
+            STANDARD.encode(&png)
+        );
+        let mut mask = Mask::filled(4, 2, 0);
+        read(&text).unwrap().objects[0].shape.paint(&mut mask, 1);
+        assert_eq!(mask.pixels, [0, 1, 0, 0, 0, 1, 1, 0]);
     }
 }

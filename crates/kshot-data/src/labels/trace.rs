@@ -58,7 +58,7 @@ pub fn joined(first: Vec<Corner>, rest: impl IntoIterator<Item = Vec<Corner>>) -
 }
 
 /// Every closed border with the piece on its right, in reading order of its first top edge.
-fn rings(labels: &[usize], width: usize, height: usize) -> Vec<(usize, Vec<Corner>)> {
+pub(super) fn rings(labels: &[usize], width: usize, height: usize) -> Vec<(usize, Vec<Corner>)> {
     let label = |x: isize, y: isize| {
         let inside = x >= 0 && y >= 0 && x < width as isize && y < height as isize;
         if inside { labels[y as usize * width + x as usize] } else { usize::MAX }

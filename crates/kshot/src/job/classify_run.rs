@@ -172,7 +172,7 @@ fn page<'a>(
     let classes = support.classes.len();
     EpisodePage {
         title: format!("{query}: {} pictures labelled, {classes} classes", labelled.len()),
-        command: options.command.join(" "),
+        command: crate::report::correct::line(&options.command),
         method: format!("{} ({mode})", method.method()),
         support,
         shots: method.shots(),

@@ -73,7 +73,7 @@ pub fn eval(options: &EvalOptions, watch: &Watch<'_>) -> Result<Evaluation> {
     }
     let page = match &options.out {
         Some(out) => {
-            let command = options.command.join(" ");
+            let command = crate::report::correct::line(&options.command);
             Some(evaluation::write(out, &result, &command, &clock.started)?)
         }
         None => None,

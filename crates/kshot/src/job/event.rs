@@ -12,6 +12,7 @@ use crate::classify::{self, Recognition};
 use crate::eval::Evaluation;
 use crate::job::bf16::Bf16Cost;
 use crate::predict;
+use crate::predict::progress::FitStep;
 use crate::train::curve::CurvePoint;
 use crate::train::run::Trained;
 
@@ -42,6 +43,10 @@ pub enum Event<'a> {
         /// How many there are in all.
         validations: usize,
     },
+    /// What is being done just now, while methods are tried on the labelled pictures.
+    AtHand(&'a FitStep),
+    /// A method was tried on held-out labels.
+    Tried(&'a FitStep),
     /// A method is chosen and fitted to the labelled pictures.
     Fitted(FitEvent<'a>),
     /// What products in bf16 cost.
@@ -93,6 +98,13 @@ pub enum Event<'a> {
     },
     /// The job is over; the last event.
     Done(Done<'a>),
+}
+
+impl Event<'_> {
+    /// Whether it only says what is being done just now: of use on a terminal, not in a log.
+    pub fn is_momentary(&self) -> bool {
+        matches!(self, Self::Progress { .. } | Self::AtHand(_))
+    }
 }
 
 /// What a job begins with.

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::job::event::{Done, Event, FitEvent, PictureEvent, Start};
+use crate::predict::progress::FitStep;
 use crate::train::curve::CurvePoint;
 use crate::train::run::Trained;
 
@@ -42,6 +43,7 @@ impl fmt::Display for Event<'_> {
             Self::Warning { message } => write!(f, "warning: {message}"),
             Self::Progress { done, total } => write!(f, "{done} of {total}"),
             Self::Validation { point, validations } => validated(point, *validations, f),
+            Self::AtHand(step) | Self::Tried(step) => tried(step, f),
             Self::Fitted(fitted) => fitted.fmt(f),
             Self::Bf16 { cost } => cost.fmt(f),
             Self::Picture(picture) => picture.fmt(f),
@@ -57,6 +59,24 @@ impl fmt::Display for Event<'_> {
                 write!(f, "{class} dropped; {classes} classes stay")
             }
             Self::Done(done) => done.fmt(f),
+        }
+    }
+}
+
+fn tried(step: &FitStep, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+    match step {
+        FitStep::Seeing { pictures } => write!(f, "looking at {pictures} labelled pictures"),
+        FitStep::Trying { method, candidate, candidates } => {
+            write!(f, "trying {method} ({candidate} of {candidates})")
+        }
+        FitStep::Tried { method, scale, mean_iou, tried, candidates } => write!(
+            f,
+            "tried {method} at {scale:.2} of the size ({tried} of {candidates}): held-out IoU {:.1} %",
+            100.0 * mean_iou
+        ),
+        FitStep::Fitting { methods: 1 } => f.write_str("fitting the chosen method to all labels"),
+        FitStep::Fitting { methods } => {
+            write!(f, "fitting the {methods} chosen methods to all labels")
         }
     }
 }

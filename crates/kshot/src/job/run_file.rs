@@ -24,6 +24,11 @@ impl Clock {
     }
 }
 
+/// The current folder, from which relative paths count; empty where it cannot be told.
+pub(super) fn working_directory() -> String {
+    std::env::current_dir().map(|folder| folder.display().to_string()).unwrap_or_default()
+}
+
 /// The table of a job's own options, with what bf16 cost where that is used. TOML has no null: a key
 /// without a value is left out.
 pub(super) fn options(

@@ -104,6 +104,11 @@ pub fn formats() -> Vec<Row> {
                 .to_owned(),
         ),
         (
+            "masks/*.tif",
+            "label (convert: tiff-masks): class numbers in one band of any width (napari, Fiji, GIS tools)"
+                .to_owned(),
+        ),
+        (
             "masks/CLASS/*.png",
             "label (convert: class-masks): one mask a class, also masks/NAME_CLASS.png; not 0 = the \
              class"
@@ -117,7 +122,7 @@ pub fn formats() -> Vec<Row> {
         ("scribbles/*.png", "label: index PNG of strokes, 255 = unlabelled".to_owned()),
         (
             "images/*.json",
-            "label (convert: labelme): LabelMe polygons, rectangles and circles; __ignore__ = does \
+            "label (convert: labelme): LabelMe polygons, rectangles, circles and masks; __ignore__ = does \
              not count"
                 .to_owned(),
         ),

@@ -3,11 +3,12 @@
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use crate::job::event::Event;
+use crate::predict::progress::FitStep;
 
 /// Who listens to a job, and what stops it.
 ///
 /// A job that is asked to stop ends after the picture at hand: what is finished stays noted, so that the
-/// same job goes on from there another time. Fitting is not interrupted.
+/// same job goes on from there another time. While methods are tried, it ends after those at hand.
 ///
 /// ```
 /// use std::sync::atomic::AtomicBool;
@@ -60,6 +61,15 @@ impl<'a> Watch<'a> {
 
     pub(super) fn warn(&self, message: &str) {
         self.tell(&Event::Warning { message });
+    }
+
+    /// Tells a step of the choice of a method, and says whether to go on.
+    pub(super) fn tried(&self, step: &FitStep) -> bool {
+        self.tell(&match step {
+            FitStep::Tried { .. } => Event::Tried(step),
+            _ => Event::AtHand(step),
+        });
+        !self.is_cancelled()
     }
 
     /// Tells how far it is, and says whether to go on.

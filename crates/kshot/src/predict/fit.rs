@@ -15,6 +15,7 @@ use super::ensemble::{self, EnsembleModel, Member};
 use super::expected::Expected;
 use super::folds::{Folds, HeldOutBy};
 use super::held_out::{CrossValidation, HeldOut, JudgedRows};
+use super::progress::{FitStep, OnStep, Steps};
 use super::scale::ObjectSizes;
 use super::select::{ChosenBy, Joined, Selection, SelectionRules, mixed, nested, select};
 use super::trust::Trust;
@@ -72,6 +73,19 @@ impl Effort {
 /// # Errors
 /// If the support is empty or holds no label, or if no method is given.
 pub fn fit(extractor: Extractor, support: &Support, options: FitOptions) -> Result<Predictor> {
+    fit_watched(extractor, support, options, &|_| true)
+}
+
+/// As [`fit`], telling each step, until one is answered with `false`.
+///
+/// # Errors
+/// As [`fit`]; of kind [`Cancelled`](crate::error::ErrorKind::Cancelled) where it was stopped.
+pub fn fit_watched(
+    extractor: Extractor,
+    support: &Support,
+    options: FitOptions,
+    on_step: &OnStep<'_>,
+) -> Result<Predictor> {
     if support.pictures.is_empty() {
         return Err(Error::data(
             "the support holds no labelled picture; label at least one (mask, polygons, scribble or box)",
@@ -85,18 +99,21 @@ pub fn fit(extractor: Extractor, support: &Support, options: FitOptions) -> Resu
     };
     let masks: Vec<&Mask> = support.pictures.iter().map(|picture| &picture.mask).collect();
     let folds = Folds::new(&masks, options.effort.folds(), options.seed);
+    let steps = Steps::new(on_step);
+    steps.tell(&FitStep::Seeing { pictures: support.pictures.len() })?;
     let candidates = candidates(&extractor, &context, &options, folds.held_out)?;
     if candidates.is_empty() {
         return Err(Error::config("no method was given to choose from"));
     }
     let held_out = HeldOut::new(support, &folds, options.seed);
-    let judged = judge(&candidates, &held_out)?;
+    let steps = steps.of(candidates.len());
     let partly = partly_labelled(support);
     let refinements: &[bool] = match options.refinement {
         Refinement::Auto if !partly => &[true, false],
         Refinement::Guided { .. } => &[true],
         _ => &[false],
     };
+    let judged = judge(&candidates, &held_out, refinements[0], &steps)?;
     let alone = options.effort == Effort::Fast || partly;
     let joined = if alone { Joined::One } else { Joined::Several };
     let first = candidates[0].name();
@@ -110,6 +127,7 @@ pub fn fit(extractor: Extractor, support: &Support, options: FitOptions) -> Resu
         other => other.suited(support),
     };
     let outcomes = outcomes(&candidates, &judged, &held_out, selection.guided);
+    steps.tell(&FitStep::Fitting { methods: selection.members.len() })?;
     let fitted = Fitted::of(&candidates, &judged, &held_out, &selection)?;
     let agreement: Vec<Vec<Option<f32>>> = (0..held_out.parts.len())
         .map(|part| agreement(&judged, &selection, &held_out, part))
@@ -225,9 +243,34 @@ fn suited(
 fn judge(
     candidates: &[Box<dyn Candidate + '_>],
     held_out: &HeldOut<'_>,
+    guided: bool,
+    steps: &Steps<'_>,
 ) -> Result<Vec<JudgedRows>> {
+    let judged = |candidate: &dyn Candidate| {
+        steps.trying(candidate.name())?;
+        let rows = held_out.judge(candidate)?;
+        let outcome = outcome(candidate, &rows, held_out, guided);
+        steps.tried(candidate.name(), candidate.scale(), outcome.mean_iou)?;
+        Ok(rows)
+    };
     // Side by side: a training of small networks leaves much of a processor idle.
-    candidates.par_iter().map(|candidate| held_out.judge(candidate.as_ref())).collect()
+    candidates.par_iter().map(|candidate| judged(candidate.as_ref())).collect()
+}
+
+/// What a candidate did on the labels that it had not seen.
+fn outcome(
+    candidate: &dyn Candidate,
+    rows: &JudgedRows,
+    held_out: &HeldOut<'_>,
+    guided: bool,
+) -> CrossValidation {
+    let mut confusion = Confusion::new(held_out.planes());
+    for part in 0..held_out.parts.len() {
+        if let Some(rows) = rows.rows(guided, part) {
+            confusion.merge(&held_out.confusion(part, rows));
+        }
+    }
+    CrossValidation::of(candidate.name(), &confusion, rows.fit_seconds)
 }
 
 /// What each did, best first.
@@ -237,17 +280,9 @@ fn outcomes(
     held_out: &HeldOut<'_>,
     guided: bool,
 ) -> Vec<CrossValidation> {
-    let outcome = |(candidate, rows): (&dyn Candidate, &JudgedRows)| {
-        let mut confusion = Confusion::new(held_out.planes());
-        for part in 0..held_out.parts.len() {
-            if let Some(rows) = rows.rows(guided, part) {
-                confusion.merge(&held_out.confusion(part, rows));
-            }
-        }
-        CrossValidation::of(candidate.name(), &confusion, rows.fit_seconds)
-    };
     let all = candidates.iter().map(AsRef::as_ref).zip(judged);
-    let mut outcomes: Vec<_> = all.map(outcome).collect();
+    let mut outcomes: Vec<_> =
+        all.map(|(candidate, rows)| outcome(candidate, rows, held_out, guided)).collect();
     outcomes.sort_by(|a, b| b.mean_iou.total_cmp(&a.mean_iou));
     outcomes
 }

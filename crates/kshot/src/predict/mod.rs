@@ -20,6 +20,7 @@ pub mod network;
 pub mod panet;
 pub mod pipeline;
 pub mod prior;
+pub mod progress;
 pub mod scale;
 pub mod select;
 pub mod suggest;

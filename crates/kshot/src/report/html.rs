@@ -14,6 +14,7 @@ use kshot_data::query::FailedPicture;
 use maud::{Markup, html};
 
 use crate::error::Result;
+use crate::report::correct::{self, Correction};
 use crate::report::html_about::{failed, go_on, method, support};
 use crate::report::next::SuggestedPicture;
 use crate::report::page::{self, duration, href, jpeg_uri, meter, percent};
@@ -61,6 +62,8 @@ pub struct ReportData {
     pub next: Vec<SuggestedPicture>,
     /// The pictures that failed, all of them.
     pub failed: Vec<FailedPicture>,
+    /// How masks are corrected and come back; `None` where no labelled pictures were learnt from.
+    pub correct: Option<Correction>,
 }
 
 /// A labelled picture as the page shows it.
@@ -154,6 +157,9 @@ pub fn write(journal: &Journal, data: &ReportData) -> Result<PathBuf> {
                 put(writer, card(data, &record, true, true))?;
             }
             writer.write_all(b"</ul></section>\n")?;
+        }
+        if let Some(correct) = data.correct.as_ref().filter(|_| !lines.is_empty()) {
+            put(writer, correct::section(correct))?;
         }
         put(writer, areas(data, &totals, pixels, lines.len()))?;
         put(writer, support(data))?;

@@ -110,12 +110,13 @@ pub(super) fn go_on(data: &ReportData) -> Markup {
                     }
                 }
                 div {
-                    p.lead { "Correct the masks in your own tool" }
+                    p.lead { "From here" }
                     ul.list {
-                        li { b { "CVAT" } ": upload the pictures as a task, then Upload annotations, format COCO 1.0, " code { "coco.json" } }
-                        li { b { "LabelMe" } ": " code { "kshot data convert" } " turns the masks into LabelMe's JSON beside the pictures" }
-                        li { b { "QGIS, Fiji, napari" } ": open " code { "masks/NAME.png" } " beside the picture; its values are the classes" }
-                        li { "Put corrected masks with their pictures into the support folder and run again" }
+                        @if data.correct.is_some() {
+                            li { a href="#correct" { "Correct masks" } " in LabelMe, CVAT, napari or QGIS, and learn from the corrections" }
+                        }
+                        li { code { "kshot data convert --from THIS --to FORMAT --out DIR" } ": the masks as labels of any format" }
+                        li { "The same command again skips the pictures that are finished; other labels or options make them anew" }
                     }
                 }
             }

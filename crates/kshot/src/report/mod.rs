@@ -9,6 +9,7 @@ pub mod classify_csv;
 pub mod classify_html;
 pub mod classify_judged;
 pub mod coco;
+pub mod correct;
 pub mod episode_html;
 pub mod eval_html;
 pub mod evaluation;

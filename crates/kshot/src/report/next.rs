@@ -1,6 +1,6 @@
 //! Which pictures of a folder to label next.
 
-use kshot_data::journal::{Journal, PictureRecord};
+use kshot_data::journal::{Journal, LABELLED, PictureRecord};
 
 use crate::error::Result;
 use crate::predict::suggest::{QueryPicture, suggest};
@@ -26,7 +26,7 @@ pub fn suggested(journal: &Journal) -> Result<Vec<SuggestedPicture>> {
     let (mut open, mut pictures) = (Vec::with_capacity(all), Vec::with_capacity(all));
     for record in journal.records() {
         let PictureRecord { name, path, flags, confidence, distance, position, .. } = record?;
-        if flags.iter().any(|flag| flag == "labelled") {
+        if flags.iter().any(|flag| flag == LABELLED) {
             continue;
         }
         let (doubt, distance) = (1.0 - confidence, distance.unwrap_or(1.0));

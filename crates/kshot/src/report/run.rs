@@ -1,6 +1,6 @@
 //! `run.toml`: what was run, from what, by which version, so that it can be told and repeated.
 
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use kshot_data::atomic;
 use serde::{Deserialize, Serialize};
@@ -32,8 +32,14 @@ pub struct RunFile {
     pub method: String,
     /// The names of the classes; class `i + 1` of the masks is item `i`.
     pub classes: Vec<String>,
-    /// The query folder.
+    /// The query folder, as it was given.
     pub query: String,
+    /// The folder that the command ran in, from which relative paths count.
+    #[serde(default)]
+    pub working_directory: String,
+    /// SHA-256 of what the results depend on (network, labels, options): the journal's lines with it are this run's.
+    #[serde(default)]
+    pub fingerprint: String,
     /// The pictures to label next, relative to the query folder, the most useful first; of segmentation.
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     pub label_next: Vec<String>,
@@ -72,20 +78,18 @@ pub struct SupportFile {
 }
 
 impl RunFile {
-    /// Writes `OUT/run.toml`.
+    /// Writes the file, such as `OUT/run.toml`.
     ///
     /// # Errors
     /// If the file cannot be written, or a number is too large for TOML (above 2^63 - 1).
-    pub fn write(&self, out: &Path) -> Result<PathBuf> {
-        let path = out.join("run.toml");
+    pub fn write(&self, path: &Path) -> Result<()> {
         let text = toml::to_string(self).map_err(|error| {
             Error::config(format!("the run's settings cannot be written as TOML: {error}"))
-                .in_file(&path)
+                .in_file(path)
                 .caused_by(error)
         })?;
         let text = format!("# How the files in this folder were made, by kshot.\n{text}");
-        atomic::write(&path, text.as_bytes())?;
-        Ok(path)
+        atomic::write(path, text.as_bytes())
     }
 
     /// Reads a `run.toml`.
@@ -126,7 +130,8 @@ mod tests {
             ..RunFile::default()
         };
         run.options.insert("refine".into(), true.into());
-        let path = run.write(folder.path()).unwrap();
+        let path = folder.path().join("run.toml");
+        run.write(&path).unwrap();
         assert_eq!(RunFile::read(&path).unwrap(), run);
         assert!(RunFile::read(&folder.path().join("other.toml")).is_err());
     }

@@ -129,7 +129,7 @@ pub struct ClassifyOutcome {
 /// Labels a folder of pictures from a few pictures a class, or says that they are none of these.
 ///
 /// Writes `labels.csv`, and beside it `report.html`, `run.toml` and, where the truth is known,
-/// `truth.json`. Features are noted in `.kshot/vectors.jsonl`: a second run computes only those of new
+/// `truth.json`; beside a table of another name `NAME.report.html` and so on. Features are noted in `.kshot/vectors.jsonl`: a second run computes only those of new
 /// pictures, and labels all anew. A job that was stopped leaves the features alone.
 ///
 /// # Errors
@@ -185,7 +185,7 @@ pub fn classify(options: &ClassifyOptions, watch: &Watch<'_>) -> Result<Classify
         cost: embedded.cost,
         clock: &clock,
     };
-    results.run_file()?.write(&place.folder)?;
+    results.run_file()?.write(&place.beside("run.toml"))?;
     let table = place.table.file_name().unwrap_or_default().to_string_lossy().into_owned();
     outcome.report =
         Some(classify_html::write(&place.report(), &results.page(&outcome.failed, table))?);
@@ -353,7 +353,7 @@ fn judged(
         Error::data(format!("the judgement cannot be written as JSON: {error}")).caused_by(error)
     })?;
     text.push('\n');
-    atomic::write(place.folder.join("truth.json"), text.as_bytes())?;
+    atomic::write(place.beside("truth.json"), text.as_bytes())?;
     watch.tell(&Event::Judged { judgement: &judgement });
     Ok(Some(judgement))
 }
@@ -370,7 +370,7 @@ fn sorted(
     let sorted = sort::sort(target, how, labelled, classes)?;
     if how == SortMode::Move && !sorted.placed.is_empty() {
         // Enough to undo it.
-        sort::write_moves(&place.folder.join("moved.csv"), &sorted.placed)?;
+        sort::write_moves(&place.beside("moved.csv"), &sorted.placed)?;
     }
     let word = if how == SortMode::Move { "moved" } else { "linked" };
     let pictures = sorted.placed.len();

@@ -37,8 +37,22 @@ impl LabelsPath {
         }
     }
 
+    /// The page to look at.
     pub(in crate::job) fn report(&self) -> PathBuf {
-        self.folder.join("report.html")
+        self.beside("report.html")
+    }
+
+    /// A file beside the table: `report.html` beside `labels.csv`, `mine.report.html` beside `mine.csv`, so that several
+    /// tables in one folder each have their own.
+    pub(in crate::job) fn beside(&self, name: &str) -> PathBuf {
+        let stem = self.table.file_stem().unwrap_or_default();
+        if stem == "labels" {
+            return self.folder.join(name);
+        }
+        let mut own = stem.to_owned();
+        own.push(".");
+        own.push(name);
+        self.folder.join(own)
     }
 }
 
@@ -55,5 +69,10 @@ mod tests {
         assert_eq!(at("a.csv"), (".".into(), "a.csv".into()));
         assert_eq!(at("out/a.CSV"), ("out".into(), "out/a.CSV".into()));
         assert_eq!(at("out"), ("out".into(), "out/labels.csv".into()));
+        let report = |out: &str| LabelsPath::new(Path::new(out)).report().display().to_string();
+        assert_eq!(
+            ["out", "out/labels.csv", "out/b.c.csv"].map(report),
+            ["out/report.html", "out/report.html", "out/b.c.report.html"]
+        );
     }
 }

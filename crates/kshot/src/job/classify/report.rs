@@ -12,6 +12,7 @@ use crate::job::bf16::Bf16Cost;
 use crate::job::classify::ClassifyOptions;
 use crate::job::run_file::{self, Clock};
 use crate::report::classify_html::ClassificationPage;
+use crate::report::correct;
 use crate::report::run::{Counts, RunFile, SupportFile};
 
 /// What the labels were predicted by, and the results.
@@ -50,6 +51,8 @@ impl<'a> ClassifyResults<'a> {
             method: choice.method.clone(),
             classes: self.recogniser.examples().classes.clone(),
             query: options.query.display().to_string(),
+            working_directory: run_file::working_directory(),
+            fingerprint: String::new(),
             label_next: Vec::new(),
             counts: self.counts,
             options: run_file::options(own, options.precision, self.cost)?,
@@ -70,7 +73,7 @@ impl<'a> ClassifyResults<'a> {
                 self.labelled.len(),
                 self.model.classes.len()
             ),
-            command: self.options.command.join(" "),
+            command: correct::line(&self.options.command),
             started: self.clock.started.clone(),
             seconds: self.clock.seconds(),
             counts: self.counts,

@@ -12,7 +12,7 @@ use crate::predict::Prediction;
 use crate::report::run::SupportFile;
 
 /// The flag of such a picture.
-pub(super) const FLAG: &str = "labelled";
+pub(super) const FLAG: &str = kshot_data::journal::LABELLED;
 
 /// The labelled pictures by their files' contents.
 pub(super) struct LabelledPictures<'a> {

@@ -1,5 +1,6 @@
 //! The main job: a folder of pictures in, masks, overlays, tables and a report out.
 
+mod earlier;
 mod folder;
 mod labelled;
 mod report;
@@ -16,7 +17,7 @@ use kshot_data::support::Support;
 use labelled::LabelledPictures;
 use settings::{Labeller, Settings};
 
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::job::event::{Done, Event, FitEvent, Start};
 use crate::job::run_file::Clock;
 use crate::job::watch::Watch;
@@ -30,8 +31,9 @@ use crate::weights;
 /// What to segment, from what, and how.
 #[derive(Debug, Clone, PartialEq)]
 pub struct SegmentOptions {
-    /// Folder of labelled pictures (see [`Support::load`]); not for trained networks that know their classes.
-    pub support: Option<PathBuf>,
+    /// Folders of labelled pictures (see [`Support::load`], [`Support::and`]); none for trained networks that know their
+    /// classes.
+    pub support: Vec<PathBuf>,
     /// Folder of pictures to segment (subfolders too), or one picture.
     pub query: PathBuf,
     /// Where the results go.
@@ -71,7 +73,7 @@ impl SegmentOptions {
         out: impl Into<PathBuf>,
     ) -> Self {
         Self {
-            support: Some(support.into()),
+            support: vec![support.into()],
             query: query.into(),
             out: out.into(),
             model: None,
@@ -95,7 +97,7 @@ impl SegmentOptions {
         query: impl Into<PathBuf>,
         out: impl Into<PathBuf>,
     ) -> Self {
-        Self { support: None, model: Some(run.into()), ..Self::new("", query, out) }
+        Self { support: Vec::new(), model: Some(run.into()), ..Self::new("", query, out) }
     }
 
     fn check(&self) -> Result<()> {
@@ -135,28 +137,25 @@ pub fn segment(options: &SegmentOptions, watch: &Watch<'_>) -> Result<SegmentOut
     // Looked up before the support is read, so that a wrong name costs no time.
     let network = Labeller::new(options)?;
     let items = query::items(&options.query)?;
-    let range;
-    let support = match &options.support {
-        Some(folder) => {
-            let folder = LabelFolder::open(folder)?;
-            range = DeepRange::of(deep_files(&folder.pictures, &items));
-            Support::of(folder, range)?
-        }
-        None if network.needs_support()? => {
-            return Err(Error::config(if options.model.is_some() {
-                "this method compares with labelled pictures of the classes that are asked for: give --support \
-                 beside --model"
-            } else {
-                "give labelled pictures with --support, or a trained network with --model"
-            }));
-        }
-        None => {
-            range = DeepRange::of(deep_files(&[], &items));
-            Support::default()
-        }
-    };
+    if options.support.is_empty() && network.needs_support()? {
+        return Err(Error::config(if options.model.is_some() {
+            "this method compares with labelled pictures of the classes that are asked for: give --support \
+             beside --model"
+        } else {
+            "give labelled pictures with --support, or a trained network with --model"
+        }));
+    }
+    let folders: Vec<LabelFolder> =
+        options.support.iter().map(|folder| LabelFolder::open(folder)).collect::<Result<_>>()?;
+    let labelled = folders.iter().flat_map(|folder| &folder.pictures);
+    let range = DeepRange::of(deep_files(labelled, &items));
+    let mut support = Support::default();
+    for folder in folders {
+        support = support.and(Support::of(folder, range)?)?;
+    }
     support.warnings.iter().for_each(|words| watch.warn(words));
     let settings = Settings::new(options, &network, &support, range)?;
+    earlier::check(options, &items)?;
     let mut journal = Journal::open(&options.out)?;
     let mut counts = Counts { pictures: items.len(), ..Counts::default() };
     let names: HashSet<String> = items.iter().map(|item| item.name.clone()).collect();
@@ -165,8 +164,12 @@ pub fn segment(options: &SegmentOptions, watch: &Watch<'_>) -> Result<SegmentOut
     } else {
         let (left, skipped) = query::split_finished(items, &journal, &settings.fingerprint);
         counts.skipped = skipped;
+        earlier::refuse_changed(&left, &journal)?;
         left
     };
+    if let Some(words) = earlier::told(&items, &names, &journal, &settings.fingerprint) {
+        watch.warn(&words);
+    }
     watch.tell(&Event::Start(Start::Segment {
         pictures: counts.pictures,
         skipped: counts.skipped,
@@ -184,7 +187,14 @@ pub fn segment(options: &SegmentOptions, watch: &Watch<'_>) -> Result<SegmentOut
         tell_done(&outcome, &clock, watch);
         return Ok(outcome);
     }
-    let mut predictor = network.predictor(options, &support)?;
+    let mut predictor = match network.predictor(options, &support, watch) {
+        Err(error) if error.kind() == ErrorKind::Cancelled => {
+            let outcome = SegmentOutcome { counts, cancelled: true, ..SegmentOutcome::default() };
+            tell_done(&outcome, &clock, watch);
+            return Ok(outcome);
+        }
+        predictor => predictor?,
+    };
     let choice = predictor.choice();
     watch.tell(&Event::Fitted(FitEvent::Segment { choice, seconds: clock.seconds() }));
     let files = items.iter().map(|item| item.file.as_path());
@@ -218,7 +228,7 @@ pub fn segment(options: &SegmentOptions, watch: &Watch<'_>) -> Result<SegmentOut
         clock: &clock,
         next: &next,
     };
-    results.run_file(&settings, counts)?.write(&options.out)?;
+    results.run_file(&settings, counts)?.write(&options.out.join("run.toml"))?;
     outcome.report = Some(html::write(&journal, &results.page(&outcome)?)?);
     tell_done(&outcome, &clock, watch);
     Ok(outcome)
@@ -226,10 +236,10 @@ pub fn segment(options: &SegmentOptions, watch: &Watch<'_>) -> Result<SegmentOut
 
 /// The files that decide what 16 bits mean: the labelled pictures and those to segment.
 fn deep_files<'a>(
-    labelled: &'a [FolderPicture],
+    labelled: impl Iterator<Item = &'a FolderPicture>,
     items: &'a [Item],
 ) -> impl Iterator<Item = &'a Path> {
-    let labelled = labelled.iter().map(|picture| picture.file.as_path());
+    let labelled = labelled.map(|picture| picture.file.as_path());
     labelled.chain(items.iter().map(|item| item.file.as_path()))
 }
 

@@ -14,6 +14,7 @@ use crate::job::segment::folder::THUMBNAIL;
 use crate::job::segment::settings::Settings;
 use crate::job::segment::{SegmentOptions, SegmentOutcome, file_name};
 use crate::predict::Predictor;
+use crate::report::correct::{self, Correction};
 use crate::report::html::{MethodTrial, ReportData, SupportShown};
 use crate::report::next::SuggestedPicture;
 use crate::report::run::{Counts, RunFile};
@@ -50,6 +51,8 @@ impl SegmentResults<'_> {
             method: choice.method.clone(),
             classes: self.predictor.classes().to_vec(),
             query: options.query.display().to_string(),
+            working_directory: run_file::working_directory(),
+            fingerprint: settings.fingerprint.clone(),
             label_next: self.next.iter().map(|of| of.path.clone()).collect(),
             counts,
             options: run_file::options(own, options.precision, self.cost)?,
@@ -89,7 +92,7 @@ impl SegmentResults<'_> {
                     labelled => format!("from {labelled} labelled"),
                 }
             ),
-            command: options.command.join(" "),
+            command: correct::line(&self.command()),
             pictures: folder_of(&options.query),
             started: self.clock.started.clone(),
             seconds: self.clock.seconds(),
@@ -110,7 +113,28 @@ impl SegmentResults<'_> {
             notes: [scale, cost, stopped].into_iter().flatten().collect(),
             next: self.next.to_vec(),
             failed: outcome.failed.clone(),
+            correct: (!self.support.pictures.is_empty()).then(|| {
+                let (command, folder) = (self.command(), run_file::working_directory());
+                let classes = self.predictor.classes().to_vec();
+                let first = self.next.first().map(|of| of.path.clone());
+                Correction { first, ..Correction::new(&options.out, command, folder, classes) }
+            }),
         })
+    }
+
+    /// How the job was called; of a library, how the command line would have it.
+    fn command(&self) -> Vec<String> {
+        let options = self.options;
+        if !options.command.is_empty() {
+            return options.command.clone();
+        }
+        let mut words = vec!["kshot".to_owned(), "segment".to_owned()];
+        let folders = options.support.iter().map(|folder| ("--support", folder));
+        let places = [("--query", &options.query), ("--out", &options.out)];
+        for (flag, folder) in folders.chain(places) {
+            words.extend([flag.to_owned(), folder.display().to_string()]);
+        }
+        words
     }
 }
 

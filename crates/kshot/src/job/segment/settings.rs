@@ -12,11 +12,12 @@ use crate::error::{Error, Result};
 use crate::features::extract::Extractor;
 use crate::hash;
 use crate::job::segment::SegmentOptions;
+use crate::job::watch::Watch;
 use crate::method::few_shot::HeadConfig;
 use crate::nn::Precision;
 use crate::postprocess::refine::Refinement;
 use crate::predict::Predictor;
-use crate::predict::fit::{FitOptions, fit};
+use crate::predict::fit::{FitOptions, fit_watched};
 use crate::predict::trained::{self, Needs};
 use crate::recipe::Recipe;
 use crate::report::run::SupportFile;
@@ -43,7 +44,7 @@ impl Labeller {
         let device = device::parse(&options.device)?;
         if let Some(run) = &options.model {
             let recipe = load::recipe_of(run)?;
-            if trained::needs(&recipe)? == Needs::Nothing && options.support.is_some() {
+            if trained::needs(&recipe)? == Needs::Nothing && !options.support.is_empty() {
                 return Err(Error::config(format!(
                     "the {} network of {} knows its classes and takes no labelled pictures; leave --support out",
                     recipe.method.name(),
@@ -77,6 +78,7 @@ impl Labeller {
         self,
         options: &SegmentOptions,
         support: &Support,
+        watch: &Watch<'_>,
     ) -> Result<Predictor> {
         let refinement = if options.refine { Refinement::Auto } else { Refinement::None };
         match self.kind {
@@ -88,7 +90,7 @@ impl Labeller {
                     scale: options.scale,
                     seed: options.seed,
                 };
-                fit(*extractor, support, options)
+                fit_watched(*extractor, support, options, &|step| watch.tried(step))
             }
             LabellerKind::Trained(run, device, recipe) => {
                 // A network that was trained to the pixel knows borders better than colours tell them.
