@@ -11,6 +11,7 @@ pub use crate::finding::LabelKind;
 use crate::finding::{Findings, Severity};
 use crate::label_folder::LabelFolder;
 use crate::mask::{MAX_CLASSES, Mask};
+use crate::objects::ObjectMap;
 
 /// One labelled picture.
 #[derive(Debug, Clone)]
@@ -25,6 +26,17 @@ pub struct LabelledPicture {
     pub mask: Mask,
     /// How it was labelled.
     pub kind: LabelKind,
+    /// Its objects; `None` where the labels do not tell one from another.
+    pub objects: Option<LabelledObjects>,
+}
+
+/// The objects of a labelled picture.
+#[derive(Debug, Clone)]
+pub struct LabelledObjects {
+    /// Which pixels are one object.
+    pub map: ObjectMap,
+    /// The file that tells them.
+    pub file: PathBuf,
 }
 
 /// K labelled pictures of C classes.
@@ -66,10 +78,21 @@ impl Support {
             findings.0.append(&mut found.0);
         }
         support.leave_out_unused(&folder, &mut findings);
+        support.forget_untold_objects();
         findings.refuse_errors(&folder.root)?;
         let odd = findings.0.iter().filter(|finding| finding.severity == Severity::Warning);
         support.warnings = odd.map(ToString::to_string).collect();
         Ok(support)
+    }
+
+    /// Where no picture has two objects of a class, each annotation holds all of a class, as kshot's own masks in COCO's
+    /// form do, or there is nothing to tell apart.
+    fn forget_untold_objects(&mut self) {
+        let told = |map: &ObjectMap| map.counts(self.classes.len()).iter().any(|count| *count > 1);
+        let mut maps = self.pictures.iter().filter_map(|picture| picture.objects.as_ref());
+        if !maps.any(|objects| told(&objects.map)) {
+            self.pictures.iter_mut().for_each(|picture| picture.objects = None);
+        }
     }
 
     /// A tool's list of classes is often longer than what is labelled, and each class costs memory
@@ -97,6 +120,8 @@ impl Support {
         }
         for picture in &mut self.pictures {
             picture.mask.pixels.iter_mut().for_each(|value| *value = values[usize::from(*value)]);
+            let objects = picture.objects.iter_mut().flat_map(|objects| &mut objects.map.classes);
+            objects.for_each(|class| *class = values[usize::from(*class)]);
         }
         let what = format!(
             "{left} of its {} classes have no label here and are left out",
@@ -125,8 +150,17 @@ fn picture(
     let size = (image.width() as usize, image.height() as usize);
     let read = folder.read(index, size.0, size.1, &mut findings);
     let labels = folder.pictures[index].labels.as_ref().map(|labels| labels.file().to_owned());
+    let objects = match read.as_ref().map(|read| folder.objects(index, read)) {
+        None | Some(Ok(None)) => None,
+        Some(Ok(Some((map, file)))) => Some(LabelledObjects { map, file }),
+        Some(Err(error)) => {
+            findings.fails(&path, &error);
+            None
+        }
+    };
     let picture = read.map(|read| LabelledPicture {
         path,
+        objects,
         labels: labels.unwrap_or_default(),
         image,
         mask: read.mask,

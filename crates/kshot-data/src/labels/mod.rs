@@ -11,6 +11,7 @@ pub mod class_masks;
 pub mod coco;
 pub mod colours;
 pub mod index;
+pub mod instances;
 pub mod labelme;
 pub mod names;
 pub mod polygon;

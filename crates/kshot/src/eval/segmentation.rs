@@ -166,6 +166,7 @@ impl<'a> SegmentationSetting<'a> {
                     image: train.image(index)?,
                     mask,
                     kind,
+                    objects: None,
                 })
             })
             .collect::<Result<_>>()?;

@@ -23,8 +23,9 @@ use crate::job::watch::Watch;
 use crate::job::{bf16, precision};
 use crate::method::few_shot::{self, Effort};
 use crate::nn::Precision;
+use crate::predict::objects::{ObjectFit, ObjectOptions, ObjectSplitter};
 use crate::report::run::Counts;
-use crate::report::{coco, html, table};
+use crate::report::{coco, html, objects, table};
 use crate::weights;
 
 /// What to segment, from what, and how.
@@ -51,6 +52,8 @@ pub struct SegmentOptions {
     pub scale: Option<f32>,
     /// Whether masks follow the picture's edges; plain upsampling otherwise.
     pub refine: bool,
+    /// Tells single objects apart, and how; `None` leaves it at masks of classes.
+    pub objects: Option<ObjectOptions>,
     /// The compute device, such as `flex` (CPU) or `cuda:0`.
     pub device: String,
     /// How convolutions sum; what is fitted to labelled pictures is fitted in 32 bits.
@@ -81,6 +84,7 @@ impl SegmentOptions {
             weights: None,
             scale: None,
             refine: true,
+            objects: None,
             device: "flex".to_owned(),
             precision: Precision::F32,
             seed: 0,
@@ -113,6 +117,8 @@ pub struct SegmentOutcome {
     pub counts: Counts,
     /// The pictures that failed; all others are written.
     pub failed: Vec<FailedPicture>,
+    /// Objects of all finished pictures; `None` where these were not asked for.
+    pub objects: Option<usize>,
     /// Whether it was stopped before all were tried; the same options go on.
     pub cancelled: bool,
     /// The page to look at; `None` if it was stopped before a method was fitted.
@@ -123,7 +129,8 @@ pub struct SegmentOutcome {
 ///
 /// Leaves in `out`: `masks/`, `overlays/`, `report.html`, `labels.csv`, `coco.json` and `run.toml`, and the
 /// journal `.kshot/records.jsonl`, by which a second run skips the pictures that are finished. Where the
-/// job was stopped, they tell of what was finished until then.
+/// job was stopped, they tell of what was finished until then. With `options.objects` also `objects.csv` and `objects/`
+/// (numbers as 16-bit PNG); `labels.csv` then counts objects, and `coco.json` has one annotation an object.
 ///
 /// # Errors
 /// If an option is wrong, the support cannot be learnt from, there is no picture to segment, weights are
@@ -184,15 +191,28 @@ pub fn segment(options: &SegmentOptions, watch: &Watch<'_>) -> Result<SegmentOut
         tell_done(&outcome, &clock, watch);
         return Ok(outcome);
     }
+    let extractor = options.objects.and_then(|_| network.extractor());
     let mut predictor = network.predictor(options, &support)?;
+    let fit = |of: ObjectOptions| {
+        let (effort, scale, seed) = (options.effort, options.scale, options.seed);
+        let how = ObjectFit { options: of, effort, scale, seed };
+        ObjectSplitter::fit(extractor.as_ref(), &support, how)
+    };
+    let mut splitter = options.objects.map(fit).transpose()?;
     let choice = predictor.choice();
-    watch.tell(&Event::Fitted(FitEvent::Segment { choice, seconds: clock.seconds() }));
+    let told = splitter.as_ref().map(ObjectSplitter::choice);
+    let fitted = FitEvent::Segment { choice, objects: told, seconds: clock.seconds() };
+    watch.tell(&Event::Fitted(fitted));
     let files = items.iter().map(|item| item.file.as_path());
     let cost =
         bf16::told(options.precision, watch, || bf16::of_segmentation(&mut predictor, files));
+    if let Some(splitter) = &mut splitter {
+        splitter.set_precision(options.precision);
+    }
     let labelled = LabelledPictures::new(&support);
     let by = folder::Segmenting {
         predictor: &predictor,
+        splitter: splitter.as_ref(),
         labelled: &labelled,
         run: &settings.fingerprint,
         range,
@@ -204,15 +224,21 @@ pub fn segment(options: &SegmentOptions, watch: &Watch<'_>) -> Result<SegmentOut
         counts,
         failed: segmented.failed,
         cancelled: segmented.cancelled,
-        report: None,
+        ..SegmentOutcome::default()
     };
     journal.retain(|name, finished| names.contains(name) && finished.run == settings.fingerprint);
+    if options.objects.is_some() {
+        outcome.objects = Some(objects::write(&journal, predictor.classes())?);
+    } else {
+        objects::remove(&options.out)?;
+    }
     coco::write(&journal, predictor.classes())?;
-    table::write(&journal, predictor.classes())?;
+    table::write(&journal, predictor.classes(), options.objects.is_some())?;
     let results = report::SegmentResults {
         options,
         support: &support,
         predictor: &predictor,
+        splitter: splitter.as_ref(),
         cost,
         clock: &clock,
     };
@@ -237,6 +263,7 @@ fn tell_done(outcome: &SegmentOutcome, clock: &Clock, watch: &Watch<'_>) {
         done,
         skipped,
         failed,
+        objects: outcome.objects,
         seconds: clock.seconds(),
         report: outcome.report.as_deref(),
         cancelled: outcome.cancelled,
