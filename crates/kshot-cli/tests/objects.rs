@@ -152,7 +152,7 @@ fn instances_teach_to_split_and_labelled_pictures_keep_their_own() {
     let numbers = ImageBuffer::from_fn(SIDE, SIDE, |x, y| Luma([disc(x, y, [5.0, 9.0])]));
     save(&folders.at("support/instances/c.tif"), |path| numbers.save(path));
     let lines = folders.segmented(&["--objects", "--json"]);
-    assert!(lines.contains(r#""core":1.0"#), "{lines}");
+    assert!(lines.contains(r#""core":0.5"#), "{lines}");
     let rows = |name: &str| {
         folders.text("out/objects.csv").lines().filter(|line| line.starts_with(name)).count()
     };

@@ -1,7 +1,7 @@
 //! A network that tells the cores of objects from their rims, fitted to labelled objects as any other method is.
 
 use image::RgbImage;
-use kshot_data::mask::Mask;
+use kshot_data::mask::{Mask, UNLABELLED};
 use kshot_data::objects::core;
 use kshot_data::support::{LabelledPicture, Support};
 use rayon::prelude::*;
@@ -15,21 +15,19 @@ use crate::features::score_map::ScoreMap;
 use crate::method::few_shot::pixel_decoder::PixelDecoderConfig;
 use crate::method::few_shot::{Effort, SegmentationMethod};
 use crate::predict::candidate::{Candidate, CandidateContext, HeadCandidate, SeenSupport};
-use crate::predict::folds::{Folds, HeldOutBy};
+use crate::predict::folds::{Fold, Folds};
 use crate::predict::objects::ObjectFit;
 use crate::predict::scale::ObjectSizes;
 use crate::predict::views;
 
 /// The rim's width as a share of an object's largest depth.
 const RIM: f32 = 0.4;
-/// Ways to hold pictures out, at most.
-const FOLDS: usize = 3;
 
 /// What was learnt.
 pub(super) struct LearntCores {
     /// Planes: background, core, rim.
     pub(super) model: Box<dyn PixelModel>,
-    /// What networks that did not see a picture say of it; empty where nothing could be held out.
+    /// What networks say of each picture that did not see that part of it; empty where nothing was held out.
     pub(super) held_out: Vec<HeldOutCores>,
 }
 
@@ -82,34 +80,47 @@ pub(super) fn learn(
     let seen = SeenSupport::new(&context, [&fitting, &sees], scale, &views::FEW)?;
     let candidate = HeadCandidate::new(method, seen.into(), &context);
     let masks: Vec<&Mask> = cored.pictures.iter().map(|picture| &picture.mask).collect();
-    let folds = Folds::new(&masks, FOLDS, how.seed);
-    let judged = folds.held_out == HeldOutBy::Pictures && how.effort != Effort::Fast;
+    // Half of each picture is held out, not whole ones: how to split is for pictures like the labelled ones, of which
+    // there may be one of a kind. On whole pictures, rules for kinds that nobody labelled would win.
+    let folds = Folds::blocks(&masks);
     let (model, held_out) = rayon::join(
         || candidate.finished(),
-        || if judged { held_out(&candidate, &folds, &cored) } else { Ok(Vec::new()) },
+        || match how.effort {
+            Effort::Fast => Ok(Vec::new()),
+            Effort::Normal | Effort::Best => held_out(&candidate, &folds, &cored),
+        },
     );
     let mut held_out = held_out?;
     held_out.iter_mut().for_each(|of| of.picture = places[of.picture]);
     Ok(LearntCores { model: model?, held_out })
 }
 
+/// Each picture as networks see it that were fitted to its other blocks.
 fn held_out(
     candidate: &dyn Candidate,
     folds: &Folds,
     support: &Support,
 ) -> Result<Vec<HeldOutCores>> {
-    let fold = |fold: &crate::predict::folds::Fold| -> Result<Vec<HeldOutCores>> {
-        let pictures: Vec<usize> = fold.judged.iter().map(|part| part.picture).collect();
-        let (maps, _) = candidate.judged(&fold.fit, &pictures)?;
-        let of = |(picture, map): (usize, ScoreMap)| {
+    let all: Vec<usize> = (0..support.pictures.len()).collect();
+    let judged = |fold: &Fold| candidate.judged(&fold.fit, &all).map(|(maps, _)| maps);
+    let maps: Vec<Vec<ScoreMap>> = folds.folds.par_iter().map(judged).collect::<Result<_>>()?;
+    let mut held_out: Vec<HeldOutCores> = Vec::with_capacity(all.len());
+    for (fold, maps) in folds.folds.iter().zip(maps) {
+        for (picture, map) in maps.into_iter().enumerate() {
             let Mask { width, height, .. } = support.pictures[picture].mask;
             let [cores, inside] = planes(map, [height, width]);
-            HeldOutCores { picture, cores, inside }
-        };
-        Ok(pictures.into_iter().zip(maps).map(of).collect())
-    };
-    let all: Vec<Vec<HeldOutCores>> = folds.folds.par_iter().map(fold).collect::<Result<_>>()?;
-    Ok(all.into_iter().flatten().collect())
+            let Some(of) = held_out.get_mut(picture) else {
+                held_out.push(HeldOutCores { picture, cores, inside });
+                continue;
+            };
+            // What was fitted to is unlabelled among what is judged.
+            let Some(mask) = &fold.judged[picture].mask else { continue };
+            for at in (0..mask.pixels.len()).filter(|at| mask.pixels[*at] != UNLABELLED) {
+                (of.cores[at], of.inside[at]) = (cores[at], inside[at]);
+            }
+        }
+    }
+    Ok(held_out)
 }
 
 /// How probably each pixel is a core, row by row.

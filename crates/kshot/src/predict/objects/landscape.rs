@@ -37,7 +37,7 @@ impl ObjectRule {
         distance: 1.0,
         probability: 1.0,
         core: 0.0,
-        split: SplitRule { pass: 0.75, least: 2.0 },
+        split: SplitRule { pass: 0.7, least: 2.0 },
     };
 
     /// Whether it looks at cores.
