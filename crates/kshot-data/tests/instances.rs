@@ -1,5 +1,7 @@
 //! Object numbers and outlines of other tools, read as objects.
 
+#![allow(clippy::unwrap_used)] // helpers of tests
+
 use std::fs;
 use std::path::Path;
 

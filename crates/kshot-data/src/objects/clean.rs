@@ -82,7 +82,7 @@ pub fn absorb(map: &ObjectMap, least: usize) -> ObjectMap {
         }
     };
     for at in 0..map.ids.len() {
-        if (at + 1) % map.width != 0 {
+        if !(at + 1).is_multiple_of(map.width) {
             meet(map.ids[at], map.ids[at + 1]);
         }
         if at + map.width < map.ids.len() {

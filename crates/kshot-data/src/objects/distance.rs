@@ -53,7 +53,8 @@ impl Envelope {
     }
 
     fn of(&mut self, row: &[f64]) {
-        (self.places.clear(), self.starts.clear());
+        self.places.clear();
+        self.starts.clear();
         self.last = 0;
         for (place, &value) in row.iter().enumerate() {
             let start = loop {
@@ -64,7 +65,8 @@ impl Envelope {
                 if self.starts.last().is_some_and(|start| meet > *start) {
                     break meet;
                 }
-                (self.places.pop(), self.starts.pop());
+                self.places.pop();
+                self.starts.pop();
             };
             self.places.push(place);
             self.starts.push(start);
@@ -132,13 +134,13 @@ mod tests {
         fn equal_to_looking_everywhere(width in 1usize..14, height in 1usize..14, bits in proptest::collection::vec(0u8..5, 196)) {
             let inside = |at: usize| bits[at] > 0;
             let found = transform(width, height, inside);
-            for at in 0..width * height {
+            for (at, found) in found.into_iter().enumerate() {
                 let nearest = (0..width * height).filter(|to| !inside(*to)).map(|to| {
                     let (dx, dy) = ((at % width).abs_diff(to % width), (at / width).abs_diff(to / width));
                     ((dx * dx + dy * dy) as f32).sqrt()
                 });
                 let nearest = nearest.fold((width as f32).hypot(height as f32), f32::min);
-                prop_assert!((found[at] - nearest).abs() < 1e-4, "{} not {nearest} at {at}", found[at]);
+                prop_assert!((found - nearest).abs() < 1e-4, "{found} not {nearest} at {at}");
             }
         }
     }

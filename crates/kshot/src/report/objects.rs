@@ -35,7 +35,7 @@ pub const COLUMNS: [&str; 14] = [
 /// If the journal cannot be read or the file not written.
 pub fn write(journal: &Journal, classes: &[String]) -> Result<usize> {
     let mut count = 0;
-    atomic::write_with(&path(journal.out()), |writer| {
+    atomic::write_with(path(journal.out()), |writer| {
         let mut table = csv::Writer::from_writer(writer);
         table.write_record(COLUMNS)?;
         for record in journal.records() {

@@ -125,12 +125,10 @@ impl ObjectSplitter {
             (_, id) => own + id,
         };
         let numbers: Vec<u32> = (0..found.ids.len()).map(number).collect();
-        Ok(ObjectMap::new(map.width, map.height, &numbers, |number| {
-            match number.checked_sub(own) {
-                None | Some(0) => map.class(number),
-                Some(id) => found.class(id),
-            }
-        })?)
+        ObjectMap::new(map.width, map.height, &numbers, |number| match number.checked_sub(own) {
+            None | Some(0) => map.class(number),
+            Some(id) => found.class(id),
+        })
     }
 
     fn apart(&self, picture: &RgbImage, labelling: &Labelling) -> Result<ObjectMap> {
