@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::atomic::write_error;
 use crate::error::{Error, Result};
+use crate::objects::measure::ObjectsRecord;
 pub use crate::rle::ClassRecord;
 
 /// The flag of a picture that the user labelled.
@@ -62,6 +63,9 @@ pub struct PictureRecord {
     pub seconds: f64,
     /// A small JPEG of the overlay in base64 (see [`crate::overlay::thumbnail`]); may be empty.
     pub thumbnail: String,
+    /// Its objects; `None` where these were not asked for.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub objects: Option<ObjectsRecord>,
 }
 
 /// What a journal keeps of a picture, with the fields `name`, `fingerprint` and `run`.
@@ -94,7 +98,9 @@ impl Record for PictureRecord {
     }
 
     fn files(&self) -> Vec<&str> {
-        [&*self.mask, &*self.overlay].into_iter().filter(|file| !file.is_empty()).collect()
+        let objects = self.objects.as_ref().map_or("", |objects| &*objects.file);
+        let all = [&*self.mask, &*self.overlay, objects];
+        all.into_iter().filter(|file| !file.is_empty()).collect()
     }
 }
 
@@ -318,6 +324,7 @@ mod tests {
             flags: vec!["uncertain".into()],
             seconds: 0.25,
             thumbnail: String::new(),
+            objects: None,
         }
     }
 

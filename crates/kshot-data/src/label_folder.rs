@@ -11,13 +11,18 @@ use crate::error::{Error, Result};
 use crate::finding::{Findings, LabelKind, Severity};
 use crate::labels::colours::Colours;
 use crate::labels::index::{self, Reading};
+use crate::labels::instances::{self, Numbers};
 use crate::labels::names::Classes;
 use crate::labels::{Outlines, class_masks};
 use crate::mask::Mask;
+use crate::objects::ObjectMap;
 
 mod classes;
 mod find;
 mod text;
+
+/// The class of objects that have numbers alone, where nothing else names it.
+pub const OBJECT: &str = "object";
 
 /// Where a picture's labels are.
 #[derive(Debug, Clone)]
@@ -26,6 +31,8 @@ pub enum LabelSource {
     Mask(PathBuf),
     /// A PNG of strokes.
     Scribble(PathBuf),
+    /// A picture of object numbers, of one class.
+    Instances(PathBuf),
     /// A PNG for each of some classes.
     ClassMasks(Vec<(String, PathBuf)>),
     /// What a text format says.
@@ -38,7 +45,10 @@ impl LabelSource {
     /// The file, the first of several.
     pub fn file(&self) -> &Path {
         match self {
-            Self::Mask(path) | Self::Scribble(path) | Self::Broken(path) => path,
+            Self::Mask(path)
+            | Self::Scribble(path)
+            | Self::Instances(path)
+            | Self::Broken(path) => path,
             Self::ClassMasks(files) => files.first().map_or(Path::new(""), |(_, path)| path),
             Self::Outlines(outlines) => &outlines.file,
         }
@@ -62,6 +72,8 @@ pub struct FolderPicture {
     pub name: PathBuf,
     /// Its labels, where it has some.
     pub labels: Option<LabelSource>,
+    /// A picture of object numbers beside labels that tell the classes.
+    pub instances: Option<PathBuf>,
 }
 
 /// A folder of labelled pictures.
@@ -108,7 +120,12 @@ impl LabelFolder {
     /// 5. a COCO file: any `.json` in the folder or in `annotations/`;
     /// 6. YOLO's `labels/a.txt` (or beside the picture), names in `data.yaml`;
     /// 7. Pascal VOC's `a.xml` in `annotations/` or `Annotations/`, or beside the picture;
-    /// 8. lines in `boxes.csv`.
+    /// 8. lines in `boxes.csv`;
+    /// 9. `instances/a.png` or `.tif`, where each value is one object (of StarDist, Fiji, napari, ...), Cellpose's
+    ///    `a_cp_masks.png` or `a_masks.tif` beside the picture, and TIFF or 16-bit PNG files in `masks/`: of the one
+    ///    class that `classes.txt` names, else of a class `object`.
+    ///
+    /// Where the last stands beside another label, that tells the classes and this the objects.
     ///
     /// Class names come from `classes.txt`, else from the tool's own list (COCO's categories, YOLO's
     /// names, LabelMe's `labels.txt`, the declared colours, the names that kshot's masks carry), then
@@ -186,6 +203,12 @@ impl LabelFolder {
                 crate::check::values::scribble(path, &mask, findings);
                 return Ok(Some(dense(mask, LabelKind::Scribble)));
             }
+            LabelSource::Instances(path) => {
+                let numbers = size.numbers(path)?;
+                let objects = instances::objects(&numbers, self.object_class()?)?;
+                let content = Content::Objects(objects);
+                Annotation { width, height, kind: LabelKind::Mask, content }
+            }
             LabelSource::ClassMasks(files) => {
                 let mut objects = Vec::new();
                 for (class, path) in files {
@@ -222,6 +245,48 @@ impl LabelFolder {
         let mask = content.paint(&self.classes)?;
         crate::check::values::objects(labels.file(), size.picture, &content, &mask, findings);
         Ok(Some(PaintedLabels { annotation: content, mask }))
+    }
+
+    /// The class of objects that have numbers alone.
+    fn object_class(&self) -> Result<&str> {
+        match self.classes.names() {
+            _ if !self.declared => Ok(OBJECT),
+            [only] => Ok(only),
+            several => Err(Error::data(format!(
+                "object numbers say which pixels are one object, but not of which of the {} classes that \
+                 classes.txt names; put class masks of the same name (PNG of 8 bits) into masks/, or name one class",
+                several.len()
+            ))),
+        }
+    }
+
+    /// The objects of picture `index`, whose labels were read before, and the file that tells them; `None` where the
+    /// labels do not tell one object from another (masks of classes, strokes, boxes).
+    ///
+    /// # Errors
+    /// If a file of object numbers cannot be read or has another size.
+    pub fn objects(
+        &self,
+        index: usize,
+        read: &PaintedLabels,
+    ) -> Result<Option<(ObjectMap, PathBuf)>> {
+        let picture = &self.pictures[index];
+        let PaintedLabels { annotation, mask } = read;
+        let (width, height) = (mask.width, mask.height);
+        if let Some(path) = &picture.instances {
+            let size = PictureSize { width, height, picture: &picture.file };
+            let map = ObjectMap::over(mask, &size.numbers(path)?.values)?;
+            return Ok(Some((map, path.clone())));
+        }
+        let file = match &picture.labels {
+            Some(LabelSource::Instances(path)) => path,
+            Some(LabelSource::Outlines(outlines)) if annotation.kind != LabelKind::Scribble => {
+                &outlines.file
+            }
+            _ => return Ok(None),
+        };
+        let map = ObjectMap::outlined(annotation.objects(), &self.classes, width, height)?;
+        Ok(map.map(|map| (map, file.clone())))
     }
 
     fn mask(
@@ -267,6 +332,14 @@ struct PictureSize<'a> {
 }
 
 impl PictureSize<'_> {
+    /// Object numbers of this size.
+    fn numbers(&self, path: &Path) -> Result<Numbers> {
+        let numbers = instances::read(path)?;
+        let checked = self.check(numbers.width, numbers.height, "the picture of object numbers");
+        checked.map_err(|error| error.in_file(path))?;
+        Ok(numbers)
+    }
+
     fn check(&self, width: usize, height: usize, what: &str) -> Result<()> {
         if (width, height) == (self.width, self.height) {
             return Ok(());

@@ -3,6 +3,7 @@
 //! ```text
 //! folder -> LabelFolder (finds pictures and labels) -> Annotation (objects or values) -> Mask (a class a pixel)
 //!        -> check (what is wrong) · convert (another format, read back) · Support (K labelled pictures)
+//! objects: what can be counted: instance labels, touching things told apart, numbers of each
 //! query  -> items (pictures with unique names) -> masks, overlays, journal (what is finished)
 //! ```
 //! Pictures are read under limits; what is wrong with a label is a finding with a place and a way out.
@@ -26,6 +27,7 @@ pub mod mask_png;
 pub mod mask_tiff;
 pub mod names;
 pub mod near_duplicate;
+pub mod objects;
 pub mod overlay;
 pub mod palette;
 pub mod predicted;

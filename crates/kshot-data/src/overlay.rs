@@ -13,6 +13,7 @@ use rayon::prelude::*;
 use crate::atomic;
 use crate::error::{Error, Result};
 use crate::mask::{BACKGROUND, Mask, UNLABELLED};
+use crate::objects::ObjectMap;
 use crate::palette::{Palette, Rgb};
 
 /// How an overlay is drawn.
@@ -46,6 +47,37 @@ pub fn draw(
     palette: &Palette,
     style: &OverlayStyle,
 ) -> Result<RgbImage> {
+    draw_layers(picture, (mask, None), margin, palette, style)
+}
+
+/// As [`draw()`], with a line around every object: in its class's colour where nothing of the class is beyond, and white
+/// where another object of the class is, so that touching ones are told apart.
+///
+/// # Errors
+/// As [`draw()`], and if the objects have another size.
+pub fn draw_objects(
+    picture: &RgbImage,
+    (mask, objects): (&Mask, &ObjectMap),
+    margin: Option<&[u8]>,
+    palette: &Palette,
+    style: &OverlayStyle,
+) -> Result<RgbImage> {
+    if (mask.width, mask.height) != (objects.width, objects.height) {
+        return Err(Error::data(format!(
+            "an overlay needs a mask and objects of the same size, not {} x {} and {} x {}",
+            mask.width, mask.height, objects.width, objects.height
+        )));
+    }
+    draw_layers(picture, (mask, Some(objects)), margin, palette, style)
+}
+
+fn draw_layers(
+    picture: &RgbImage,
+    (mask, objects): (&Mask, Option<&ObjectMap>),
+    margin: Option<&[u8]>,
+    palette: &Palette,
+    style: &OverlayStyle,
+) -> Result<RgbImage> {
     let (width, height) = (picture.width() as usize, picture.height() as usize);
     if (width, height) != (mask.width, mask.height) || width * height == 0 {
         return Err(Error::data(format!(
@@ -62,6 +94,7 @@ pub fn draw(
     let mut canvas = shrink(picture, style.long_side)?;
     let (small_width, small_height) = (canvas.width() as usize, canvas.height() as usize);
     let mask = mask.resized(small_width, small_height);
+    let objects = objects.map(|objects| objects.resized(small_width, small_height));
     let margin = margin
         .map(|values| Mask::from_pixels(width, height, values.to_vec()))
         .transpose()?
@@ -83,8 +116,13 @@ pub fn draw(
                 continue;
             }
             let colour = palette.colour(value);
-            if on_contour(&mask, x, y, thickness) {
+            if on_contour(&mask.pixels, [small_width, small_height], [x, y], thickness) {
                 blend(pixel, colour, 256);
+                continue;
+            }
+            let apart = |ids: &Vec<u32>| on_contour(ids, [small_width, small_height], [x, y], 1);
+            if objects.as_ref().is_some_and(apart) {
+                blend(pixel, [255; 3], 230);
                 continue;
             }
             let [red, green, blue] = [0, 1, 2].map(|channel: usize| u32::from(pixel[channel]));
@@ -100,13 +138,19 @@ pub fn draw(
 }
 
 /// Whether a pixel of another value lies within `thickness` pixels along a row or a column.
-fn on_contour(mask: &Mask, x: usize, y: usize, thickness: usize) -> bool {
-    let value = mask.at(x, y);
+fn on_contour<T: PartialEq>(
+    values: &[T],
+    [width, height]: [usize; 2],
+    [x, y]: [usize; 2],
+    thickness: usize,
+) -> bool {
+    let at = y * width + x;
+    let differs = |other: usize| values[other] != values[at];
     (1..=thickness).any(|step| {
-        (x >= step && mask.at(x - step, y) != value)
-            || (x + step < mask.width && mask.at(x + step, y) != value)
-            || (y >= step && mask.at(x, y - step) != value)
-            || (y + step < mask.height && mask.at(x, y + step) != value)
+        (x >= step && differs(at - step))
+            || (x + step < width && differs(at + step))
+            || (y >= step && differs(at - step * width))
+            || (y + step < height && differs(at + step * width))
     })
 }
 
@@ -219,6 +263,25 @@ mod tests {
         let tint = drawn.get_pixel(20, 20).0.map(|value| (f32::from(value) - 29.0).signum());
         assert_eq!(tint, colour);
         assert_eq!(drawn.get_pixel(5, 5).0, [0, 0, 255]);
+    }
+
+    #[test]
+    fn a_white_line_lies_between_touching_objects() {
+        let (picture, mask) = square();
+        let number = |at: usize| u32::from(mask.pixels[at]) * if at % 40 < 20 { 1 } else { 2 };
+        let numbers: Vec<u32> = (0..1600).map(number).collect();
+        let objects = ObjectMap::new(40, 40, &numbers, |_| 1).unwrap();
+        let (palette, style) = (Palette::distinct(), OverlayStyle::default());
+        let plain = draw(&picture, &mask, None, &palette, &style).unwrap();
+        let drawn = draw_objects(&picture, (&mask, &objects), None, &palette, &style).unwrap();
+        for (x, y, pixel) in drawn.enumerate_pixels() {
+            let between = (19..21).contains(&x) && (11..29).contains(&y);
+            let is_white = pixel.0.iter().all(|value| *value > 200);
+            assert_eq!(is_white, between, "{x}, {y}: {pixel:?}");
+            assert!(between || pixel == plain.get_pixel(x, y), "{x}, {y}");
+        }
+        let other = ObjectMap::new(1, 1, &[0], |_| 1).unwrap();
+        assert!(draw_objects(&picture, (&mask, &other), None, &palette, &style).is_err());
     }
 
     #[test]

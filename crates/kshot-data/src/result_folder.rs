@@ -15,6 +15,9 @@ use crate::query;
 
 /// How the run is described, below the folder.
 const RUN: &str = "run.toml";
+/// Masks of classes, and pictures of object numbers of the same names.
+const MASKS: &str = "masks";
+const OBJECTS: &str = "objects";
 
 /// What of `run.toml` tells where the pictures are and what the masks mean.
 #[derive(Debug, Deserialize)]
@@ -42,7 +45,7 @@ pub struct ResultFolder {
 
 /// Whether a folder is what `kshot segment` leaves.
 pub fn is_result(folder: &Path) -> bool {
-    folder.join(RUN).is_file() && folder.join("masks").is_dir()
+    folder.join(RUN).is_file() && folder.join(MASKS).is_dir()
 }
 
 impl ResultFolder {
@@ -65,9 +68,14 @@ impl ResultFolder {
                 missing.push(path);
                 continue;
             }
-            let mask = root.join(mask);
+            // Of a run that told objects apart.
+            let objects = root
+                .join(OBJECTS)
+                .join(Path::new(&mask).strip_prefix(MASKS).unwrap_or(Path::new(&mask)));
+            let instances = objects.is_file().then_some(objects);
+            let mask = root.join(&mask);
             let labels = mask.is_file().then_some(LabelSource::Mask(mask));
-            found.push(FolderPicture { file, name: PathBuf::from(path), labels });
+            found.push(FolderPicture { file, name: PathBuf::from(path), labels, instances });
             predicted.push(!labelled);
         }
         if !missing.is_empty() {

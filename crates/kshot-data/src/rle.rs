@@ -21,13 +21,13 @@ pub struct ClassRecord {
     pub bbox: [u32; 4],
 }
 
-/// The runs of one class while the mask is scanned, column by column as COCO does.
+/// The runs of one value while a map is scanned, column by column as COCO does.
 #[derive(Default, Clone)]
-struct Runs {
-    counts: Vec<u32>,
+pub(crate) struct Runs {
+    pub(crate) counts: Vec<u32>,
     /// Where the run that is open now began.
     start: usize,
-    area: u64,
+    pub(crate) area: u64,
     left: usize,
     right: usize,
     top: usize,
@@ -56,6 +56,61 @@ impl Runs {
         self.counts.push((position - first) as u32);
         self.start = position;
     }
+
+    /// The smallest box around the pixels inside: left, top, width, height.
+    pub(crate) fn bbox(&self) -> [u32; 4] {
+        [
+            self.left as u32,
+            self.top as u32,
+            (self.right - self.left + 1) as u32,
+            (self.bottom - self.top + 1) as u32,
+        ]
+    }
+}
+
+/// The runs of every value `1..=most` of a map, value `i + 1` at `i`, in one pass; of those without a pixel they are
+/// empty.
+pub(crate) fn runs<T>(values: &[T], width: usize, height: usize, most: u32) -> Vec<Runs>
+where
+    T: Copy + Default + PartialEq + Into<u32>,
+{
+    let total = width * height;
+    let mut runs = vec![Runs::default(); most as usize];
+    let counted =
+        |value: T| (value.into() as usize).checked_sub(1).filter(|at| *at < most as usize);
+    let mut previous = T::default();
+    let mut position = 0;
+    // Columns are gathered a strip at a time: reading single columns would miss the cache at every
+    // pixel of a large picture.
+    const STRIP: usize = 64;
+    let mut strip = vec![T::default(); STRIP * height];
+    for left in (0..width).step_by(STRIP) {
+        let columns = STRIP.min(width - left);
+        for (y, row) in values.chunks_exact(width).enumerate() {
+            for (x, &value) in row[left..left + columns].iter().enumerate() {
+                strip[x * height + y] = value;
+            }
+        }
+        for &value in &strip[..columns * height] {
+            if value != previous {
+                if let Some(at) = counted(previous) {
+                    runs[at].leave(position, height);
+                }
+                if let Some(at) = counted(value) {
+                    runs[at].enter(position);
+                }
+                previous = value;
+            }
+            position += 1;
+        }
+    }
+    if let Some(at) = counted(previous) {
+        runs[at].leave(total, height);
+    }
+    for runs in runs.iter_mut().filter(|runs| runs.area > 0 && runs.start < total) {
+        runs.enter(total);
+    }
+    runs
 }
 
 /// Measures every class `1..=classes` that the mask holds, in one pass; classes without a pixel are
@@ -69,50 +124,15 @@ pub fn measure(mask: &Mask, confidence: Option<&[u8]>, classes: u8) -> Vec<Class
     if total == 0 {
         return Vec::new();
     }
-    let mut runs = vec![Runs::default(); usize::from(classes) + 1];
-    let counted = |value: u8| (1..=classes).contains(&value);
-    let mut previous = 0;
-    let mut position = 0;
-    // Columns are gathered a strip at a time: reading single columns would miss the cache at every
-    // pixel of a large picture.
-    const STRIP: usize = 64;
-    let mut strip = vec![0; STRIP * height];
-    for left in (0..width).step_by(STRIP) {
-        let columns = STRIP.min(width - left);
-        for (y, row) in mask.pixels.chunks_exact(width).enumerate() {
-            for (x, &value) in row[left..left + columns].iter().enumerate() {
-                strip[x * height + y] = value;
-            }
-        }
-        for &value in &strip[..columns * height] {
-            if value != previous {
-                if counted(previous) {
-                    runs[usize::from(previous)].leave(position, height);
-                }
-                if counted(value) {
-                    runs[usize::from(value)].enter(position);
-                }
-                previous = value;
-            }
-            position += 1;
-        }
-    }
-    if counted(previous) {
-        runs[usize::from(previous)].leave(total, height);
-    }
-
     let mut certain = vec![0u64; 256];
     let confidence = confidence.filter(|confidence| confidence.len() == total);
     for (&value, &confidence) in mask.pixels.iter().zip(confidence.unwrap_or_default()) {
         certain[usize::from(value)] += u64::from(confidence);
     }
     let mut records = Vec::new();
-    for (class, mut runs) in (0..=classes).zip(runs) {
+    for (class, runs) in (1..=classes).zip(runs(&mask.pixels, width, height, u32::from(classes))) {
         if runs.area == 0 {
             continue;
-        }
-        if runs.start < total {
-            runs.enter(total);
         }
         let mean = certain[usize::from(class)] as f64 / (255.0 * runs.area as f64);
         records.push(ClassRecord {
@@ -121,12 +141,7 @@ pub fn measure(mask: &Mask, confidence: Option<&[u8]>, classes: u8) -> Vec<Class
             fraction: (runs.area as f64 / total as f64) as f32,
             confidence: if confidence.is_some() { mean as f32 } else { 1.0 },
             rle: compress(&runs.counts),
-            bbox: [
-                runs.left as u32,
-                runs.top as u32,
-                (runs.right - runs.left + 1) as u32,
-                (runs.bottom - runs.top + 1) as u32,
-            ],
+            bbox: runs.bbox(),
         });
     }
     records

@@ -12,6 +12,7 @@ use crate::finding::{Findings, Severity};
 use crate::hash;
 use crate::label_folder::LabelFolder;
 use crate::mask::{MAX_CLASSES, Mask};
+use crate::objects::ObjectMap;
 
 /// One labelled picture.
 #[derive(Debug, Clone)]
@@ -26,6 +27,17 @@ pub struct LabelledPicture {
     pub mask: Mask,
     /// How it was labelled.
     pub kind: LabelKind,
+    /// Its objects; `None` where the labels do not tell one from another.
+    pub objects: Option<LabelledObjects>,
+}
+
+/// The objects of a labelled picture.
+#[derive(Debug, Clone)]
+pub struct LabelledObjects {
+    /// Which pixels are one object.
+    pub map: ObjectMap,
+    /// The file that tells them.
+    pub file: PathBuf,
 }
 
 /// K labelled pictures of C classes.
@@ -67,6 +79,7 @@ impl Support {
             findings.0.append(&mut found.0);
         }
         support.leave_out_unused(&folder, &mut findings);
+        support.forget_untold_objects();
         findings.refuse_errors(&folder.root)?;
         let odd = findings.0.iter().filter(|finding| finding.severity == Severity::Warning);
         support.warnings = odd.map(ToString::to_string).collect();
@@ -100,6 +113,8 @@ impl Support {
         }
         for picture in &mut other.pictures {
             picture.mask.pixels.iter_mut().for_each(|value| *value = values[usize::from(*value)]);
+            let objects = picture.objects.iter_mut().flat_map(|objects| &mut objects.map.classes);
+            objects.for_each(|class| *class = values[usize::from(*class)]);
         }
         let from = other.pictures.first().map(|picture| picture.labels.display().to_string());
         if !new.is_empty() {
@@ -130,6 +145,16 @@ impl Support {
         Ok(self)
     }
 
+    /// Where no picture has two objects of a class, each annotation holds all of a class, as kshot's own masks in COCO's
+    /// form do, or there is nothing to tell apart.
+    fn forget_untold_objects(&mut self) {
+        let told = |map: &ObjectMap| map.counts(self.classes.len()).iter().any(|count| *count > 1);
+        let mut maps = self.pictures.iter().filter_map(|picture| picture.objects.as_ref());
+        if !maps.any(|objects| told(&objects.map)) {
+            self.pictures.iter_mut().for_each(|picture| picture.objects = None);
+        }
+    }
+
     /// A tool's list of classes is often longer than what is labelled, and each class costs memory
     /// and time for every pixel. Numbers that stand in a mask keep their meaning, though.
     fn leave_out_unused(&mut self, folder: &LabelFolder, findings: &mut Findings) {
@@ -155,6 +180,8 @@ impl Support {
         }
         for picture in &mut self.pictures {
             picture.mask.pixels.iter_mut().for_each(|value| *value = values[usize::from(*value)]);
+            let objects = picture.objects.iter_mut().flat_map(|objects| &mut objects.map.classes);
+            objects.for_each(|class| *class = values[usize::from(*class)]);
         }
         let what = format!(
             "{left} of its {} classes have no label here and are left out",
@@ -183,8 +210,17 @@ fn picture(
     let size = (image.width() as usize, image.height() as usize);
     let read = folder.read(index, size.0, size.1, &mut findings);
     let labels = folder.pictures[index].labels.as_ref().map(|labels| labels.file().to_owned());
+    let objects = match read.as_ref().map(|read| folder.objects(index, read)) {
+        None | Some(Ok(None)) => None,
+        Some(Ok(Some((map, file)))) => Some(LabelledObjects { map, file }),
+        Some(Err(error)) => {
+            findings.fails(&path, &error);
+            None
+        }
+    };
     let picture = read.map(|read| LabelledPicture {
         path,
+        objects,
         labels: labels.unwrap_or_default(),
         image,
         mask: read.mask,

@@ -46,7 +46,8 @@ fn predictor(refinement: Refinement) -> Predictor {
     let pixels = (0..SIZE[0] * SIZE[1]).map(|i| (i % SIZE[0] * CLASSES / SIZE[0] + 1) as u8);
     let mask = Mask::from_pixels(SIZE[0] as usize, SIZE[1] as usize, pixels.collect()).unwrap();
     let (path, labels) = ("a.png".into(), "a.png".into());
-    let picture = LabelledPicture { path, labels, image, mask, kind: LabelKind::Mask };
+    let picture =
+        LabelledPicture { path, labels, image, mask, kind: LabelKind::Mask, objects: None };
     let classes = (1..=CLASSES).map(|class| format!("class {class}")).collect();
     let support = Support { classes, pictures: vec![picture], warnings: Vec::new() };
     let methods = "probe".parse::<HeadConfig>().unwrap().candidates(Effort::Normal);

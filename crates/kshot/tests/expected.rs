@@ -50,6 +50,7 @@ fn support(pictures: Vec<(RgbImage, Mask)>) -> Support {
         image,
         mask,
         kind: LabelKind::Mask,
+        objects: None,
     });
     Support {
         classes: vec!["thing".to_owned()],

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use crate::finding::Severity;
 use crate::label_folder::find::shown;
-use crate::label_folder::{LabelFolder, LabelSource};
+use crate::label_folder::{LabelFolder, LabelSource, OBJECT};
 use crate::labels::index;
 use crate::labels::names::{Classes, Gathered};
 use crate::mask::{MAX_CLASSES, UNLABELLED};
@@ -50,7 +50,8 @@ pub(super) fn name_classes(
             Some(LabelSource::Outlines(outlines)) => {
                 outlines.objects.iter().for_each(|object| gathered.mention(&object.class));
             }
-            Some(LabelSource::Broken(_)) | None => {}
+            Some(LabelSource::Instances(_)) if declared.is_none() => gathered.mention(OBJECT),
+            Some(LabelSource::Instances(_) | LabelSource::Broken(_)) | None => {}
         }
     }
     let findings = &mut folder.findings;

@@ -10,11 +10,14 @@ use crate::label_folder::classes::name_classes;
 use crate::label_folder::{FolderPicture, LabelFolder, LabelSource};
 use crate::labels::class_masks;
 use crate::labels::colours::Colours;
+use crate::labels::instances;
 use crate::labels::names::{self, Classes, Gathered};
 use crate::predicted::{self, Predicted};
 
 /// Folders of pictures, in the order of preference.
 const PICTURES: [&str; 2] = ["images", "JPEGImages"];
+/// The folder of object numbers.
+const INSTANCES: &str = "instances";
 /// Folders of masks.
 const MASKS: [&str; 2] = ["masks", "SegmentationClass"];
 /// How names of masks end.
@@ -32,12 +35,14 @@ pub(super) fn open(root: &Path) -> Result<LabelFolder> {
     if let Some(colours) = &colours {
         gathered.list(&colours.path, colours.entries.iter().map(|(name, _)| name.clone()));
     }
+    finder.instances()?;
     finder.masks(declared.as_deref().unwrap_or_default())?;
     finder.scribbles()?;
     finder.json(&mut gathered)?;
     finder.yolo(declared.as_deref(), &mut gathered)?;
     finder.voc()?;
     finder.boxes();
+    finder.instances_alone();
     finder.unlabelled();
     let is_declared = declared.is_some();
     let mut folder = LabelFolder {
@@ -71,6 +76,8 @@ pub(super) struct Finder {
     predicted: Predicted,
     /// Pictures with a prediction that nobody has saved since.
     untouched: HashSet<usize>,
+    /// Files of object numbers, which are neither pictures nor masks of classes.
+    numbers: HashSet<PathBuf>,
     pub(super) findings: Findings,
 }
 
@@ -90,10 +97,13 @@ impl Finder {
             shadowed: Vec::new(),
             predicted: Predicted::read(root)?,
             untouched: HashSet::new(),
+            numbers: beside_pictures(&files),
             findings: Findings::default(),
         };
         for file in files {
-            finder.add(file);
+            if !finder.numbers.contains(&file) {
+                finder.add(file);
+            }
         }
         Ok(finder)
     }
@@ -109,7 +119,7 @@ impl Finder {
         self.files.insert(file.clone(), index);
         let last = file.file_name().unwrap_or_default().to_owned();
         self.last_parts.entry(last).or_default().push(index);
-        self.pictures.push(FolderPicture { file, name, labels: None });
+        self.pictures.push(FolderPicture { file, name, labels: None, instances: None });
         index
     }
 
@@ -167,6 +177,72 @@ impl Finder {
         );
     }
 
+    /// Object numbers: all of `instances/`, Cellpose's beside the pictures, and among masks what holds more than classes.
+    fn instances(&mut self) -> Result<()> {
+        let mut found: Vec<(PathBuf, PathBuf)> = Vec::new();
+        for file in &self.numbers {
+            found.push((self.images.clone(), file.clone()));
+        }
+        let mut among_masks = None;
+        for name in [INSTANCES].iter().chain(&MASKS).chain(&["labels"]) {
+            let below = self.root.join(name);
+            if !below.is_dir() {
+                continue;
+            }
+            for file in crate::image::list(&below, true)? {
+                let own = *name == INSTANCES;
+                let key = without_ending(file.strip_prefix(&below).unwrap_or(&file));
+                if own || (instances::is_numbers(&file) && self.owner(&key).is_some()) {
+                    found.push((below.clone(), file.clone()));
+                    among_masks = among_masks.or((!own).then_some(file));
+                }
+            }
+        }
+        found.sort();
+        for (below, file) in found {
+            let key = without_ending(file.strip_prefix(&below).unwrap_or(&file));
+            self.numbers.insert(file.clone());
+            let Some(index) = self.owner(&key) else {
+                self.orphan(&file);
+                continue;
+            };
+            match &self.pictures[index].instances {
+                None => self.pictures[index].instances = Some(file),
+                Some(first) => {
+                    let name = self.pictures[index].name.display();
+                    let what = format!("the objects of {name} are in {} already", shown(first));
+                    let todo = "keep one file of object numbers for a picture";
+                    self.findings.add(Severity::Warning, &file, what, todo);
+                }
+            }
+        }
+        if let Some(file) = among_masks {
+            self.findings.add(
+                Severity::Warning,
+                &file,
+                "TIFF and 16-bit masks are read as object numbers: each value is one object, and no class",
+                "save masks of class numbers as PNG with 8 bits; put object numbers into instances/",
+            );
+        }
+        Ok(())
+    }
+
+    /// The picture that object numbers are for: of the same name, or as Cellpose names them.
+    fn owner(&self, key: &Path) -> Option<usize> {
+        let stem = key.file_name()?.to_string_lossy();
+        let named = instances::picture_name(&stem).map(instances::candidates).into_iter().flatten();
+        let keys =
+            std::iter::once(key.to_owned()).chain(named.map(|name| key.with_file_name(name)));
+        keys.filter_map(|key| self.keys.get(&key)).find_map(|indices| indices.first().copied())
+    }
+
+    /// Where nothing else labels a picture, its objects do.
+    fn instances_alone(&mut self) {
+        for picture in self.pictures.iter_mut().filter(|picture| picture.labels.is_none()) {
+            picture.labels = picture.instances.take().map(LabelSource::Instances);
+        }
+    }
+
     fn masks(&mut self, declared: &[String]) -> Result<()> {
         let Some(below) = MASKS.iter().map(|name| self.root.join(name)).find(|path| path.is_dir())
         else {
@@ -218,6 +294,7 @@ impl Finder {
     /// The PNG and TIFF files of a folder of masks; others get a warning.
     fn mask_files(&mut self, below: &Path) -> Result<Vec<PathBuf>> {
         let mut files = crate::image::list(below, true)?;
+        files.retain(|file| !self.numbers.contains(file));
         files.retain(|file| {
             let is = |end: &str| file.extension().is_some_and(|of| of.eq_ignore_ascii_case(end));
             let lossless = MASK_ENDS.into_iter().any(is);
@@ -266,8 +343,8 @@ impl Finder {
                     Severity::Warning,
                     &picture.file,
                     "a picture without a label, passed over",
-                    "label it (masks/, scribbles/, LabelMe JSON, COCO JSON, YOLO text, VOC XML or \
-                     boxes.csv), or leave it out",
+                    "label it (masks/, instances/, scribbles/, LabelMe JSON, COCO JSON, YOLO text, VOC XML \
+                     or boxes.csv), or leave it out",
                 );
             }
         }
@@ -278,12 +355,23 @@ impl Finder {
                 Severity::Error,
                 &self.root,
                 "no labelled picture here",
-                "put pictures in images/ and their labels in masks/ or scribbles/ (PNG of the same \
-                 name), LabelMe JSON beside them, COCO JSON, YOLO text in labels/, VOC XML in \
+                "put pictures in images/ and their labels in masks/, instances/ or scribbles/ (PNG of the \
+                 same name), LabelMe JSON beside them, COCO JSON, YOLO text in labels/, VOC XML in \
                  annotations/, or boxes.csv",
             );
         }
     }
+}
+
+/// Files among the pictures that hold the object numbers of another one, as Cellpose leaves them.
+fn beside_pictures(files: &[PathBuf]) -> HashSet<PathBuf> {
+    let keys: HashSet<PathBuf> = files.iter().map(|file| without_ending(file)).collect();
+    let is_of_another = |file: &&PathBuf| {
+        let stem = file.file_stem().unwrap_or_default().to_string_lossy();
+        let names = instances::picture_name(&stem).map(instances::candidates).into_iter().flatten();
+        names.into_iter().any(|name| keys.contains(&file.with_file_name(name)))
+    };
+    files.iter().filter(is_of_another).cloned().collect()
 }
 
 pub(super) fn without_ending(path: &Path) -> PathBuf {

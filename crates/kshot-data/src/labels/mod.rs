@@ -13,6 +13,7 @@ pub mod coco;
 pub mod coco_text;
 pub mod colours;
 pub mod index;
+pub mod instances;
 pub mod keyhole;
 pub mod labelme;
 pub mod names;

@@ -195,6 +195,7 @@ impl Engine {
                 image: prepared.image.clone(),
                 mask,
                 kind: LabelKind::Mask,
+                objects: None,
             })
             .collect();
         let classes = episode.classes.iter().map(name).collect();

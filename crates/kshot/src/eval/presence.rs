@@ -149,6 +149,7 @@ impl PresenceSetting<'_> {
                     image: self.train.image(index)?,
                     mask: relabel(&self.train.mask(index)?, &[class]),
                     kind: LabelKind::Mask,
+                    objects: None,
                 })
             })
             .collect::<Result<_>>()?;

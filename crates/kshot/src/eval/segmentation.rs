@@ -162,6 +162,7 @@ impl<'a> SegmentationSetting<'a> {
                     image: train.image(index)?,
                     mask,
                     kind,
+                    objects: None,
                 })
             })
             .collect::<Result<_>>()?;

@@ -127,6 +127,7 @@ mod tests {
             image,
             mask: Mask { width: 20, height: 20, pixels },
             kind: LabelKind::Mask,
+            objects: None,
         }
     }
 

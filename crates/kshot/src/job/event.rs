@@ -170,6 +170,9 @@ pub enum FitEvent<'a> {
     Segment {
         /// The choice, with what to expect of it.
         choice: &'a predict::SegmentationChoice,
+        /// How objects are told apart, where they are.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        objects: Option<&'a predict::objects::ObjectChoice>,
         /// Seconds since the job began.
         seconds: f64,
     },
@@ -201,6 +204,9 @@ pub enum PictureEvent<'a> {
         mask: &'a str,
         /// Expected share of pixels that are right, 0 to 1.
         confidence: f32,
+        /// Its objects, where these are told apart.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        objects: Option<usize>,
         /// `none-of-these`, `uncertain`.
         flags: &'a [String],
         /// Seconds spent on it.
@@ -271,6 +277,9 @@ pub enum Done<'a> {
         skipped: usize,
         /// Pictures that failed.
         failed: usize,
+        /// Objects of all finished pictures, where these are told apart.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        objects: Option<usize>,
         /// Seconds since the job began.
         seconds: f64,
         /// The page to look at.

@@ -115,7 +115,13 @@ impl fmt::Display for Start<'_> {
 impl fmt::Display for FitEvent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Segment { choice, seconds } => write!(f, "{} ({seconds:.1} s)", choice.reason),
+            Self::Segment { choice, objects, seconds } => {
+                write!(f, "{}", choice.reason)?;
+                if let Some(objects) = objects {
+                    write!(f, "; {objects}")?;
+                }
+                write!(f, " ({seconds:.1} s)")
+            }
             Self::Classify { choice, seconds, labelled, classes } => write!(
                 f,
                 "{labelled} labelled pictures of {classes} classes; {}; {} ({seconds:.1} s)",
@@ -128,9 +134,13 @@ impl fmt::Display for FitEvent<'_> {
 impl fmt::Display for PictureEvent<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::Segmented { file, confidence, flags, seconds, .. } => {
+            Self::Segmented { file, confidence, objects, flags, seconds, .. } => {
                 let flags = flags.join(", ");
-                write!(f, "{file}: confidence {confidence:.2} {flags} ({seconds:.2} s)")
+                write!(f, "{file}: ")?;
+                if let Some(objects) = objects {
+                    write!(f, "{objects} objects, ")?;
+                }
+                write!(f, "confidence {confidence:.2} {flags} ({seconds:.2} s)")
             }
             Self::Classified { file, class, probability, accepted, .. } => {
                 let none = if *accepted { "" } else { " (none of these)" };
@@ -148,9 +158,12 @@ impl fmt::Display for Done<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Nothing { .. } => f.write_str("nothing to do; --force does it again"),
-            Self::Segment { done, skipped, failed, seconds, report, cancelled } => {
+            Self::Segment { done, skipped, failed, objects, seconds, report, cancelled } => {
                 f.write_str(if *cancelled { STOPPED } else { "" })?;
                 write!(f, "{done} done, {skipped} skipped, {failed} failed in {seconds:.1} s")?;
+                if let Some(objects) = objects {
+                    write!(f, "; {objects} objects in all")?;
+                }
                 if let Some(report) = report {
                     write!(f, "; look at {}", report.display())?;
                 }
@@ -243,6 +256,7 @@ mod tests {
                 done: 2,
                 skipped: 0,
                 failed: 1,
+                objects: None,
                 seconds: 0.5,
                 report,
                 cancelled,

@@ -51,16 +51,7 @@ impl Folds {
     /// Of labelled pictures, at most `most` ways; the same seed splits them the same way.
     pub fn new(masks: &[&Mask], most: usize, seed: u64) -> Self {
         if shown_once(masks) {
-            let split: Vec<[Mask; 2]> = masks.iter().map(|mask| halves(mask)).collect();
-            let half = |which: usize| -> Vec<PartLabels> {
-                let of = |(picture, halves): (usize, &[Mask; 2])| PartLabels {
-                    picture,
-                    mask: Some(halves[which].clone()),
-                };
-                split.iter().enumerate().map(of).collect()
-            };
-            let fold = |fit: usize| Fold { fit: half(fit), judged: half(1 - fit) };
-            return Self { folds: vec![fold(0), fold(1)], held_out: HeldOutBy::Blocks };
+            return Self::blocks(masks);
         }
         let mut order: Vec<usize> = (0..masks.len()).collect();
         order.shuffle(&mut ChaCha8Rng::seed_from_u64(seed));
@@ -77,6 +68,20 @@ impl Folds {
 }
 
 impl Folds {
+    /// Two ways: each holds out half of every picture, in blocks.
+    pub fn blocks(masks: &[&Mask]) -> Self {
+        let split: Vec<[Mask; 2]> = masks.iter().map(|mask| halves(mask)).collect();
+        let half = |which: usize| -> Vec<PartLabels> {
+            let of = |(picture, halves): (usize, &[Mask; 2])| PartLabels {
+                picture,
+                mask: Some(halves[which].clone()),
+            };
+            split.iter().enumerate().map(of).collect()
+        };
+        let fold = |fit: usize| Fold { fit: half(fit), judged: half(1 - fit) };
+        Self { folds: vec![fold(0), fold(1)], held_out: HeldOutBy::Blocks }
+    }
+
     /// What is fitted to where the folds `group`, `group + groups`, ... are held out together.
     pub fn without(&self, group: usize, groups: usize) -> Vec<PartLabels> {
         let together = self.folds.iter().skip(group).step_by(groups);

@@ -17,6 +17,7 @@ pub mod heads;
 pub mod held_out;
 pub mod likeness;
 pub mod network;
+pub mod objects;
 pub mod panet;
 pub mod pipeline;
 pub mod prior;

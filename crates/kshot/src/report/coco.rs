@@ -4,7 +4,8 @@ use std::io::{self, Write};
 use std::path::PathBuf;
 
 use kshot_data::atomic::{self, Failure};
-use kshot_data::journal::{Journal, PictureRecord};
+use kshot_data::journal::{ClassRecord, Journal, PictureRecord};
+use kshot_data::objects::measure::ObjectRecord;
 use serde::Serialize;
 
 use crate::error::Result;
@@ -46,7 +47,8 @@ struct CocoAnnotation<'a> {
 /// Writes `OUT/coco.json` from the journal: images in the order of their names with ids from 1,
 /// categories with ids from 1 (the values of the masks), and for every picture and class that it
 /// holds one annotation, whose `segmentation` is a compressed run-length mask of the whole class
-/// and whose `score` is its mean confidence. One picture is in memory at a time.
+/// and whose `score` is its mean confidence. Where objects are told apart, there is one annotation an object instead,
+/// in the order of their numbers. One picture is in memory at a time.
 ///
 /// # Errors
 /// If the journal cannot be read or the file not written.
@@ -59,7 +61,7 @@ pub fn write(journal: &Journal, classes: &[String]) -> Result<PathBuf> {
 fn stream(writer: &mut impl Write, journal: &Journal, classes: &[String]) -> Result<(), Failure> {
     let version = env!("CARGO_PKG_VERSION");
     let info = serde_json::json!({
-        "description": "Masks by kshot: one annotation per picture and class",
+        "description": "Masks by kshot: one annotation per object, or per picture and class",
         "version": version,
         "date_created": run::now(),
     });
@@ -80,27 +82,49 @@ fn stream(writer: &mut impl Write, journal: &Journal, classes: &[String]) -> Res
     let mut count = 0;
     for (index, record) in journal.records().enumerate() {
         let record = record?;
-        for class in &record.classes {
+        let found: Vec<Found<'_>> = match &record.objects {
+            Some(objects) => objects.found.iter().map(Found::of_object).collect(),
+            None => record.classes.iter().map(Found::of_class).collect(),
+        };
+        for Found { class, area, bbox, score, rle } in found {
             separate(writer, count)?;
             count += 1;
             let annotation = CocoAnnotation {
                 id: count,
                 image_id: index + 1,
-                category_id: class.class,
-                segmentation: Segmentation {
-                    size: [record.height, record.width],
-                    counts: &class.rle,
-                },
-                area: class.area,
-                bbox: class.bbox,
+                category_id: class,
+                segmentation: Segmentation { size: [record.height, record.width], counts: rle },
+                area,
+                bbox,
                 iscrowd: 0,
-                score: class.confidence,
+                score,
             };
             serde_json::to_writer(&mut *writer, &annotation)?;
         }
     }
     writer.write_all(b"]}\n")?;
     Ok(())
+}
+
+/// What one annotation tells.
+struct Found<'a> {
+    class: u8,
+    area: u64,
+    bbox: [u32; 4],
+    score: f32,
+    rle: &'a str,
+}
+
+impl<'a> Found<'a> {
+    fn of_class(of: &'a ClassRecord) -> Self {
+        let ClassRecord { class, area, bbox, confidence: score, .. } = *of;
+        Self { class, area, bbox, score, rle: &of.rle }
+    }
+
+    fn of_object(of: &'a ObjectRecord) -> Self {
+        let ObjectRecord { class, area, bbox, confidence: score, .. } = *of;
+        Self { class, area, bbox, score, rle: &of.rle }
+    }
 }
 
 fn separate(writer: &mut impl Write, index: usize) -> io::Result<()> {

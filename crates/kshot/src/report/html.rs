@@ -54,6 +54,8 @@ pub struct ReportData {
     pub expected: Option<(String, String)>,
     /// The same by class; `None` where no held-out label holds it.
     pub expected_classes: Vec<Option<String>>,
+    /// Objects of all pictures; `None` where they are not told apart.
+    pub objects: Option<usize>,
     /// The methods that were compared; empty if there was no choice.
     pub candidates: Vec<MethodTrial>,
     /// Lines of text to show with the method, such as how expected IoU was measured.
@@ -108,6 +110,7 @@ struct MethodLine {
 struct Total {
     pictures: usize,
     area: u64,
+    objects: usize,
     /// Sum of area times confidence.
     certain: f64,
 }
@@ -131,6 +134,8 @@ pub fn write(journal: &Journal, data: &ReportData) -> Result<PathBuf> {
             if let Some(total) = totals.get_mut(usize::from(class.class).wrapping_sub(1)) {
                 total.pictures += 1;
                 total.area += class.area;
+                let objects = record.objects.as_ref();
+                total.objects += objects.map_or(0, |objects| objects.of_class(class.class));
                 total.certain += class.area as f64 * f64::from(class.confidence);
             }
         }
@@ -202,6 +207,12 @@ fn heading(data: &ReportData, pictures: usize, none: usize, mean: f32) -> Markup
         ("Pictures", pictures.to_string(), earlier),
         ("Labelled by you", names.to_string(), String::new()),
         ("Classes", data.classes.len().to_string(), empty),
+    ]);
+    if let Some(objects) = data.objects {
+        let each = objects as f64 / pictures.max(1) as f64;
+        tiles.push(("Objects", thousands(objects as u64), format!("{each:.1} a picture")));
+    }
+    tiles.extend([
         ("Estimated IoU", percent(mean), "mean over the pictures".to_owned()),
         ("Time", duration(data.seconds), format!("{rate:.1} pictures/s")),
     ]);
@@ -308,7 +319,10 @@ fn card(data: &ReportData, record: &PictureRecord, inline: bool, next: bool) -> 
                 @if next { div.muted { (reason(data, record)) } }
                 div.chips {
                     @for class in largest.iter().take(4) {
-                        span.chip { (dot(data, class.class)) (class_name(data, class.class)) " " (percent(class.fraction)) }
+                        span.chip {
+                            (dot(data, class.class)) (class_name(data, class.class)) " " (percent(class.fraction))
+                            @if let Some(objects) = &record.objects { " × " (objects.of_class(class.class)) }
+                        }
                     }
                     @if largest.len() > 4 { span.chip { "+ " (largest.len() - 4) } }
                     @for flag in &record.flags { span.chip.tag { (flag_words(flag)) } }
@@ -329,6 +343,7 @@ fn areas(data: &ReportData, totals: &[Total], pixels: u64, pictures: usize) -> M
                 table {
                     thead { tr {
                         th { "Class" } th.number { "Pictures" } th.number { "Pixels" }
+                        @if data.objects.is_some() { th.number { "Objects" } }
                         th.number { "Expected IoU" } th.number { "Pixels expected right" } th.number { "Share" } th.bar {}
                     } }
                     tbody {
@@ -337,6 +352,7 @@ fn areas(data: &ReportData, totals: &[Total], pixels: u64, pictures: usize) -> M
                                 td.text { span.chip { (dot(data, class)) (name) } }
                                 td.number { (total.pictures) " of " (pictures) }
                                 td.number { (thousands(total.area)) }
+                                @if data.objects.is_some() { td.number { (thousands(total.objects as u64)) } }
                                 td.number { (data.expected_classes.get(usize::from(class) - 1).cloned().flatten().unwrap_or_else(|| "–".into())) }
                                 td.number {
                                     @if total.area > 0 { (percent((total.certain / total.area as f64) as f32)) }

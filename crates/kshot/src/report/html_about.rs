@@ -104,8 +104,15 @@ pub(super) fn go_on(data: &ReportData) -> Markup {
                     ul.list {
                         li { code { "masks/NAME.png" } ": the class index of every pixel (0 is background), with colours" }
                         li { code { "overlays/NAME.jpg" } ": to look at" }
-                        li { code { "coco.json" } ": all masks as COCO run-length annotations with scores" }
-                        li { code { "labels.csv" } ": area, share and estimates per picture and class" }
+                        @if data.objects.is_some() {
+                            li { code { "objects/NAME.png" } ": the object's number of every pixel (16 bits, 0 is none)" }
+                            li { code { "objects.csv" } ": class, area, place, colour and confidence of every object" }
+                            li { code { "coco.json" } ": every object as a COCO run-length annotation with its score" }
+                            li { code { "labels.csv" } ": number, area, share and estimates per picture and class" }
+                        } @else {
+                            li { code { "coco.json" } ": all masks as COCO run-length annotations with scores" }
+                            li { code { "labels.csv" } ": area, share and estimates per picture and class" }
+                        }
                         li { code { "run.toml" } ": what was run, with versions and hashes" }
                     }
                 }

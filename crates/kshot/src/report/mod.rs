@@ -1,7 +1,7 @@
 //! What a run leaves behind for people and other tools: COCO, tables, pages, and how it was made.
 //!
 //! Every finished picture becomes one line of the [`journal`](kshot_data::journal); the files about the
-//! whole run ([`coco`], [`table`], [`html`]) are assembled from the journal at the end, so that memory does
+//! whole run ([`coco`], [`table`], [`objects`], [`html`]) are assembled from the journal at the end, so that memory does
 //! not grow with the pictures and a second run can go on where the first was stopped.
 
 mod classify_about;
@@ -16,6 +16,7 @@ pub mod evaluation;
 pub mod html;
 mod html_about;
 pub mod next;
+pub mod objects;
 pub mod page;
 pub mod run;
 pub mod table;
@@ -23,7 +24,22 @@ pub mod table;
 #[cfg(test)]
 pub(crate) mod tests {
     use kshot_data::journal::PictureRecord;
+    use kshot_data::objects::measure::ObjectRecord;
     use kshot_data::rle::ClassRecord;
+
+    /// An object of four pixels.
+    pub(crate) fn object(id: u32, class: u8) -> ObjectRecord {
+        ObjectRecord {
+            id,
+            class,
+            area: 4,
+            centroid: [3.0, 1.0],
+            bbox: [2, 0, 2, 2],
+            colour: [10.0, 20.5, 30.0],
+            confidence: 0.75,
+            rle: "82202b0".into(),
+        }
+    }
 
     /// A record to test with: class 1 on a quarter of a picture of 8 x 4 pixels.
     pub(crate) fn record(name: &str) -> PictureRecord {
@@ -52,6 +68,7 @@ pub(crate) mod tests {
             flags: vec!["uncertain".into()],
             seconds: 0.25,
             thumbnail: String::new(),
+            objects: None,
         }
     }
 }

@@ -1,4 +1,4 @@
-//! `labels.csv`: how much of every class every picture holds.
+//! `labels.csv`: how much of every class every picture holds, and how many.
 
 use std::path::PathBuf;
 
@@ -7,7 +7,10 @@ use kshot_data::journal::Journal;
 
 use crate::error::Result;
 
-/// The columns of `labels.csv`, in order.
+/// The column of counts.
+const OBJECTS: &str = "objects";
+
+/// The columns of `labels.csv`, in order; `objects` follows where these are told apart.
 pub const COLUMNS: [&str; 9] = [
     "file",
     "class",
@@ -23,15 +26,17 @@ pub const COLUMNS: [&str; 9] = [
 /// Writes `OUT/labels.csv` from the journal: one row per picture and class, of classes without a pixel too, pictures in
 /// the order of their names. `fraction`, `confidence` (the mean of the class's pixels; empty where it has none),
 /// `estimated_iou` (empty for a class that is not there, and was not expected to be), `picture_confidence` and
-/// `expected_accuracy` are 0..1; `flags` are joined by `;`.
+/// `expected_accuracy` are 0..1; `flags` are joined by `;`; with `objects` a last column tells how many of the class
+/// there are.
 ///
 /// # Errors
 /// If the journal cannot be read or the file not written.
-pub fn write(journal: &Journal, classes: &[String]) -> Result<PathBuf> {
+pub fn write(journal: &Journal, classes: &[String], objects: bool) -> Result<PathBuf> {
     let path = journal.out().join("labels.csv");
     atomic::write_with(&path, |writer| {
         let mut table = csv::Writer::from_writer(writer);
-        table.write_record(COLUMNS)?;
+        let last = objects.then_some(OBJECTS);
+        table.write_record(COLUMNS.into_iter().chain(last))?;
         for record in journal.records() {
             let record = record?;
             let picture = format!("{:.4}", record.confidence);
@@ -44,7 +49,9 @@ pub fn write(journal: &Journal, classes: &[String]) -> Result<PathBuf> {
                 let confidence = found.map(|of| format!("{:.4}", of.confidence));
                 let estimate = record.estimates.get(place).copied().flatten();
                 let estimate = estimate.map(|iou| format!("{iou:.4}"));
-                table.write_record([
+                let told = record.objects.as_ref();
+                let count = told.map_or(0, |objects| objects.of_class(place as u8 + 1)).to_string();
+                let row = [
                     &*record.path,
                     name,
                     &area,
@@ -54,7 +61,8 @@ pub fn write(journal: &Journal, classes: &[String]) -> Result<PathBuf> {
                     &picture,
                     &accuracy,
                     &flags,
-                ])?;
+                ];
+                table.write_record(row.into_iter().chain(objects.then_some(&*count)))?;
             }
         }
         Ok(table.flush()?)
@@ -77,7 +85,7 @@ mod tests {
         let flags = vec!["none-of-these".to_string(), "uncertain".to_string()];
         journal.append(&PictureRecord { classes: vec![], flags, ..record("c") }).unwrap();
         let classes = ["cell".to_owned(), "debris".to_owned()];
-        let text = std::fs::read_to_string(write(&journal, &classes).unwrap()).unwrap();
+        let text = std::fs::read_to_string(write(&journal, &classes, false).unwrap()).unwrap();
         assert_eq!(
             text,
             "file,class,area_px,fraction,confidence,estimated_iou,picture_confidence,expected_accuracy,flags\n\

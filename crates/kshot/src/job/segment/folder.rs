@@ -6,6 +6,8 @@ use image::RgbImage;
 use kshot_data::atomic::unwritable;
 use kshot_data::deep::DeepRange;
 use kshot_data::journal::{Journal, PictureRecord};
+use kshot_data::objects::measure::ObjectsRecord;
+use kshot_data::objects::{ObjectMap, map_png, measure};
 use kshot_data::overlay::{self, OverlayStyle};
 use kshot_data::palette::Palette;
 use kshot_data::query::{FailedPicture, Item, fingerprint};
@@ -15,6 +17,7 @@ use crate::error::Result;
 use crate::job::event::{Event, PictureEvent};
 use crate::job::segment::labelled::{self, LabelledPictures};
 use crate::job::watch::Watch;
+use crate::predict::objects::ObjectSplitter;
 use crate::predict::pipeline::overlap;
 use crate::predict::{Prediction, Predictor};
 
@@ -35,6 +38,8 @@ pub(super) struct Segmented {
 /// What labels the pictures of a folder.
 pub(super) struct Segmenting<'a> {
     pub(super) predictor: &'a Predictor,
+    /// What tells single objects apart, where these are asked for.
+    pub(super) splitter: Option<&'a ObjectSplitter>,
     /// The pictures that keep their labels.
     pub(super) labelled: &'a LabelledPictures<'a>,
     /// What the masks depend on.
@@ -54,7 +59,7 @@ pub(super) fn segment(
     journal: &mut Journal,
     watch: &Watch<'_>,
 ) -> Result<Segmented> {
-    let Segmenting { predictor, labelled, run, range } = *by;
+    let Segmenting { predictor, splitter, labelled, run, range } = *by;
     let mut segmented = Segmented::default();
     let mut stopped = None;
     let palette = Palette::distinct();
@@ -76,9 +81,19 @@ pub(super) fn segment(
             let mut prediction = predictor.predict(&picture)?;
             let labels = labelled.of(&item.file, &picture);
             if let Some(labels) = labels {
-                labelled::keep(labels, &mut prediction);
+                labelled::keep(&labels.mask, &mut prediction);
             }
-            let predicted = PictureResult { picture, prediction, is_labelled: labels.is_some() };
+            let labelling = &mut prediction.labelling;
+            let objects = splitter.map(|splitter| match labels {
+                None => splitter.split(&picture, labelling),
+                Some(of) => {
+                    let own = (&of.mask, of.objects.as_ref());
+                    splitter.of_labelled(&picture, labelling, own)
+                }
+            });
+            let objects = objects.transpose()?;
+            let is_labelled = labels.is_some();
+            let predicted = PictureResult { picture, prediction, objects, is_labelled };
             Ok(Some((predicted, decoded + started.elapsed().as_secs_f64())))
         },
         |item, done| {
@@ -98,6 +113,7 @@ pub(super) fn segment(
                         file: &record.path,
                         mask: &record.mask,
                         confidence: record.confidence,
+                        objects: record.objects.as_ref().map(|objects| objects.found.len()),
                         flags: &record.flags,
                         seconds: record.seconds,
                     }));
@@ -128,6 +144,7 @@ pub(super) fn segment(
 struct PictureResult {
     picture: RgbImage,
     prediction: Prediction,
+    objects: Option<ObjectMap>,
     /// Whether the user labelled it.
     is_labelled: bool,
 }
@@ -141,20 +158,30 @@ struct Writing<'a> {
 
 impl Writing<'_> {
     fn write(self, item: &Item, predicted: &PictureResult, seconds: f64) -> Result<PictureRecord> {
-        let PictureResult { picture, prediction, is_labelled } = predicted;
+        let PictureResult { picture, prediction, objects, is_labelled } = predicted;
         let started = Instant::now();
         let labelling = &prediction.labelling;
         let mask = format!("masks/{}.png", item.name);
         let overlay_file = format!("overlays/{}.jpg", item.name);
         let out = self.journal.out().to_owned();
         mask_png::write(&out.join(&mask), &labelling.mask, self.palette, self.classes)?;
-        let drawn = overlay::draw(
-            picture,
-            &labelling.mask,
-            Some(&labelling.margin),
-            self.palette,
-            &OverlayStyle::default(),
-        )?;
+        let (style, doubt) = (OverlayStyle::default(), Some(&*labelling.margin));
+        let drawn = match objects {
+            None => overlay::draw(picture, &labelling.mask, doubt, self.palette, &style)?,
+            Some(objects) => {
+                let layers = (&labelling.mask, objects);
+                overlay::draw_objects(picture, layers, doubt, self.palette, &style)?
+            }
+        };
+        let objects = match objects {
+            None => None,
+            Some(map) => {
+                let file = format!("objects/{}.png", item.name);
+                map_png::write(&out.join(&file), map)?;
+                let found = measure::measure(map, picture, &labelling.confidence)?;
+                Some(ObjectsRecord { file, found })
+            }
+        };
         overlay::write(&out.join(&overlay_file), &drawn)?;
         let mut flags = Vec::new();
         if prediction.none_of_these {
@@ -190,6 +217,7 @@ impl Writing<'_> {
             flags,
             seconds: seconds + started.elapsed().as_secs_f64(),
             thumbnail: overlay::thumbnail(&drawn, THUMBNAIL.0, THUMBNAIL.1)?,
+            objects,
         };
         self.journal.append(&record)?;
         Ok(record)

@@ -5,7 +5,7 @@ use std::path::Path;
 
 use image::RgbImage;
 use kshot_data::mask::{MAX_CLASSES, Mask};
-use kshot_data::support::Support;
+use kshot_data::support::{LabelledPicture, Support};
 
 use crate::hash;
 use crate::predict::Prediction;
@@ -17,30 +17,31 @@ pub(super) const FLAG: &str = kshot_data::journal::LABELLED;
 /// The labelled pictures by their files' contents.
 pub(super) struct LabelledPictures<'a> {
     /// By size in bytes: SHA-256 and labels.
-    by_size: HashMap<u64, Vec<(String, &'a Mask)>>,
+    by_size: HashMap<u64, Vec<(String, &'a LabelledPicture)>>,
 }
 
 impl<'a> LabelledPictures<'a> {
     /// Of a support set, with what is known of its files in the same order. A file that is gone since is none of those
     /// to segment.
     pub(super) fn new(support: &'a Support, files: &[SupportFile]) -> Self {
-        let mut by_size: HashMap<u64, Vec<(String, &Mask)>> = HashMap::new();
+        let mut by_size: HashMap<u64, Vec<(String, &LabelledPicture)>> = HashMap::new();
         for (picture, file) in support.pictures.iter().zip(files) {
             if let Some(size) = size(&picture.path) {
-                by_size.entry(size).or_default().push((file.image_sha256.clone(), &picture.mask));
+                by_size.entry(size).or_default().push((file.image_sha256.clone(), picture));
             }
         }
         Self { by_size }
     }
 
     /// The labels of a picture, if it is one of the labelled ones. It is read only where its size is that of one.
-    pub(super) fn of(&self, file: &Path, picture: &RgbImage) -> Option<&'a Mask> {
+    pub(super) fn of(&self, file: &Path, picture: &RgbImage) -> Option<&'a LabelledPicture> {
         let alike = self.by_size.get(&size(file)?)?;
         let sha256 = hash::of_file(file).ok()?;
-        let (_, mask) = alike.iter().find(|(of, _)| *of == sha256)?;
+        let (_, labelled) = alike.iter().find(|(of, _)| *of == sha256)?;
+        let mask = &labelled.mask;
         let same =
             [mask.width, mask.height] == [picture.width() as usize, picture.height() as usize];
-        same.then_some(*mask)
+        same.then_some(*labelled)
     }
 }
 

@@ -24,8 +24,9 @@ use crate::job::watch::Watch;
 use crate::job::{bf16, precision};
 use crate::method::few_shot::{self, Effort};
 use crate::nn::Precision;
+use crate::predict::objects::{ObjectFit, ObjectOptions, ObjectSplitter};
 use crate::report::run::Counts;
-use crate::report::{coco, html, next, table};
+use crate::report::{coco, html, next, objects, table};
 use crate::weights;
 
 /// What to segment, from what, and how.
@@ -53,6 +54,8 @@ pub struct SegmentOptions {
     pub scale: Option<f32>,
     /// Whether masks follow the picture's edges; plain upsampling otherwise.
     pub refine: bool,
+    /// Tells single objects apart, and how; `None` leaves it at masks of classes.
+    pub objects: Option<ObjectOptions>,
     /// The compute device, such as `flex` (CPU) or `cuda:0`.
     pub device: String,
     /// How convolutions sum; what is fitted to labelled pictures is fitted in 32 bits.
@@ -83,6 +86,7 @@ impl SegmentOptions {
             weights: None,
             scale: None,
             refine: true,
+            objects: None,
             device: "flex".to_owned(),
             precision: Precision::F32,
             seed: 0,
@@ -115,6 +119,8 @@ pub struct SegmentOutcome {
     pub counts: Counts,
     /// The pictures that failed; all others are written.
     pub failed: Vec<FailedPicture>,
+    /// Objects of all finished pictures; `None` where these were not asked for.
+    pub objects: Option<usize>,
     /// Whether it was stopped before all were tried; the same options go on.
     pub cancelled: bool,
     /// The page to look at; `None` if it was stopped before a method was fitted.
@@ -125,7 +131,8 @@ pub struct SegmentOutcome {
 ///
 /// Leaves in `out`: `masks/`, `overlays/`, `report.html`, `labels.csv`, `coco.json` and `run.toml`, and the
 /// journal `.kshot/records.jsonl`, by which a second run skips the pictures that are finished. Where the
-/// job was stopped, they tell of what was finished until then.
+/// job was stopped, they tell of what was finished until then. With `options.objects` also `objects.csv` and `objects/`
+/// (numbers as 16-bit PNG); `labels.csv` then counts objects, and `coco.json` has one annotation an object.
 ///
 /// # Errors
 /// If an option is wrong, the support cannot be learnt from, there is no picture to segment, weights are
@@ -187,22 +194,39 @@ pub fn segment(options: &SegmentOptions, watch: &Watch<'_>) -> Result<SegmentOut
         tell_done(&outcome, &clock, watch);
         return Ok(outcome);
     }
-    let mut predictor = match network.predictor(options, &support, watch) {
-        Err(error) if error.kind() == ErrorKind::Cancelled => {
+    let extractor = options.objects.and_then(|_| network.extractor());
+    let stopped = |error: Error| match error.kind() {
+        ErrorKind::Cancelled => {
             let outcome = SegmentOutcome { counts, cancelled: true, ..SegmentOutcome::default() };
             tell_done(&outcome, &clock, watch);
-            return Ok(outcome);
+            Ok(outcome)
         }
-        predictor => predictor?,
+        _ => Err(error),
     };
+    let mut predictor = match network.predictor(options, &support, watch) {
+        Ok(predictor) => predictor,
+        Err(error) => return stopped(error),
+    };
+    let fit = |of: ObjectOptions| {
+        let (effort, scale, seed) = (options.effort, options.scale, options.seed);
+        let how = ObjectFit { options: of, effort, scale, seed };
+        ObjectSplitter::fit(extractor.as_ref(), &support, how)
+    };
+    let mut splitter = options.objects.map(fit).transpose()?;
     let choice = predictor.choice();
-    watch.tell(&Event::Fitted(FitEvent::Segment { choice, seconds: clock.seconds() }));
+    let told = splitter.as_ref().map(ObjectSplitter::choice);
+    let fitted = FitEvent::Segment { choice, objects: told, seconds: clock.seconds() };
+    watch.tell(&Event::Fitted(fitted));
     let files = items.iter().map(|item| item.file.as_path());
     let cost =
         bf16::told(options.precision, watch, || bf16::of_segmentation(&mut predictor, files));
+    if let Some(splitter) = &mut splitter {
+        splitter.set_precision(options.precision);
+    }
     let labelled = LabelledPictures::new(&support, &settings.support);
     let by = folder::Segmenting {
         predictor: &predictor,
+        splitter: splitter.as_ref(),
         labelled: &labelled,
         run: &settings.fingerprint,
         range,
@@ -214,16 +238,22 @@ pub fn segment(options: &SegmentOptions, watch: &Watch<'_>) -> Result<SegmentOut
         counts,
         failed: segmented.failed,
         cancelled: segmented.cancelled,
-        report: None,
+        ..SegmentOutcome::default()
     };
     journal.retain(|name, finished| names.contains(name) && finished.run == settings.fingerprint);
+    if options.objects.is_some() {
+        outcome.objects = Some(objects::write(&journal, predictor.classes())?);
+    } else {
+        objects::remove(&options.out)?;
+    }
     coco::write(&journal, predictor.classes())?;
-    table::write(&journal, predictor.classes())?;
+    table::write(&journal, predictor.classes(), options.objects.is_some())?;
     let next = next::suggested(&journal)?;
     let results = report::SegmentResults {
         options,
         support: &support,
         predictor: &predictor,
+        splitter: splitter.as_ref(),
         cost,
         clock: &clock,
         next: &next,
@@ -249,6 +279,7 @@ fn tell_done(outcome: &SegmentOutcome, clock: &Clock, watch: &Watch<'_>) {
         done,
         skipped,
         failed,
+        objects: outcome.objects,
         seconds: clock.seconds(),
         report: outcome.report.as_deref(),
         cancelled: outcome.cancelled,

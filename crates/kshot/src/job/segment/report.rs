@@ -14,6 +14,7 @@ use crate::job::segment::folder::THUMBNAIL;
 use crate::job::segment::settings::Settings;
 use crate::job::segment::{SegmentOptions, SegmentOutcome, file_name};
 use crate::predict::Predictor;
+use crate::predict::objects::ObjectSplitter;
 use crate::report::correct::{self, Correction};
 use crate::report::html::{MethodTrial, ReportData, SupportShown};
 use crate::report::next::SuggestedPicture;
@@ -24,6 +25,7 @@ pub(super) struct SegmentResults<'a> {
     pub(super) options: &'a SegmentOptions,
     pub(super) support: &'a Support,
     pub(super) predictor: &'a Predictor,
+    pub(super) splitter: Option<&'a ObjectSplitter>,
     pub(super) cost: Option<Bf16Cost>,
     pub(super) clock: &'a Clock,
     /// The pictures to label next.
@@ -37,6 +39,7 @@ impl SegmentResults<'_> {
             "method": options.method, "scale": choice.scale,
             "effort": options.effort, "refinement": self.predictor.refinement().name(),
             "temperature": choice.temperature,
+            "objects": self.splitter.map(ObjectSplitter::choice),
         });
         Ok(RunFile {
             kshot: env!("CARGO_PKG_VERSION").to_owned(),
@@ -82,6 +85,7 @@ impl SegmentResults<'_> {
                 .to_owned()
         });
         let cost = self.cost.map(|cost| format!("{cost}."));
+        let told = self.splitter.map(|splitter| format!("{}.", splitter.choice()));
         Ok(ReportData {
             title: format!(
                 "{}: {pictures} {} {}",
@@ -110,7 +114,8 @@ impl SegmentResults<'_> {
                 .map(|iou| iou.map(|iou| iou.to_string()))
                 .collect(),
             candidates: candidates.collect(),
-            notes: [scale, cost, stopped].into_iter().flatten().collect(),
+            objects: outcome.objects,
+            notes: [scale, told, cost, stopped].into_iter().flatten().collect(),
             next: self.next.to_vec(),
             failed: outcome.failed.clone(),
             correct: (!self.support.pictures.is_empty()).then(|| {

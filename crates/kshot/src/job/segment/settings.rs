@@ -65,6 +65,14 @@ impl Labeller {
         Ok(Self { kind, encoder: options.encoder.clone(), weights_sha256 })
     }
 
+    /// What extracts features for methods that are fitted; `None` for trained networks.
+    pub(super) fn extractor(&self) -> Option<Extractor> {
+        match &self.kind {
+            LabellerKind::Fitted(extractor, _) => Some(extractor.as_ref().clone()),
+            LabellerKind::Trained(..) => None,
+        }
+    }
+
     /// Whether labelled pictures are needed.
     pub(super) fn needs_support(&self) -> Result<bool> {
         match &self.kind {
@@ -136,6 +144,12 @@ impl Settings {
                 labels_sha256: hash::of_file(&picture.labels)?,
             });
         }
+        let mut objects = Vec::new();
+        if options.objects.is_some() {
+            for told in support.pictures.iter().filter_map(|picture| picture.objects.as_ref()) {
+                objects.push(hash::of_file(&told.file)?);
+            }
+        }
         let hashes: Vec<_> =
             files.iter().map(|file| (&file.image_sha256, &file.labels_sha256)).collect();
         let recipe = match &network.kind {
@@ -155,7 +169,9 @@ impl Settings {
             options.seed,
             options.precision,
             range,
-            recipe
+            recipe,
+            options.objects,
+            objects
         ]);
         let fingerprint = hash::of_bytes(all.to_string().as_bytes());
         let encoder = network.encoder.clone();
