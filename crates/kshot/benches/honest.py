@@ -108,7 +108,7 @@ def segment(labelled: list, queries: list, classes: list[str], labels: str, flag
         kind = "scribbles" if labels == "strokes" else "masks"
         for name in ("support/images", f"support/{kind}", "query"):
             (root / name).mkdir(parents=True)
-        (root / "support/classes.txt").write_text("\n".join(["background", *classes]) + "\n")
+        (root / "support/classes.txt").write_text("\n".join(classes) + "\n")
         for image, mask in labelled:
             (root / "support/images" / image.name).symlink_to(image.resolve())
             Image.fromarray(mask).save(root / f"support/{kind}/{image.stem}.png")

@@ -34,7 +34,7 @@ def segment(labelled: list, queries: list, classes: list[str], flags: list[str])
         root = pathlib.Path(temporary)
         for name in ("support/images", "support/masks", "query"):
             (root / name).mkdir(parents=True)
-        (root / "support/classes.txt").write_text("\n".join(["background", *classes]) + "\n")
+        (root / "support/classes.txt").write_text("\n".join(classes) + "\n")
         for image, mask in labelled:
             (root / "support/images" / image.name).symlink_to(image.resolve())
             Image.fromarray(mask).save(root / f"support/masks/{image.stem}.png")

@@ -12,6 +12,7 @@ use crate::labels::class_masks;
 use crate::labels::colours::Colours;
 use crate::labels::instances;
 use crate::labels::names::{self, Classes, Gathered};
+use crate::mask::{UNLABELLED, VOID};
 use crate::predicted::{self, Predicted};
 
 /// Folders of pictures, in the order of preference.
@@ -35,7 +36,7 @@ pub(super) fn open(root: &Path) -> Result<LabelFolder> {
     if let Some(colours) = &colours {
         gathered.list(&colours.path, colours.entries.iter().map(|(name, _)| name.clone()));
     }
-    finder.instances()?;
+    finder.instances(declared.as_deref())?;
     finder.masks(declared.as_deref().unwrap_or_default())?;
     finder.scribbles()?;
     finder.json(&mut gathered)?;
@@ -178,7 +179,7 @@ impl Finder {
     }
 
     /// Object numbers: all of `instances/`, Cellpose's beside the pictures, and among masks what holds more than classes.
-    fn instances(&mut self) -> Result<()> {
+    fn instances(&mut self, declared: Option<&[String]>) -> Result<()> {
         let mut found: Vec<(PathBuf, PathBuf)> = Vec::new();
         for file in &self.numbers {
             found.push((self.images.clone(), file.clone()));
@@ -192,7 +193,8 @@ impl Finder {
             for file in crate::image::list(&below, true)? {
                 let own = *name == INSTANCES;
                 let key = without_ending(file.strip_prefix(&below).unwrap_or(&file));
-                if own || (instances::is_numbers(&file) && self.owner(&key).is_some()) {
+                let among = || self.owner(&key).is_some() && are_objects(&file, declared);
+                if own || (instances::is_numbers(&file) && among()) {
                     found.push((below.clone(), file.clone()));
                     among_masks = among_masks.or((!own).then_some(file));
                 }
@@ -360,6 +362,21 @@ impl Finder {
                  annotations/, or boxes.csv",
             );
         }
+    }
+}
+
+/// Whether a TIFF or a PNG of 16 bits among masks tells objects and not classes: where `classes.txt` names several classes,
+/// numbers are theirs; where it names one, what else than 0 and 1 (and the values of void and unlabelled) is an object.
+fn are_objects(file: &Path, declared: Option<&[String]>) -> bool {
+    match declared.map(<[String]>::len) {
+        None | Some(0) => true,
+        Some(1) => {
+            let class =
+                |value: &u32| *value <= 1 || [UNLABELLED, VOID].map(u32::from).contains(value);
+            // One that cannot be read says so when it is.
+            instances::read(file).map_or(true, |numbers| !numbers.values.iter().all(class))
+        }
+        Some(_) => false,
     }
 }
 
