@@ -3,14 +3,16 @@
 //! The slit is a fiftieth of a pixel wide and hides no line: the polygon crosses and touches itself nowhere, which GIS
 //! tools and editors ask for.
 
+use std::f64::consts::TAU;
+
 use crate::annotation::Corner;
 
 /// Width of a slit in pixels.
 const SLIT: f64 = 0.02;
 /// How far corners go apart where a ring touches itself, in pixels.
 const APART: f64 = 0.1;
-/// Slits that are looked at for a hole, shortest first.
-const LOOKS: usize = 64;
+/// Corners of the outline that are looked at for each corner of a hole, the nearest.
+const LOOKS: usize = 12;
 
 /// One polygon around rings, the outer one first; each has the piece on its right (rows grow downwards).
 pub fn polygon(rings: &[Vec<Corner>]) -> Vec<Corner> {
@@ -24,23 +26,21 @@ pub fn polygon(rings: &[Vec<Corner>]) -> Vec<Corner> {
         let (near, next) = (outline[from], outline[(from + 1) % outline.len()]);
         let [dx, dy] = unit([first[0] - near[0], first[1] - near[1]]);
         // The way back lies left of the way there.
-        let left = [dy, -dx];
-        ring.extend([beside(first, last, [-dx, -dy], left), beside(near, next, [dx, dy], left)]);
+        ring.extend([beside(first, last, [-dx, -dy], 1.0), beside(near, next, [dx, dy], -1.0)]);
         outline.splice(from + 1..from + 1, ring);
     }
     outline
 }
 
-/// The end of the way back beside an end of the slit: to its left, or on the ring's line to `other` where that is nearer
-/// to the slit.
-fn beside([x, y]: Corner, [u, v]: Corner, slit: Corner, left: Corner) -> Corner {
-    let line = [u - x, v - y];
-    let [dx, dy] = unit(line);
-    if dx * slit[0] + dy * slit[1] <= 0.0 {
-        return [x + SLIT * left[0], y + SLIT * left[1]];
-    }
-    let share = SLIT.min(0.5 * line[0].hypot(line[1]));
-    [x + share * dx, y + share * dy]
+/// The end of the way back beside an end of the slit: halfway between the slit, as it leaves that end, and the ring's line
+/// to the next corner; `turn` is -1 where that is to the slit's left, 1 where it is to its right (rows grow downwards).
+fn beside([x, y]: Corner, [u, v]: Corner, slit: Corner, turn: f64) -> Corner {
+    let [dx, dy] = [u - x, v - y];
+    let start = slit[1].atan2(slit[0]);
+    let between = (turn * (dy.atan2(dx) - start)).rem_euclid(TAU);
+    let (sin, cos) = (start + turn * between / 2.0).sin_cos();
+    let length = SLIT.min(0.5 * dx.hypot(dy));
+    [x + length * cos, y + length * sin]
 }
 
 fn unit([x, y]: Corner) -> Corner {
@@ -82,8 +82,8 @@ fn slit(outline: &[Corner], holes: &[Vec<Corner>]) -> Option<(usize, usize, usiz
                 .enumerate()
                 .map(|(from, &of)| (distance(of, corner), from))
                 .collect();
-            // A few of each corner: the nearest may lie behind a line.
-            let few = 4.min(near.len());
+            // The nearest may lie behind a line.
+            let few = LOOKS.min(near.len());
             if few < near.len() {
                 near.select_nth_unstable_by(few, |a, b| a.0.total_cmp(&b.0));
             }
@@ -97,7 +97,7 @@ fn slit(outline: &[Corner], holes: &[Vec<Corner>]) -> Option<(usize, usize, usiz
             .chain(holes.iter().map(Vec::as_slice))
             .all(|ring| sides(ring).all(|side| !meets(way, side)))
     };
-    let way = ways.iter().take(LOOKS).find(free).or(ways.first());
+    let way = ways.iter().find(free).or(ways.first());
     way.map(|(_, way)| *way)
 }
 
@@ -160,13 +160,16 @@ mod tests {
     #[test]
     fn pieces_of_noise_are_simple_polygons() {
         let mut random = rand_chacha::ChaCha8Rng::seed_from_u64(3);
-        for round in 0..200 {
-            let (width, height) = (random.random_range(2..16), random.random_range(2..16));
-            let pixels = (0..width * height).map(|_| u8::from(random.random_range(0..10) < 7));
+        for round in 0..400 {
+            let (width, height) = (random.random_range(2..40), random.random_range(2..30));
+            let most = random.random_range(1..4);
+            let pixels = (0..width * height).map(|_| {
+                if random.random_range(0..10) < 6 { 1 } else { random.random_range(0..=most) }
+            });
             let mask = Mask::from_pixels(width, height, pixels.collect()).unwrap();
             let mut borders = Borders::of(&mask);
-            if round % 2 == 1 {
-                simplify(&mut borders, 1.5);
+            if round % 4 > 0 {
+                simplify(&mut borders, f64::from(round % 4));
             }
             for (_, rings) in borders.pieces() {
                 let outline = polygon(&rings);
