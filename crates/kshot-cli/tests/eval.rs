@@ -105,6 +105,7 @@ fn the_result_has_the_promised_form_and_does_not_depend_on_threads() {
                 "version",
                 "recipe",
                 "metrics",
+                "interval_over",
                 "per_class",
                 "per_fold",
                 "seconds"
