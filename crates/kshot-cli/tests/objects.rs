@@ -57,7 +57,7 @@ impl Folders {
         command.arg("segment").arg("--support").arg(self.at("support"));
         command.arg("--query").arg(self.at("query")).arg("--out").arg(self.at("out"));
         let output =
-            command.args(["--method", "prototype", "--effort", "fast"]).args(flags).output();
+            command.args(["--method", "filter-forest", "--effort", "fast"]).args(flags).output();
         output.unwrap()
     }
 
