@@ -34,10 +34,33 @@ pub fn is_tiff(start: &[u8]) -> bool {
 /// # Errors
 /// If the file is damaged, has several bands, or holds other numbers.
 pub fn read(path: &Path) -> Result<Mask> {
-    let file = File::open(path).map_err(|error| Error::io("read the mask", path, error))?;
+    let (size, values) = numbers(path)?;
+    let values = match values {
+        DecodingResult::U8(values) => return Mask::from_pixels(size[0], size[1], values),
+        DecodingResult::U16(values) => narrow(&values, u16::MAX),
+        DecodingResult::U32(values) => narrow(&values, u32::MAX),
+        DecodingResult::U64(values) => narrow(&values, u64::MAX),
+        DecodingResult::I8(values) => narrow(&values, i8::MAX),
+        DecodingResult::I16(values) => narrow(&values, i16::MAX),
+        DecodingResult::I32(values) => narrow(&values, i32::MAX),
+        DecodingResult::I64(values) => narrow(&values, i64::MAX),
+        _ => Err("floating-point numbers, which are no class numbers; save it as whole numbers"
+            .to_owned()),
+    };
+    let pixels =
+        values.map_err(|what| Error::data(format!("the mask holds {what}")).in_file(path))?;
+    Mask::from_pixels(size[0], size[1], pixels)
+}
+
+/// The numbers of the first picture of a TIFF of one band, row by row, and its width and height.
+///
+/// # Errors
+/// If the file is damaged, too large, or has several bands.
+pub fn numbers(path: &Path) -> Result<([usize; 2], DecodingResult)> {
+    let file = File::open(path).map_err(|error| Error::io("read the labels", path, error))?;
     let wrong = |error: tiff::TiffError| {
         Error::data(format!(
-            "not a TIFF mask kshot can read ({error}); save it as one band of whole numbers, or as a PNG"
+            "not a TIFF of labels kshot can read ({error}); save it as one band of whole numbers, or as a PNG"
         ))
         .in_file(path)
         .caused_by(error)
@@ -52,30 +75,15 @@ pub fn read(path: &Path) -> Result<Mask> {
         ))
         .in_file(path));
     }
-    let size = (width as usize, height as usize);
     let bands = decoder.colortype().map_err(wrong)?.num_samples();
     if bands != 1 {
         return Err(Error::data(format!(
-            "a TIFF of {bands} bands; a mask has one, of class numbers: save it as one band, or as a PNG of colours with \
-             colors.csv"
+            "a TIFF of {bands} bands; labels have one, of class or object numbers: save it as one band, or as a PNG of \
+             colours with colors.csv"
         ))
         .in_file(path));
     }
-    let values = match decoder.read_image().map_err(wrong)? {
-        DecodingResult::U8(values) => return Mask::from_pixels(size.0, size.1, values),
-        DecodingResult::U16(values) => narrow(&values, u16::MAX),
-        DecodingResult::U32(values) => narrow(&values, u32::MAX),
-        DecodingResult::U64(values) => narrow(&values, u64::MAX),
-        DecodingResult::I8(values) => narrow(&values, i8::MAX),
-        DecodingResult::I16(values) => narrow(&values, i16::MAX),
-        DecodingResult::I32(values) => narrow(&values, i32::MAX),
-        DecodingResult::I64(values) => narrow(&values, i64::MAX),
-        _ => Err("floating-point numbers, which are no class numbers; save it as whole numbers"
-            .to_owned()),
-    };
-    let pixels =
-        values.map_err(|what| Error::data(format!("the mask holds {what}")).in_file(path))?;
-    Mask::from_pixels(size.0, size.1, pixels)
+    Ok(([width as usize, height as usize], decoder.read_image().map_err(wrong)?))
 }
 
 /// Class numbers of numbers of any width, of which `largest` is the largest there is.

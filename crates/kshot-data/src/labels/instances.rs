@@ -7,12 +7,12 @@ use std::fs::File;
 use std::io::{BufReader, Read};
 use std::path::Path;
 
-use tiff::decoder::{Decoder, DecodingResult};
+use tiff::decoder::DecodingResult;
 
 use crate::annotation::{Object, ObjectShape};
 use crate::error::{Error, Result};
-use crate::image::ReadLimits;
 use crate::labels::index;
+use crate::mask_tiff;
 use crate::objects::ObjectMap;
 use crate::rle;
 
@@ -93,25 +93,8 @@ fn read_png(path: &Path) -> Result<Numbers> {
 }
 
 fn read_tiff(path: &Path) -> Result<Numbers> {
-    let io = |error| Error::io("read the object numbers", path, error);
-    let wrong = |error: tiff::TiffError| {
-        Error::data(format!(
-            "a TIFF kshot cannot read ({error}); save it as a label image of one channel and 16 or 32 bits"
-        ))
-        .caused_by(error)
-    };
-    let file = BufReader::new(File::open(path).map_err(io)?);
-    let mut decoder = Decoder::new(file).map_err(wrong)?;
-    let (width, height) = decoder.dimensions().map_err(wrong)?;
-    let pixels = u64::from(width) * u64::from(height);
-    let limits = ReadLimits::default();
-    if width.max(height) > limits.side || pixels > limits.pixels {
-        return Err(Error::data(format!(
-            "its header says {width} x {height} pixels, above the limit of {} million",
-            limits.pixels / 1_000_000
-        )));
-    }
-    let values = match decoder.read_image().map_err(wrong)? {
+    let ([width, height], values) = mask_tiff::numbers(path)?;
+    let values = match values {
         DecodingResult::U8(values) => whole(values.into_iter().map(f64::from)),
         DecodingResult::U16(values) => whole(values.into_iter().map(f64::from)),
         DecodingResult::U32(values) => whole(values.into_iter().map(f64::from)),
@@ -124,13 +107,7 @@ fn read_tiff(path: &Path) -> Result<Numbers> {
         DecodingResult::F64(values) => whole(values.into_iter()),
         DecodingResult::F16(values) => whole(values.into_iter().map(|value| value.to_f64())),
     }?;
-    if values.len() as u64 != pixels {
-        return Err(Error::data(format!(
-            "{} values for {width} x {height} pixels: a label image has one channel, and 0 for no object",
-            values.len()
-        )));
-    }
-    Ok(Numbers { width: width as usize, height: height as usize, values })
+    Ok(Numbers { width, height, values })
 }
 
 /// Values as object numbers.
@@ -214,8 +191,8 @@ mod tests {
         for (name, words) in [
             ("half.tif", "1.5 is no object number"),
             ("below.tif", "-3 is no object number"),
-            ("colour.tif", "one channel"),
-            ("text.tif", "16 or 32 bits"),
+            ("colour.tif", "3 bands"),
+            ("text.tif", "one band of whole numbers"),
         ] {
             let error = read(&at(name)).unwrap_err().to_string();
             assert!(error.contains(words) && error.contains(name), "{error}");

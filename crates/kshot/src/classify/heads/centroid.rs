@@ -11,13 +11,19 @@ use crate::classify::heads::{Centre, ClassificationHead, ClassificationMethod, d
 use crate::error::Result;
 use crate::features::embed::normalise;
 
-/// Cosine to the class's mean.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct NearestMean;
+/// Cosine to the class's mean: Prototypical Networks' head, or SimpleShot.
+#[derive(Debug, Clone, Copy)]
+pub struct NearestMean {
+    /// Whether vectors are seen from the mean of all.
+    centred: bool,
+}
 
-/// Cosine to the class's mean, as seen from the mean of all.
-#[derive(Debug, Clone, Copy, Default)]
-pub struct SimpleShot;
+impl NearestMean {
+    /// `prototype`: as vectors are.
+    pub const PROTOTYPE: Self = Self { centred: false };
+    /// `simple-shot`: as seen from the mean of all.
+    pub const SIMPLE_SHOT: Self = Self { centred: true };
+}
 
 struct Centroids {
     centre: Option<Centre>,
@@ -58,15 +64,19 @@ const NO_PENALTY: [f64; 1] = [0.0];
 
 impl ClassificationMethod for NearestMean {
     fn name(&self) -> &'static str {
-        "prototype"
+        if self.centred { "simple-shot" } else { "prototype" }
     }
 
     fn about(&self) -> &'static str {
-        "the class whose mean picture points the same way"
+        if self.centred {
+            "prototype, as seen from the mean of all examples"
+        } else {
+            "the class whose mean picture points the same way"
+        }
     }
 
     fn usual_temperature(&self) -> f32 {
-        0.04
+        if self.centred { 0.06 } else { 0.04 }
     }
 
     fn penalties(&self) -> &'static [f64] {
@@ -82,36 +92,6 @@ impl ClassificationMethod for NearestMean {
         examples: &LabelledVectors,
         penalties: &[f64],
     ) -> Result<Vec<Box<dyn ClassificationHead>>> {
-        Ok(penalties.iter().map(|_| fit(examples, false)).collect())
-    }
-}
-
-impl ClassificationMethod for SimpleShot {
-    fn name(&self) -> &'static str {
-        "simple-shot"
-    }
-
-    fn about(&self) -> &'static str {
-        "prototype, as seen from the mean of all examples"
-    }
-
-    fn usual_temperature(&self) -> f32 {
-        0.06
-    }
-
-    fn penalties(&self) -> &'static [f64] {
-        &NO_PENALTY
-    }
-
-    fn usual_penalty(&self) -> f64 {
-        NO_PENALTY[0]
-    }
-
-    fn fit(
-        &self,
-        examples: &LabelledVectors,
-        penalties: &[f64],
-    ) -> Result<Vec<Box<dyn ClassificationHead>>> {
-        Ok(penalties.iter().map(|_| fit(examples, true)).collect())
+        Ok(penalties.iter().map(|_| fit(examples, self.centred)).collect())
     }
 }

@@ -48,8 +48,8 @@ pub fn methods() -> Vec<Box<dyn ClassificationMethod>> {
     vec![
         Box::new(ridge::Ridge),
         Box::new(probe::LogisticProbe),
-        Box::new(centroid::NearestMean),
-        Box::new(centroid::SimpleShot),
+        Box::new(centroid::NearestMean::PROTOTYPE),
+        Box::new(centroid::NearestMean::SIMPLE_SHOT),
     ]
 }
 
