@@ -18,6 +18,7 @@ import random
 import subprocess
 import tempfile
 import time
+import tomllib
 
 import numpy as np
 from PIL import Image
@@ -71,15 +72,21 @@ def forest(labelled: list, others: list) -> tuple[dict[str, np.ndarray], float]:
     return found, time.time() - started
 
 
-def kshot(labelled: list, others: list, flags: list[str]) -> tuple[dict, float, dict, dict]:
-    """Masks, seconds, what was chosen and expected, and the estimate of each picture."""
+def kshot(labelled: list, others: list, flags: list[str], kind: str = "masks", classes: list[str] | None = None) -> dict:
+    """One run on pictures with their labels (files, or arrays of class numbers): what it left, and its seconds."""
     with tempfile.TemporaryDirectory() as temporary:
         root = pathlib.Path(temporary)
-        for name in ("support/images", "support/masks", "query"):
+        for name in ("support/images", f"support/{kind}", "query"):
             (root / name).mkdir(parents=True)
-        for image, mask in labelled:
+        if classes:
+            (root / "support/classes.txt").write_text("\n".join(classes) + "\n")
+        for image, labels in labelled:
             (root / "support/images" / image.name).symlink_to(image.resolve())
-            (root / "support/masks" / mask.name).symlink_to(mask.resolve())
+            to = root / f"support/{kind}/{image.stem}.png"
+            if isinstance(labels, pathlib.Path):
+                to.symlink_to(labels.resolve())
+            else:
+                Image.fromarray(labels).save(to)
         for image, _ in others:
             (root / "query" / image.name).symlink_to(image.resolve())
         command = ["target/release/kshot", "segment", "--json", *flags]
@@ -88,12 +95,16 @@ def kshot(labelled: list, others: list, flags: list[str]) -> tuple[dict, float, 
         lines = subprocess.run(command, capture_output=True, check=True, text=True).stdout
         seconds = time.time() - started
         events = [json.loads(line) for line in lines.splitlines()]
-        choice = next(event["choice"] for event in events if event["event"] == "fitted")
-        found = {image.stem: read_mask(root / f"out/masks/{image.stem}.png") for image, _ in others}
         with open(root / "out/labels.csv", newline="") as table:
-            rows = list(csv.DictReader(table))
-        estimates = {pathlib.Path(row["file"]).stem: float(row["picture_confidence"]) for row in rows}
-    return found, seconds, choice, estimates
+            rows = {pathlib.Path(row["file"]).stem: row for row in csv.DictReader(table)}
+        return {
+            "masks": {image.stem: read_mask(root / f"out/masks/{image.stem}.png") for image, _ in others},
+            "seconds": seconds,
+            "choice": next(event["choice"] for event in events if event["event"] == "fitted"),
+            "estimates": {name: float(row["picture_confidence"]) for name, row in rows.items()},
+            "flags": {name: row["flags"] for name, row in rows.items()},
+            "label_next": tomllib.loads((root / "out/run.toml").read_text()).get("label_next", []),
+        }
 
 
 def counted(found: dict[str, np.ndarray], others: list) -> tuple[float, dict[str, float]]:
@@ -142,8 +153,9 @@ def main() -> None:
         drawn = list(everything)
         random.Random(seed).shuffle(drawn)
         labelled, others = drawn[: options.labelled], drawn[options.labelled :]
-        masks, seconds, choice, estimates = kshot(labelled, others, options.kshot)
-        iou, pictures = counted(masks, others)
+        run = kshot(labelled, others, options.kshot)
+        seconds, choice, estimates = run["seconds"], run["choice"], run["estimates"]
+        iou, pictures = counted(run["masks"], others)
         peer, peer_seconds = forest(labelled, others)
         peer_iou, _ = counted(peer, others)
         known = [name for name in pictures if not np.isnan(pictures[name])]

@@ -12,54 +12,27 @@ draw goes to OUT/draws.jsonl; a second run does what is missing.
 """
 
 import argparse
-import csv
 import json
 import pathlib
 import random
-import subprocess
-import tempfile
-import tomllib
 
 import numpy as np
-from draws import counted_masks, read_mask
+from draws import counted_masks, kshot
 from honest import drawn, folders
-from PIL import Image
 
 MORE = 2
-
-
-def segment(labelled: list, queries: list, classes: list[str], flags: list[str]) -> tuple[dict, list, dict]:
-    """Masks, the suggested pictures' names, and the estimate of each picture."""
-    with tempfile.TemporaryDirectory() as temporary:
-        root = pathlib.Path(temporary)
-        for name in ("support/images", "support/masks", "query"):
-            (root / name).mkdir(parents=True)
-        (root / "support/classes.txt").write_text("\n".join(classes) + "\n")
-        for image, mask in labelled:
-            (root / "support/images" / image.name).symlink_to(image.resolve())
-            Image.fromarray(mask).save(root / f"support/masks/{image.stem}.png")
-        for image, _ in queries:
-            (root / "query" / image.name).symlink_to(image.resolve())
-        command = ["target/release/kshot", "segment", "--quiet", *flags]
-        command += ["--support", root / "support", "--query", root / "query", "--out", root / "out"]
-        subprocess.run(command, capture_output=True, check=True)
-        found = {image.stem: read_mask(root / f"out/masks/{image.stem}.png") for image, _ in queries}
-        suggested = tomllib.loads((root / "out/run.toml").read_text())["label_next"]
-        with open(root / "out/labels.csv", newline="") as table:
-            rows = list(csv.DictReader(table))
-        estimates = {pathlib.Path(row["file"]).stem: float(row["picture_confidence"]) for row in rows}
-        return found, [pathlib.Path(name).stem for name in suggested], estimates
 
 
 def played(pool: list, queries: list, classes: list[str], seed: int, options: argparse.Namespace) -> dict:
     """One draw."""
     labelled, asked = drawn(pool, queries, str(options.labelled), seed, options.queries)
-    before, suggested, estimates = segment(labelled, asked, classes, options.kshot)
+    before = kshot(labelled, asked, options.kshot, classes=classes)
+    suggested = [pathlib.Path(name).stem for name in before["label_next"]]
     names = [image.stem for image, _ in asked]
     ways = {
         "suggested": suggested[:MORE],
         "random": random.Random(seed).sample(names, MORE),
-        "least certain": sorted(names, key=lambda name: estimates[name])[:MORE],
+        "least certain": sorted(names, key=before["estimates"].get)[:MORE],
     }
     taken = {name for chosen in ways.values() for name in chosen}
     truths = {image.stem: mask for image, mask in asked if image.stem not in taken}
@@ -68,10 +41,10 @@ def played(pool: list, queries: list, classes: list[str], seed: int, options: ar
         _, pictures = counted_masks(found, truths, len(classes) + 1)
         return float(np.nanmean(list(pictures.values())))
 
-    run = {"before": iou(before)}
+    run = {"before": iou(before["masks"])}
     for way, chosen in ways.items():
         more = [row for row in asked if row[0].stem in chosen]
-        run[way] = iou(segment(labelled + more, asked, classes, options.kshot)[0])
+        run[way] = iou(kshot(labelled + more, asked, options.kshot, classes=classes)["masks"])
     return run
 
 
