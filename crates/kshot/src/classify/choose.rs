@@ -6,7 +6,7 @@ use crate::classify::LabelledVectors;
 use crate::classify::calibrate::{LabelledScores, right, temperature};
 use crate::classify::heads::{ClassificationHead, ClassificationMethod};
 use crate::classify::held_out::{self, ExampleFolds, HeldOutScores};
-use crate::classify::strangers;
+use crate::classify::out_of_distribution;
 use crate::error::{Error, Result};
 use crate::metric::recognition::wilson;
 
@@ -47,7 +47,7 @@ pub struct Chosen {
     /// Every method, the one taken first, then the best.
     pub trials: Vec<Trial>,
     /// Similarity of examples of classes that were left out, ascending; none of fewer than three classes.
-    pub strangers: Vec<f32>,
+    pub out_of_distribution: Vec<f32>,
     /// What to expect; `None` where no example could be held out.
     pub expected: Option<ExpectedAccuracy>,
     /// What its scores are divided by.
@@ -175,7 +175,12 @@ pub fn best(
         held_out: judged[taken.method].by_penalty[taken.penalty].clone(),
         reason: reason(&trials, &expected),
         trials,
-        strangers: strangers::similarities(method, penalty, examples, taken.temperature)?,
+        out_of_distribution: out_of_distribution::similarities(
+            method,
+            penalty,
+            examples,
+            taken.temperature,
+        )?,
         expected: Some(expected),
         temperature: taken.temperature,
     })
@@ -234,7 +239,7 @@ fn unmeasured(
         held_out: by_penalty.into_iter().next().unwrap_or_default(),
         reason: format!("{} {taken}; {why}", method.name()),
         trials: vec![trial],
-        strangers: strangers::similarities(
+        out_of_distribution: out_of_distribution::similarities(
             method,
             method.usual_penalty(),
             examples,

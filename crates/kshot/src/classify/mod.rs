@@ -15,9 +15,9 @@ pub mod heads;
 pub mod held_out;
 pub mod judge;
 pub mod model_file;
+pub mod out_of_distribution;
 pub mod reject;
 pub mod sort;
-pub mod strangers;
 pub mod vectors;
 
 use choose::{ExpectedAccuracy, Trial};
@@ -155,7 +155,7 @@ impl Recogniser {
         }
         let chosen = choose::best(&examples, methods)?;
         let rejection = Rejection::fit(&examples, &chosen.held_out, chosen.temperature, keep)
-            .with_strangers(chosen.strangers);
+            .with_out_of_distribution(chosen.out_of_distribution);
         let choice = ClassificationChoice {
             method: chosen.trials[0].method.clone(),
             reason: chosen.reason,

@@ -63,7 +63,7 @@ pub struct Rejection {
     pub members: Vec<f32>,
     /// The same of examples of classes that were left out, ascending; empty where there are fewer than three classes.
     #[serde(skip)]
-    pub strangers: Vec<f32>,
+    pub out_of_distribution: Vec<f32>,
 }
 
 /// What a threshold does.
@@ -108,7 +108,7 @@ impl Rejection {
         let share = match keep {
             Keep::All => {
                 let how = "nothing is rejected".into();
-                return Self { threshold: None, how, members, strangers: Vec::new() };
+                return Self { threshold: None, how, members, out_of_distribution: Vec::new() };
             }
             Keep::Auto => USUAL,
             Keep::Share(share) => share,
@@ -125,7 +125,7 @@ impl Rejection {
                 members.len()
             ),
             members,
-            strangers: Vec::new(),
+            out_of_distribution: Vec::new(),
         }
     }
 
@@ -138,7 +138,7 @@ impl Rejection {
                 threshold: Some(LONE),
                 how: format!("a usual threshold ({LONE}): one picture has nothing to compare with"),
                 members: Vec::new(),
-                strangers: Vec::new(),
+                out_of_distribution: Vec::new(),
             };
         }
         let mut outside: Vec<f32> = (0..count)
@@ -163,18 +163,18 @@ impl Rejection {
                 100.0 * (1.0 - accepted)
             ),
             members: Vec::new(),
-            strangers: Vec::new(),
+            out_of_distribution: Vec::new(),
         }
     }
 
     /// The same with the similarity of examples of classes that were left out, ascending.
     #[must_use]
-    pub(super) fn with_strangers(mut self, strangers: Vec<f32>) -> Self {
-        self.strangers = strangers;
+    pub(super) fn with_out_of_distribution(mut self, out_of_distribution: Vec<f32>) -> Self {
+        self.out_of_distribution = out_of_distribution;
         if let Some(of) = self.threshold.and_then(|threshold| self.trade_off(threshold)) {
             let rejected = format!(
                 "; of {} pictures whose class was left out it rejects {:.0} %",
-                self.strangers.len(),
+                self.out_of_distribution.len(),
                 100.0 * of.rejected
             );
             self.how.push_str(&rejected);
@@ -184,13 +184,13 @@ impl Rejection {
 
     /// What a threshold does to held-out members and to pictures of left-out classes; `None` where there are none.
     pub fn trade_off(&self, threshold: f32) -> Option<TradeOff> {
-        let (members, strangers) = (&self.members, &self.strangers);
+        let (members, out_of_distribution) = (&self.members, &self.out_of_distribution);
         let below =
             |all: &[f32]| all.partition_point(|of| *of < threshold) as f64 / all.len() as f64;
-        (!members.is_empty() && !strangers.is_empty()).then(|| TradeOff {
+        (!members.is_empty() && !out_of_distribution.is_empty()).then(|| TradeOff {
             threshold,
             kept: 1.0 - below(members),
-            rejected: below(strangers),
+            rejected: below(out_of_distribution),
         })
     }
 
@@ -239,11 +239,16 @@ mod tests {
 
     #[test]
     fn keeping_fewer_rejects_more() {
-        let (members, strangers) = (vec![1.0, 1.2, 1.4, 1.6], vec![0.7, 0.9, 1.1, 1.3, 1.5]);
-        let rejection =
-            Rejection { threshold: Some(1.0), how: String::new(), members, strangers: vec![] };
+        let (members, out_of_distribution) =
+            (vec![1.0, 1.2, 1.4, 1.6], vec![0.7, 0.9, 1.1, 1.3, 1.5]);
+        let rejection = Rejection {
+            threshold: Some(1.0),
+            how: String::new(),
+            members,
+            out_of_distribution: vec![],
+        };
         assert!(rejection.trade_offs().is_empty());
-        let rejection = rejection.with_strangers(strangers);
+        let rejection = rejection.with_out_of_distribution(out_of_distribution);
         assert_eq!(rejection.how, "; of 5 pictures whose class was left out it rejects 40 %");
         let all: Vec<_> = rejection.trade_offs().iter().map(|of| (of.kept, of.rejected)).collect();
         assert_eq!(all, [(1.0, 0.4), (0.75, 0.6), (0.5, 0.8), (0.25, 1.0)]);

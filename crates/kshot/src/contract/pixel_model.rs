@@ -15,7 +15,7 @@ pub struct Scores {
     /// for it; empty where a model has no notion of similarity.
     pub similarity: Vec<Option<PlaneSimilarity>>,
     /// How the picture as a whole compares with the labelled ones; `None` where a model has no notion of it.
-    pub likeness: Option<PictureLikeness>,
+    pub placement: Option<PicturePlacement>,
     /// By plane, how far the models that were asked agree: intersection over union, 0 to 1, `None` where none found
     /// it; empty where one was asked.
     pub agreement: Vec<Option<f32>>,
@@ -24,13 +24,13 @@ pub struct Scores {
 impl Scores {
     /// Of a model without a notion of similarity.
     pub fn plain(logits: ScoreMap) -> Self {
-        Self { logits, similarity: Vec::new(), likeness: None, agreement: Vec::new() }
+        Self { logits, similarity: Vec::new(), placement: None, agreement: Vec::new() }
     }
 }
 
 /// How a picture as a whole compares with the labelled ones.
 #[derive(Debug, Clone, PartialEq)]
-pub struct PictureLikeness {
+pub struct PicturePlacement {
     /// How many times farther it is from the nearest of them than these usually are from each other, at least 0.
     pub distance: f32,
     /// Where it lies among other pictures: Euclidean distances between positions are in the same unit, to about a

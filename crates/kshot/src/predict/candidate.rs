@@ -20,7 +20,7 @@ use crate::predict::compare::{SelfSupportExamples, SelfSupportModel};
 use crate::predict::familiarity::Familiarity;
 use crate::predict::folds::PartLabels;
 use crate::predict::heads::HeadModel;
-use crate::predict::likeness::{Likeness, PictureSums};
+use crate::predict::placement::{PictureSums, SupportPlacement};
 use crate::predict::prior;
 use crate::predict::views::TestView;
 
@@ -242,10 +242,16 @@ impl Candidate for HeadCandidate {
             views[0].tiles.iter().for_each(|tile| sums.add(tile));
             sums
         });
-        let likeness = Likeness::fit(&sums.collect::<Vec<_>>());
+        let placement = SupportPlacement::fit(&sums.collect::<Vec<_>>());
         let (extractor, scale, intensity) = (seen.extractor.clone(), seen.scale, seen.intensity);
-        let model =
-            HeadModel::new(extractor, head, (familiarity, likeness), seen.planes, scale, intensity);
+        let model = HeadModel::new(
+            extractor,
+            head,
+            (familiarity, placement),
+            seen.planes,
+            scale,
+            intensity,
+        );
         Ok(FinishedCandidate { model: Box::new(model), ratios })
     }
 }

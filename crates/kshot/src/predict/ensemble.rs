@@ -2,7 +2,7 @@
 
 use image::RgbImage;
 
-use crate::contract::pixel_model::{PictureLikeness, PixelModel, Scores};
+use crate::contract::pixel_model::{PicturePlacement, PixelModel, Scores};
 use crate::error::Result;
 use crate::nn::Precision;
 
@@ -37,11 +37,11 @@ impl PixelModel for EnsembleModel {
     }
 
     /// Logits are logarithms of the mean probabilities; the similarity is the first member's that has one, and so
-    /// is the likeness, of the largest distance.
+    /// is the placement, of the largest distance.
     fn scores(&self, picture: &RgbImage) -> Result<Scores> {
         let of_picture = [picture.height() as usize, picture.width() as usize];
         let mut similarity = Vec::new();
-        let mut likeness: Option<PictureLikeness> = None;
+        let mut placement: Option<PicturePlacement> = None;
         let mut maps = Vec::with_capacity(self.members.len());
         for member in &self.members {
             let mut scores = member.model.scores(picture)?;
@@ -49,9 +49,9 @@ impl PixelModel for EnsembleModel {
             if similarity.is_empty() {
                 similarity = scores.similarity;
             }
-            likeness = match (likeness, scores.likeness) {
+            placement = match (placement, scores.placement) {
                 (Some(first), Some(other)) => {
-                    Some(PictureLikeness { distance: first.distance.max(other.distance), ..first })
+                    Some(PicturePlacement { distance: first.distance.max(other.distance), ..first })
                 }
                 (first, other) => first.or(other),
             };
@@ -72,7 +72,7 @@ impl PixelModel for EnsembleModel {
         }
         let agreement = agreement(&sum.labels(), &labelled, sum.planes);
         sum.data.iter_mut().for_each(|value| *value = value.max(LEAST).ln());
-        Ok(Scores { logits: sum, similarity, likeness, agreement })
+        Ok(Scores { logits: sum, similarity, placement, agreement })
     }
 
     fn set_precision(&mut self, precision: Precision) {

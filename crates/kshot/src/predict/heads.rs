@@ -3,7 +3,7 @@
 use image::RgbImage;
 
 use super::familiarity::Familiarity;
-use super::likeness::{Likeness, PictureSums};
+use super::placement::{PictureSums, SupportPlacement};
 use crate::contract::pixel_model::{PixelModel, Scores};
 use crate::error::Result;
 use crate::features::extract::Extractor;
@@ -17,7 +17,7 @@ pub struct HeadModel {
     extractor: Extractor,
     head: Box<dyn SegmentationHead>,
     familiarity: Familiarity,
-    likeness: Likeness,
+    placement: SupportPlacement,
     planes: usize,
     scale: f32,
     intensity: Intensity,
@@ -28,12 +28,12 @@ impl HeadModel {
     pub fn new(
         extractor: Extractor,
         head: Box<dyn SegmentationHead>,
-        (familiarity, likeness): (Familiarity, Likeness),
+        (familiarity, placement): (Familiarity, SupportPlacement),
         planes: usize,
         scale: f32,
         intensity: Intensity,
     ) -> Self {
-        Self { extractor, head, familiarity, likeness, planes, scale, intensity }
+        Self { extractor, head, familiarity, placement, planes, scale, intensity }
     }
 }
 
@@ -55,9 +55,9 @@ impl PixelModel for HeadModel {
             sums.add(&features);
             blend.add(tile, &scores);
         }
-        let likeness = Some(self.likeness.of(&sums));
+        let placement = Some(self.placement.of(&sums));
         let (logits, similarity) = (blend.finish(), familiar.similarity());
-        Ok(Scores { logits, similarity, likeness, agreement: Vec::new() })
+        Ok(Scores { logits, similarity, placement, agreement: Vec::new() })
     }
 
     fn set_precision(&mut self, precision: Precision) {

@@ -15,11 +15,11 @@ pub mod fit;
 pub mod folds;
 pub mod heads;
 pub mod held_out;
-pub mod likeness;
 pub mod network;
 pub mod objects;
 pub mod panet;
 pub mod pipeline;
+pub mod placement;
 pub mod prior;
 pub mod progress;
 pub mod scale;
@@ -36,7 +36,7 @@ use image::RgbImage;
 use kshot_data::mask::BACKGROUND;
 use trust::{ExpectedOverlap, Trust};
 
-use crate::contract::pixel_model::{PictureLikeness, PixelModel, PlaneSimilarity, Scores};
+use crate::contract::pixel_model::{PicturePlacement, PixelModel, PlaneSimilarity, Scores};
 use crate::error::Result;
 use crate::features::intensity::Intensity;
 use crate::features::score_map::ScoreMap;
@@ -135,7 +135,7 @@ pub struct Prediction {
     /// Whether it is much farther from the labelled pictures than these are from each other: another kind of picture.
     pub unlike: bool,
     /// How it compares with the labelled pictures; `None` where the model has no notion of it.
-    pub likeness: Option<PictureLikeness>,
+    pub placement: Option<PicturePlacement>,
     /// How sure it seems that the picture holds one of the classes, 0 to 1; only its order from
     /// picture to picture means something.
     pub presence: f64,
@@ -204,12 +204,12 @@ impl Predictor {
     /// # Errors
     /// If the picture has no pixels.
     pub fn predict(&self, picture: &RgbImage) -> Result<Prediction> {
-        let Scores { logits, similarity, likeness, agreement } = self.model.scores(picture)?;
+        let Scores { logits, similarity, placement, agreement } = self.model.scores(picture)?;
         let probabilities = self.probabilities(logits);
         let seen: Vec<LabelledTiles> = (0..probabilities.planes)
             .map(|plane| seen(&probabilities, plane, similarity.get(plane)))
             .collect();
-        self.judge(&probabilities, picture, &seen, likeness, &agreement)
+        self.judge(&probabilities, picture, &seen, placement, &agreement)
     }
 
     /// Labels one picture that is known to hold one of the classes.
@@ -242,10 +242,10 @@ impl Predictor {
         probabilities: &ScoreMap,
         picture: &RgbImage,
         seen: &[LabelledTiles],
-        likeness: Option<PictureLikeness>,
+        placement: Option<PicturePlacement>,
         agreement: &[Option<f32>],
     ) -> Result<Prediction> {
-        let distance = likeness.as_ref().map(|of| of.distance);
+        let distance = placement.as_ref().map(|of| of.distance);
         let mut labelling = label(probabilities, picture, self.refinement)?;
         let planes = probabilities.planes;
         let mut areas = vec![0usize; planes];
@@ -285,7 +285,7 @@ impl Predictor {
             confidence,
             expected_accuracy,
             unlike,
-            likeness,
+            placement,
             none_of_these,
             presence,
             uncertain: unlike || confidence < UNCERTAIN.min(expected),

@@ -108,7 +108,7 @@ pub(super) fn method(data: &ClassificationPage<'_>) -> Markup {
 /// Pictures of left-out classes rejected against members kept, and where the threshold lies.
 fn trade_off(rejection: &Rejection) -> Markup {
     let points = rejection.trade_offs();
-    // Held-out members from right to left, strangers upwards, both 0 to 100.
+    // Held-out members from right to left, pictures of left-out classes upwards, both 0 to 100.
     let at = |of: &TradeOff| format!("{:.2},{:.2}", 100.0 * of.kept, 100.0 - 100.0 * of.rejected);
     let line = points.iter().map(at).collect::<Vec<_>>().join(" ");
     let taken = rejection.threshold.and_then(|threshold| rejection.trade_off(threshold));

@@ -208,9 +208,9 @@ impl Writing<'_> {
             run: self.run.to_owned(),
             classes: rle::measure(&labelling.mask, Some(&labelling.confidence), classes),
             confidence: prediction.confidence as f32,
-            distance: prediction.likeness.as_ref().map(|likeness| likeness.distance),
-            position: prediction.likeness.as_ref().map_or_else(Vec::new, |likeness| {
-                likeness.position.iter().map(|value| (value * 1e3).round() / 1e3).collect()
+            distance: prediction.placement.as_ref().map(|placement| placement.distance),
+            position: prediction.placement.as_ref().map_or_else(Vec::new, |placement| {
+                placement.position.iter().map(|value| (value * 1e3).round() / 1e3).collect()
             }),
             estimates: prediction.estimates.iter().map(|iou| iou.map(|iou| iou as f32)).collect(),
             expected_accuracy: prediction.expected_accuracy as f32,

@@ -7,7 +7,7 @@
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
-use crate::contract::pixel_model::PictureLikeness;
+use crate::contract::pixel_model::PicturePlacement;
 use crate::features::extract::TileFeatures;
 use crate::nn::cpu_values;
 
@@ -23,7 +23,7 @@ const POSITION: usize = 32;
 
 /// What the labelled pictures look like as a whole.
 #[derive(Debug, Clone)]
-pub struct Likeness {
+pub struct SupportPlacement {
     /// Means of each channel, by labelled picture.
     pictures: Vec<Vec<f32>>,
     /// One over the spread of each channel's cells.
@@ -70,7 +70,7 @@ impl PictureSums {
     }
 }
 
-impl Likeness {
+impl SupportPlacement {
     /// Of the labelled pictures' sums.
     pub fn fit(pictures: &[PictureSums]) -> Self {
         let area: f64 = pictures.iter().map(|of| of.area).sum();
@@ -95,7 +95,7 @@ impl Likeness {
     }
 
     /// How a picture compares.
-    pub fn of(&self, picture: &PictureSums) -> PictureLikeness {
+    pub fn of(&self, picture: &PictureSums) -> PicturePlacement {
         let means = picture.means();
         let distances = self.pictures.iter().map(|of| distance(of, &means, &self.inverse));
         let distance = distances.min_by(f32::total_cmp).unwrap_or(0.0) / self.reference;
@@ -109,7 +109,7 @@ impl Likeness {
         }
         let unit = ((POSITION * means.len().max(1)) as f32).sqrt() * self.reference;
         position.iter_mut().for_each(|value| *value /= unit);
-        PictureLikeness { distance, position }
+        PicturePlacement { distance, position }
     }
 }
 
