@@ -22,7 +22,7 @@ use crate::talk::Talk;
 ///
 /// With --objects also objects.csv (a row an object) and objects/ (16-bit PNG of object numbers); labels.csv counts
 /// them, and coco.json holds one annotation an object. Touching objects are split better where the support tells its
-/// own: instances/ (PNG or TIFF of numbers, as of Cellpose, StarDist or Fiji), COCO or LabelMe.
+/// own: instances/ (PNG, TIFF or NumPy numbers, as of Cellpose, StarDist or Fiji), COCO or LabelMe.
 #[derive(Args)]
 #[command(after_help = "Examples:
   kshot segment --support examples/coins/support --query examples/coins/query --out out/

@@ -217,7 +217,14 @@ pub fn resize(picture: &RgbImage, width: u32, height: u32) -> Result<RgbImage> {
 /// # Errors
 /// If the folder cannot be read.
 pub fn list(folder: impl AsRef<Path>, recursive: bool) -> Result<Vec<PathBuf>> {
-    let folder = folder.as_ref();
+    list_ending(folder.as_ref(), recursive, EXTENSIONS)
+}
+
+/// The files of a folder whose names end so, sorted; hidden ones are passed over.
+///
+/// # Errors
+/// If there is no such folder or it cannot be listed.
+pub fn list_ending(folder: &Path, recursive: bool, endings: &[&str]) -> Result<Vec<PathBuf>> {
     if !folder.exists() {
         return Err(Error::data("there is no such folder; check the path").in_file(folder));
     }
@@ -233,7 +240,7 @@ pub fn list(folder: impl AsRef<Path>, recursive: bool) -> Result<Vec<PathBuf>> {
             Error::data(format!("the folder cannot be listed: {error}")).in_file(place)
         })?;
         let known = entry.path().extension().is_some_and(|extension| {
-            EXTENSIONS.iter().any(|known| extension.eq_ignore_ascii_case(known))
+            endings.iter().any(|known| extension.eq_ignore_ascii_case(known))
         });
         if entry.file_type().is_file() && known {
             files.push(entry.into_path());

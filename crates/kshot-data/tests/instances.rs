@@ -66,6 +66,30 @@ fn numbers_are_found_wherever_tools_leave_them() {
 }
 
 #[test]
+fn what_cellpose_saves_and_arrays_of_numpy() {
+    let golden = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden");
+    for file in ["cellpose_seg.npy", "cellpose_old_seg.npy"] {
+        for to in ["images/a_seg.npy", "instances/a.npy", "instances/a_seg.npy"] {
+            let folder = tempfile::tempdir().unwrap();
+            picture(&folder.path().join("images/a.png"));
+            let to = folder.path().join(to);
+            fs::create_dir_all(to.parent().unwrap()).unwrap();
+            fs::copy(golden.join(file), &to).unwrap();
+            assert_eq!(only(&Support::load(folder.path()).unwrap()).ids, IDS, "{}", to.display());
+        }
+    }
+    let folder = tempfile::tempdir().unwrap();
+    picture(&folder.path().join("images/a.png"));
+    fs::write(folder.path().join("images/a_seg.npy"), "no array").unwrap();
+    let error = Support::load(folder.path()).unwrap_err().to_string();
+    assert!(error.contains("a_seg.npy") && error.contains("_seg.npy"), "{error}");
+    // Other arrays beside pictures (features, say) are no labels.
+    fs::rename(folder.path().join("images/a_seg.npy"), folder.path().join("images/a.npy")).unwrap();
+    numbers(&folder.path().join("instances/a.png"));
+    assert_eq!(only(&Support::load(folder.path()).unwrap()).ids, IDS);
+}
+
+#[test]
 fn masks_beside_them_tell_the_classes() {
     let folder = tempfile::tempdir().unwrap();
     let at = |name: &str| folder.path().join(name);

@@ -88,6 +88,7 @@ impl Finder {
         let images = below.clone().unwrap_or_else(|| root.to_owned());
         // Beside the pictures of the folder itself there are folders of masks: these are no pictures.
         let files = crate::image::list(&images, below.is_some())?;
+        let arrays = crate::image::list_ending(&images, below.is_some(), &[instances::ARRAY])?;
         let mut finder = Self {
             root: root.to_owned(),
             images,
@@ -98,7 +99,7 @@ impl Finder {
             shadowed: Vec::new(),
             predicted: Predicted::read(root)?,
             untouched: HashSet::new(),
-            numbers: beside_pictures(&files),
+            numbers: beside_pictures(&files, &arrays),
             findings: Findings::default(),
         };
         for file in files {
@@ -190,10 +191,11 @@ impl Finder {
             if !below.is_dir() {
                 continue;
             }
-            for file in crate::image::list(&below, true)? {
-                let own = *name == INSTANCES;
-                let key = without_ending(file.strip_prefix(&below).unwrap_or(&file));
-                let among = || self.owner(&key).is_some() && are_objects(&file, declared);
+            let own = *name == INSTANCES;
+            let arrays = crate::image::list_ending(&below, true, &[instances::ARRAY])?;
+            for file in crate::image::list(&below, true)?.into_iter().chain(arrays) {
+                let named = file.strip_prefix(&below).unwrap_or(&file);
+                let among = || self.owner(named).is_some() && are_objects(&file, declared);
                 if own || (instances::is_numbers(&file) && among()) {
                     found.push((below.clone(), file.clone()));
                     among_masks = among_masks.or((!own).then_some(file));
@@ -202,9 +204,8 @@ impl Finder {
         }
         found.sort();
         for (below, file) in found {
-            let key = without_ending(file.strip_prefix(&below).unwrap_or(&file));
             self.numbers.insert(file.clone());
-            let Some(index) = self.owner(&key) else {
+            let Some(index) = self.owner(file.strip_prefix(&below).unwrap_or(&file)) else {
                 self.orphan(&file);
                 continue;
             };
@@ -230,11 +231,10 @@ impl Finder {
     }
 
     /// The picture that object numbers are for: of the same name, or as Cellpose names them.
-    fn owner(&self, key: &Path) -> Option<usize> {
-        let stem = key.file_name()?.to_string_lossy();
-        let named = instances::picture_name(&stem).map(instances::candidates).into_iter().flatten();
-        let keys =
-            std::iter::once(key.to_owned()).chain(named.map(|name| key.with_file_name(name)));
+    fn owner(&self, file: &Path) -> Option<usize> {
+        let named = instances::picture_name(file).map(instances::candidates).into_iter().flatten();
+        let keys = std::iter::once(without_ending(file))
+            .chain(named.map(|name| file.with_file_name(name)));
         keys.filter_map(|key| self.keys.get(&key)).find_map(|indices| indices.first().copied())
     }
 
@@ -380,15 +380,14 @@ fn are_objects(file: &Path, declared: Option<&[String]>) -> bool {
     }
 }
 
-/// Files among the pictures that hold the object numbers of another one, as Cellpose leaves them.
-fn beside_pictures(files: &[PathBuf]) -> HashSet<PathBuf> {
-    let keys: HashSet<PathBuf> = files.iter().map(|file| without_ending(file)).collect();
+/// Files beside the pictures that hold the object numbers of one of them, as Cellpose leaves them.
+fn beside_pictures(pictures: &[PathBuf], arrays: &[PathBuf]) -> HashSet<PathBuf> {
+    let keys: HashSet<PathBuf> = pictures.iter().map(|file| without_ending(file)).collect();
     let is_of_another = |file: &&PathBuf| {
-        let stem = file.file_stem().unwrap_or_default().to_string_lossy();
-        let names = instances::picture_name(&stem).map(instances::candidates).into_iter().flatten();
-        names.into_iter().any(|name| keys.contains(&file.with_file_name(name)))
+        let name = instances::picture_name(file).map(instances::candidates).into_iter().flatten();
+        name.into_iter().any(|name| keys.contains(&file.with_file_name(name)))
     };
-    files.iter().filter(is_of_another).cloned().collect()
+    pictures.iter().chain(arrays).filter(is_of_another).cloned().collect()
 }
 
 pub(super) fn without_ending(path: &Path) -> PathBuf {

@@ -1,7 +1,8 @@
 //! Pictures of object numbers: 0 is none, every other value one object.
 //!
-//! Cellpose's `NAME_cp_masks.png|tif` and `NAME_masks.tif`, StarDist's label TIFFs, and whatever Fiji, napari, QuPath or
-//! scikit-image save as a label image: PNG of 8 or 16 bits, TIFF of 8, 16 or 32 bits, whole numbers also as floats.
+//! Cellpose's `NAME_cp_masks.png|tif`, `NAME_masks.tif` and `NAME_seg.npy`, StarDist's label TIFFs, and whatever Fiji,
+//! napari, QuPath or scikit-image save as a label image: PNG of 8 or 16 bits, TIFF of 8, 16 or 32 bits, NumPy's arrays,
+//! whole numbers also as floats.
 
 use std::fs::File;
 use std::io::{BufReader, Read};
@@ -11,15 +12,20 @@ use tiff::decoder::DecodingResult;
 
 use crate::annotation::{Object, ObjectShape};
 use crate::error::{Error, Result};
-use crate::labels::index;
+use crate::labels::{index, numpy};
 use crate::mask_tiff;
 use crate::objects::ObjectMap;
 use crate::rle;
 
 /// What a picture's name is followed by in Cellpose's files.
 const SUFFIXES: [&str; 2] = ["_cp_masks", "_masks"];
+/// The same of its arrays.
+const ARRAY_SUFFIXES: [&str; 3] = ["_seg", "_cp_masks", "_masks"];
 /// What Cellpose's training folders put behind the names of pictures.
 const PICTURE: &str = "_img";
+
+/// How names of NumPy's arrays end.
+pub const ARRAY: &str = "npy";
 
 /// A number a pixel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,10 +38,12 @@ pub struct Numbers {
     pub values: Vec<u32>,
 }
 
-/// The picture's name that a file of numbers is for, of its name without the ending, where it is one of Cellpose's;
-/// pictures themselves may have `_img` behind it.
-pub fn picture_name(stem: &str) -> Option<&str> {
-    let name = SUFFIXES.iter().find_map(|suffix| stem.strip_suffix(suffix))?;
+/// The picture's name that a file of numbers is for, where it is one of Cellpose's; pictures themselves may have `_img`
+/// behind it.
+pub fn picture_name(file: &Path) -> Option<&str> {
+    let stem = file.file_stem()?.to_str()?;
+    let suffixes = if is_array(file) { &ARRAY_SUFFIXES[..] } else { &SUFFIXES };
+    let name = suffixes.iter().find_map(|suffix| stem.strip_suffix(suffix))?;
     (!name.is_empty()).then_some(name)
 }
 
@@ -54,6 +62,10 @@ pub fn is_numbers(path: &Path) -> bool {
     }
 }
 
+fn is_array(path: &Path) -> bool {
+    path.extension().is_some_and(|end| end.eq_ignore_ascii_case(ARRAY))
+}
+
 fn is_tiff(path: &Path) -> bool {
     path.extension()
         .is_some_and(|end| end.eq_ignore_ascii_case("tif") || end.eq_ignore_ascii_case("tiff"))
@@ -64,7 +76,11 @@ fn is_tiff(path: &Path) -> bool {
 /// # Errors
 /// If it cannot be read, is in colour, is larger than pictures may be, or holds what is no whole number from 0 up.
 pub fn read(path: &Path) -> Result<Numbers> {
-    let read = if is_tiff(path) { read_tiff(path) } else { read_png(path) };
+    let read = match path {
+        path if is_array(path) => numpy::read(path),
+        path if is_tiff(path) => read_tiff(path),
+        path => read_png(path),
+    };
     read.map_err(|error| error.in_file(path))
 }
 
@@ -111,7 +127,7 @@ fn read_tiff(path: &Path) -> Result<Numbers> {
 }
 
 /// Values as object numbers.
-fn whole(values: impl Iterator<Item = f64>) -> Result<Vec<u32>> {
+pub(super) fn whole(values: impl Iterator<Item = f64>) -> Result<Vec<u32>> {
     let number = |value: f64| {
         let fits = value.fract() == 0.0 && (0.0..=f64::from(u32::MAX)).contains(&value);
         fits.then_some(value as u32).ok_or_else(|| {
@@ -201,9 +217,15 @@ mod tests {
 
     #[test]
     fn names_of_cellpose() {
-        assert_eq!(picture_name("well_01_cp_masks"), Some("well_01"));
-        assert_eq!(picture_name("well_masks"), Some("well"));
-        assert_eq!(picture_name("_masks"), None);
-        assert_eq!(picture_name("well"), None);
+        for (file, name) in [
+            ("well_01_cp_masks.png", Some("well_01")),
+            ("well_masks.tif", Some("well")),
+            ("in/well_seg.npy", Some("well")),
+            ("well_seg.png", None),
+            ("_masks.png", None),
+            ("well.png", None),
+        ] {
+            assert_eq!(picture_name(Path::new(file)), name, "{file}");
+        }
     }
 }

@@ -17,6 +17,8 @@ pub mod instances;
 pub mod keyhole;
 pub mod labelme;
 pub mod names;
+pub mod numpy;
+pub mod pickle;
 pub mod polygon;
 pub mod runs;
 pub mod simplify;
