@@ -13,6 +13,7 @@ use crate::features::intensity::Intensity;
 use crate::features::score_map::ScoreMap;
 use crate::method::few_shot::self_support::{Bank, SelfSupport, SupportExample};
 use crate::nn::Precision;
+use crate::predict::placement::{PictureSums, SupportPlacement};
 
 /// The labelled pictures as the method sees them.
 pub struct SelfSupportExamples {
@@ -68,6 +69,7 @@ pub struct SelfSupportModel {
     method: SelfSupport,
     extractor: Extractor,
     examples: Arc<SelfSupportExamples>,
+    placement: Option<SupportPlacement>,
     intensity: Intensity,
 }
 
@@ -79,13 +81,21 @@ impl SelfSupportModel {
         examples: Arc<SelfSupportExamples>,
         intensity: Intensity,
     ) -> Self {
-        Self { method, extractor, examples, intensity }
+        Self { method, extractor, examples, placement: None, intensity }
+    }
+
+    /// Telling how whole pictures compare with the labelled ones.
+    #[must_use]
+    pub fn with_placement(self, placement: SupportPlacement) -> Self {
+        Self { placement: Some(placement), ..self }
     }
 
     /// The scores of a picture of a size (`[height, width]`) whose features were made before.
     pub fn scores_of(&self, query: &Bank, size: [usize; 2]) -> Scores {
         let logits = self.examples.logits(&self.method, &self.examples.all(), query, size);
-        Scores::plain(logits)
+        let of = |of: &SupportPlacement| of.of(&PictureSums::of_cells(query.cells()));
+        let placement = self.placement.as_ref().map(of);
+        Scores { placement, ..Scores::plain(logits) }
     }
 }
 

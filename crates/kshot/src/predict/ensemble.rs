@@ -3,17 +3,46 @@
 use image::RgbImage;
 
 use crate::contract::pixel_model::{PicturePlacement, PixelModel, Scores};
-use crate::error::Result;
+use crate::error::{Error, Result};
 use crate::nn::Precision;
+
+/// A member's share, 0 to 1, by how far a picture is from the labelled ones.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Share {
+    /// As near as these usually are to each other.
+    pub near: f32,
+    /// Far from all of them.
+    pub far: f32,
+}
+
+/// The distances, in units of the usual one, where near ends and far begins: on draws of nuclei, photographs and streets
+/// that no figure is reported of.
+const NEAR: f32 = 1.0;
+const FAR: f32 = 1.8;
+
+impl Share {
+    /// Whatever the distance.
+    pub fn always(share: f32) -> Self {
+        Self { near: share, far: share }
+    }
+
+    /// At a distance; an unknown one is near.
+    pub fn at(self, distance: Option<f32>) -> f32 {
+        let way = distance.map_or(0.0, |of| ((of - NEAR) / (FAR - NEAR)).clamp(0.0, 1.0));
+        self.near + (self.far - self.near) * way
+    }
+}
 
 /// A model with its share.
 pub struct Member {
     /// The model.
     pub model: Box<dyn PixelModel>,
-    /// Its share, 0 to 1; they add up to 1.
-    pub share: f32,
+    /// Its share; at each distance they add up to 1.
+    pub share: Share,
     /// What its logits are divided by.
     pub temperature: f32,
+    /// By plane, what its probabilities are multiplied by; `None` where every pixel was labelled.
+    pub ratios: Option<Vec<f32>>,
 }
 
 /// Probabilities are kept above this, so that their logarithms are finite.
@@ -36,30 +65,37 @@ impl PixelModel for EnsembleModel {
         self.members.first().map_or(0, |member| member.model.planes())
     }
 
-    /// Logits are logarithms of the mean probabilities; the similarity is the first member's that has one, and so
-    /// is the placement, of the largest distance.
+    /// Logits are logarithms of the mean probabilities; the placement is the first member's that has one, and so is the
+    /// similarity. A member without a share at that distance is not asked.
     fn scores(&self, picture: &RgbImage) -> Result<Scores> {
         let of_picture = [picture.height() as usize, picture.width() as usize];
         let mut similarity = Vec::new();
         let mut placement: Option<PicturePlacement> = None;
         let mut maps = Vec::with_capacity(self.members.len());
         for member in &self.members {
+            let share_at = |placement: &Option<PicturePlacement>| {
+                member.share.at(placement.as_ref().map(|of| of.distance))
+            };
+            if placement.is_some() && share_at(&placement) <= 0.0 {
+                continue;
+            }
             let mut scores = member.model.scores(picture)?;
             scores.logits.softmax(member.temperature);
-            if similarity.is_empty() {
-                similarity = scores.similarity;
-            }
-            placement = match (placement, scores.placement) {
-                (Some(first), Some(other)) => {
-                    Some(PicturePlacement { distance: first.distance.max(other.distance), ..first })
+            member.ratios.iter().for_each(|ratios| scores.logits.reweigh(ratios));
+            placement = placement.or(scores.placement);
+            let share = share_at(&placement);
+            if share > 0.0 {
+                if similarity.is_empty() {
+                    similarity = scores.similarity;
                 }
-                (first, other) => first.or(other),
-            };
-            maps.push((scores.logits, member.share));
+                maps.push((scores.logits, share));
+            }
         }
         maps.sort_by(|(a, _), (b, _)| b.scale[0].total_cmp(&a.scale[0]));
         let mut maps = maps.into_iter();
-        let Some((finest, share)) = maps.next() else { panic!("an ensemble has members") };
+        let Some((finest, share)) = maps.next() else {
+            return Err(Error::config("a mixture of models needs one with a share"));
+        };
         let size = [0, 1]
             .map(|axis| (finest.scale[axis] * of_picture[axis] as f32).round().max(1.0) as usize);
         let mut sum = finest.resampled(size, of_picture);
@@ -104,6 +140,16 @@ pub fn agreement(together: &[u8], members: &[(Vec<u8>, f32)], planes: usize) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn shares_follow_the_distance() {
+        let share = Share { near: 0.2, far: 1.0 };
+        assert_eq!(
+            [None, Some(0.5), Some(1.0), Some(9.0)].map(|of| share.at(of)),
+            [0.2, 0.2, 0.2, 1.0]
+        );
+        assert!((share.at(Some(1.4)) - 0.6).abs() < 1e-6);
+    }
 
     #[test]
     fn members_agree_as_far_as_they_overlap() {

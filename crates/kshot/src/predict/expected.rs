@@ -19,6 +19,9 @@ const LEAST: f64 = 0.25;
 /// How far a single picture (or blocks of a few) is trusted: of ten folders with one labelled picture or a stroke a class,
 /// eight had at least about a sixth of what blocks gave, and none much more than all of it.
 const BLOCKS_LOW: f64 = 0.15;
+/// The share of what blocks got wrong that other pictures may get right, where blocks got half of it right or more: what
+/// learns little from a picture's pixels errs in its other half as elsewhere.
+const BLOCKS_HIGH: f64 = 0.6;
 
 /// An expected intersection over union, 0 to 1, between bounds that are to hold eight times of ten.
 #[derive(Debug, Clone, Copy, PartialEq, serde::Serialize)]
@@ -53,7 +56,11 @@ impl Expected {
             return Self { mean_iou: None, classes: vec![None; planes - 1] };
         }
         if held_out == HeldOutBy::Blocks {
-            let range = |iou: f64| ExpectedIou { mean: None, low: BLOCKS_LOW * iou, high: iou };
+            let range = |iou: f64| ExpectedIou {
+                mean: None,
+                low: BLOCKS_LOW * iou,
+                high: iou + BLOCKS_HIGH * (1.0 - iou) * (2.0 * iou).min(1.0),
+            };
             return Self {
                 mean_iou: Some(range(mean_iou(&all))),
                 classes: classes.into_iter().map(|iou| iou.map(range)).collect(),
@@ -147,7 +154,7 @@ mod tests {
         let iou = Expected::of(&unlike, HeldOutBy::Pictures).mean_iou.expect("known");
         assert!(iou.low < 0.4 && iou.high > 0.6, "{iou:?}");
         let iou = Expected::of(&unlike, HeldOutBy::Blocks).mean_iou.expect("known");
-        assert_eq!((iou.mean, iou.high), (None, 0.5));
+        assert_eq!((iou.mean, iou.high), (None, 0.8));
     }
 
     #[test]

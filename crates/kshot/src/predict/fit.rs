@@ -1,32 +1,26 @@
 //! From a support set to a predictor: methods judged on held-out labels, those that help joined, fitted and calibrated.
 
-use std::collections::HashMap;
-use std::sync::Arc;
-
 use kshot_data::mask::Mask;
 use kshot_data::support::Support;
 use rayon::prelude::*;
 
-use super::candidate::{
-    Candidate, CandidateContext, FinishedCandidate, HeadCandidate, SeenSupport,
-    SelfSupportCandidate, partly_labelled,
-};
-use super::ensemble::{self, EnsembleModel, Member};
+use super::candidate::compete::{Competing, competing};
+use super::candidate::{Candidate, CandidateContext, FinishedCandidate, partly_labelled};
+use super::ensemble::{self, EnsembleModel, Member, Share};
 use super::expected::Expected;
 use super::folds::{Folds, HeldOutBy};
 use super::held_out::{CrossValidation, HeldOut, JudgedRows};
 use super::progress::{FitStep, OnStep, Steps};
-use super::scale::ObjectSizes;
-use super::select::{ChosenBy, Joined, Selection, SelectionRules, mixed, nested, select};
+use super::select::{
+    ChosenBy, Joined, Selection, SelectionRules, mixed, nested, select, shares_at,
+};
 use super::trust::Trust;
-use super::views::{self, TestView};
 use super::{Calibrated, ChosenMember, Predictor, SegmentationChoice};
 use crate::contract::PixelModel;
 use crate::error::{Error, Result};
 use crate::features::extract::Extractor;
 use crate::features::intensity::Intensity;
-use crate::features::look::Look;
-use crate::method::few_shot::{Effort, HeadConfig, PixelMethod, SegmentationMethod};
+use crate::method::few_shot::{Effort, HeadConfig, PixelMethod};
 use crate::metric::confusion::Confusion;
 use crate::postprocess::dense_crf::DenseCrf;
 use crate::postprocess::refine::Refinement;
@@ -53,10 +47,6 @@ impl FitOptions {
         Self { methods: method.candidates(effort), effort, refinement, scale, seed }
     }
 }
-
-/// How much larger pictures are shown to the probe a second time; smaller where that would be very large.
-const OTHER_SCALE: f32 = 1.5;
-const LARGEST: f32 = 2.0;
 
 impl Effort {
     /// Ways to hold pictures out, at most.
@@ -101,11 +91,12 @@ pub fn fit_watched(
     let folds = Folds::new(&masks, options.effort.folds(), options.seed);
     let steps = Steps::new(on_step);
     steps.tell(&FitStep::Seeing { pictures: support.pictures.len() })?;
-    let candidates = candidates(&extractor, &context, &options, folds.held_out)?;
+    let held_out = HeldOut::new(support, &folds, options.seed);
+    let Competing { candidates, partner } =
+        competing(&extractor, &context, &options, folds.held_out)?;
     if candidates.is_empty() {
         return Err(Error::config("no method was given to choose from"));
     }
-    let held_out = HeldOut::new(support, &folds, options.seed);
     let steps = steps.of(candidates.len());
     let partly = partly_labelled(support);
     let refinements: &[bool] = match options.refinement {
@@ -114,11 +105,10 @@ pub fn fit_watched(
         _ => &[false],
     };
     let judged = judge(&candidates, &held_out, refinements[0], &steps)?;
-    let alone = options.effort == Effort::Fast || partly;
-    let joined = if alone { Joined::One } else { Joined::Several };
+    let joined = if options.effort == Effort::Fast { Joined::One } else { Joined::Several };
     let first = candidates[0].name();
     let defaults = candidates.iter().take_while(|candidate| candidate.name() == first).count();
-    let how = SelectionRules { joined, defaults, refinements };
+    let how = SelectionRules { joined, defaults, partner, refinements };
     let selection = select(&held_out, &judged, how, &|_| true);
     let nested = nested(&held_out, &judged, how);
     let expected = Expected::of(&nested, folds.held_out);
@@ -141,9 +131,20 @@ pub fn fit_watched(
             "on held-out blocks of the labelled pictures (optimistic: each class is in one of them only)".to_owned()
         }
     };
+    let reason = match (&outcomes[..], options.methods.len()) {
+        (_, 1) => format!("{} was asked for; expected mean IoU {how}: {expected}", fitted.name),
+        ([only], _) => format!(
+            "{} has most right on other pictures where one of a kind is labelled; expected {how}: {expected}",
+            only.method
+        ),
+        _ => format!(
+            "{}; expected of the choice: {expected}",
+            reason(&fitted, selection.by, &outcomes, &how)
+        ),
+    };
     let choice = SegmentationChoice {
         method: fitted.name.clone(),
-        reason: reason(&fitted.name, selection.by, &outcomes, &expected, &how),
+        reason,
         members: fitted.members,
         outcomes,
         expected,
@@ -155,88 +156,6 @@ pub fn fit_watched(
     let (model, calibrated) = (fitted.model, fitted.calibrated);
     let predictor = Predictor::new(model, support.classes.clone(), calibrated, refinement, choice);
     Ok(predictor.with_trust(trust))
-}
-
-/// The methods with the features that they see; those of one look and scale share them.
-fn candidates<'a>(
-    extractor: &Extractor,
-    context: &CandidateContext<'a>,
-    options: &FitOptions,
-    held_out: HeldOutBy,
-) -> Result<Vec<Box<dyn Candidate + 'a>>> {
-    let partly = partly_labelled(context.support);
-    let sizes = ObjectSizes::of(context.support);
-    let views: &[TestView] = if partly { &views::MANY } else { &views::FEW };
-    let exact = extractor.precision().in_32_bits();
-    let mut seen: HashMap<(Look, u32), Arc<SeenSupport>> = HashMap::new();
-    let mut candidates: Vec<Box<dyn Candidate>> = Vec::new();
-    let alone = options.methods.len() == 1;
-    for method in &options.methods {
-        let head = match method {
-            PixelMethod::SelfSupport(method) => {
-                // The rest of a picture is no other picture: it is taken only where nothing else was asked for.
-                if alone || held_out == HeldOutBy::Pictures {
-                    let extractor = extractor.clone().with_precision(exact);
-                    candidates
-                        .push(Box::new(SelfSupportCandidate::new(method, &extractor, context)?));
-                }
-                continue;
-            }
-            PixelMethod::Head(head) => head.as_ref(),
-        };
-        if !alone && partly && head.needs_masks() {
-            continue;
-        }
-        let look = if partly { Look::STROKES } else { head.look() };
-        let sized = match look {
-            Look::PIXELS => sizes.pixels(),
-            Look::FILTERS => sizes.filters(),
-            _ => sizes.coarse(),
-        };
-        let mut scales = vec![options.scale.unwrap_or(sized)];
-        // What one size misses another shows: their mean errs less than either.
-        if head.likes_scales() && options.effort != Effort::Fast && !alone && !partly {
-            let larger = scales[0] * OTHER_SCALE;
-            scales.push(if larger <= LARGEST { larger } else { scales[0] / OTHER_SCALE });
-        }
-        for scale in scales {
-            let shared = match seen.get(&(look, scale.to_bits())) {
-                Some(seen) => Arc::clone(seen),
-                None => {
-                    let sees = extractor.clone().with_look(look);
-                    let fitting = sees.clone().with_precision(exact);
-                    let encoded = seen
-                        .iter()
-                        .find(|((_, bits), of)| *bits == scale.to_bits() && of.has_all_stages());
-                    let new = Arc::new(match encoded {
-                        Some((_, other)) if look.stride > 0 => {
-                            other.with_look(context, [&fitting, &sees])
-                        }
-                        _ => SeenSupport::new(context, [&fitting, &sees], scale, views)?,
-                    });
-                    seen.insert((look, scale.to_bits()), Arc::clone(&new));
-                    new
-                }
-            };
-            let method = suited(head, partly, options.effort);
-            candidates.push(Box::new(HeadCandidate::new(method, shared, context)));
-        }
-    }
-    Ok(candidates)
-}
-
-/// The version of a method that suits strokes or the effort, where it has one.
-fn suited(
-    method: &dyn SegmentationMethod,
-    partly: bool,
-    effort: Effort,
-) -> Box<dyn SegmentationMethod> {
-    let version = match effort {
-        _ if partly => method.for_strokes(),
-        Effort::Best => method.for_best(),
-        _ => None,
-    };
-    version.unwrap_or_else(|| method.boxed())
 }
 
 /// Every candidate on the held-out labels.
@@ -305,10 +224,11 @@ impl Fitted {
         held_out: &HeldOut<'_>,
         selection: &Selection,
     ) -> Result<Self> {
-        let member = |&(index, share): &(usize, f32)| ChosenMember {
+        let member = |&(index, share): &(usize, Share)| ChosenMember {
             method: candidates[index].name().to_owned(),
             scale: candidates[index].scale(),
-            share,
+            share: share.near,
+            far_share: share.far,
         };
         let members: Vec<ChosenMember> = selection.members.iter().map(member).collect();
         let mut names: Vec<&str> = members.iter().map(|of| of.method.as_str()).collect();
@@ -333,8 +253,8 @@ impl Fitted {
         calm.for_each(|row| softmax(row, temperature));
         let joined = selection.members.par_iter().map(|&(index, share)| {
             let temperature = judged[index].temperature;
-            let model = candidates[index].finished(temperature)?.model;
-            Ok(Member { model, share, temperature })
+            let FinishedCandidate { model, ratios } = candidates[index].finished(temperature)?;
+            Ok(Member { model, share, temperature, ratios })
         });
         let model = Box::new(EnsembleModel::new(joined.collect::<Result<_>>()?));
         let calibrated = Calibrated { temperature, ratios: None };
@@ -351,10 +271,10 @@ fn agreement(
 ) -> Vec<Option<f32>> {
     let Selection { members, guided, .. } = selection;
     let together = mixed(judged, members, *guided, part);
-    let rows = |&(index, share): &(usize, f32)| {
+    let rows = |(index, share): (usize, f32)| {
         Some((held_out.labels(judged[index].rows(*guided, part)?), share))
     };
-    match (together, members.iter().map(rows).collect::<Option<Vec<_>>>()) {
+    match (together, shares_at(judged, members, part).map(rows).collect::<Option<Vec<_>>>()) {
         (Some(together), Some(labels)) if labels.len() > 1 => {
             ensemble::agreement(&held_out.labels(&together), &labels, held_out.planes())
         }
@@ -383,23 +303,26 @@ impl Refinement {
     }
 }
 
-fn reason(
-    name: &str,
-    by: ChosenBy,
-    outcomes: &[CrossValidation],
-    expected: &Expected,
-    how: &str,
-) -> String {
+/// One sentence for a person.
+fn reason(fitted: &Fitted, by: ChosenBy, outcomes: &[CrossValidation], how: &str) -> String {
     let percent =
         |outcome: &CrossValidation| format!("{} {:.1} %", outcome.method, 100.0 * outcome.mean_iou);
     let all = outcomes.iter().map(percent).collect::<Vec<_>>().join(", ");
-    if let [] | [_] = outcomes {
-        return format!("{name} was asked for; expected mean IoU {how}: {expected}");
-    }
+    let (beside, chosen): (Vec<&ChosenMember>, Vec<&ChosenMember>) =
+        fitted.members.iter().partition(|of| of.far_share > of.share);
+    let mut names: Vec<&str> = chosen.iter().map(|of| of.method.as_str()).collect();
+    names.dedup();
     let why = match by {
         ChosenBy::Default => "is the default, and no other surely surpasses its mean IoU",
         ChosenBy::Best => "has the highest mean IoU",
         ChosenBy::Joined => "surely label more right together than one of them alone",
     };
-    format!("{name} {why} {how}: {all}; expected of the choice: {expected}")
+    let beside = beside.iter().map(|of| {
+        let share = (100.0 * of.share).round();
+        format!(
+            "; {} has a share of {share} %, and pictures unlike the labelled ones to itself",
+            of.method
+        )
+    });
+    format!("{} {why} {how}: {all}{}", names.join(" + "), beside.collect::<String>())
 }

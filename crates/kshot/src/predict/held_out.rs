@@ -73,6 +73,8 @@ pub struct JudgedRows {
     pub temperature: f32,
     /// By part, `None` where it was not judged.
     parts: Vec<Option<PartRows>>,
+    /// By part, how far its picture is from those that were fitted to; `None` where the candidate has no notion of it.
+    distances: Vec<Option<f32>>,
     /// Seconds to fit once.
     pub fit_seconds: f64,
 }
@@ -87,6 +89,13 @@ impl JudgedRows {
     /// The rows of a part, upsampled plainly or along the picture's edges; `None` where it was not judged.
     pub fn rows(&self, guided: bool, part: usize) -> Option<&[f32]> {
         self.parts[part].as_ref().map(|rows| if guided { &*rows.guided } else { &*rows.plain })
+    }
+}
+
+impl JudgedRows {
+    /// How far the picture of a part is from those that were fitted to, where the candidate has a notion of it.
+    pub fn distance(&self, part: usize) -> Option<f32> {
+        self.distances[part]
     }
 }
 
@@ -126,16 +135,19 @@ impl<'a> HeldOut<'a> {
     pub fn judge(&self, candidate: &dyn Candidate) -> Result<JudgedRows> {
         let groups = self.groups(candidate);
         let mut maps: Vec<Option<ScoreMap>> = vec![None; self.parts.len()];
+        let mut distances = vec![None; self.parts.len()];
         let mut fit_seconds = 0.0;
         for group in 0..groups {
             let parts =
                 (0..self.parts.len()).filter(|part| self.parts[*part].fold % groups == group);
             let parts: Vec<usize> = parts.collect();
             let pictures: Vec<usize> = parts.iter().map(|&part| self.parts[part].picture).collect();
-            let (judged, seconds) =
-                candidate.judged(&self.folds.without(group, groups), &pictures)?;
-            fit_seconds += seconds / groups as f64;
-            parts.into_iter().zip(judged).for_each(|(part, map)| maps[part] = Some(map));
+            let judged = candidate.judged(&self.folds.without(group, groups), &pictures)?;
+            fit_seconds += judged.seconds / groups as f64;
+            for ((part, map), distance) in parts.into_iter().zip(judged.maps).zip(judged.distances)
+            {
+                (maps[part], distances[part]) = (Some(map), distance);
+            }
         }
         let picture = |part: &HeldOutPart| &self.support.pictures[part.picture].image;
         let logits = |(part, map): (&HeldOutPart, &Option<ScoreMap>)| {
@@ -150,7 +162,7 @@ impl<'a> HeldOut<'a> {
             Some(PartRows { plain: at(Refinement::None), guided: at(Refinement::GUIDED) })
         };
         let parts = self.parts.iter().zip(maps).map(rows).collect();
-        Ok(JudgedRows { temperature, parts, fit_seconds })
+        Ok(JudgedRows { temperature, parts, distances, fit_seconds })
     }
 
     /// The temperature that makes the held-out probabilities fit best (Guo et al. 2017, arXiv 1706.04599): the least

@@ -50,8 +50,10 @@ pub struct ChosenMember {
     pub method: String,
     /// Working pixels per picture pixel.
     pub scale: f32,
-    /// Its share in the mean of probabilities, 0 to 1.
+    /// Its share in the mean of probabilities, 0 to 1, near the labelled pictures.
     pub share: f32,
+    /// The same far from them.
+    pub far_share: f32,
 }
 
 /// What was chosen on the support, and why.

@@ -4,6 +4,7 @@
 //! picture, channel by channel in units of the spread among the labelled pictures' cells, is compared with the distances
 //! of the labelled pictures among each other.
 
+use burn::prelude::*;
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
@@ -41,28 +42,46 @@ pub struct PictureSums {
 }
 
 impl PictureSums {
+    /// Of a picture that was seen as a whole, `[channels, cells]`.
+    pub fn of_cells(values: &Tensor<2>) -> Self {
+        let [channels, _] = values.dims();
+        let mut sums = Self::default();
+        sums.widen(channels);
+        sums.add_channels(0, values, 1.0);
+        sums.area = 1.0;
+        sums
+    }
+
     /// Adds a tile.
     pub fn add(&mut self, tile: &TileFeatures) {
-        let channels: usize = tile.stages.iter().map(|stage| stage.channels).sum();
-        self.sums.resize(channels, 0.0);
-        self.squares.resize(channels, 0.0);
+        self.widen(tile.stages.iter().map(|stage| stage.channels).sum());
         let area = (tile.tile.height * tile.tile.width) as f64;
         let mut channel = 0;
         for stage in &tile.stages {
-            let cells = stage.height * stage.width;
-            let share = area / cells as f64;
-            for values in cpu_values(stage.values.clone()).chunks_exact(cells) {
-                let (mut sum, mut squares) = (0.0f32, 0.0f32);
-                for value in values {
-                    sum += value;
-                    squares += value * value;
-                }
-                self.sums[channel] += f64::from(sum) * share;
-                self.squares[channel] += f64::from(squares) * share;
-                channel += 1;
-            }
+            self.add_channels(channel, &stage.values, area);
+            channel += stage.channels;
         }
         self.area += area;
+    }
+
+    fn widen(&mut self, channels: usize) {
+        self.sums.resize(channels, 0.0);
+        self.squares.resize(channels, 0.0);
+    }
+
+    /// Adds `[channels, cells]` that cover so large an area.
+    fn add_channels(&mut self, first: usize, values: &Tensor<2>, area: f64) {
+        let [_, cells] = values.dims();
+        let share = area / cells as f64;
+        for (channel, values) in cpu_values(values.clone()).chunks_exact(cells).enumerate() {
+            let (mut sum, mut squares) = (0.0f32, 0.0f32);
+            for value in values {
+                sum += value;
+                squares += value * value;
+            }
+            self.sums[first + channel] += f64::from(sum) * share;
+            self.squares[first + channel] += f64::from(squares) * share;
+        }
     }
 
     fn means(&self) -> Vec<f32> {

@@ -2,13 +2,18 @@
 //!
 //! Greedy forward selection with replacement from the best single candidate (Caruana et al., ICML 2004), by mean IoU at
 //! held-out pixels. A few pictures can flatter any addition, so that one is taken only where it helps in nearly all
-//! resamples of the pictures. What to expect of the choice is told by pixels that had no part in it: for each fold the
+//! resamples of the pictures.
+//!
+//! Held-out pictures are like the others; new ones may not be. A partner that learns least from the labels and most from
+//! the picture itself (self-support) goes beside what was chosen: near the labelled pictures by what both did on held-out
+//! labels, far from them alone. What to expect of the choice is told by pixels that had no part in it: for each fold the
 //! choice is made again on the others.
 
 use rand::{Rng, SeedableRng};
 use rand_chacha::ChaCha8Rng;
 
 use crate::metric::confusion::Confusion;
+use crate::predict::ensemble::Share;
 use crate::predict::held_out::{HeldOut, JudgedRows, mean_iou};
 
 /// Candidates added at most to the best one.
@@ -20,6 +25,8 @@ const REFINEMENT_GAIN: f64 = 0.01;
 /// Mean IoU by which the best single candidate has to surpass the first, which is known to bear pictures that are
 /// unlike the labelled ones.
 const LEAD: f64 = 0.02;
+/// From this share on a partner is asked alone.
+const PARTNER_ALONE: f32 = 0.9;
 /// Resamples of the pictures, and the share of them in which an addition has to help.
 const RESAMPLES: usize = 100;
 const SURE: f64 = 0.85;
@@ -41,7 +48,7 @@ pub struct Selection {
     /// Why.
     pub by: ChosenBy,
     /// Index of each candidate and its share.
-    pub members: Vec<(usize, f32)>,
+    pub members: Vec<(usize, Share)>,
     /// Whether probabilities are refined along edges.
     pub guided: bool,
 }
@@ -55,14 +62,24 @@ pub enum Joined {
     Several,
 }
 
+/// The candidate that bears pictures that are unlike the labelled ones.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Partner {
+    /// Its index.
+    pub candidate: usize,
+    /// Its share near the labelled pictures; `None` where held-out pictures tell.
+    pub near: Option<f64>,
+}
+
 /// What is open to choose.
 #[derive(Debug, Clone, Copy)]
 pub struct SelectionRules<'a> {
     /// How many candidates may be joined.
     pub joined: Joined,
-    /// The first so many candidates, joined, are taken unless another surely surpasses them: they bear pictures that
-    /// are unlike the labelled ones best.
+    /// The first so many candidates, joined, are taken unless another surely surpasses them.
     pub defaults: usize,
+    /// Stands beside what is chosen among the others.
+    pub partner: Option<Partner>,
     /// Whether probabilities are refined along edges: the first is taken unless another surely surpasses it.
     pub refinements: &'a [bool],
 }
@@ -118,7 +135,7 @@ impl Trial {
 pub fn select(
     held_out: &HeldOut<'_>,
     judged: &[JudgedRows],
-    SelectionRules { joined, defaults, refinements }: SelectionRules<'_>,
+    SelectionRules { joined, defaults, partner, refinements }: SelectionRules<'_>,
     counted: &dyn Fn(usize) -> bool,
 ) -> Selection {
     let places: Vec<usize> = (0..held_out.parts.len()).filter(|part| counted(*part)).collect();
@@ -138,12 +155,14 @@ pub fn select(
         return Selection { by: ChosenBy::Best, members: Vec::new(), guided: false };
     };
     let once = |index: usize| (0..judged.len()).map(|of| usize::from(of == index)).collect();
-    let Some(best) = (0..judged.len()).map(|index| trial(once(index), guided)).reduce(better)
-    else {
-        return Selection { by: ChosenBy::Best, members: Vec::new(), guided };
+    let aside = partner.map(|partner| partner.candidate);
+    let open = || (0..judged.len()).filter(|index| Some(*index) != aside);
+    let Some(best) = open().map(|index| trial(once(index), guided)).reduce(better) else {
+        let members = aside.map(|index| (index, Share::always(1.0))).into_iter().collect();
+        return Selection { by: ChosenBy::Best, members, guided };
     };
     let first = trial((0..judged.len()).map(|of| usize::from(of < defaults)).collect(), guided);
-    let stays = joined == Joined::Several && !best.surely_beats(&first, LEAD);
+    let stays = !best.surely_beats(&first, LEAD);
     let mut by = if stays { ChosenBy::Default } else { ChosenBy::Best };
     let mut chosen = if stays { first } else { best };
     for _ in 0..if joined == Joined::Several { ROUNDS } else { 0 } {
@@ -152,11 +171,7 @@ pub fn select(
             times[index] += 1;
             trial(times, chosen.guided)
         };
-        match (0..judged.len())
-            .map(more)
-            .filter(|more| more.surely_beats(&chosen, GAIN))
-            .reduce(better)
-        {
+        match open().map(more).filter(|more| more.surely_beats(&chosen, GAIN)).reduce(better) {
             Some(next) => (chosen, by) = (next, ChosenBy::Joined),
             None => break,
         }
@@ -167,30 +182,67 @@ pub fn select(
             chosen = other;
         }
     }
-    Selection { by, members: shares(&chosen.times), guided: chosen.guided }
+    let mut members = shares(&chosen.times);
+    if let Some(Partner { candidate, near }) = partner {
+        let near = near.unwrap_or_else(|| {
+            let [others, own] = chosen.beside(&trial(once(candidate), chosen.guided));
+            chance(own, others)
+        });
+        beside(&mut members, candidate, near, joined);
+    }
+    Selection { by, members, guided: chosen.guided }
+}
+
+/// The share of the first of two by their mean IoU: as their squares.
+fn chance(one: f64, other: f64) -> f64 {
+    one.powi(2) / (one.powi(2) + other.powi(2)).max(f64::MIN_POSITIVE)
+}
+
+/// Puts a partner beside members; where one model at a time is to be asked, its share is all or nothing.
+fn beside(members: &mut Vec<(usize, Share)>, partner: usize, near: f64, joined: Joined) {
+    let near = if joined == Joined::One { near.round() } else { near } as f32;
+    if near > PARTNER_ALONE {
+        *members = vec![(partner, Share::always(1.0))];
+        return;
+    }
+    for (_, share) in members.iter_mut() {
+        *share = Share { near: share.near * (1.0 - near), far: 0.0 };
+    }
+    members.push((partner, Share { near, far: 1.0 }));
 }
 
 /// Each candidate's share by how often it was taken.
-fn shares(times: &[usize]) -> Vec<(usize, f32)> {
+fn shares(times: &[usize]) -> Vec<(usize, Share)> {
     let total: usize = times.iter().sum();
     let taken = times.iter().enumerate().filter(|(_, times)| **times > 0);
-    taken.map(|(index, times)| (index, *times as f32 / total as f32)).collect()
+    taken.map(|(index, times)| (index, Share::always(*times as f32 / total as f32))).collect()
 }
 
 /// The members' mean probabilities in a part, `[pixels, planes]`; `None` if one of them was not judged there.
 pub fn mixed(
     judged: &[JudgedRows],
-    members: &[(usize, f32)],
+    members: &[(usize, Share)],
     guided: bool,
     part: usize,
 ) -> Option<Vec<f32>> {
     let mut sum: Option<Vec<f32>> = None;
-    for &(index, share) in members {
+    for (index, share) in shares_at(judged, members, part) {
         let rows = judged[index].rows(guided, part)?;
         let sum = sum.get_or_insert_with(|| vec![0.0; rows.len()]);
         sum.iter_mut().zip(rows).for_each(|(sum, value)| *sum += share * value);
     }
     sum
+}
+
+/// The members that have a share in a part.
+pub fn shares_at<'a>(
+    judged: &[JudgedRows],
+    members: &'a [(usize, Share)],
+    part: usize,
+) -> impl Iterator<Item = (usize, f32)> + 'a {
+    let distance = members.iter().find_map(|(index, _)| judged[*index].distance(part));
+    let at = move |&(index, share): &(usize, Share)| (index, share.at(distance));
+    members.iter().map(at).filter(|(_, share)| *share > 0.0)
 }
 
 /// What to expect of such a choice, by part: the pixels of each are counted by a choice made without its fold, as far as
@@ -206,11 +258,40 @@ pub fn nested(
         (0..folds).map(|of| select(held_out, judged, how, &|part| fold(part) != of)).collect();
     let counted = |part: usize| {
         let Selection { members, guided, .. } = &choices[fold(part)];
-        let there = |of: &&(usize, f32)| judged[of.0].rows(*guided, part).is_some();
-        let known: Vec<(usize, f32)> = members.iter().filter(there).copied().collect();
+        let there = |of: &&(usize, Share)| judged[of.0].rows(*guided, part).is_some();
+        let known: Vec<(usize, Share)> = members.iter().filter(there).copied().collect();
         let rows = mixed(judged, &known, *guided, part)
-            .or_else(|| mixed(judged, &[(0, 1.0)], *guided, part));
+            .or_else(|| mixed(judged, &[(0, Share::always(1.0))], *guided, part));
         held_out.confusion(part, &rows.unwrap_or_default())
     };
     (0..held_out.parts.len()).map(counted).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_partner_has_far_pictures_to_itself_and_near_ones_by_merit() {
+        let chosen = || vec![(0, Share::always(0.75)), (1, Share::always(0.25))];
+        let mut members = chosen();
+        beside(&mut members, 2, chance(0.4, 0.8), Joined::Several);
+        for (distance, shares) in [(0.5, [0.6, 0.2, 0.2]), (5.0, [0.0, 0.0, 1.0])] {
+            for ((_, share), expected) in members.iter().zip(shares) {
+                assert!(
+                    (share.at(Some(distance)) - expected).abs() < 1e-6,
+                    "{share:?} at {distance}"
+                );
+            }
+        }
+        // One at a time: the better one near, the partner far.
+        let mut members = vec![(0, Share::always(1.0))];
+        beside(&mut members, 1, chance(0.4, 0.8), Joined::One);
+        assert_eq!(members[1].1, Share { near: 0.0, far: 1.0 });
+        let mut members = chosen();
+        beside(&mut members, 2, chance(0.8, 0.4), Joined::One);
+        assert_eq!(members, [(2, Share::always(1.0))]);
+        // One that is right nowhere leaves the others their share.
+        assert!(chance(0.0, 0.5) < 1e-9 && chance(0.0, 0.0) < 1e-9);
+    }
 }

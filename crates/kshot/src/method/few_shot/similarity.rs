@@ -32,6 +32,11 @@ impl Bank {
         Self { values, similarity: OnceLock::new() }
     }
 
+    /// Its cells, `[channels, cells]`.
+    pub fn cells(&self) -> &Tensor<2> {
+        &self.values
+    }
+
     /// Bytes held, once it has been a query.
     pub fn bytes(&self) -> usize {
         let [channels, cells] = self.values.dims();

@@ -102,7 +102,7 @@ fn held_out(
     support: &Support,
 ) -> Result<Vec<HeldOutCores>> {
     let all: Vec<usize> = (0..support.pictures.len()).collect();
-    let judged = |fold: &Fold| candidate.judged(&fold.fit, &all).map(|(maps, _)| maps);
+    let judged = |fold: &Fold| candidate.judged(&fold.fit, &all).map(|judged| judged.maps);
     let maps: Vec<Vec<ScoreMap>> = folds.folds.par_iter().map(judged).collect::<Result<_>>()?;
     let mut held_out: Vec<HeldOutCores> = Vec::with_capacity(all.len());
     for (fold, maps) in folds.folds.iter().zip(maps) {
