@@ -13,6 +13,7 @@ use crate::features::intensity::Intensity;
 use crate::features::score_map::ScoreMap;
 use crate::method::few_shot::self_support::{Bank, SelfSupport, SupportExample};
 use crate::nn::Precision;
+use crate::predict::familiarity::Familiarity;
 use crate::predict::placement::{PictureSums, SupportPlacement};
 
 /// The labelled pictures as the method sees them.
@@ -53,6 +54,13 @@ impl SelfSupportExamples {
         method.scores(&examples, query, size)
     }
 
+    /// What the classes look like in them.
+    fn familiarity(&self) -> Familiarity {
+        Familiarity::of_cells(
+            self.pictures.iter().map(|(bank, shares)| (bank.deepest(), &**shares)),
+        )
+    }
+
     /// Score planes.
     pub fn planes(&self) -> usize {
         self.pictures.first().map_or(1, |(_, shares)| shares.len())
@@ -69,7 +77,7 @@ pub struct SelfSupportModel {
     method: SelfSupport,
     extractor: Extractor,
     examples: Arc<SelfSupportExamples>,
-    placement: Option<SupportPlacement>,
+    comparison: Option<(Familiarity, SupportPlacement)>,
     intensity: Intensity,
 }
 
@@ -81,21 +89,26 @@ impl SelfSupportModel {
         examples: Arc<SelfSupportExamples>,
         intensity: Intensity,
     ) -> Self {
-        Self { method, extractor, examples, placement: None, intensity }
+        Self { method, extractor, examples, comparison: None, intensity }
     }
 
-    /// Telling how whole pictures compare with the labelled ones.
+    /// Telling how pictures, and what is found in them, compare with the labelled ones.
     #[must_use]
-    pub fn with_placement(self, placement: SupportPlacement) -> Self {
-        Self { placement: Some(placement), ..self }
+    pub fn comparing(self, placement: SupportPlacement) -> Self {
+        let familiarity = self.examples.familiarity();
+        Self { comparison: Some((familiarity, placement)), ..self }
     }
 
     /// The scores of a picture of a size (`[height, width]`) whose features were made before.
     pub fn scores_of(&self, query: &Bank, size: [usize; 2]) -> Scores {
         let logits = self.examples.logits(&self.method, &self.examples.all(), query, size);
-        let of = |of: &SupportPlacement| of.of(&PictureSums::of_cells(query.cells()));
-        let placement = self.placement.as_ref().map(of);
-        Scores { placement, ..Scores::plain(logits) }
+        let Some((familiarity, placement)) = &self.comparison else {
+            return Scores::plain(logits);
+        };
+        let mut found = familiarity.query();
+        found.add_cells(query.deepest(), &logits.labels());
+        let placement = Some(placement.of(&PictureSums::of_cells(query.cells())));
+        Scores { similarity: found.similarity(), placement, ..Scores::plain(logits) }
     }
 }
 

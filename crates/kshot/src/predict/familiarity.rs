@@ -4,6 +4,7 @@
 //! class predicted in a new picture is unlike the support when its own prototype there is less similar
 //! to the nearest of the support than the support's pictures are to each other, by a margin.
 
+use burn::prelude::*;
 use rayon::prelude::*;
 
 use crate::contract::pixel_model::PlaneSimilarity;
@@ -31,14 +32,36 @@ const MARGIN: f32 = 0.15;
 impl Familiarity {
     /// Learns the support's prototypes.
     pub fn fit(shots: &[Shot], planes: usize) -> Self {
-        let mut prototypes = vec![Vec::new(); planes];
         let mut width = 0;
-        for shot in shots {
+        let sums = shots.iter().map(|shot| {
             let mut sums = vec![Vec::new(); planes];
             for (tile, labels) in shot.tiles.iter().zip(&shot.labels) {
                 let of_cell = |cell: usize| labels.labels[cell].map(usize::from);
                 width = accumulate(tile, of_cell, &mut sums);
             }
+            sums
+        });
+        let sums: Vec<Vec<Vec<f32>>> = sums.collect();
+        Self::of(sums, width)
+    }
+
+    /// The same of pictures that were seen as a whole: their cells `[channels, cells]`, and by plane the share of each.
+    pub fn of_cells<'a>(pictures: impl Iterator<Item = (Tensor<2>, &'a [Vec<f32>])>) -> Self {
+        let mut width = 0;
+        let sums = pictures.map(|(cells, shares)| {
+            width = cells.dims()[0];
+            let values = cpu_values(cells);
+            shares.iter().map(|weights| weighted(&values, weights)).collect()
+        });
+        let sums: Vec<Vec<Vec<f32>>> = sums.collect();
+        Self::of(sums, width)
+    }
+
+    /// Of sums by picture and plane.
+    fn of(pictures: Vec<Vec<Vec<f32>>>, width: usize) -> Self {
+        let planes = pictures.first().map_or(0, Vec::len);
+        let mut prototypes = vec![Vec::new(); planes];
+        for sums in pictures {
             for (prototypes, mut sum) in prototypes.iter_mut().zip(sums) {
                 if unit(&mut sum) {
                     prototypes.extend(sum);
@@ -76,6 +99,16 @@ impl Query<'_> {
             })
             .collect();
         accumulate(tile, |cell| Some(best[cell]), &mut self.sums);
+    }
+
+    /// Adds a picture that was seen as a whole: its cells `[channels, cells]` with the plane of each.
+    pub fn add_cells(&mut self, cells: Tensor<2>, planes: &[u8]) {
+        let values = cpu_values(cells);
+        for (plane, sum) in self.sums.iter_mut().enumerate() {
+            let is = |of: &u8| f32::from(u8::from(usize::from(*of) == plane));
+            let weights: Vec<f32> = planes.iter().map(is).collect();
+            *sum = weighted(&values, &weights);
+        }
     }
 
     /// How each plane compares with the labelled pictures; `None` where nothing was taken for it.
@@ -129,6 +162,14 @@ fn accumulate(
         }
     }
     stage.channels
+}
+
+/// The weighted sum of cells, `[channels]`; nothing where no weight is above zero.
+fn weighted(values: &[f32], weights: &[f32]) -> Vec<f32> {
+    if weights.iter().all(|&weight| weight == 0.0) {
+        return Vec::new();
+    }
+    values.chunks_exact(weights.len()).map(|channel| dot(channel, weights)).collect()
 }
 
 /// The cosine below which a class is unlike the support; -1 where its pictures are few or unlike each other, so that

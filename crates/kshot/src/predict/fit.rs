@@ -122,7 +122,7 @@ pub fn fit_watched(
     let agreement: Vec<Vec<Option<f32>>> = (0..held_out.parts.len())
         .map(|part| agreement(&judged, &selection, &held_out, part))
         .collect();
-    let trust = Trust::fit(&held_out, &fitted.rows, &agreement, &nested);
+    let trust = Trust::fit(&held_out, &fitted.rows, &agreement, &nested).within(&expected);
     let how = match folds.held_out {
         HeldOutBy::Pictures => {
             format!("leaving out pictures of the {} labelled ones", support.pictures.len())

@@ -25,8 +25,8 @@ const REFINEMENT_GAIN: f64 = 0.01;
 /// Mean IoU by which the best single candidate has to surpass the first, which is known to bear pictures that are
 /// unlike the labelled ones.
 const LEAD: f64 = 0.02;
-/// From this share on a partner is asked alone.
-const PARTNER_ALONE: f32 = 0.9;
+/// From this merit on a partner is asked alone.
+const PARTNER_ALONE: f64 = 0.9;
 /// Resamples of the pictures, and the share of them in which an addition has to help.
 const RESAMPLES: usize = 100;
 const SURE: f64 = 0.85;
@@ -69,6 +69,9 @@ pub struct Partner {
     pub candidate: usize,
     /// Its share near the labelled pictures; `None` where held-out pictures tell.
     pub near: Option<f64>,
+    /// How much of the masks it can show, 0 to 1: near the labelled pictures, where others show all, its share is so much
+    /// less.
+    pub resolved: f64,
 }
 
 /// What is open to choose.
@@ -183,12 +186,12 @@ pub fn select(
         }
     }
     let mut members = shares(&chosen.times);
-    if let Some(Partner { candidate, near }) = partner {
-        let near = near.unwrap_or_else(|| {
+    if let Some(Partner { candidate, near, resolved }) = partner {
+        let merit = near.unwrap_or_else(|| {
             let [others, own] = chosen.beside(&trial(once(candidate), chosen.guided));
             chance(own, others)
         });
-        beside(&mut members, candidate, near, joined);
+        beside(&mut members, candidate, [merit, resolved], joined);
     }
     Selection { by, members, guided: chosen.guided }
 }
@@ -198,13 +201,20 @@ fn chance(one: f64, other: f64) -> f64 {
     one.powi(2) / (one.powi(2) + other.powi(2)).max(f64::MIN_POSITIVE)
 }
 
-/// Puts a partner beside members; where one model at a time is to be asked, its share is all or nothing.
-fn beside(members: &mut Vec<(usize, Share)>, partner: usize, near: f64, joined: Joined) {
-    let near = if joined == Joined::One { near.round() } else { near } as f32;
-    if near > PARTNER_ALONE {
+/// Puts a partner beside members, by its merit and by how much of the masks it can show; where one model at a time is to be
+/// asked, its share is all or nothing.
+fn beside(
+    members: &mut Vec<(usize, Share)>,
+    partner: usize,
+    [merit, resolved]: [f64; 2],
+    joined: Joined,
+) {
+    let alone = merit > if joined == Joined::One { 0.5 } else { PARTNER_ALONE };
+    if alone {
         *members = vec![(partner, Share::always(1.0))];
         return;
     }
+    let near = if joined == Joined::One { 0.0 } else { (merit * resolved) as f32 };
     for (_, share) in members.iter_mut() {
         *share = Share { near: share.near * (1.0 - near), far: 0.0 };
     }
@@ -275,8 +285,8 @@ mod tests {
     fn a_partner_has_far_pictures_to_itself_and_near_ones_by_merit() {
         let chosen = || vec![(0, Share::always(0.75)), (1, Share::always(0.25))];
         let mut members = chosen();
-        beside(&mut members, 2, chance(0.4, 0.8), Joined::Several);
-        for (distance, shares) in [(0.5, [0.6, 0.2, 0.2]), (5.0, [0.0, 0.0, 1.0])] {
+        beside(&mut members, 2, [chance(0.4, 0.8), 0.5], Joined::Several);
+        for (distance, shares) in [(0.5, [0.675, 0.225, 0.1]), (5.0, [0.0, 0.0, 1.0])] {
             for ((_, share), expected) in members.iter().zip(shares) {
                 assert!(
                     (share.at(Some(distance)) - expected).abs() < 1e-6,
@@ -286,10 +296,10 @@ mod tests {
         }
         // One at a time: the better one near, the partner far.
         let mut members = vec![(0, Share::always(1.0))];
-        beside(&mut members, 1, chance(0.4, 0.8), Joined::One);
+        beside(&mut members, 1, [chance(0.4, 0.8), 1.0], Joined::One);
         assert_eq!(members[1].1, Share { near: 0.0, far: 1.0 });
         let mut members = chosen();
-        beside(&mut members, 2, chance(0.8, 0.4), Joined::One);
+        beside(&mut members, 2, [chance(0.8, 0.4), 1.0], Joined::One);
         assert_eq!(members, [(2, Share::always(1.0))]);
         // One that is right nowhere leaves the others their share.
         assert!(chance(0.0, 0.5) < 1e-9 && chance(0.0, 0.0) < 1e-9);

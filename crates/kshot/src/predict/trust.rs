@@ -7,6 +7,7 @@
 
 use crate::features::score_map::ScoreMap;
 use crate::metric::confusion::Confusion;
+use crate::predict::expected::{Expected, ExpectedIou};
 use crate::predict::held_out::HeldOut;
 
 /// How much of the estimate is the models' agreement, where several were asked; the rest is their probabilities.
@@ -27,6 +28,8 @@ pub struct Trust {
     shift: f64,
     /// By plane, the share of pictures that hold it.
     presence: Vec<f64>,
+    /// What a picture that looks right throughout is expected to have, 0 to 1.
+    most: f64,
 }
 
 /// Expected intersection and union of each plane, in pixels or cells.
@@ -78,7 +81,7 @@ impl ExpectedOverlap {
 
 impl Default for Trust {
     fn default() -> Self {
-        Self { shift: 0.0, presence: Vec::new() }
+        Self { shift: 0.0, presence: Vec::new(), most: 1.0 }
     }
 }
 
@@ -110,7 +113,17 @@ impl Trust {
             };
             (held_out.parts.iter().filter(holds).count() as f64 + 0.5) / (parts + 1.0)
         });
-        Self { shift: mean * weight / (weight + PRIOR), presence: presence.collect() }
+        Self { shift: mean * weight / (weight + PRIOR), presence: presence.collect(), most: 1.0 }
+    }
+
+    /// The same where the labels tell a range only: a picture that looks right throughout has the middle of it.
+    #[must_use]
+    pub fn within(self, expected: &Expected) -> Self {
+        let most = match expected.mean_iou {
+            Some(ExpectedIou { mean: None, low, high }) => f64::midpoint(low, high),
+            _ => 1.0,
+        };
+        Self { most, ..self }
     }
 
     /// The estimated intersection over union of each class (from 1), 0 to 1, of a picture that is `distance` times as
@@ -122,8 +135,8 @@ impl Trust {
         agreement: &[Option<f32>],
         distance: Option<f32>,
     ) -> Vec<Option<f64>> {
-        let factor =
-            distance.map_or(1.0, |of| 1.0 / (1.0 + FALL * (f64::from(of) - LIKE).max(0.0)));
+        let factor = self.most
+            * distance.map_or(1.0, |of| 1.0 / (1.0 + FALL * (f64::from(of) - LIKE).max(0.0)));
         (1..overlap.union.len())
             .map(|plane| match overlap.iou(plane) {
                 Some(iou) => {
@@ -180,9 +193,9 @@ mod tests {
     fn a_class_that_all_labelled_pictures_hold_is_missed_rather_than_absent() {
         let rows: [[f32; 2]; 2] = [[0.9, 0.1], [0.8, 0.2]];
         let empty = ExpectedOverlap::of_rows(rows.iter().map(|row| &row[..]), 2);
-        let trust = Trust { shift: 0.0, presence: vec![1.0, 0.9] };
+        let trust = Trust { presence: vec![1.0, 0.9], ..Trust::default() };
         assert!((trust.of_classes(&empty, &[], None)[0].expect("expected") - 0.1).abs() < 1e-9);
-        let trust = Trust { shift: 0.0, presence: vec![1.0, 0.2] };
+        let trust = Trust { presence: vec![1.0, 0.2], ..Trust::default() };
         assert_eq!(trust.of_classes(&empty, &[], None)[0], None);
     }
 }

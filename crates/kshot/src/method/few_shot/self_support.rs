@@ -97,6 +97,7 @@ impl SelfSupport {
     pub fn prepare(&self, extractor: &Extractor, picture: &RgbImage) -> Result<Bank> {
         let cells = self.grid * self.grid;
         let mut values: Vec<f32> = Vec::new();
+        let mut deepest = 0;
         for &size in &self.sizes {
             let square = resize(picture, size as u32, size as u32)?;
             let working = extractor.prepare(&square, 1.0)?;
@@ -116,13 +117,14 @@ impl SelfSupport {
                         resize.add(source, target);
                     }
                     normalise(&mut values[start..], cells);
+                    deepest = stage.channels;
                 }
             }
         }
         normalise(&mut values, cells);
         let channels = values.len() / cells;
         let data = TensorData::new(values, [channels, cells]);
-        Ok(Bank::new(Tensor::from_data(data, &Device::flex())))
+        Ok(Bank::new(Tensor::from_data(data, &Device::flex()), deepest))
     }
 
     /// What share of each cell each plane has in a mask of any size.

@@ -13,7 +13,7 @@ fn bank(grid: usize, edge: usize, shift: f32) -> Bank {
     }
     normalise(&mut values, grid * grid);
     let data = TensorData::new(values, [3, grid * grid]);
-    Bank::new(Tensor::from_data(data, &Device::flex()))
+    Bank::new(Tensor::from_data(data, &Device::flex()), 3)
 }
 
 #[test]

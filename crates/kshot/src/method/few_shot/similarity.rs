@@ -14,6 +14,8 @@ pub(super) const TINY: f32 = 1e-6;
 #[derive(Debug, Clone)]
 pub struct Bank {
     pub(super) values: Tensor<2>,
+    /// How many of the channels, the last ones, are the deepest stage's at the largest input size.
+    deepest: usize,
     /// Similarities among the picture's own cells, computed when it is first a query.
     similarity: OnceLock<SimilarityMatrix>,
 }
@@ -28,13 +30,19 @@ pub(super) struct SimilarityMatrix {
 }
 
 impl Bank {
-    pub(super) fn new(values: Tensor<2>) -> Self {
-        Self { values, similarity: OnceLock::new() }
+    pub(super) fn new(values: Tensor<2>, deepest: usize) -> Self {
+        Self { values, deepest, similarity: OnceLock::new() }
     }
 
     /// Its cells, `[channels, cells]`.
     pub fn cells(&self) -> &Tensor<2> {
         &self.values
+    }
+
+    /// Its cells as the deepest stage has them at the largest input size, `[channels, cells]`.
+    pub fn deepest(&self) -> Tensor<2> {
+        let [channels, _] = self.values.dims();
+        self.values.clone().narrow(0, channels - self.deepest, self.deepest)
     }
 
     /// Bytes held, once it has been a query.

@@ -54,7 +54,7 @@ pub fn competing<'a>(
         PixelMethod::Head(_) => None,
     });
     let partner = match comparing {
-        Some(method) if heads.alone => Some(heads.comparing(method)?),
+        Some(method) if heads.alone => Some((heads.comparing(method)?, 1.0)),
         Some(method) => heads.partner(method)?,
         None => None,
     };
@@ -71,9 +71,9 @@ pub fn competing<'a>(
             }
         }
     }
-    let partner = partner.map(|candidate| {
+    let partner = partner.map(|(candidate, resolved)| {
         candidates.push(candidate);
-        Partner { candidate: candidates.len() - 1, near }
+        Partner { candidate: candidates.len() - 1, near, resolved }
     });
     Ok(Competing { candidates, partner })
 }
@@ -168,11 +168,14 @@ impl<'o, 'a> Heads<'o, 'a> {
         Ok(Box::new(SelfSupportCandidate::new(method, &extractor, self.context)?))
     }
 
-    /// Self-support where its grid shows enough of the masks; strokes do not tell.
-    fn partner(&self, method: &SelfSupport) -> Result<Option<Box<dyn Candidate + 'a>>> {
+    /// Self-support where its grid shows enough of the masks, and how much; strokes do not tell.
+    fn partner(&self, method: &SelfSupport) -> Result<Option<(Box<dyn Candidate + 'a>, f64)>> {
+        if self.partly {
+            return Ok(Some((self.comparing(method)?, 1.0)));
+        }
         let masks: Vec<&Mask> = self.context.support.pictures.iter().map(|of| &of.mask).collect();
         let shown = SelfSupportCandidate::resolves(method, &masks, self.context.planes);
-        if self.partly || shown >= RESOLVED { self.comparing(method).map(Some) } else { Ok(None) }
+        Ok(if shown >= RESOLVED { Some((self.comparing(method)?, shown)) } else { None })
     }
 }
 

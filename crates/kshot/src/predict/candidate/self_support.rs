@@ -116,8 +116,8 @@ impl Candidate for SelfSupportCandidate<'_> {
         let sums = self.banks.iter().map(|bank| PictureSums::of_cells(bank.cells()));
         let placement = SupportPlacement::fit(&sums.collect::<Vec<_>>());
         let (method, extractor) = (self.method.clone(), self.extractor.clone());
-        let model = SelfSupportModel::new(method, extractor, examples, self.intensity)
-            .with_placement(placement);
+        let model =
+            SelfSupportModel::new(method, extractor, examples, self.intensity).comparing(placement);
         Ok(FinishedCandidate { model: Box::new(model), ratios: None })
     }
 }
