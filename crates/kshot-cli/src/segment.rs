@@ -52,7 +52,7 @@ pub struct Arguments {
     /// pictures and joins those that help.
     #[arg(long, default_value = few_shot::AUTO)]
     method: String,
-    /// How much auto tries: fast (heads on features, the best one alone), normal, best (longer training, more scales).
+    /// How much auto tries: fast (heads on features, one method a picture), normal, best (longer training, more scales).
     #[arg(long, default_value = "normal")]
     effort: Effort,
     /// The network whose features are used (`kshot list encoders`).

@@ -87,8 +87,7 @@ impl Finder {
         let below = PICTURES.iter().map(|name| root.join(name)).find(|folder| folder.is_dir());
         let images = below.clone().unwrap_or_else(|| root.to_owned());
         // Beside the pictures of the folder itself there are folders of masks: these are no pictures.
-        let files = crate::image::list(&images, below.is_some())?;
-        let arrays = crate::image::list_ending(&images, below.is_some(), &[instances::ARRAY])?;
+        let files = instances::list(&images, below.is_some())?;
         let mut finder = Self {
             root: root.to_owned(),
             images,
@@ -99,11 +98,11 @@ impl Finder {
             shadowed: Vec::new(),
             predicted: Predicted::read(root)?,
             untouched: HashSet::new(),
-            numbers: beside_pictures(&files, &arrays),
+            numbers: beside_pictures(&files),
             findings: Findings::default(),
         };
         for file in files {
-            if !finder.numbers.contains(&file) {
+            if !finder.numbers.contains(&file) && !instances::is_array(&file) {
                 finder.add(file);
             }
         }
@@ -192,8 +191,7 @@ impl Finder {
                 continue;
             }
             let own = *name == INSTANCES;
-            let arrays = crate::image::list_ending(&below, true, &[instances::ARRAY])?;
-            for file in crate::image::list(&below, true)?.into_iter().chain(arrays) {
+            for file in instances::list(&below, true)? {
                 let named = file.strip_prefix(&below).unwrap_or(&file);
                 let among = || self.owner(named).is_some() && are_objects(&file, declared);
                 if own || (instances::is_numbers(&file) && among()) {
@@ -381,13 +379,14 @@ fn are_objects(file: &Path, declared: Option<&[String]>) -> bool {
 }
 
 /// Files beside the pictures that hold the object numbers of one of them, as Cellpose leaves them.
-fn beside_pictures(pictures: &[PathBuf], arrays: &[PathBuf]) -> HashSet<PathBuf> {
-    let keys: HashSet<PathBuf> = pictures.iter().map(|file| without_ending(file)).collect();
+fn beside_pictures(files: &[PathBuf]) -> HashSet<PathBuf> {
+    let pictures = files.iter().filter(|file| !instances::is_array(file));
+    let keys: HashSet<PathBuf> = pictures.map(|file| without_ending(file)).collect();
     let is_of_another = |file: &&PathBuf| {
         let name = instances::picture_name(file).map(instances::candidates).into_iter().flatten();
         name.into_iter().any(|name| keys.contains(&file.with_file_name(name)))
     };
-    pictures.iter().chain(arrays).filter(is_of_another).cloned().collect()
+    files.iter().filter(is_of_another).cloned().collect()
 }
 
 pub(super) fn without_ending(path: &Path) -> PathBuf {

@@ -6,7 +6,7 @@
 
 use std::fs::File;
 use std::io::{BufReader, Read};
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use tiff::decoder::DecodingResult;
 
@@ -25,7 +25,7 @@ const ARRAY_SUFFIXES: [&str; 3] = ["_seg", "_cp_masks", "_masks"];
 const PICTURE: &str = "_img";
 
 /// How names of NumPy's arrays end.
-pub const ARRAY: &str = "npy";
+const ARRAY: &str = "npy";
 
 /// A number a pixel.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -52,6 +52,15 @@ pub fn candidates(name: &str) -> [String; 2] {
     [name.to_owned(), format!("{name}{PICTURE}")]
 }
 
+/// The pictures and NumPy's arrays of a folder, sorted, as [`crate::image::list`] has the pictures alone.
+///
+/// # Errors
+/// As there.
+pub fn list(folder: &Path, recursive: bool) -> Result<Vec<PathBuf>> {
+    let endings: Vec<&str> = crate::image::EXTENSIONS.iter().copied().chain([ARRAY]).collect();
+    crate::image::list_ending(folder, recursive, &endings)
+}
+
 /// Whether a file holds numbers rather than classes, whatever folder it is in: a TIFF, or a gray PNG of 16 bits.
 pub fn is_numbers(path: &Path) -> bool {
     is_tiff(path) || {
@@ -62,7 +71,8 @@ pub fn is_numbers(path: &Path) -> bool {
     }
 }
 
-fn is_array(path: &Path) -> bool {
+/// Whether a file is one of NumPy's arrays.
+pub fn is_array(path: &Path) -> bool {
     path.extension().is_some_and(|end| end.eq_ignore_ascii_case(ARRAY))
 }
 

@@ -17,7 +17,7 @@ const TAIL: f64 = 0.1;
 /// say little of others: without it, intervals held the truth in six of eleven draws of three to six pictures.
 const LEAST: f64 = 0.25;
 /// How far a single picture (or blocks of a few) is trusted: of ten folders with one labelled picture or a stroke a class,
-/// eight had at least about a sixth of what blocks gave, and none much more than all of it.
+/// eight had at least about a sixth of what blocks gave.
 const BLOCKS_LOW: f64 = 0.15;
 /// The share of what blocks got wrong that other pictures may get right, where blocks got half of it right or more: what
 /// learns little from a picture's pixels errs in its other half as elsewhere.

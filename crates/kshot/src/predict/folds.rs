@@ -21,7 +21,7 @@ pub enum HeldOutBy {
 }
 
 /// Some of the labels of one picture.
-#[derive(Debug, Clone, PartialEq)]
+#[derive(Debug, Clone)]
 pub struct PartLabels {
     /// The picture, by its place in the support.
     pub picture: usize,

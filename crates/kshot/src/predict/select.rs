@@ -22,8 +22,7 @@ const ROUNDS: usize = 3;
 const GAIN: f64 = 0.005;
 /// The same of another refinement.
 const REFINEMENT_GAIN: f64 = 0.01;
-/// Mean IoU by which the best single candidate has to surpass the first, which is known to bear pictures that are
-/// unlike the labelled ones.
+/// Mean IoU by which the best single candidate has to surpass the first.
 const LEAD: f64 = 0.02;
 /// From this merit on a partner is asked alone.
 const PARTNER_ALONE: f64 = 0.9;

@@ -170,7 +170,7 @@ impl PixelMethod {
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
 pub enum Effort {
-    /// Heads on the encoder's features; the best one alone.
+    /// Heads on the encoder's features; one method a picture.
     Fast,
     /// All methods, joined where that helps on held-out labels.
     #[default]
@@ -268,7 +268,7 @@ impl<M: SegmentationMethod + Clone + 'static> Fitting for M {
     }
 }
 
-// The first is what `auto` starts from: it bears pictures that are unlike the labelled ones best.
+// The first is what `auto` starts from.
 /// A forest on the features that the probe sees is slower and adds little to it.
 const QUICK_OR_BEST: [Effort; 2] = [Effort::Fast, Effort::Best];
 /// Too slow for a quick choice.

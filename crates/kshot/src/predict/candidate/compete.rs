@@ -41,7 +41,7 @@ pub struct Competing<'a> {
 /// All candidates of some methods.
 ///
 /// # Errors
-/// If a picture has no pixels, or the labels hold no pixel of any class.
+/// If a picture has no pixels.
 pub fn competing<'a>(
     extractor: &Extractor,
     context: &CandidateContext<'a>,
@@ -78,7 +78,7 @@ pub fn competing<'a>(
     Ok(Competing { candidates, partner })
 }
 
-/// Makes heads, and what else needs their features.
+/// Makes heads, which share features, and self-support.
 struct Heads<'o, 'a> {
     extractor: &'o Extractor,
     context: &'o CandidateContext<'a>,
