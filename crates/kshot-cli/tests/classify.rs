@@ -1,6 +1,8 @@
 //! `kshot classify` and `kshot model`: exit status, words, and what is written.
 #![allow(clippy::unwrap_used)] // helpers of tests
 
+mod common;
+
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -8,9 +10,7 @@ use std::process::Command;
 use image::{Rgb, RgbImage};
 use tempfile::TempDir;
 
-const DONE: i32 = 0;
-const WRONG_USE: i32 = 2;
-const SOME_FAILED: i32 = 3;
+use common::{DONE, Ran, SOME_FAILED, WRONG_USE, save};
 
 /// What is quick enough for a test on any processor.
 const QUICK: [&str; 4] = ["--size", "64", "--views", "1"];
@@ -49,11 +49,7 @@ impl Place {
             .args(arguments)
             .output()
             .unwrap();
-        Ran {
-            status: output.status.code().unwrap_or(-1),
-            stdout: String::from_utf8_lossy(&output.stdout).into_owned(),
-            stderr: String::from_utf8_lossy(&output.stderr).into_owned(),
-        }
+        Ran::new(&output)
     }
 
     /// `kshot classify` with the defaults of these tests, where the flags say nothing else.
@@ -79,39 +75,6 @@ impl Place {
         let text = fs::read_to_string(self.at(name)).unwrap();
         text.lines().skip(1).map(|line| line.split(',').map(str::to_owned).collect()).collect()
     }
-}
-
-struct Ran {
-    status: i32,
-    stdout: String,
-    stderr: String,
-}
-
-impl Ran {
-    /// What of `status` and `parts` (of the messages) is not as it should be.
-    fn faults(&self, status: i32, parts: &[&str]) -> Vec<String> {
-        let mut faults = Vec::new();
-        if self.status != status {
-            faults.push(format!("exit status {}, not {status}", self.status));
-        }
-        for part in parts {
-            if !self.stderr.contains(part) {
-                faults.push(format!("`{part}` is not said"));
-            }
-        }
-        if self.stderr.contains("panicked") {
-            faults.push("a panic".to_owned());
-        }
-        if !faults.is_empty() {
-            faults.push(self.stderr.clone());
-        }
-        faults
-    }
-}
-
-fn save(path: &Path, picture: &RgbImage) {
-    fs::create_dir_all(path.parent().unwrap()).unwrap();
-    picture.save(path).unwrap();
 }
 
 fn stripes(index: u32) -> RgbImage {

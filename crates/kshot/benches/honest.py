@@ -1,4 +1,4 @@
-"""What kshot expects of its masks against what they are: five folders, by labelled pictures and by strokes.
+"""What kshot expects of its masks against what they are, by labelled pictures and by strokes; groceries: of its classes.
 
     pip install numpy pillow scikit-image matplotlib
     cargo build --release
@@ -8,13 +8,20 @@
 Each draw labels pictures at random and segments others. A line of JSON a draw goes to OUT/draws.jsonl (a second run
 does what is missing), the tables to the terminal and a picture to OUT/honest.png. Told are, by folder and labels: the
 mean of expected minus true IoU (over all pixels of the segmented pictures), how often the interval holds the truth,
-and the rank correlation (Spearman) of the pictures' estimates with their true IoU, where these are three or more.
+and the rank correlation (Spearman) of the pictures' estimates with their true IoU, where these are three or more. Of
+groceries, ten classes a draw with so many pictures each are labelled and their other pictures sorted: the accuracy is
+told in place of the IoU, and how often a picture sorted right has a higher probability than one sorted wrong (AUROC) in
+place of the rank correlation.
 """
 
 import argparse
+import csv
 import json
 import pathlib
 import random
+import subprocess
+import tempfile
+import time
 
 import numpy as np
 from draws import VOID, counted_masks, kshot, pairs, rank_correlation, read_mask
@@ -23,6 +30,7 @@ from skimage.morphology import skeletonize
 
 STROKE = 150
 CLOTHES = 6
+GROCERIES = 10
 
 
 def relabelled(mask: np.ndarray, classes: list[int]) -> np.ndarray:
@@ -117,6 +125,44 @@ def segment(labelled: list, queries: list, classes: list[str], labels: str, flag
     }
 
 
+def sort_groceries(data: pathlib.Path, labels: int, seed: int) -> dict:
+    """One run of `kshot classify` on ten classes: labelled are training pictures, sorted are all test pictures."""
+    draw = random.Random(seed)
+    classes = draw.sample(sorted(path.name for path in (data / "grocery/train").iterdir()), GROCERIES)
+    with tempfile.TemporaryDirectory() as temporary:
+        root = pathlib.Path(temporary)
+        for name in classes:
+            labelled = sorted((data / "grocery/train" / name).iterdir())
+            draw.shuffle(labelled)
+            for part, pictures in (("support", labelled[:labels]), ("query", (data / "grocery/test" / name).iterdir())):
+                (root / part / name).mkdir(parents=True)
+                for path in pictures:
+                    (root / part / name / path.name).symlink_to(path.resolve())
+        command = ["target/release/kshot", "classify", "--json"]
+        command += ["--support", root / "support", "--query", root / "query", "--out", root / "out"]
+        started = time.time()
+        lines = subprocess.run(command, capture_output=True, check=True, text=True).stdout
+        seconds = time.time() - started
+        events = [json.loads(line) for line in lines.splitlines()]
+        choice = next(event["choice"] for event in events if event["event"] == "fitted")
+        with open(root / "out/labels.csv", newline="") as table:
+            rows = list(csv.DictReader(table))
+    pictures = {row["file"]: [float(row["probability"]), float(row["class"] == row["truth"]), ""] for row in rows}
+    right = [estimate for estimate, true, _ in pictures.values() if true]
+    wrong = [estimate for estimate, true, _ in pictures.values() if not true]
+    expected = choice["expected"]
+    if expected:
+        expected = dict(zip(("low", "high"), expected["interval"])) | {"mean": expected["accuracy"]}
+    return {
+        "iou": len(right) / len(pictures),
+        "expected": expected,
+        "method": choice["method"],
+        "seconds": round(seconds, 1),
+        "rank_correlation": float(np.mean([(one > two) + 0.5 * (one == two) for one in right for two in wrong])),
+        "pictures": pictures,
+    }
+
+
 def told(runs: list[dict]) -> None:
     """The table."""
     print(f"{'folder':14} {'labels':8} n  true   expected-true  in interval  rank correlation")
@@ -159,7 +205,7 @@ def pictured(runs: list[dict], file: pathlib.Path) -> None:
             axes[0].plot([x, x], [100 * expected["low"], 100 * expected["high"]], color=colour, lw=0.7, alpha=0.5)
             if expected["mean"] is not None:
                 axes[0].plot(x, 100 * expected["mean"], marks.get(run["labels"], "."), color=colour, ms=5)
-        for estimate, true, _ in run["pictures"].values():
+        for estimate, true, _ in run["pictures"].values() if run["folder"] != "groceries" else ():
             axes[1].plot(100 * true, 100 * estimate, ".", color=colour, ms=2.5, alpha=0.5)
     for axis, title in zip(axes, ("of a folder, from held-out labels", "of a picture")):
         axis.plot([0, 100], [0, 100], color="black", lw=0.5)
@@ -190,14 +236,17 @@ def main() -> None:
     done = {(run["folder"], run["labels"], run["seed"]) for run in runs}
     known = folders(options.data)
     for seed in range(options.first, options.first + options.draws):
-        for folder in options.folders or known:
-            pool, queries, classes = known[folder]
+        for folder in options.folders or [*known, "groceries"]:
             for labels in options.labels:
-                if (folder, labels, seed) in done:
+                if (folder, labels, seed) in done or (folder, labels) == ("groceries", "strokes"):
                     continue
-                labelled, asked = drawn(pool, queries, labels, seed, options.queries)
                 run = {"folder": folder, "labels": labels, "seed": seed}
-                run |= segment(labelled, asked, classes, labels, options.kshot)
+                if folder == "groceries":
+                    run |= sort_groceries(options.data, int(labels), seed)
+                else:
+                    pool, queries, classes = known[folder]
+                    labelled, asked = drawn(pool, queries, labels, seed, options.queries)
+                    run |= segment(labelled, asked, classes, labels, options.kshot)
                 runs.append(run)
                 with journal.open("a") as lines:
                     lines.write(json.dumps(run) + "\n")

@@ -315,6 +315,7 @@ fn reason(fitted: &Fitted, by: ChosenBy, outcomes: &[CrossValidation], how: &str
     let why = match by {
         ChosenBy::Default => "is the default, and no other surely surpasses its mean IoU",
         ChosenBy::Best => "has the highest mean IoU",
+        ChosenBy::Partner => "learns least from the labelled pictures and has the most right",
         ChosenBy::Joined => "surely label more right together than one of them alone",
     };
     let beside = beside.iter().map(|of| {

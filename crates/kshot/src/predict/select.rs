@@ -39,6 +39,8 @@ pub enum ChosenBy {
     Best,
     /// Others surely help the one chosen first.
     Joined,
+    /// The partner alone, which has much more right.
+    Partner,
 }
 
 /// Candidates with their shares, which add up to 1.
@@ -190,7 +192,9 @@ pub fn select(
             let [others, own] = chosen.beside(&trial(once(candidate), chosen.guided));
             chance(own, others)
         });
-        beside(&mut members, candidate, [merit, resolved], joined);
+        if beside(&mut members, candidate, [merit, resolved], joined) {
+            by = ChosenBy::Partner;
+        }
     }
     Selection { by, members, guided: chosen.guided }
 }
@@ -201,23 +205,24 @@ fn chance(one: f64, other: f64) -> f64 {
 }
 
 /// Puts a partner beside members, by its merit and by how much of the masks it can show; where one model at a time is to be
-/// asked, its share is all or nothing.
+/// asked, its share is all or nothing. Answers whether it has all.
 fn beside(
     members: &mut Vec<(usize, Share)>,
     partner: usize,
     [merit, resolved]: [f64; 2],
     joined: Joined,
-) {
+) -> bool {
     let alone = merit > if joined == Joined::One { 0.5 } else { PARTNER_ALONE };
     if alone {
         *members = vec![(partner, Share::always(1.0))];
-        return;
+        return true;
     }
     let near = if joined == Joined::One { 0.0 } else { (merit * resolved) as f32 };
     for (_, share) in members.iter_mut() {
         *share = Share { near: share.near * (1.0 - near), far: 0.0 };
     }
     members.push((partner, Share { near, far: 1.0 }));
+    false
 }
 
 /// Each candidate's share by how often it was taken.

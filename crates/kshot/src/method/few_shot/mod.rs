@@ -269,8 +269,8 @@ impl<M: SegmentationMethod + Clone + 'static> Fitting for M {
 }
 
 // The first is what `auto` starts from.
-/// A forest on the features that the probe sees is slower and adds little to it.
-const QUICK_OR_BEST: [Effort; 2] = [Effort::Fast, Effort::Best];
+/// Slower than the probe, and seldom better on the same features.
+const BEST: [Effort; 1] = [Effort::Best];
 /// Too slow for a quick choice.
 const NOT_QUICK: [Effort; 2] = [Effort::Normal, Effort::Best];
 
@@ -278,7 +278,7 @@ const NOT_QUICK: [Effort; 2] = [Effort::Normal, Effort::Best];
 heads! {
     Probe(probe::ProbeConfig, Effort::ALL, "a small network head trained on the support in seconds");
     Prototype(prototype::PrototypeConfig, Effort::ALL, "masked average pooling and cosine similarity, as PANet");
-    Forest(forest::ForestConfig, QUICK_OR_BEST, "a random forest on the support's features");
+    Forest(forest::ForestConfig, BEST, "a random forest on the support's features");
     FineProbe(fine_probe::FineProbeConfig, NOT_QUICK, "the probe at single pixels, with classical filters beside the encoder's stages");
     FilterForest(filter_forest::FilterForestConfig, NOT_QUICK, "a random forest on classical filters of the pixels, without the encoder");
     PixelDecoder(pixel_decoder::PixelDecoderConfig, NOT_QUICK, "a small convolutional decoder trained at the pictures' own resolution");
