@@ -39,9 +39,8 @@ pub(super) fn open(root: &Path) -> Result<LabelFolder> {
     finder.instances(declared.as_deref())?;
     finder.masks(declared.as_deref().unwrap_or_default())?;
     finder.scribbles()?;
-    finder.json(&mut gathered)?;
+    finder.tools(&mut gathered)?;
     finder.yolo(declared.as_deref(), &mut gathered)?;
-    finder.voc()?;
     finder.boxes();
     finder.instances_alone();
     finder.unlabelled();
@@ -79,6 +78,8 @@ pub(super) struct Finder {
     untouched: HashSet<usize>,
     /// Files of object numbers, which are neither pictures nor masks of classes.
     numbers: HashSet<PathBuf>,
+    /// JSON and XML files that are of no format of labels.
+    pub(super) unknown: Vec<PathBuf>,
     pub(super) findings: Findings,
 }
 
@@ -99,6 +100,7 @@ impl Finder {
             predicted: Predicted::read(root)?,
             untouched: HashSet::new(),
             numbers: beside_pictures(&files),
+            unknown: Vec::new(),
             findings: Findings::default(),
         };
         for file in files {

@@ -2,91 +2,123 @@
 
 use std::path::{Path, PathBuf};
 
+use roxmltree::Document;
 use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::finding::Severity;
 use crate::label_folder::LabelSource;
 use crate::label_folder::find::{Finder, without_ending};
+use crate::labels::files::{self, LabelFile};
 use crate::labels::names::{self, Gathered};
-use crate::labels::{Outlines, boxes, coco, labelme, voc_xml, yolo, yolo_names};
+use crate::labels::{Outlines, boxes, yolo, yolo_names};
 
 impl Finder {
-    /// LabelMe's files first, which are for one picture, then COCO's.
-    pub(super) fn json(&mut self, gathered: &mut Gathered) -> Result<()> {
-        let mut all = Vec::new();
-        for (base, files) in self.files_of(
-            "json",
-            &["", "annotations", "labels"],
-            std::slice::from_ref(&self.images),
-        )? {
-            all.extend(files.into_iter().map(|file| (base.clone(), file)));
-        }
-        let mut coco_files = Vec::new();
-        let mut outlines = 0;
-        for (base, file) in all {
-            let key = without_ending(file.strip_prefix(&base).unwrap_or(&file));
-            let known = self.keys.contains_key(&key);
+    /// Label files of tools, in JSON and XML.
+    pub(super) fn tools(&mut self, gathered: &mut Gathered) -> Result<()> {
+        let images = std::slice::from_ref(&self.images);
+        let json = self.files_of("json", &["", "annotations", "labels"], images)?;
+        let mut known = Vec::new();
+        for (base, file) in json {
             match read_json(&file) {
-                Err(error) if known => {
-                    self.findings.fails(&file, &error);
-                    self.label_key(&key, LabelSource::Broken(file));
-                }
-                Err(error) => {
-                    let what = format!("passed over: {}", error.message());
-                    self.findings.add(Severity::Warning, &file, what, "mend it or take it away");
-                }
-                Ok(value) if value.get("shapes").is_some() => {
-                    outlines += 1;
-                    if !known && value.get("imageData").is_some_and(Value::is_string) {
-                        let what = "the picture is inside this file (imageData), and there is none beside it";
-                        let todo = "put the picture beside it, or write it out of imageData (a picture file in \
-                                    base64)";
-                        self.findings.add(Severity::Warning, &file, what, todo);
-                        continue;
-                    }
-                    match labelme::parse(&file, value, &mut self.findings) {
-                        Ok(labels) => self.label_key(&key, LabelSource::Outlines(labels)),
-                        Err(error) => {
-                            self.findings.fails(&file, &error);
-                            self.label_key(&key, LabelSource::Broken(file));
-                        }
-                    }
-                }
-                Ok(value) if coco::is_coco(&value) => coco_files.push((base, file, value)),
-                Ok(_) => {}
+                Err(error) => self.unreadable(&base, file, &error),
+                Ok(value) => match files::JSON.iter().position(|format| (format.is)(&value)) {
+                    Some(format) => known.push((format, base, file, value)),
+                    None => self.unknown.push(file),
+                },
             }
         }
-        for (base, file, value) in coco_files {
-            match coco::parse(&file, value, &mut self.findings) {
-                Ok(coco) => {
-                    gathered.list(&file, coco.categories);
-                    self.coco(&base, &file, coco.pictures);
-                }
-                Err(error) => self.findings.fails(&file, &error),
-            }
-        }
+        known.sort_by_key(|(format, ..)| *format);
         let list = self.root.join("labels.txt");
-        if outlines > 0 && list.is_file() {
+        let labelme = known.iter().any(|(format, ..)| files::JSON[*format].name == "LabelMe");
+        for (format, base, file, value) in known {
+            let format = &files::JSON[format];
+            let read = (format.read)(&file, &value, &mut self.findings);
+            self.tool(&base, file, format.by_file_name, read, gathered);
+        }
+        if labelme && list.is_file() {
             match names::lines(&list) {
                 Ok(names) => gathered.list(&list, names),
                 Err(error) => self.findings.fails(&list, &error),
             }
         }
+        let images = std::slice::from_ref(&self.images);
+        for (base, file) in self.files_of("xml", &["", "annotations", "Annotations"], images)? {
+            let text = match text_of(&file) {
+                Ok(text) => text,
+                Err(error) => {
+                    self.unreadable(&base, file, &error);
+                    continue;
+                }
+            };
+            let document = match Document::parse(&text) {
+                Ok(document) => document,
+                Err(error) => {
+                    let line = error.pos().row as usize;
+                    let error = Error::data(format!("not XML kshot can read: {error}"))
+                        .at_line(&file, line);
+                    self.unreadable(&base, file, &error);
+                    continue;
+                }
+            };
+            match files::XML.iter().find(|format| (format.is)(&document)) {
+                Some(format) => {
+                    let read = (format.read)(&file, &document, &mut self.findings);
+                    self.tool(&base, file, format.by_file_name, read, gathered);
+                }
+                None => self.unknown.push(file),
+            }
+        }
         Ok(())
     }
 
-    fn coco(&mut self, base: &Path, file: &Path, pictures: Vec<Outlines>) {
+    /// A file that may be no label at all: an error where a picture has its name.
+    fn unreadable(&mut self, base: &Path, file: PathBuf, error: &Error) {
+        let key = without_ending(file.strip_prefix(base).unwrap_or(&file));
+        if self.keys.contains_key(&key) {
+            self.findings.fails(&file, error);
+            self.label_key(&key, LabelSource::Broken(file));
+        } else {
+            let what = format!("passed over: {}", error.message());
+            self.findings.add(Severity::Warning, &file, what, "mend it or take it away");
+        }
+    }
+
+    /// What a tool's file says, given to its pictures.
+    fn tool(
+        &mut self,
+        base: &Path,
+        file: PathBuf,
+        by_file_name: bool,
+        read: Result<LabelFile>,
+        gathered: &mut Gathered,
+    ) {
+        let key = without_ending(file.strip_prefix(base).unwrap_or(&file));
+        let LabelFile { classes, pictures } = match read {
+            Ok(read) => read,
+            Err(error) => {
+                self.findings.fails(&file, &error);
+                if by_file_name {
+                    self.label_key(&key, LabelSource::Broken(file));
+                }
+                return;
+            }
+        };
+        gathered.list(&file, classes);
         let mut missing = Vec::new();
         let count = pictures.len();
         for outlines in pictures {
+            if by_file_name || outlines.picture.is_none() {
+                self.label_key(&key, LabelSource::Outlines(outlines));
+                continue;
+            }
             let name = outlines.picture.clone().unwrap_or_default();
             match self.named(&name, base) {
                 Named::One(index) => self.label(index, LabelSource::Outlines(outlines)),
                 Named::None => missing.push(name),
                 Named::Several => self.findings.add(
                     Severity::Error,
-                    file,
+                    &file,
                     format!("`{name}` is the name of several pictures in different folders"),
                     "write the path from images/ as its file_name",
                 ),
@@ -95,12 +127,12 @@ impl Finder {
         if let Some(first) = missing.first() {
             self.findings.add(
                 Severity::Warning,
-                file,
+                &file,
                 format!(
                     "{} of the {count} pictures it names are not here, such as `{first}`",
                     missing.len()
                 ),
-                "add them to images/, or mend their file_name",
+                "add them to images/, or mend their names in the file",
             );
         }
     }
@@ -200,27 +232,6 @@ impl Finder {
         Ok(())
     }
 
-    pub(super) fn voc(&mut self) -> Result<()> {
-        for (base, files) in self.files_of(
-            "xml",
-            &["annotations", "Annotations"],
-            std::slice::from_ref(&self.images),
-        )? {
-            for file in files {
-                let key = without_ending(file.strip_prefix(&base).unwrap_or(&file));
-                match voc_xml::read(&file) {
-                    Ok(Some(outlines)) => self.label_key(&key, LabelSource::Outlines(outlines)),
-                    Ok(None) => {}
-                    Err(error) => {
-                        self.findings.fails(&file, &error);
-                        self.label_key(&key, LabelSource::Broken(file));
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
     pub(super) fn boxes(&mut self) {
         let csv = self.root.join("boxes.csv");
         if !csv.is_file() {
@@ -256,14 +267,14 @@ impl Finder {
         }
     }
 
-    /// Files of an ending, by the folder they are in: folders of the root by name, then others
-    /// (with the folders below them), each folder once.
+    /// Files of an ending with the folder they are in: others and the folders below them, then folders of the root by
+    /// name, each folder once.
     fn files_of(
         &self,
         end: &str,
         below: &[&str],
         others: &[PathBuf],
-    ) -> Result<Vec<(PathBuf, Vec<PathBuf>)>> {
+    ) -> Result<Vec<(PathBuf, PathBuf)>> {
         let mut folders: Vec<PathBuf> = Vec::new();
         let named = below
             .iter()
@@ -273,13 +284,12 @@ impl Finder {
                 folders.push(folder);
             }
         }
-        folders
-            .into_iter()
-            .map(|folder| {
-                let files = list(&folder, end, folder != self.root)?;
-                Ok((folder, files))
-            })
-            .collect()
+        let mut found = Vec::new();
+        for folder in folders {
+            let files = list(&folder, end, folder != self.root)?;
+            found.extend(files.into_iter().map(|file| (folder.clone(), file)));
+        }
+        Ok(found)
     }
 }
 
@@ -294,22 +304,26 @@ fn same_folder(a: &Path, b: &Path) -> bool {
     a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
 }
 
-fn read_json(file: &Path) -> Result<Value> {
+fn text_of(file: &Path) -> Result<String> {
     let bytes = std::fs::read(file).map_err(|error| Error::io("read the labels", file, error))?;
     if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
         return Err(Error::data("UTF-16 text; save it as UTF-8").in_file(file));
     }
-    let text = std::str::from_utf8(&bytes).map_err(|error| {
+    let text = String::from_utf8(bytes).map_err(|error| {
+        let at = error.utf8_error().valid_up_to();
         Error::data(format!(
-            "not UTF-8 text (at byte {}), perhaps of an old tool in a national code page: open it in an editor and save \
-             it as UTF-8",
-            error.valid_up_to()
+            "not UTF-8 text (at byte {at}), perhaps of an old tool in a national code page: open it in an editor and \
+             save it as UTF-8"
         ))
         .in_file(file)
     })?;
     // A byte order mark, as Windows editors write it.
-    serde_json::from_str(text.trim_start_matches('\u{feff}')).map_err(|error| {
-        Error::data(format!("not a LabelMe file, nor any JSON: {error}"))
+    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
+}
+
+fn read_json(file: &Path) -> Result<Value> {
+    serde_json::from_str(&text_of(file)?).map_err(|error| {
+        Error::data(format!("not a label file, nor any JSON: {error}"))
             .at_line(file, error.line())
             .caused_by(error)
     })

@@ -14,21 +14,13 @@ use serde_json::Value;
 use crate::annotation::{Object, ObjectShape};
 use crate::error::{Error, Result};
 use crate::finding::{Findings, Severity};
+use crate::labels::files::LabelFile;
 use crate::labels::{Outlines, boxes, runs};
 
 /// The supercategory of void and unlabelled.
 pub const OURS: &str = "kshot";
 /// How `info.description` of our own files begins.
 pub const MADE_BY: &str = "written by kshot";
-
-/// What a COCO file says.
-#[derive(Debug)]
-pub struct CocoFile {
-    /// The categories' names in the order of their ids.
-    pub categories: Vec<String>,
-    /// Every picture with its objects.
-    pub pictures: Vec<Outlines>,
-}
 
 #[derive(Deserialize)]
 struct RawImage {
@@ -67,7 +59,7 @@ struct RawAnnotation {
 }
 
 /// Whether a JSON value has COCO's three lists.
-pub fn is_coco(value: &Value) -> bool {
+pub fn is(value: &Value) -> bool {
     ["images", "annotations", "categories"]
         .iter()
         .all(|key| value.get(key).is_some_and(Value::is_array))
@@ -77,18 +69,15 @@ pub fn is_coco(value: &Value) -> bool {
 ///
 /// # Errors
 /// If an image or a category is damaged.
-pub fn parse(path: &Path, mut value: Value, findings: &mut Findings) -> Result<CocoFile> {
+pub fn read(path: &Path, value: &Value, findings: &mut Findings) -> Result<LabelFile> {
     let description = value.get("info").and_then(|info| info.get("description"));
     let ours = description.and_then(Value::as_str).is_some_and(|text| text.starts_with(MADE_BY));
-    let mut take = |key: &str| match value.get_mut(key).map(Value::take) {
-        Some(Value::Array(items)) => items,
-        _ => Vec::new(),
-    };
+    let list = |key: &str| value.get(key).and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let wrong = |what: &str, index: usize, error: &dyn std::fmt::Display| {
         Error::data(format!("item {index} of `{what}` is not as in COCO: {error}")).in_file(path)
     };
     let mut categories: Vec<RawCategory> = Vec::new();
-    for (index, item) in take("categories").into_iter().enumerate() {
+    for (index, item) in list("categories").iter().enumerate() {
         categories.push(
             RawCategory::deserialize(item).map_err(|error| wrong("categories", index, &error))?,
         );
@@ -106,7 +95,7 @@ pub fn parse(path: &Path, mut value: Value, findings: &mut Findings) -> Result<C
     }
     let mut pictures: Vec<Outlines> = Vec::new();
     let mut places: HashMap<String, usize> = HashMap::new();
-    for (index, item) in take("images").into_iter().enumerate() {
+    for (index, item) in list("images").iter().enumerate() {
         let image = RawImage::deserialize(item).map_err(|error| wrong("images", index, &error))?;
         if places.insert(image.id.to_string(), pictures.len()).is_some() {
             let what = format!("two images have the id {}", image.id);
@@ -123,9 +112,9 @@ pub fn parse(path: &Path, mut value: Value, findings: &mut Findings) -> Result<C
     }
     let mut unknown: BTreeMap<i64, usize> = BTreeMap::new();
     let mut homeless: BTreeMap<String, usize> = BTreeMap::new();
-    let annotations = take("annotations");
-    let brushed = !ours && all_crowds(&annotations);
-    for (index, item) in annotations.into_iter().enumerate() {
+    let annotations = list("annotations");
+    let brushed = !ours && all_crowds(annotations);
+    for (index, item) in annotations.iter().enumerate() {
         let annotation = match RawAnnotation::deserialize(item) {
             Ok(annotation) => annotation,
             Err(error) => {
@@ -170,8 +159,8 @@ pub fn parse(path: &Path, mut value: Value, findings: &mut Findings) -> Result<C
         let what = format!("annotations of images that are not listed: {}", counted(&homeless));
         findings.add(Severity::Error, path, what, "add them to `images`, or mend the annotations");
     }
-    let categories = categories.into_iter().map(|category| category.name).collect();
-    Ok(CocoFile { categories, pictures })
+    let classes = categories.into_iter().map(|category| category.name).collect();
+    Ok(LabelFile { classes, pictures })
 }
 
 fn counted<T: std::fmt::Display>(ids: &BTreeMap<T, usize>) -> String {
@@ -286,10 +275,10 @@ mod tests {
     use crate::labels::coco_text::{CocoPicture, text};
     use crate::rle::compress;
 
-    fn read(value: Value) -> (CocoFile, Findings) {
+    fn read(value: Value) -> (LabelFile, Findings) {
         let mut findings = Findings::default();
-        assert!(is_coco(&value));
-        (parse(Path::new("c.json"), value, &mut findings).unwrap(), findings)
+        assert!(is(&value));
+        (super::read(Path::new("c.json"), &value, &mut findings).unwrap(), findings)
     }
 
     fn file(annotation: Value) -> Value {
@@ -318,7 +307,7 @@ mod tests {
             value["info"] = json!({"description": MADE_BY});
             let (file, findings) = read(value);
             assert_eq!(findings.0, []);
-            assert_eq!(file.categories, ["cat", "dog"]);
+            assert_eq!(file.classes, ["cat", "dog"]);
             assert_eq!(file.pictures[0].picture.as_deref(), Some("sub/a.jpg"));
             let object = &file.pictures[0].objects[0];
             assert_eq!((&object.shape, object.id, object.crowd), (&expected, Some(5), true));
@@ -394,7 +383,7 @@ mod tests {
         let text = text(&classes, &["void".to_owned()], &[picture(objects.clone())]);
         let (file, findings) = read(serde_json::from_str(&text).unwrap());
         assert_eq!(
-            (findings.0, file.categories),
+            (findings.0, file.classes),
             (vec![], ["cat", "dog", "void"].map(str::to_owned).to_vec())
         );
         let back: Vec<_> = objects.into_iter().map(|(object, _)| object).collect();

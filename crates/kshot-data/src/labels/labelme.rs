@@ -14,6 +14,7 @@ use serde_json::{Value, json};
 use crate::annotation::{Corner, Object, ObjectShape, rectangle};
 use crate::error::{Error, Result};
 use crate::finding::{Findings, Severity};
+use crate::labels::files::LabelFile;
 use crate::labels::{Outlines, runs};
 use crate::mask::Mask;
 
@@ -85,12 +86,17 @@ struct Outline {
     mask: Option<String>,
 }
 
+/// Whether a JSON value is LabelMe's.
+pub fn is(value: &Value) -> bool {
+    value.get("shapes").is_some()
+}
+
 /// The outlines of a parsed LabelMe file. What has no inside (points, lines) is passed over, which the findings say.
 ///
 /// # Errors
 /// If it is damaged.
-pub fn parse(path: &Path, value: Value, findings: &mut Findings) -> Result<Outlines> {
-    let file: LabelmeFile = serde_json::from_value(value).map_err(|error| {
+pub fn read(path: &Path, value: &Value, findings: &mut Findings) -> Result<LabelFile> {
+    let file = LabelmeFile::deserialize(value).map_err(|error| {
         Error::data(format!("not a LabelMe file kshot can read: {error}"))
             .in_file(path)
             .caused_by(error)
@@ -141,7 +147,8 @@ pub fn parse(path: &Path, value: Value, findings: &mut Findings) -> Result<Outli
             "outline what is to count with a polygon, rectangle or circle",
         );
     }
-    Ok(Outlines { file: path.to_owned(), picture: file.image, size, relative: false, objects })
+    let (picture, file) = (file.image, path.to_owned());
+    Ok(LabelFile::one(Outlines { file, picture, size, relative: false, objects }))
 }
 
 /// The pixels of a shape; `None` where it has no inside.
@@ -258,8 +265,13 @@ pub fn text(picture: &str, width: usize, height: usize, objects: &[&Object]) -> 
 mod tests {
     use super::*;
 
+    fn read_with(text: &str, findings: &mut Findings) -> Result<Outlines> {
+        let value: Value = serde_json::from_str(text).unwrap();
+        super::read(Path::new("a.json"), &value, findings).map(|mut file| file.pictures.remove(0))
+    }
+
     fn read(text: &str) -> Result<Outlines> {
-        parse(Path::new("a.json"), serde_json::from_str(text).unwrap(), &mut Findings::default())
+        read_with(text, &mut Findings::default())
     }
 
     #[test]
@@ -286,8 +298,7 @@ mod tests {
             {"label": "tip", "points": [[0, 0]], "shape_type": "point"},
             {"label": "a", "points": [[0, 0], [4, 0], [0, 4]], "shape_type": "polygon"}]}"#;
         let mut findings = Findings::default();
-        let value = serde_json::from_str(text).unwrap();
-        let outlines = parse(Path::new("a.json"), value, &mut findings).unwrap();
+        let outlines = read_with(text, &mut findings).unwrap();
         assert_eq!(outlines.objects.len(), 1);
         assert!(findings.0[0].what.contains("point `tip`"), "{:?}", findings.0);
         assert!(read(r#"{"shapes": 3}"#).unwrap_err().to_string().contains("not a LabelMe file"));

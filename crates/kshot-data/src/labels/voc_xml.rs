@@ -6,23 +6,21 @@ use roxmltree::{Document, Node};
 
 use crate::annotation::{Object, ObjectShape};
 use crate::error::{Error, Result};
+use crate::finding::Findings;
+use crate::labels::files::LabelFile;
 use crate::labels::{Outlines, boxes, tidy};
 
-/// Reads the boxes of an XML file; `None` where it is of another kind.
+/// Whether an XML file is VOC's.
+pub fn is(document: &Document<'_>) -> bool {
+    document.root_element().has_tag_name("annotation")
+}
+
+/// Reads the boxes of an XML file.
 ///
 /// # Errors
-/// If the file cannot be read or is damaged, or a box is empty or incomplete.
-pub fn read(path: &Path) -> Result<Option<Outlines>> {
-    let text =
-        std::fs::read_to_string(path).map_err(|error| Error::io("read the boxes", path, error))?;
-    let document = Document::parse(&text).map_err(|error| {
-        Error::data(format!("not XML kshot can read: {error}"))
-            .at_line(path, error.pos().row as usize)
-    })?;
+/// If a box is empty or incomplete.
+pub fn read(path: &Path, document: &Document<'_>, _: &mut Findings) -> Result<LabelFile> {
     let root = document.root_element();
-    if root.tag_name().name() != "annotation" {
-        return Ok(None);
-    }
     let at = |node: Node, message: String| {
         Error::data(message).at_line(path, document.text_pos_at(node.range().start).row as usize)
     };
@@ -61,7 +59,8 @@ pub fn read(path: &Path) -> Result<Option<Outlines>> {
     // Some tools write 0 x 0 where they did not look.
     let size = side("width").zip(side("height")).filter(|&(width, height)| width > 0 && height > 0);
     let picture = child(root, "filename").map(str::to_owned);
-    Ok(Some(Outlines { file: path.to_owned(), picture, size, relative: false, objects }))
+    let file = path.to_owned();
+    Ok(LabelFile::one(Outlines { file, picture, size, relative: false, objects }))
 }
 
 fn child<'a>(node: Node<'a, '_>, name: &str) -> Option<&'a str> {
@@ -102,6 +101,13 @@ fn escape(text: &str) -> String {
 mod tests {
     use super::*;
 
+    fn read_text(text: &str) -> Result<Outlines> {
+        let document = Document::parse(text).unwrap();
+        let mut findings = Findings::default();
+        let file = read(Path::new("x.xml"), &document, &mut findings)?;
+        Ok(file.pictures.into_iter().next().unwrap())
+    }
+
     #[test]
     fn what_is_written_reads_back() {
         let mut hard = Object::new("a & <b>", ObjectShape::Box([0.0, 2.1, 3.0, 4.0]));
@@ -110,18 +116,13 @@ mod tests {
         let sides = |object: &Object| object.shape.bounds(0).unwrap();
         let text = text("x.png", 8, 9, &[(&hard, sides(&hard)), (&plain, sides(&plain))]);
         assert!(text.contains("<xmin>1</xmin>") && text.contains("<ymin>3.1</ymin>"), "{text}");
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("x.xml");
-        std::fs::write(&path, text).unwrap();
-        let back = read(&path).unwrap().unwrap();
+        let back = read_text(&text).unwrap();
         assert_eq!(back.objects, [hard, plain]);
         assert_eq!((back.size, back.picture.as_deref()), (Some((8, 9)), Some("x.png")));
     }
 
     #[test]
     fn what_is_wrong_is_named_with_its_line() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("x.xml");
         for (body, line, word) in [
             ("<annotation>\n<object><name>a</name></object></annotation>", 2, "bndbox"),
             (
@@ -129,13 +130,15 @@ mod tests {
                 2,
                 "`ymin` is `x`",
             ),
-            ("<annotation>\n<object></annotation>", 2, "not XML"),
         ] {
-            std::fs::write(&path, body).unwrap();
-            let error = read(&path).unwrap_err().to_string();
+            let error = read_text(body).unwrap_err().to_string();
             assert!(error.contains(&format!("x.xml:{line}")) && error.contains(word), "{error}");
         }
-        std::fs::write(&path, "<svg/>").unwrap();
-        assert!(read(&path).unwrap().is_none());
+    }
+
+    #[test]
+    fn other_xml_is_told_apart() {
+        let is = |text| super::is(&Document::parse(text).unwrap());
+        assert!(is("<annotation/>") && !is("<svg/>") && !is("<annotations/>"));
     }
 }
