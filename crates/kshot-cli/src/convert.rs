@@ -5,6 +5,7 @@ use std::path::PathBuf;
 use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use kshot_data::convert::{ConvertOptions, LabelFormat, Simplified, Summary, convert};
+use kshot_data::label_folder::MaskReading;
 use serde_json::json;
 
 use crate::DONE;
@@ -38,6 +39,9 @@ pub struct Arguments {
     /// Folder to write; made where it is missing.
     #[arg(long, value_name = "DIR")]
     out: PathBuf,
+    /// How the numbers in masks are read: auto, classes, instances, levels or threshold.
+    #[arg(long, value_name = "READING", default_value = "auto")]
+    masks: MaskReading,
     /// How far the corners of a mask's outline may be off, in pixels (0 to 100); pieces and holes of fewer pixels than its
     /// square go. 0 keeps every pixel. By default 1.5 for a result, 0 for labels.
     #[arg(long, value_name = "PIXELS")]
@@ -78,6 +82,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
         lossy: *lossy,
         force: *force,
         link: *link,
+        masks: arguments.masks,
         simplify: arguments.simplify,
         only: arguments.only.clone(),
         next: arguments.next,
@@ -88,7 +93,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     print(&if *json {
         let line = json!({"event": "done", "to": to.name(), "out": shown,
             "pictures": summary.pictures, "objects": summary.objects,
-            "left_out": summary.left_out, "classes": summary.classes,
+            "left_out": summary.left_out, "unreadable": summary.unreadable, "classes": summary.classes,
             "lost": summary.lost, "notes": summary.notes, "verified": summary.verified,
             "simplified": summary.simplified, "predictions": summary.predictions});
         format!("{line}\n")
@@ -102,6 +107,7 @@ fn told(summary: &Summary, to: &str, out: &str) -> String {
     let mut lines = Vec::new();
     lines.extend(summary.lost.iter().map(|lost| format!("lost: {lost}")));
     lines.extend(summary.notes.iter().map(|note| format!("note: {note}")));
+    lines.extend(summary.unreadable.iter().map(|what| format!("warning: left out: {what}")));
     if summary.left_out > 0 {
         lines.push(format!("note: {} pictures left out", summary.left_out));
     }

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{Args, Subcommand};
 use kshot_data::check::{self, Report, Severity};
+use kshot_data::label_folder::MaskReading;
 use serde_json::json;
 
 use crate::table::print;
@@ -39,6 +40,9 @@ Exit status: 0 no errors (warnings and notes are for you to judge), 2 errors or 
         /// Folder of pictures to segment: those that are in the support too are named.
         #[arg(long, value_name = "DIR")]
         query: Option<PathBuf>,
+        /// How the numbers in masks are read: auto, classes, instances, levels or threshold.
+        #[arg(long, value_name = "READING", default_value = "auto")]
+        masks: MaskReading,
         /// One JSON object a line on standard output, for programs.
         #[arg(long)]
         json: bool,
@@ -49,8 +53,8 @@ Exit status: 0 no errors (warnings and notes are for you to judge), 2 errors or 
 /// Runs the command; the exit status is returned.
 pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
     match &arguments.command {
-        Command::Check { folder, query, json } => {
-            let report = check::check(folder, query.as_deref())?;
+        Command::Check { folder, query, masks, json } => {
+            let report = check::check_reading(folder, query.as_deref(), *masks)?;
             print(&if *json { lines(&report) } else { report.to_string() })?;
             Ok(if report.has_errors() { WRONG_USE } else { DONE })
         }

@@ -8,6 +8,7 @@ use kshot::method::few_shot::{self, Effort};
 use kshot::nn::Precision;
 use kshot::predict::objects::ObjectOptions;
 use kshot::weights;
+use kshot_data::label_folder::MaskReading;
 
 use crate::talk::Talk;
 
@@ -38,6 +39,10 @@ pub struct Arguments {
     /// first folder; a picture that is in several has the labels of the last one.
     #[arg(long, value_name = "DIR", required_unless_present = "model")]
     support: Vec<PathBuf>,
+    /// How the numbers in masks are read: auto (by what all masks hold, which is told), classes, instances (each is an
+    /// object), levels (those that occur, in their order) or threshold (from 128 on it is the class).
+    #[arg(long, value_name = "READING", default_value = "auto")]
+    masks: MaskReading,
     /// The folder of a training (`kshot train`), in place of a method fitted to labelled pictures. PANet's takes
     /// --support besides: the classes that are asked for.
     #[arg(long, value_name = "RUN", conflicts_with_all = ["method", "encoder", "weights", "scale"])]
@@ -103,6 +108,7 @@ pub fn run(arguments: Arguments, precision: Option<Precision>) -> anyhow::Result
     let talk = Talk::new(arguments.json, arguments.quiet);
     let options = SegmentOptions {
         support: arguments.support,
+        masks: arguments.masks,
         query: arguments.query,
         out: arguments.out,
         model: arguments.model,

@@ -153,6 +153,8 @@ fn relabelled(place: &Place, name: &str, content: &str) {
 #[test]
 fn supports() {
     let wrong = |name, spoil, says| Row { name, spoil, status: WRONG_USE, says, ..ROW };
+    // What is wrong with one label leaves its picture out, and the other is learnt from.
+    let left_out = |name, spoil, says| Row { name, spoil, says, ..ROW };
     all(&[
         wrong("missing", |place| place.remove("support"), &["support", "check the path"]),
         wrong(
@@ -160,17 +162,17 @@ fn supports() {
             |place| place.remove("support/images"),
             &["support", "no labelled picture", "masks/"],
         ),
-        wrong(
+        left_out(
             "a mask of another size",
             |place| mask(&place.at("support/masks/a.png"), 16, |_, _| 1),
-            &["masks/a.png", "16 x 16", "32 x 32", "export the mask"],
+            &["left out", "masks/a.png", "16 x 16", "32 x 32", "export the mask"],
         ),
-        wrong(
+        left_out(
             "a class number without a name",
             |place| mask(&place.at("support/masks/b.png"), 32, |x, _| if x > 3 { 7 } else { 0 }),
             &["masks/b.png", "holds 7", "classes.txt"],
         ),
-        wrong(
+        left_out(
             "a mask of colours",
             |place| save(&place.at("support/masks/a.png"), &picture(0)),
             &["masks/a.png", "colours", "index"],
@@ -185,7 +187,7 @@ fn supports() {
             },
             &["label at least one stroke"],
         ),
-        wrong(
+        left_out(
             "LabelMe with an unknown label",
             |place| {
                 let json = r#"{"imagePath": "a.png", "shapes": [{"label": "round",
@@ -194,18 +196,27 @@ fn supports() {
             },
             &["a.json", "`round`", "classes.txt"],
         ),
-        wrong(
+        left_out(
             "broken JSON",
             |place| relabelled(place, "support/images/a.json", r#"{"shapes": ["#),
-            &["a.json:1", "not a LabelMe file"],
+            &["left out", "a.json:1", "not a label file"],
         ),
-        wrong(
+        left_out(
             "an empty box",
             |place| {
-                let csv = "image,xmin,ymin,xmax,ymax,class\na.png,9,9,4,12,square\n";
+                let csv = "image,xmin,ymin,xmax,ymax,class\na.png,9,9,9,12,square\n";
                 relabelled(place, "support/boxes.csv", csv);
             },
-            &["boxes.csv:2", "empty box", "larger"],
+            &["boxes.csv", "1 empty boxes (line 2)"],
+        ),
+        wrong(
+            "both masks of another size",
+            |place| {
+                for name in ["a", "b"] {
+                    mask(&place.at(&format!("support/masks/{name}.png")), 16, |_, _| 1);
+                }
+            },
+            &["2 wrong labels", "16 x 16"],
         ),
         wrong(
             "boxes without a column",
@@ -224,6 +235,17 @@ fn flags() {
         wrong("device", &["--device", "abacus"], &["`abacus`", "valid are flex"]),
         wrong("scale", &["--scale", "0"], &["--scale", "0.5"]),
         wrong("threads", &["--threads", "0"], &["--threads", "at least 1"]),
+        wrong(
+            "masks",
+            &["--masks", "objects"],
+            &["`objects`", "valid are auto, classes, instances"],
+        ),
+        wrong("results among pictures", &["--out", "query/out"], &["--query query", "beside it"]),
+        wrong(
+            "results in place of labels",
+            &["--out", "support"],
+            &["--support support", "beside it"],
+        ),
         Row {
             name: "a file in the way of the results",
             spoil: |place| place.write("out", b"mine"),

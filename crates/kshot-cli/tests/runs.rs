@@ -20,6 +20,28 @@ fn a_second_run_skips_what_is_finished() {
 }
 
 #[test]
+fn two_runs_in_one_folder_exclude_each_other() {
+    let place = Place::new();
+    place.write("out/.kshot/lock", b"");
+    let held = fs::File::options().write(true).open(place.at("out/.kshot/lock")).unwrap();
+    held.try_lock().unwrap();
+    let said = ["another kshot is writing into this folder", "another --out"];
+    assert_eq!(place.segment(&[]).faults(WRONG_USE, &said), [""; 0]);
+    drop(held);
+    assert_eq!(place.segment(&[]).faults(DONE, &["2 done"]), [""; 0]);
+}
+
+#[test]
+fn another_reading_of_masks_makes_pictures_again() {
+    let place = Place::new();
+    assert_eq!(place.segment(&[]).faults(DONE, &["2 done"]), [""; 0]);
+    let again = place.segment(&["--masks", "classes"]);
+    assert_eq!(again.faults(DONE, &["2 already finished"]), [""; 0]);
+    let other = place.segment(&["--masks", "threshold"]);
+    assert_eq!(other.faults(WRONG_USE, &["no label shows a pixel of any class"]), [""; 0]);
+}
+
+#[test]
 fn a_killed_run_is_taken_up_again() {
     let place = Place::new();
     place.segment(&[]);

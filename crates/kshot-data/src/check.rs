@@ -7,8 +7,9 @@ use rayon::prelude::*;
 
 use crate::error::Result;
 pub use crate::finding::{Finding, Findings, Severity};
-use crate::label_folder::LabelFolder;
+use crate::label_folder::{LabelFolder, MaskReading};
 use crate::mask::MAX_CLASSES;
+use crate::names::listed;
 use crate::near_duplicate::{alike, difference_hash};
 
 pub mod values;
@@ -47,17 +48,26 @@ impl fmt::Display for Report {
                 writeln!(f, "  -> {}", finding.todo)?;
             }
         }
-        let classes = self.classes.join(", ");
+        let classes = listed(&self.classes, LISTED);
+        let counted = |severity: Severity| count(self.count(severity), &severity.to_string());
         writeln!(
             f,
-            "{} labelled pictures, classes: {}; {} errors, {} warnings, {} notes",
-            self.labelled,
+            "{}, classes: {}; {}, {}, {}",
+            count(self.labelled, "labelled picture"),
             if classes.is_empty() { "none" } else { &classes },
-            self.count(Severity::Error),
-            self.count(Severity::Warning),
-            self.count(Severity::Note)
+            counted(Severity::Error),
+            counted(Severity::Warning),
+            counted(Severity::Note)
         )
     }
+}
+
+/// Classes that a summary names.
+const LISTED: usize = 12;
+
+/// A number of things: `1 error`, `2 errors`.
+fn count(count: usize, what: &str) -> String {
+    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
 }
 
 /// What is kept of a picture.
@@ -73,7 +83,15 @@ struct CheckedPicture {
 /// # Errors
 /// Only when a folder cannot be listed; what is wrong with files is in the report.
 pub fn check(folder: &Path, query: Option<&Path>) -> Result<Report> {
-    let mut folder = LabelFolder::open(folder)?;
+    check_reading(folder, query, MaskReading::Auto)
+}
+
+/// As [`check()`], with masks' numbers read as somebody asks for.
+///
+/// # Errors
+/// As there.
+pub fn check_reading(folder: &Path, query: Option<&Path>, masks: MaskReading) -> Result<Report> {
+    let mut folder = LabelFolder::open_reading(folder, masks)?;
     let mut findings = std::mem::take(&mut folder.findings);
     let checked: Vec<(Option<CheckedPicture>, Findings)> = (0..folder.pictures.len())
         .into_par_iter()
@@ -109,7 +127,7 @@ fn check_picture(folder: &LabelFolder, index: usize) -> (Option<CheckedPicture>,
     let picture = match crate::image::read(file) {
         Ok(picture) => picture,
         Err(error) => {
-            findings.fails(file, &error);
+            findings.leaves_out(file, &error);
             return (None, findings);
         }
     };
@@ -174,7 +192,7 @@ fn against(support: &[(&PathBuf, u64)], query: &Path, findings: &mut Findings) -
         files.par_iter().map(|file| Ok(difference_hash(&crate::image::read(file)?))).collect();
     for (file, checked) in files.iter().zip(checked) {
         match checked {
-            Err(error) => findings.fails(file, &error),
+            Err(error) => findings.leaves_out(file, &error),
             Ok(hash) => {
                 if let Some((other, _)) = support.iter().find(|(_, other)| alike(hash, *other)) {
                     findings.add(
@@ -186,6 +204,10 @@ fn against(support: &[(&PathBuf, u64)], query: &Path, findings: &mut Findings) -
                 }
             }
         }
+    }
+    if let Some(unread) = crate::image::kinds::unread(query) {
+        let todo = "export them as JPEG, PNG or TIFF";
+        findings.add(Severity::Warning, query, format!("not read: {unread}"), todo);
     }
     if files.is_empty() {
         let todo = "kshot reads JPEG, PNG, TIFF, WebP, BMP and GIF, in subfolders too";

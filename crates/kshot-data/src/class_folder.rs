@@ -5,6 +5,10 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::image;
+use crate::text_file::{delimiter_of, text_of};
+
+/// Parts of data sets; the first two are those to learn from.
+const PARTS: [&str; 7] = ["train", "training", "val", "valid", "validation", "test", "testing"];
 
 /// A picture and its class.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -47,6 +51,17 @@ const CLASS_HEADS: [&str; 4] = ["class", "label", "class_name", "category"];
 /// How many wrong lines a message shows.
 const SHOWN: usize = 5;
 
+/// The part to learn from, where all folders are parts of a divided data set.
+fn training_part(folders: &[PathBuf]) -> Option<&Path> {
+    let is = |folder: &Path, names: &[&str]| {
+        let name = folder.file_name().unwrap_or_default();
+        names.iter().any(|known| name.eq_ignore_ascii_case(known))
+    };
+    let all = folders.iter().all(|folder| is(folder, &PARTS));
+    let training = folders.iter().find(|folder| is(folder, &PARTS[..2]))?;
+    (all && folders.len() > 1).then_some(training)
+}
+
 impl ClassFolder {
     /// Opens a folder of class folders (pictures in subfolders of these too), or a csv of `path,class`
     /// with paths relative to it. Pictures are listed, not read.
@@ -69,6 +84,15 @@ impl ClassFolder {
             }
         }
         let loose = image::list(root, false)?;
+        if let Some(training) = training_part(&folders) {
+            let mut part = Self::of_folders(training)?;
+            part.warnings.push(format!(
+                "{}: its folders are parts of a data set and no classes: {} is read",
+                root.display(),
+                training.display()
+            ));
+            return Ok(part);
+        }
         if folders.is_empty() {
             return Err(Error::data(format!(
                 "no class folder here{}; make one folder a class and put its pictures into it, or \
@@ -207,16 +231,16 @@ fn count(number: usize, one: &str, many: &str) -> String {
 /// # Errors
 /// If the file cannot be read, or a line is not csv.
 pub fn list(file: &Path) -> Result<Vec<ListLine>> {
-    let bytes = std::fs::read(file).map_err(|error| Error::io("read the list", file, error))?;
-    let text = String::from_utf8(bytes).map_err(|error| {
-        Error::data("not a list: it is no text in UTF-8; give a csv of path,class")
-            .in_file(file)
-            .caused_by(error)
-    })?;
+    let text = text_of(file)?;
     let folder = file.parent().unwrap_or(Path::new(""));
-    let text = text.strip_prefix('\u{feff}').unwrap_or(&text);
+    // Windows tools write folders with backslashes.
+    let found = |written: &str| {
+        let path = folder.join(written);
+        let slashed = written.contains('\\') && !path.exists();
+        if slashed { folder.join(written.replace('\\', "/")) } else { path }
+    };
     let listed = |written: &str, class: Option<&str>, line| ListLine {
-        path: folder.join(written),
+        path: found(written),
         written: written.to_owned(),
         class: class.map(str::trim).filter(|class| !class.is_empty()).map(str::to_owned),
         line,
@@ -228,8 +252,11 @@ pub fn list(file: &Path) -> Result<Vec<ListLine>> {
             .map(|(number, line)| listed(line.trim(), None, number))
             .collect());
     }
-    let mut reader =
-        csv::ReaderBuilder::new().has_headers(false).flexible(true).from_reader(text.as_bytes());
+    let mut reader = csv::ReaderBuilder::new()
+        .has_headers(false)
+        .flexible(true)
+        .delimiter(delimiter_of(text.lines().next().unwrap_or_default()))
+        .from_reader(text.as_bytes());
     let (mut path_at, mut class_at) = (0, 1);
     let mut lines = Vec::new();
     for (index, record) in reader.records().enumerate() {

@@ -17,7 +17,7 @@ use rayon::prelude::*;
 
 use crate::error::{Error, Result};
 use crate::finding::Findings;
-use crate::label_folder::{FolderPicture, LabelFolder, LabelSource, PaintedLabels};
+use crate::label_folder::{FolderPicture, LabelFolder, LabelSource, MaskReading, PaintedLabels};
 use crate::mask::Mask;
 use crate::predicted::Predicted;
 
@@ -43,6 +43,8 @@ pub const TOLERANCE: f64 = 1.5;
 pub struct ConvertOptions {
     /// The format to write.
     pub to: LabelFormat,
+    /// How the numbers in masks are read.
+    pub masks: MaskReading,
     /// Whether what the format cannot hold may be lost.
     pub lossy: bool,
     /// Whether the output folder may hold files already; those in the way are replaced.
@@ -65,6 +67,7 @@ impl ConvertOptions {
     pub fn new(to: LabelFormat) -> Self {
         Self {
             to,
+            masks: MaskReading::Auto,
             lossy: false,
             force: false,
             link: false,
@@ -107,6 +110,8 @@ pub struct Summary {
     pub objects: usize,
     /// Pictures without a label, or that were not chosen, left out.
     pub left_out: usize,
+    /// Of these, what cannot be read of some, in words.
+    pub unreadable: Vec<String>,
     /// The classes' names, in the order of their numbers.
     pub classes: Vec<String>,
     /// What the format could not hold, in words.
@@ -137,21 +142,29 @@ pub fn convert(from: &Path, out: &Path, options: &ConvertOptions) -> Result<Summ
     let is_result = !predicted.is_empty();
     let usual = if is_result && options.to.has_outlines() { TOLERANCE } else { 0.0 };
     let outliner = Outliner::new(options.simplify.unwrap_or(usual));
-    let labelled = source.labelled();
+    let mut labelled = source.labelled();
     let inspected: Vec<(Option<Inspected>, Findings)> = labelled
         .par_iter()
         .map(|&index| inspect(folder, index, options.to, outliner.tolerance > 0.0))
         .collect();
     let mut sizes = Vec::new();
     let mut tally = FormatTally::default();
-    for (inspected, mut found) in inspected {
+    let mut places = Vec::new();
+    for (index, (inspected, mut found)) in labelled.into_iter().zip(inspected) {
         findings.0.append(&mut found.0);
         if let Some(inspected) = inspected {
             tally.add(&inspected.tally);
             sizes.push(inspected);
+            places.push(index);
         }
     }
-    findings.refuse_errors(from)?;
+    labelled = places;
+    if labelled.is_empty() {
+        findings.refuse_errors(from)?;
+    }
+    findings.refuse_errors_of_all(from)?;
+    let unreadable = findings.0.iter().filter(|finding| finding.left_out);
+    let unreadable = unreadable.map(ToString::to_string).collect();
     refuse_same_names(folder, &labelled, options.to)?;
     refuse_unwritable_classes(folder)?;
     let lost = tally.lost(options.to);
@@ -192,6 +205,7 @@ pub fn convert(from: &Path, out: &Path, options: &ConvertOptions) -> Result<Summ
         pictures: written.len(),
         objects: written.iter().map(write::FolderEntry::objects).sum(),
         left_out: folder.pictures.len() - labelled.len(),
+        unreadable,
         classes: folder.classes.names().to_vec(),
         lost,
         notes: tally.notes(options.to, outliner.tolerance > 0.0),
@@ -246,7 +260,7 @@ fn inspect(
     let size = match crate::image::read(file) {
         Ok(picture) => (picture.width() as usize, picture.height() as usize),
         Err(error) => {
-            findings.fails(file, &error);
+            findings.leaves_out(file, &error);
             return (None, findings);
         }
     };

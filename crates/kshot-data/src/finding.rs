@@ -64,6 +64,8 @@ pub struct Finding {
     pub what: String,
     /// What to do about it; empty where nothing needs to be done.
     pub todo: String,
+    /// Whether an error is of one picture alone: a run leaves that out and goes on with the others.
+    pub left_out: bool,
 }
 
 impl Finding {
@@ -92,7 +94,7 @@ impl Findings {
     /// Adds a finding.
     pub fn add(&mut self, severity: Severity, file: &Path, what: impl Into<String>, todo: &str) {
         let (file, what, todo) = (file.to_owned(), what.into(), todo.to_owned());
-        self.0.push(Finding { severity, file, line: None, what, todo });
+        self.0.push(Finding { severity, file, line: None, what, todo, left_out: false });
     }
 
     /// Adds an error that reading a file gave.
@@ -107,7 +109,16 @@ impl Findings {
             line,
             what: error.message().to_owned(),
             todo: String::new(),
+            left_out: false,
         });
+    }
+
+    /// Adds an error that leaves a picture out.
+    pub fn leaves_out(&mut self, file: &Path, error: &Error) {
+        self.fails(file, error);
+        if let Some(last) = self.0.last_mut() {
+            last.left_out = true;
+        }
     }
 
     /// All errors as one, at most ten of them in words; `Ok` where there is none.
@@ -115,8 +126,20 @@ impl Findings {
     /// # Errors
     /// If there is an error among the findings.
     pub fn refuse_errors(&self, folder: &Path) -> Result<()> {
-        let errors: Vec<&Finding> =
-            self.0.iter().filter(|finding| finding.severity == Severity::Error).collect();
+        self.refuse(folder, |_| true)
+    }
+
+    /// The same of errors that are not of single pictures.
+    ///
+    /// # Errors
+    /// If there is one among the findings.
+    pub fn refuse_errors_of_all(&self, folder: &Path) -> Result<()> {
+        self.refuse(folder, |finding| !finding.left_out)
+    }
+
+    fn refuse(&self, folder: &Path, counts: impl Fn(&Finding) -> bool) -> Result<()> {
+        let errors = self.0.iter().filter(|finding| finding.severity == Severity::Error);
+        let errors: Vec<&Finding> = errors.filter(|finding| counts(finding)).collect();
         match errors.as_slice() {
             [] => Ok(()),
             [only] if only.file == folder => {
@@ -129,7 +152,8 @@ impl Findings {
                     lines.push(format!("\n  and {} more", errors.len() - LISTED));
                 }
                 let count = errors.len();
-                let text = format!("{count} wrong labels:{}", lines.concat());
+                let labels = if count == 1 { "wrong label" } else { "wrong labels" };
+                let text = format!("{count} {labels}:{}", lines.concat());
                 Err(Error::data(text).in_file(folder))
             }
         }

@@ -1,7 +1,12 @@
 //! Reading pictures: any format, any depth, the right way up, under limits.
 
+pub mod embedded;
+mod jpeg;
+pub mod kinds;
+mod tiff_kinds;
+
 use std::fs::File;
-use std::io::{BufReader, Read, Seek};
+use std::io::{BufRead, BufReader, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use fast_image_resize as fir;
@@ -19,15 +24,40 @@ pub struct ReadLimits {
     pub pixels: u64,
 }
 
+/// Pixels of the largest picture.
+pub const MOST_PIXELS: usize = 200_000_000;
+
 impl Default for ReadLimits {
     /// Sides up to 65 535 and 200 million pixels: above the largest cameras, below 1.6 GB at 16 bit.
     fn default() -> Self {
-        Self { side: 65_535, pixels: 200_000_000 }
+        Self { side: 65_535, pixels: MOST_PIXELS as u64 }
+    }
+}
+
+impl ReadLimits {
+    /// Refuses a size beyond these.
+    ///
+    /// # Errors
+    /// If it is.
+    pub fn check(self, width: u32, height: u32) -> Result<()> {
+        let pixels = u64::from(width) * u64::from(height);
+        if width.max(height) > self.side || pixels > self.pixels {
+            return Err(Error::data(format!(
+                "its header says {width} x {height} pixels, above the limit of {} million; cut it into parts or shrink \
+                 it first",
+                self.pixels / 1_000_000
+            )));
+        }
+        if pixels == 0 {
+            return Err(Error::data("its header says it has no pixels"));
+        }
+        Ok(())
     }
 }
 
 /// Extensions of the pictures that [`list`] finds.
-pub const EXTENSIONS: &[&str] = &["jpg", "jpeg", "png", "tif", "tiff", "webp", "bmp", "gif"];
+pub const EXTENSIONS: &[&str] =
+    &["jpg", "jpeg", "jfif", "jpe", "png", "tif", "tiff", "webp", "bmp", "gif"];
 
 /// Reads a picture as 8-bit RGB, upright.
 ///
@@ -59,42 +89,81 @@ pub fn read_with(
     range: Option<DeepRange>,
 ) -> Result<RgbImage> {
     let path = path.as_ref();
+    decoded(path, limits, range).map_err(|error| error.in_file(path))
+}
+
+fn decoded(path: &Path, limits: ReadLimits, range: Option<DeepRange>) -> Result<RgbImage> {
     let io = |error| Error::io("read the picture", path, error);
+    if embedded::is_one(path) {
+        return picture(Cursor::new(embedded::bytes(path)?), limits, range);
+    }
     let mut file = File::open(path).map_err(io)?;
     let length = file.metadata().map_err(io)?.len();
     if length == 0 {
-        return Err(Error::data("the file is empty (0 bytes); copy it again").in_file(path));
+        return Err(Error::data("the file is empty (0 bytes); copy it again"));
     }
-    let mut start = [0u8; 4];
+    let mut start = [0u8; kinds::START];
     let known = file.read(&mut start).map_err(io)?;
     file.rewind().map_err(io)?;
-    let wrong = |error: image::ImageError| explain(error, path, &start[..known]);
-    let reader = ImageReader::new(BufReader::new(file)).with_guessed_format().map_err(io)?;
-    if reader.format().is_none() {
-        return Err(Error::data(
-            "not a picture: its first bytes are of no format kshot reads (JPEG, PNG, TIFF, WebP, \
-             BMP, GIF)",
-        )
-        .in_file(path));
+    if start.starts_with(b"\xff\xd8") {
+        let mut bytes = Vec::with_capacity(length as usize);
+        file.read_to_end(&mut bytes).map_err(io)?;
+        if !jpeg::is_whole(&bytes) {
+            return Err(Error::data(CUT));
+        }
+        return picture(Cursor::new(bytes), limits, range);
     }
-    let mut decoder = reader.into_decoder().map_err(wrong)?;
-    let (width, height) = decoder.dimensions();
-    let pixels = u64::from(width) * u64::from(height);
-    if width.max(height) > limits.side || pixels > limits.pixels {
+    if let Some(kind) = kinds::named(&start[..known]) {
         return Err(Error::data(format!(
-            "its header says {width} x {height} pixels, above the limit of {} million; cut it into \
-             parts or shrink it first",
-            limits.pixels / 1_000_000
-        ))
-        .in_file(path));
+            "no picture kshot reads: it is {kind}; export it as JPEG, PNG or TIFF"
+        )));
     }
-    if pixels == 0 {
-        return Err(Error::data("its header says it has no pixels").in_file(path));
+    picture(BufReader::new(file), limits, range)
+}
+
+/// What is said of files that end too early.
+const CUT: &str = "the file ends too early: it is truncated; copy or export it again";
+
+fn picture<R: BufRead + Seek>(
+    mut bytes: R,
+    limits: ReadLimits,
+    range: Option<DeepRange>,
+) -> Result<RgbImage> {
+    let failed = |error: std::io::Error| Error::data(format!("cannot be read: {error}"));
+    let mut start = [0; 4];
+    let known = bytes.read(&mut start).map_err(failed)?;
+    bytes.rewind().map_err(failed)?;
+    let is_tiff = crate::mask_tiff::is_tiff(&start[..known]);
+    let reader = ImageReader::new(&mut bytes).with_guessed_format().map_err(failed)?;
+    if reader.format().is_none() && !is_tiff {
+        return Err(Error::data(
+            "not a picture: its first bytes are of no format kshot reads (JPEG, PNG, TIFF, WebP, BMP, GIF)",
+        ));
     }
-    let orientation = decoder.orientation().map_err(wrong)?;
-    let mut picture = DynamicImage::from_decoder(decoder).map_err(wrong)?;
+    match whole(reader, limits) {
+        Ok(picture) => Ok(to_rgb(picture?, range)),
+        Err(image::ImageError::Unsupported(_)) if is_tiff => {
+            bytes.rewind().map_err(failed)?;
+            Ok(to_rgb(tiff_kinds::read(bytes, limits)?, range))
+        }
+        Err(error) => Err(explain(error)),
+    }
+}
+
+/// The picture, upright; the outer error is the decoder's.
+fn whole<R: BufRead + Seek>(
+    reader: ImageReader<R>,
+    limits: ReadLimits,
+) -> std::result::Result<Result<DynamicImage>, image::ImageError> {
+    let mut decoder = reader.into_decoder()?;
+    let (width, height) = decoder.dimensions();
+    if let Err(error) = limits.check(width, height) {
+        return Ok(Err(error));
+    }
+    let orientation = decoder.orientation()?;
+    let mut picture = DynamicImage::from_decoder(decoder)?;
     picture.apply_orientation(orientation);
-    Ok(to_rgb(picture, range))
+    Ok(Ok(picture))
 }
 
 /// Width and height of a picture, upright, from its header alone.
@@ -104,32 +173,53 @@ pub fn read_with(
 pub fn dimensions(path: impl AsRef<Path>) -> Result<(u32, u32)> {
     let path = path.as_ref();
     let io = |error| Error::io("read the picture", path, error);
-    let file = File::open(path).map_err(io)?;
-    let reader = ImageReader::new(BufReader::new(file)).with_guessed_format().map_err(io)?;
-    let mut decoder = reader.into_decoder().map_err(|error| explain(error, path, &[]))?;
-    let (width, height) = decoder.dimensions();
-    let orientation = decoder.orientation().map_err(|error| explain(error, path, &[]))?;
-    use image::metadata::Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
-    Ok(match orientation {
-        Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH => (height, width),
-        _ => (width, height),
-    })
+    let size = if embedded::is_one(path) {
+        size_of(Cursor::new(embedded::bytes(path)?))
+    } else {
+        size_of(BufReader::new(File::open(path).map_err(io)?))
+    };
+    size.map_err(|error| error.in_file(path))
 }
 
-fn explain(error: image::ImageError, path: &Path, start: &[u8]) -> Error {
+fn size_of<R: BufRead + Seek>(mut bytes: R) -> Result<(u32, u32)> {
+    let failed = |error: std::io::Error| Error::data(format!("cannot be read: {error}"));
+    let reader = ImageReader::new(&mut bytes).with_guessed_format().map_err(failed)?;
+    let upright = |mut decoder: Box<dyn ImageDecoder + '_>| {
+        let (width, height) = decoder.dimensions();
+        use image::metadata::Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+        Ok(match decoder.orientation()? {
+            Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH => (height, width),
+            _ => (width, height),
+        })
+    };
+    let size = reader.into_decoder().and_then(|decoder| upright(Box::new(decoder)));
+    match size {
+        Ok(size) => Ok(size),
+        Err(error) => {
+            bytes.rewind().map_err(failed)?;
+            let tiff = tiff::decoder::Decoder::new(bytes).and_then(|mut tiff| tiff.dimensions());
+            tiff.map_err(|_| explain(error))
+        }
+    }
+}
+
+/// EXIF's orientation of a picture, 1 to 8; `None` where it cannot be read.
+pub fn orientation(path: &Path) -> Option<u8> {
+    let reader = ImageReader::open(path).ok()?.with_guessed_format().ok()?;
+    reader.into_decoder().ok()?.orientation().ok().map(image::metadata::Orientation::to_exif)
+}
+
+fn explain(error: image::ImageError) -> Error {
     use image::ImageError;
     let message = match &error {
-        ImageError::IoError(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => {
-            "the file ends too early: it is truncated; copy or export it again".to_owned()
-        }
+        ImageError::IoError(io) if io.kind() == std::io::ErrorKind::UnexpectedEof => CUT.to_owned(),
         ImageError::Unsupported(what) => {
             format!("a kind of picture kshot cannot read ({what}); export it as PNG or JPEG")
         }
         ImageError::Limits(what) => format!("it would need too much memory ({what})"),
         other => format!("damaged, it cannot be decoded ({other}); copy or export it again"),
     };
-    let hint = if start == b"%PDF" { "; it is a PDF" } else { "" };
-    Error::data(format!("{message}{hint}")).in_file(path).caused_by(error)
+    Error::data(message).caused_by(error)
 }
 
 /// Twelve bits: the brightest value of many scientific cameras in 16-bit files.
@@ -212,6 +302,11 @@ pub fn resize(picture: &RgbImage, width: u32, height: u32) -> Result<RgbImage> {
         .ok_or_else(|| wrong(&"the resized buffer is too small"))
 }
 
+/// Whether a file's ending is one of a picture's.
+pub fn is_ending(end: &std::ffi::OsStr) -> bool {
+    EXTENSIONS.iter().any(|known| end.eq_ignore_ascii_case(known))
+}
+
 /// The picture files of a folder, sorted; hidden files are passed over.
 ///
 /// # Errors
@@ -231,7 +326,10 @@ pub fn list_ending(folder: &Path, recursive: bool, endings: &[&str]) -> Result<V
     let depth = if recursive { usize::MAX } else { 1 };
     let mut files = Vec::new();
     let hidden = |entry: &walkdir::DirEntry| {
-        entry.depth() > 0 && entry.file_name().as_encoded_bytes().starts_with(b".")
+        let name = entry.file_name();
+        // What storage devices and archives leave beside the pictures.
+        let side = name == "@eaDir" || name == "__MACOSX";
+        entry.depth() > 0 && (side || name.as_encoded_bytes().starts_with(b"."))
     };
     let walk = walkdir::WalkDir::new(folder).max_depth(depth).follow_links(true);
     for entry in walk.into_iter().filter_entry(|entry| !hidden(entry)) {

@@ -15,6 +15,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::atomic::write_error;
 use crate::error::{Error, Result};
+use crate::lock::Lock;
 use crate::objects::measure::ObjectsRecord;
 pub use crate::rle::ClassRecord;
 
@@ -134,19 +135,22 @@ pub struct Journal<R = PictureRecord> {
     finished: BTreeMap<String, FinishedPicture>,
     damaged: usize,
     records: PhantomData<fn() -> R>,
+    /// Of one that is written.
+    _lock: Option<Lock>,
 }
 
 impl<R: Record> Journal<R> {
     /// Opens the journal of the output folder `out`, or begins one.
     ///
     /// # Errors
-    /// If the folder cannot be made or the file not read or written. Lines that cannot be understood
+    /// If the folder cannot be made or another process writes into it, or the file cannot be read or written. Lines that cannot be understood
     /// are no error: their pictures count as not finished (see [`Self::damaged`]).
     pub fn open(out: impl AsRef<Path>) -> Result<Self> {
         let out = out.as_ref().to_owned();
         let path = out.join(".kshot").join(R::FILE);
         let folder = out.join(".kshot");
         fs::create_dir_all(&folder).map_err(|source| write_error(&folder, source))?;
+        let lock = Lock::of_folder(&out)?;
         let file = OpenOptions::new()
             .read(true)
             .write(true)
@@ -155,7 +159,8 @@ impl<R: Record> Journal<R> {
             .open(&path)
             .map_err(|source| write_error(&path, source))?;
         let (finished, records) = (BTreeMap::new(), PhantomData);
-        let mut journal = Self { out, path, file, end: 0, finished, damaged: 0, records };
+        let _lock = Some(lock);
+        let mut journal = Self { out, path, file, end: 0, finished, damaged: 0, records, _lock };
         journal.scan()?;
         // A half line at the end goes, so that the next record begins a line of its own.
         journal.file.set_len(journal.end).map_err(|source| write_error(&journal.path, source))?;
@@ -173,7 +178,8 @@ impl<R: Record> Journal<R> {
         let file =
             File::open(&path).map_err(|source| Error::io("read the journal", &path, source))?;
         let (finished, records) = (BTreeMap::new(), PhantomData);
-        let mut journal = Self { out, path, file, end: 0, finished, damaged: 0, records };
+        let _lock = None;
+        let mut journal = Self { out, path, file, end: 0, finished, damaged: 0, records, _lock };
         journal.scan()?;
         Ok(journal)
     }
@@ -335,6 +341,7 @@ mod tests {
         journal.append(&record("b")).unwrap();
         journal.append(&record("a")).unwrap();
         journal.append(&PictureRecord { confidence: 0.9, ..record("b") }).unwrap();
+        drop(journal);
         let journal = Journal::open(folder.path()).unwrap();
         let all: Vec<PictureRecord> = journal.records().collect::<Result<_>>().unwrap();
         assert_eq!(all, [record("a"), PictureRecord { confidence: 0.9, ..record("b") }]);
@@ -347,6 +354,7 @@ mod tests {
         let mut journal = Journal::open(folder.path()).unwrap();
         journal.append(&record("a")).unwrap();
         journal.append(&record("b")).unwrap();
+        drop(journal);
         let path = folder.path().join(".kshot/records.jsonl");
         let text = fs::read(&path).unwrap();
         for cut in [text.len() - 1, text.len() - 40, text.len() / 2 + 1] {
@@ -355,6 +363,7 @@ mod tests {
             assert_eq!(journal.finished().keys().collect::<Vec<_>>(), ["a"]);
             assert_eq!(journal.damaged(), 1);
             journal.append(&record("c")).unwrap();
+            drop(journal);
             let journal = Journal::open(folder.path()).unwrap();
             assert_eq!(journal.finished().keys().collect::<Vec<_>>(), ["a", "c"]);
             assert_eq!(journal.read("c").unwrap(), record("c"));

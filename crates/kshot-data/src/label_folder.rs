@@ -19,7 +19,12 @@ use crate::objects::ObjectMap;
 
 mod classes;
 mod find;
+mod layout;
+mod masks;
+mod meaning;
 mod text;
+
+pub use meaning::MaskReading;
 
 /// The class of objects that have numbers alone, where nothing else names it.
 pub const OBJECT: &str = "object";
@@ -95,6 +100,7 @@ pub struct LabelFolder {
     /// What is wrong or odd so far; single labels are looked at by [`LabelFolder::read`].
     pub findings: Findings,
     colours: Option<Colours>,
+    meaning: meaning::Meaning,
 }
 
 /// A picture's labels, read and painted.
@@ -134,7 +140,15 @@ impl LabelFolder {
     /// # Errors
     /// If a folder cannot be listed.
     pub fn open(root: &Path) -> Result<Self> {
-        find::open(root)
+        find::open(root, MaskReading::Auto)
+    }
+
+    /// As [`Self::open`], with masks' numbers read as somebody asks for.
+    ///
+    /// # Errors
+    /// As there.
+    pub fn open_reading(root: &Path, masks: MaskReading) -> Result<Self> {
+        find::open(root, masks)
     }
 
     /// Pictures with masks that carry these classes' numbers; `list` is the file that names them.
@@ -154,6 +168,7 @@ impl LabelFolder {
             numbered: true,
             findings,
             colours: None,
+            meaning: meaning::Meaning::default(),
         }
     }
 
@@ -181,7 +196,7 @@ impl LabelFolder {
         match self.annotation(labels, &size, findings) {
             Ok(read) => read,
             Err(error) => {
-                findings.fails(labels.file(), &error);
+                findings.leaves_out(labels.file(), &error);
                 None
             }
         }
@@ -194,11 +209,16 @@ impl LabelFolder {
         findings: &mut Findings,
     ) -> Result<Option<PaintedLabels>> {
         let (width, height) = (size.width, size.height);
+        if !matches!(labels, LabelSource::Broken(_) | LabelSource::Outlines(_)) {
+            size.turned(labels.file(), findings);
+        }
         let content = match labels {
             LabelSource::Broken(_) => return Ok(None),
             LabelSource::Mask(path) => return self.mask(path, size, findings).map(Some),
             LabelSource::Scribble(path) => {
-                let mask = index::read(path, self.classes.len(), Reading::Scribble)?;
+                let mut values = index::read_values(path)?;
+                self.meaning.of_strokes(&mut values);
+                let mask = index::interpret(values, self.classes.len(), Reading::Scribble, false)?;
                 size.check(mask.width, mask.height, "the scribble")?;
                 crate::check::values::scribble(path, &mask, findings);
                 return Ok(Some(dense(mask, LabelKind::Scribble)));
@@ -234,6 +254,9 @@ impl LabelFolder {
                 }
             }
             LabelSource::Outlines(outlines) => {
+                if let Some(what) = &outlines.damaged {
+                    return Err(Error::data(what.clone()));
+                }
                 if let Some((w, h)) = outlines.size {
                     size.check(w, h, "the label says the picture")?;
                 }
@@ -280,6 +303,11 @@ impl LabelFolder {
         }
         let file = match &picture.labels {
             Some(LabelSource::Instances(path)) => path,
+            Some(LabelSource::ClassMasks(files))
+                if files.windows(2).any(|pair| pair[0].0 == pair[1].0) =>
+            {
+                &files[0].1
+            }
             Some(LabelSource::Outlines(outlines)) if annotation.kind != LabelKind::Scribble => {
                 &outlines.file
             }
@@ -305,11 +333,27 @@ impl LabelFolder {
             }
             _ => {
                 let ours = file.names.is_some();
-                let values = match file.values {
+                let mut values = match file.values {
                     Some(values) => values,
                     None => index::read_values(path)?,
                 };
                 size.check(values.width, values.height, "the mask")?;
+                if file.lossy && !self.meaning.masks.is_threshold() {
+                    return Err(Error::data(
+                        "a JPEG, which changes class numbers; save the mask as an index PNG, or as black and white",
+                    ));
+                }
+                if file.transparent {
+                    findings.add(
+                        Severity::Note,
+                        path,
+                        "transparent pixels are read as background",
+                        "",
+                    );
+                }
+                if !ours && !file.palette {
+                    self.meaning.masks.apply(&mut values);
+                }
                 crate::check::values::numbers(path, &values, self.classes.len(), ours, findings);
                 index::interpret(values, self.classes.len(), Reading::Mask, ours)?
             }
@@ -332,6 +376,20 @@ struct PictureSize<'a> {
 }
 
 impl PictureSize<'_> {
+    /// Tells of a picture that is shown turned or mirrored at the same size: a mask of the stored pixels would not fit it.
+    fn turned(&self, labels: &Path, findings: &mut Findings) {
+        let Some(orientation) = crate::image::orientation(self.picture) else { return };
+        let swaps = orientation > 4;
+        if orientation != 1 && (!swaps || self.width == self.height) {
+            let what = format!(
+                "its picture has EXIF orientation {orientation}: the mask must be of the picture as it is shown, not as \
+                 it is stored"
+            );
+            let todo = "look at the overlay; if the mask is turned or mirrored, save picture and mask without the EXIF tag";
+            findings.add(Severity::Warning, labels, what, todo);
+        }
+    }
+
     /// Object numbers of this size.
     fn numbers(&self, path: &Path) -> Result<Numbers> {
         let numbers = instances::read(path)?;

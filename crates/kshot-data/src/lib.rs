@@ -22,6 +22,7 @@ pub mod image;
 pub mod journal;
 pub mod label_folder;
 pub mod labels;
+pub mod lock;
 pub mod mask;
 pub mod mask_png;
 pub mod mask_tiff;
@@ -36,5 +37,6 @@ pub mod result_folder;
 pub mod rle;
 pub mod scribble;
 pub mod support;
+pub mod text_file;
 
 pub use error::{Error, ErrorKind, Result};

@@ -67,14 +67,7 @@ pub fn numbers(path: &Path) -> Result<([usize; 2], DecodingResult)> {
     };
     let mut decoder = Decoder::new(BufReader::new(file)).map_err(wrong)?;
     let (width, height) = decoder.dimensions().map_err(wrong)?;
-    let limits = ReadLimits::default();
-    if width.max(height) > limits.side || u64::from(width) * u64::from(height) > limits.pixels {
-        return Err(Error::data(format!(
-            "its header says {width} x {height} pixels, above the limit of {} million",
-            limits.pixels / 1_000_000
-        ))
-        .in_file(path));
-    }
+    ReadLimits::default().check(width, height).map_err(|error| error.in_file(path))?;
     let bands = decoder.colortype().map_err(wrong)?.num_samples();
     if bands != 1 {
         return Err(Error::data(format!(

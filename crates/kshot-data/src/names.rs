@@ -11,6 +11,14 @@ pub struct Row {
     pub source: Option<String>,
 }
 
+/// Names one after the other, at most so many: `cat, dog and 7 more`.
+pub fn listed<T: AsRef<str>>(names: &[T], most: usize) -> String {
+    let shown: Vec<&str> = names.iter().take(most).map(AsRef::as_ref).collect();
+    let more = names.len().saturating_sub(most);
+    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
+    format!("{}{more}", shown.join(", "))
+}
+
 /// The message for a name that is not in a table: the nearest valid name, then all of them.
 ///
 /// `what` names the table in the singular, such as `encoder`.

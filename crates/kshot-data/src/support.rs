@@ -8,7 +8,7 @@ use rayon::prelude::*;
 use crate::deep::DeepRange;
 use crate::error::{Error, Result};
 pub use crate::finding::LabelKind;
-use crate::finding::{Findings, Severity};
+use crate::finding::{Finding, Findings, Severity};
 use crate::hash;
 use crate::label_folder::LabelFolder;
 use crate::mask::{MAX_CLASSES, Mask};
@@ -56,8 +56,10 @@ impl Support {
     /// knows. Classes of a labelling tool's own list that no label shows are left out; those of
     /// `classes.txt` stay.
     ///
+    /// Pictures that cannot be read, or whose labels cannot, are left out, which a warning tells.
+    ///
     /// # Errors
-    /// If no picture is labelled, or if any label is wrong: all that are wrong are listed.
+    /// If no picture is labelled, or if something is wrong that is not of single pictures (all of it is listed).
     pub fn load(folder: &Path) -> Result<Self> {
         Self::of(LabelFolder::open(folder)?, None)
     }
@@ -80,9 +82,19 @@ impl Support {
         }
         support.leave_out_unused(&folder, &mut findings);
         support.forget_untold_objects();
-        findings.refuse_errors(&folder.root)?;
-        let odd = findings.0.iter().filter(|finding| finding.severity == Severity::Warning);
-        support.warnings = odd.map(ToString::to_string).collect();
+        if support.pictures.is_empty() {
+            findings.refuse_errors(&folder.root)?;
+        }
+        findings.refuse_errors_of_all(&folder.root)?;
+        let is_class = |value: &u8| (1..=MAX_CLASSES).contains(value);
+        if !support.pictures.iter().any(|picture| picture.mask.pixels.iter().any(is_class)) {
+            return Err(Error::data(
+                "no label shows a pixel of any class, so that there is nothing to learn from; `kshot data check` says \
+                 what each holds",
+            )
+            .in_file(&folder.root));
+        }
+        support.warnings = findings.0.iter().filter_map(in_words).collect();
         Ok(support)
     }
 
@@ -193,6 +205,15 @@ impl Support {
     }
 }
 
+/// A finding that a run goes on with, where it is more than a note.
+fn in_words(finding: &Finding) -> Option<String> {
+    match finding.severity {
+        Severity::Error => Some(format!("left out: {finding}")),
+        Severity::Warning => Some(finding.to_string()),
+        Severity::Note => None,
+    }
+}
+
 fn picture(
     folder: &LabelFolder,
     index: usize,
@@ -203,7 +224,7 @@ fn picture(
     let image = match crate::image::read_deep(&path, range) {
         Ok(image) => image,
         Err(error) => {
-            findings.fails(&path, &error);
+            findings.leaves_out(&path, &error);
             return (None, findings);
         }
     };
@@ -214,8 +235,8 @@ fn picture(
         None | Some(Ok(None)) => None,
         Some(Ok(Some((map, file)))) => Some(LabelledObjects { map, file }),
         Some(Err(error)) => {
-            findings.fails(&path, &error);
-            None
+            findings.leaves_out(&path, &error);
+            return (None, findings);
         }
     };
     let picture = read.map(|read| LabelledPicture {

@@ -33,16 +33,17 @@ fn what_no_file_could_hold_is_refused_before_anything_is_written() {
         error.contains("\"bar \"") && error.contains("blanks") && !at("out").exists(),
         "{error}"
     );
-    // LabelMe's labels lose their blanks as they are read; a picture inside the file is told.
+    // LabelMe's labels lose their blanks as they are read; a picture inside the file that is none is told.
     picture(&at("labelme/a.png"), 4, 2);
     let shapes = r#""shapes": [{"label": "bar ", "points": [[0, 0], [2, 0], [2, 2]]}]"#;
     file(&at("labelme/a.json"), &format!("\u{feff}{{{shapes}}}"));
     file(&at("labelme/b.json"), &format!(r#"{{{shapes}, "imageData": "aGVsbG8="}}"#));
     let open = LabelFolder::open(&at("labelme")).unwrap();
     assert_eq!(open.classes.names(), ["bar"]);
-    assert!(open.findings.0.iter().any(|finding| finding.what.contains("inside this file")));
-    let old = b"{\"shapes\": [{\"label\": \"\xb5\xc4\", \"points\": []}]}";
+    assert!(open.findings.0.iter().any(|finding| finding.what.contains("imageData is no picture")));
+    let old =
+        b"{\"shapes\": [{\"label\": \"\xcf\xb8\xb0\xfb\", \"points\": [[0, 0], [2, 0], [2, 2]]}]}";
     std::fs::write(at("labelme/a.json"), old).unwrap();
     let open = LabelFolder::open(&at("labelme")).unwrap();
-    assert!(open.findings.0.iter().any(|finding| finding.what.contains("not UTF-8")));
+    assert_eq!(open.classes.names(), ["\u{7ec6}\u{80de}"]);
 }

@@ -65,8 +65,8 @@ impl Place {
 
     /// `kshot segment` with the defaults of these tests, where the flags say nothing else.
     pub fn segment(&self, flags: &[&str]) -> Ran {
-        let mut all = vec!["segment", "--support", "support", "--query", "query", "--out", "out"];
-        for default in [["--method", "prototype"], ["--scale", "1"]] {
+        let mut all = vec!["segment", "--support", "support", "--query", "query"];
+        for default in [["--out", "out"], ["--method", "prototype"], ["--scale", "1"]] {
             if !flags.contains(&default[0]) {
                 all.extend(default);
             }

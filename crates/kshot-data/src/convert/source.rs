@@ -25,7 +25,7 @@ impl Source {
             let next = options.next.map(|most| result.next(most));
             (result.folder, result.predicted, next)
         } else {
-            (LabelFolder::open(from)?, Vec::new(), None)
+            (LabelFolder::open_reading(from, options.masks)?, Vec::new(), None)
         };
         let mut chosen = match next {
             Some(next) if next.is_empty() => {

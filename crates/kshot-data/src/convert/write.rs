@@ -1,6 +1,6 @@
 //! Label files and pictures of the target folder.
 
-use std::io;
+use std::io::{self, Write as _};
 use std::path::{Path, PathBuf};
 
 use crate::annotation::{Content, Object, ObjectShape};
@@ -9,6 +9,7 @@ use crate::convert::outlines::Outliner;
 use crate::convert::{LabelFormat, shapes};
 use crate::error::{Error, Result};
 use crate::finding::LabelKind;
+use crate::image::embedded;
 use crate::label_folder::{FolderPicture, PaintedLabels};
 use crate::labels::names::Classes;
 use crate::labels::{boxes, class_masks, coco_text, colours, labelme, voc_xml, yolo, yolo_names};
@@ -45,6 +46,10 @@ impl FolderEntry {
 
 /// Copies or links a picture, unless it is there already.
 pub(super) fn picture(from: &Path, to: &Path, link: bool) -> Result<()> {
+    if embedded::is_one(from) {
+        let bytes = embedded::bytes(from).map_err(|error| error.in_file(from))?;
+        return atomic::write_with(to, |writer| Ok(writer.write_all(&bytes)?));
+    }
     if link {
         let parent = to.parent().unwrap_or(Path::new("."));
         std::fs::create_dir_all(parent).map_err(|error| atomic::write_error(parent, error))?;
@@ -75,7 +80,7 @@ impl LabelWriter<'_> {
     ) -> Result<FolderEntry> {
         let (width, height) = (read.annotation.width, read.annotation.height);
         let slashed = picture.name.to_string_lossy().replace('\\', "/");
-        let last = picture.file.file_name().unwrap_or_default().to_string_lossy();
+        let last = picture.name.file_name().unwrap_or_default().to_string_lossy();
         let done = |objects: usize| Ok(FolderEntry::Done(objects));
         match self.format {
             LabelFormat::Mask => {

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use crate::finding::Severity;
 use crate::label_folder::find::shown;
+use crate::label_folder::meaning::Numbers;
 use crate::label_folder::{LabelFolder, LabelSource, OBJECT};
 use crate::labels::index;
 use crate::labels::names::{Classes, Gathered};
@@ -29,7 +30,13 @@ pub(super) fn name_classes(
                 folder.numbered = true;
                 // What is wrong with it is said when it is read for good.
                 let Ok(file) = index::read_file(path) else { continue };
-                if let Some(values) = file.values {
+                if let Some(mut values) = file.values {
+                    let meaning = &folder.meaning;
+                    if scribble {
+                        meaning.of_strokes(&mut values);
+                    } else if file.names.is_none() && !file.palette {
+                        meaning.masks.apply(&mut values);
+                    }
                     let number = if scribble {
                         let counts = values.counts();
                         (1..UNLABELLED).rev().find(|&value| counts[usize::from(value)] > 0)
@@ -55,7 +62,10 @@ pub(super) fn name_classes(
         }
     }
     let findings = &mut folder.findings;
-    if let Some(names) = declared {
+    if let Some(mut names) = declared {
+        if folder.meaning.first_is_background {
+            names.remove(0);
+        }
         folder.classes = Classes::new(names);
         return;
     }
@@ -70,7 +80,20 @@ pub(super) fn name_classes(
         ),
     }
     folder.list = gathered.list.clone();
+    let listed = gathered.list.is_some() || !carried.is_empty();
     let mut names = gathered.into_names();
+    if !listed && largest > 0 && names.len() > 1 {
+        findings.add(
+            Severity::Error,
+            &folder.root,
+            format!(
+                "some labels name their classes ({}), others have numbers up to {largest}: which number is which class \
+                 is not said",
+                names.join(", ")
+            ),
+            "write classes.txt with a name a line, in the order of the numbers",
+        );
+    }
     if !names.is_empty() && usize::from(largest) > names.len() {
         findings.add(
             Severity::Error,
@@ -83,6 +106,11 @@ pub(super) fn name_classes(
         );
     }
     let labelled = folder.pictures.iter().any(|picture| picture.labels.is_some());
+    if names.is_empty()
+        && let Numbers::Levels(levels) = &folder.meaning.masks
+    {
+        names = levels.iter().map(|level| format!("class {level}")).collect();
+    }
     if names.is_empty() {
         names = (1..=largest).map(|number| format!("class {number}")).collect();
         if largest > 0 {

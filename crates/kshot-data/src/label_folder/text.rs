@@ -7,17 +7,21 @@ use serde_json::Value;
 
 use crate::error::{Error, Result};
 use crate::finding::Severity;
+use crate::image::embedded;
 use crate::label_folder::LabelSource;
 use crate::label_folder::find::{Finder, without_ending};
+use crate::label_folder::layout;
 use crate::labels::files::{self, LabelFile};
 use crate::labels::names::{self, Gathered};
 use crate::labels::{Outlines, boxes, yolo, yolo_names};
+use crate::text_file::text_of;
 
 impl Finder {
     /// Label files of tools, in JSON and XML.
     pub(super) fn tools(&mut self, gathered: &mut Gathered) -> Result<()> {
         let images = std::slice::from_ref(&self.images);
-        let json = self.files_of("json", &["", "annotations", "labels"], images)?;
+        let mut json = self.files_of("json", &["", "annotations", "labels", "ann"], images)?;
+        json.extend(self.files_of("geojson", &["", "annotations", "labels"], images)?);
         let mut known = Vec::new();
         for (base, file) in json {
             match read_json(&file) {
@@ -34,6 +38,12 @@ impl Finder {
         for (format, base, file, value) in known {
             let format = &files::JSON[format];
             let read = (format.read)(&file, &value, &mut self.findings);
+            let key = without_ending(file.strip_prefix(&base).unwrap_or(&file));
+            let inside = value.get("imageData").is_some_and(Value::is_string);
+            if format.by_file_name && inside && self.owners(&key).is_none() {
+                self.inside(file, read);
+                continue;
+            }
             self.tool(&base, file, format.by_file_name, read, gathered);
         }
         if labelme && list.is_file() {
@@ -72,11 +82,26 @@ impl Finder {
         Ok(())
     }
 
+    /// A label file that holds its picture, which is not beside it.
+    fn inside(&mut self, file: PathBuf, read: Result<LabelFile>) {
+        let ending = embedded::bytes(&file).and_then(|bytes| embedded::ending(&bytes));
+        let (ending, labels) = match ending.and_then(|ending| Ok((ending, read?))) {
+            Ok((ending, labels)) => (ending, labels),
+            Err(error) => return self.findings.leaves_out(&file, &error),
+        };
+        let index = self.add(file);
+        let picture = &mut self.pictures[index];
+        picture.name.set_extension(ending);
+        for outlines in labels.pictures {
+            self.label(index, LabelSource::Outlines(outlines));
+        }
+    }
+
     /// A file that may be no label at all: an error where a picture has its name.
     fn unreadable(&mut self, base: &Path, file: PathBuf, error: &Error) {
         let key = without_ending(file.strip_prefix(base).unwrap_or(&file));
-        if self.keys.contains_key(&key) {
-            self.findings.fails(&file, error);
+        if self.owners(&key).is_some() {
+            self.findings.leaves_out(&file, error);
             self.label_key(&key, LabelSource::Broken(file));
         } else {
             let what = format!("passed over: {}", error.message());
@@ -97,9 +122,11 @@ impl Finder {
         let LabelFile { classes, pictures } = match read {
             Ok(read) => read,
             Err(error) => {
-                self.findings.fails(&file, &error);
                 if by_file_name {
+                    self.findings.leaves_out(&file, &error);
                     self.label_key(&key, LabelSource::Broken(file));
+                } else {
+                    self.findings.fails(&file, &error);
                 }
                 return;
             }
@@ -144,7 +171,7 @@ impl Finder {
             matches!(part, std::path::Component::Normal(_) | std::path::Component::CurDir)
         });
         if plain {
-            for place in [&self.images, &self.root, &base.to_owned()] {
+            for place in [&self.images, &self.root, base] {
                 let path = place.join(relative);
                 if let Some(&index) = self.files.get(&path) {
                     return Named::One(index);
@@ -155,10 +182,35 @@ impl Finder {
                 return Named::One(self.add(path));
             }
         }
+        // Frames of videos are named without an ending.
+        if relative.extension().is_none()
+            && let Some(&[index]) = self.keys.get(relative).map(Vec::as_slice)
+        {
+            return Named::One(index);
+        }
         match relative.file_name().and_then(|last| self.last_parts.get(last)).map(Vec::as_slice) {
             Some(&[index]) => Named::One(index),
             Some(_) => Named::Several,
-            None => Named::None,
+            None => self.named_loosely(name),
+        }
+    }
+
+    /// The same of a name that no picture has exactly: URLs, other cases and forms of letters.
+    fn named_loosely(&self, name: &str) -> Named {
+        // Label Studio gives local files as `/data/local-files/?d=folder/a.png`.
+        let name = name.rsplit_once("?d=").map_or(name, |(_, local)| local);
+        let same = |wanted: &str, of: &Path| layout::loosely(of) == wanted;
+        let whole = layout::loosely(Path::new(name));
+        let last = whole.rsplit('/').next().unwrap_or_default().to_owned();
+        let found = |test: &dyn Fn(&Path) -> bool| -> Vec<usize> {
+            (0..self.pictures.len()).filter(|&at| test(&self.pictures[at].name)).collect()
+        };
+        let by_path = found(&|of| same(&whole, of));
+        let by_last = || found(&|of| of.file_name().is_some_and(|of| same(&last, Path::new(of))));
+        match if by_path.is_empty() { by_last() } else { by_path }.as_slice() {
+            [] => Named::None,
+            [index] => Named::One(*index),
+            _ => Named::Several,
         }
     }
 
@@ -172,7 +224,7 @@ impl Finder {
         if labels.is_dir() {
             for file in list(&labels, "txt", true)? {
                 let key = without_ending(file.strip_prefix(&labels).unwrap_or(&file));
-                let known = self.keys.contains_key(&key);
+                let known = self.owners(&key).is_some();
                 if known || !key.ends_with("classes") {
                     found.push((key, file));
                 }
@@ -180,7 +232,7 @@ impl Finder {
         } else {
             for file in list(&self.images, "txt", self.images != self.root)? {
                 let key = without_ending(file.strip_prefix(&self.images).unwrap_or(&file));
-                if self.keys.contains_key(&key) {
+                if self.owners(&key).is_some() {
                     found.push((key, file));
                 }
             }
@@ -189,8 +241,11 @@ impl Finder {
             return Ok(());
         }
         let mut names: Option<(PathBuf, Vec<String>)> = None;
-        for end in ["yaml", "yml"] {
-            for file in list(&self.root, end, false)? {
+        // Of a divided data set, the names are beside its parts.
+        let above = self.part.then(|| self.root.parent()).flatten().map(Path::to_owned);
+        for folder in [Some(self.root.clone()), above].into_iter().flatten() {
+            let of = |end| list(&folder, end, false);
+            for file in [of("yaml")?, of("yml")?].concat() {
                 match yolo_names::read(&file) {
                     Ok(Some(read)) if names.is_none() => names = Some((file, read)),
                     Ok(_) => {}
@@ -205,10 +260,10 @@ impl Finder {
         let known = names.as_ref().map(|(_, names)| names.as_slice()).or(declared);
         let mut read = Vec::new();
         for (key, file) in found {
-            match yolo::read(&file, known) {
+            match yolo::read(&file, known, &mut self.findings) {
                 Ok(outlines) => read.push((key, outlines)),
                 Err(error) => {
-                    self.findings.fails(&file, &error);
+                    self.findings.leaves_out(&file, &error);
                     self.label_key(&key, LabelSource::Broken(file));
                 }
             }
@@ -237,18 +292,12 @@ impl Finder {
         if !csv.is_file() {
             return;
         }
-        let all = match boxes::read_csv(&csv) {
+        let all = match boxes::read_csv(&csv, &mut self.findings) {
             Ok(all) => all,
             Err(error) => return self.findings.fails(&csv, &error),
         };
         for (name, objects) in all {
-            let labels = Outlines {
-                file: csv.clone(),
-                picture: Some(name.clone()),
-                size: None,
-                relative: false,
-                objects,
-            };
+            let labels = Outlines { picture: Some(name.clone()), objects, ..Outlines::new(&csv) };
             match self.named(&name, &self.root.clone()) {
                 Named::One(index) => self.label(index, LabelSource::Outlines(labels)),
                 Named::None => self.findings.add(
@@ -302,23 +351,6 @@ enum Named {
 /// On file systems that do not tell `Annotations` from `annotations`, both names are one folder.
 fn same_folder(a: &Path, b: &Path) -> bool {
     a == b || matches!((a.canonicalize(), b.canonicalize()), (Ok(a), Ok(b)) if a == b)
-}
-
-fn text_of(file: &Path) -> Result<String> {
-    let bytes = std::fs::read(file).map_err(|error| Error::io("read the labels", file, error))?;
-    if bytes.starts_with(b"\xff\xfe") || bytes.starts_with(b"\xfe\xff") {
-        return Err(Error::data("UTF-16 text; save it as UTF-8").in_file(file));
-    }
-    let text = String::from_utf8(bytes).map_err(|error| {
-        let at = error.utf8_error().valid_up_to();
-        Error::data(format!(
-            "not UTF-8 text (at byte {at}), perhaps of an old tool in a national code page: open it in an editor and \
-             save it as UTF-8"
-        ))
-        .in_file(file)
-    })?;
-    // A byte order mark, as Windows editors write it.
-    Ok(text.strip_prefix('\u{feff}').map(str::to_owned).unwrap_or(text))
 }
 
 fn read_json(file: &Path) -> Result<Value> {

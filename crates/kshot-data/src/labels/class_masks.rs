@@ -1,7 +1,8 @@
 //! One mask per class: `masks/CLASS/NAME.png`, `masks/NAME_CLASS.png` or `masks/NAME-CLASS.png`;
 //! any pixel that is not 0 is the class.
 
-use std::path::{Component, Path};
+use std::collections::BTreeMap;
+use std::path::{Component, Path, PathBuf};
 
 use crate::annotation::{Object, ObjectShape};
 use crate::error::Result;
@@ -38,6 +39,57 @@ pub fn belongs<'a>(
     };
     fits.sort_by_key(|(key, class)| (known(class), key.as_os_str().len()));
     fits.pop()
+}
+
+/// Words behind the names of pictures in the names of their whole masks.
+const WHOLE: [&str; 14] = [
+    "mask",
+    "masks",
+    "label",
+    "labels",
+    "seg",
+    "segmentation",
+    "gt",
+    "groundtruth",
+    "ground_truth",
+    "annotation",
+    "annotations",
+    "target",
+    "labelids",
+    "L",
+];
+
+/// Whether a word behind a picture's name stands for its whole mask, and for no class.
+pub fn is_whole(word: &str) -> bool {
+    WHOLE.iter().any(|whole| whole.eq_ignore_ascii_case(word))
+}
+
+/// Classes that differ by a number at their end alone (`cat-0`, `cat-1`) become one, of which each mask is an object; says
+/// so where there are some.
+pub fn join_numbered(files: &mut [(String, PathBuf)], declared: &[String]) -> Option<String> {
+    let base = |class: &str| -> Option<String> {
+        let name = class.trim_end_matches(|letter: char| letter.is_ascii_digit());
+        let numbered = name.len() < class.len() && !declared.iter().any(|known| known == class);
+        let name = name.trim_end_matches(['-', '_', ' ', '.']);
+        (numbered && !name.is_empty()).then(|| name.to_owned())
+    };
+    let mut known: BTreeMap<String, usize> = BTreeMap::new();
+    files
+        .iter()
+        .filter_map(|(class, _)| base(class))
+        .for_each(|name| *known.entry(name).or_default() += 1);
+    known.retain(|_, count| *count > 1);
+    let (name, _) = known.iter().next()?;
+    let of = |class: &str| base(class).filter(|name| known.contains_key(name));
+    let first = files.iter().find(|(class, _)| of(class).as_ref() == Some(name))?.0.clone();
+    for (class, _) in files.iter_mut() {
+        if let Some(name) = of(class) {
+            *class = name;
+        }
+    }
+    Some(format!(
+        "masks such as `{first}` are numbered: each is read as an object of the class `{name}`"
+    ))
 }
 
 /// A class's name as a folder's: what file systems do not take is written as `%` and two hexadecimal
@@ -110,6 +162,21 @@ pub fn overlap(objects: &[Object], width: usize, height: usize) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn numbered_masks_are_objects_of_one_class() {
+        let files = |classes: &[&str]| -> Vec<(String, PathBuf)> {
+            classes.iter().map(|class| ((*class).to_owned(), PathBuf::from("x.png"))).collect()
+        };
+        let mut some = files(&["cat-0", "cat-1", "dog", "h2"]);
+        assert!(join_numbered(&mut some, &[]).unwrap().contains("`cat-0`"));
+        let classes: Vec<&str> = some.iter().map(|(class, _)| class.as_str()).collect();
+        assert_eq!(classes, ["cat", "cat", "dog", "h2"]);
+        let declared = ["layer 1", "layer 2"].map(str::to_owned);
+        let mut layers = files(&["layer 1", "layer 2"]);
+        assert_eq!(join_numbered(&mut layers, &declared), None);
+        assert!(is_whole("Mask") && !is_whole("nucleus"));
+    }
 
     #[test]
     fn any_class_is_a_folder() {

@@ -15,6 +15,7 @@ use crate::annotation::{Object, ObjectShape};
 use crate::error::{Error, Result};
 use crate::finding::{Findings, Severity};
 use crate::labels::files::LabelFile;
+use crate::labels::passed_over::{FEW_CORNERS, PassedOver};
 use crate::labels::{Outlines, boxes, runs};
 
 /// The supercategory of void and unlabelled.
@@ -103,15 +104,14 @@ pub fn read(path: &Path, value: &Value, findings: &mut Findings) -> Result<Label
         }
         let side = |side: Option<f64>| side.filter(|side| *side >= 1.0).map(|side| side as usize);
         pictures.push(Outlines {
-            file: path.to_owned(),
             picture: Some(image.file_name.replace('\\', "/")),
             size: side(image.width).zip(side(image.height)),
-            relative: false,
-            objects: Vec::new(),
+            ..Outlines::new(path)
         });
     }
     let mut unknown: BTreeMap<i64, usize> = BTreeMap::new();
     let mut homeless: BTreeMap<String, usize> = BTreeMap::new();
+    let mut passed = PassedOver::default();
     let annotations = list("annotations");
     let brushed = !ours && all_crowds(annotations);
     for (index, item) in annotations.iter().enumerate() {
@@ -130,18 +130,27 @@ pub fn read(path: &Path, value: &Value, findings: &mut Findings) -> Result<Label
             *unknown.entry(annotation.category_id).or_default() += 1;
             continue;
         };
+        // Run lengths say of which size the picture must be, where the file does not.
+        if pictures[place].size.is_none() {
+            pictures[place].size = runs_size(&annotation.segmentation);
+        }
+        let item = |place: usize| {
+            let picture = pictures[place].picture.as_deref().unwrap_or_default();
+            format!("annotation {} of `{picture}`", annotation.id)
+        };
         match object(&annotation, name, pictures[place].size) {
-            Ok(mut object) => {
+            Ok(Some(mut object)) => {
                 object.crowd &= !brushed;
                 pictures[place].objects.push(object);
             }
+            Ok(None) => passed.add(FEW_CORNERS, item(place)),
             Err(what) => {
-                let picture = pictures[place].picture.clone().unwrap_or_default();
-                let what = format!("annotation {} of `{picture}`: {what}", annotation.id);
-                findings.add(Severity::Error, path, what, "");
+                let what = format!("{}: {what}", item(place));
+                pictures[place].damaged.get_or_insert(what);
             }
         }
     }
+    passed.tell(path, findings);
     if brushed {
         findings.add(
             Severity::Warning,
@@ -184,63 +193,75 @@ fn truth(value: &Value) -> bool {
     value.as_bool().unwrap_or(false) || value.as_f64().unwrap_or(0.0) != 0.0
 }
 
-fn object(raw: &RawAnnotation, name: &str, size: Option<(usize, usize)>) -> Result<Object, String> {
+/// `None` where it has no inside.
+fn object(
+    raw: &RawAnnotation,
+    name: &str,
+    size: Option<(usize, usize)>,
+) -> Result<Option<Object>, String> {
+    let sides = raw.bbox.as_deref().map(|sides| match *sides {
+        [left, top, width, height] => {
+            Ok([left, top, crate::labels::tidy(left + width), crate::labels::tidy(top + height)])
+        }
+        _ => Err("a bbox that is not of 4 numbers".to_owned()),
+    });
     let shape = match &raw.segmentation {
         Value::Array(rings) if !rings.is_empty() => {
             // A single outline is often written without the outer list.
             let flat = rings[0].is_number();
             let one = [raw.segmentation.clone()];
-            ObjectShape::Polygons(
-                (if flat { &one[..] } else { rings }).iter().map(ring).collect::<Result<_, _>>()?,
-            )
+            let rings = if flat { &one[..] } else { rings };
+            let rings: Vec<_> = rings.iter().map(ring).collect::<Result<_, _>>()?;
+            ObjectShape::Polygons(rings.into_iter().filter(|ring| ring.len() >= 3).collect())
         }
         Value::Object(_) => ObjectShape::Runs(counts(&raw.segmentation, size)?),
-        _ => match raw.bbox.as_deref() {
-            Some(&[left, top, width, height]) => {
-                let sides = [
-                    left,
-                    top,
-                    crate::labels::tidy(left + width),
-                    crate::labels::tidy(top + height),
-                ];
-                boxes::check(sides).map_err(|error| error.message().to_owned())?;
-                ObjectShape::Box(sides)
-            }
-            _ => return Err("neither a segmentation nor a bbox of 4 numbers".to_owned()),
-        },
+        _ => ObjectShape::Box(sides.ok_or("neither a segmentation nor a bbox of 4 numbers")??),
     };
+    let inside = match &shape {
+        ObjectShape::Polygons(rings) => !rings.is_empty(),
+        ObjectShape::Box(sides) => boxes::check(*sides).is_ok(),
+        ObjectShape::Circle(..) | ObjectShape::Runs(_) => true,
+    };
+    if !inside {
+        return Ok(None);
+    }
     // CVAT has no crowds of its own: what it marks so was painted with a brush.
     let cvat = raw.attributes.get("occluded").is_some() && raw.segmentation.is_object();
     let crowd = truth(&raw.iscrowd) && !cvat && crate::labels::names::reserved(name).is_none();
-    Ok(Object {
+    Ok(Some(Object {
         class: name.to_owned(),
         shape,
         id: raw.group_id.or(raw.id.as_i64()),
         crowd,
         difficult: truth(&raw.difficult),
-    })
+    }))
 }
 
 fn ring(value: &Value) -> Result<Vec<[f64; 2]>, String> {
     let numbers: Option<Vec<f64>> =
         value.as_array().and_then(|items| items.iter().map(Value::as_f64).collect());
-    match numbers {
-        Some(numbers) if numbers.len() >= 6 && numbers.len() % 2 == 0 => {
-            Ok(numbers.chunks_exact(2).map(|pair| [pair[0], pair[1]]).collect())
-        }
-        Some(numbers) => Err(format!(
-            "an outline of {} numbers; it must be x, y, x, y, ... of 3 corners or more",
-            numbers.len()
-        )),
-        None => Err("an outline that is no list of numbers".to_owned()),
+    let numbers = numbers.ok_or("an outline that is no list of numbers")?;
+    if numbers.len() % 2 == 1 {
+        return Err(format!("an outline of {} numbers; it must be x, y, x, y, ...", numbers.len()));
     }
+    Ok(numbers.chunks_exact(2).map(|pair| [pair[0], pair[1]]).collect())
+}
+
+/// The string of run lengths of which Python's `str` made `b'...'`.
+fn as_written_by_python(text: &str) -> &str {
+    let inside = |quote: char| text.strip_prefix('b')?.strip_prefix(quote)?.strip_suffix(quote);
+    inside('\'').or_else(|| inside('"')).unwrap_or(text)
+}
+
+/// Width and height of run lengths.
+fn runs_size(value: &Value) -> Option<(usize, usize)> {
+    let sides = value.get("size")?.as_array()?;
+    let side = |at: usize| usize::try_from(sides.get(at)?.as_u64()?).ok();
+    (sides.len() == 2).then(|| side(1).zip(side(0)))?
 }
 
 fn counts(value: &Value, size: Option<(usize, usize)>) -> Result<Vec<u32>, String> {
-    let sides: Option<Vec<usize>> = value.get("size").and_then(Value::as_array).and_then(|sides| {
-        sides.iter().map(|side| side.as_u64().and_then(|side| usize::try_from(side).ok())).collect()
-    });
-    let Some(&[height, width]) = sides.as_deref() else {
+    let Some((width, height)) = runs_size(value) else {
         return Err("run lengths without a size of [height, width]".to_owned());
     };
     if let Some((w, h)) = size
@@ -249,7 +270,7 @@ fn counts(value: &Value, size: Option<(usize, usize)>) -> Result<Vec<u32>, Strin
         return Err(format!("run lengths of {width} x {height} pixels in a picture of {w} x {h}"));
     }
     let counts = match value.get("counts") {
-        Some(Value::String(text)) => runs::decompress(text)?,
+        Some(Value::String(text)) => runs::decompress(as_written_by_python(text))?,
         Some(Value::Array(counts)) => counts
             .iter()
             .map(|count| count.as_u64().and_then(|count| u32::try_from(count).ok()))
@@ -258,10 +279,10 @@ fn counts(value: &Value, size: Option<(usize, usize)>) -> Result<Vec<u32>, Strin
         _ => return Err("run lengths without counts".to_owned()),
     };
     let total: u64 = counts.iter().map(|&count| u64::from(count)).sum();
-    if total != (width * height) as u64 {
+    let pixels = (width as u64).saturating_mul(height as u64);
+    if total != pixels {
         return Err(format!(
-            "run lengths of {total} pixels in all, but {width} x {height} are {}",
-            width * height
+            "run lengths of {total} pixels in all, but {width} x {height} are {pixels}"
         ));
     }
     Ok(counts)
@@ -340,10 +361,10 @@ mod tests {
             (json!({"image_id": "x", "category_id": 8, "bbox": [0, 0, 1, 1]}), "8 (1 annotations)"),
             (json!({"image_id": 1, "category_id": 7, "bbox": [0, 0, 1, 1]}), "not listed"),
             (json!({"image_id": "x", "category_id": 7}), "neither"),
-            (json!({"image_id": "x", "category_id": 7, "bbox": [0, 0, 0, 1]}), "empty box"),
+            (json!({"image_id": "x", "category_id": 7, "bbox": [0, 0, 1]}), "4 numbers"),
             (
-                json!({"image_id": "x", "category_id": 7, "segmentation": [[1, 2, 3, 4]]}),
-                "4 numbers",
+                json!({"image_id": "x", "category_id": 7, "segmentation": [[1, 2, 3, 4, 5]]}),
+                "5 numbers",
             ),
             (
                 json!({"image_id": "x", "category_id": 7, "segmentation": {"size": [2, 3], "counts": [9]}}),
@@ -355,8 +376,10 @@ mod tests {
             ),
             (json!({"image_id": "x"}), "category_id"),
         ] {
-            let (_, findings) = read(file(annotation));
-            assert!(findings.errors() == 1 && findings.0[0].what.contains(word), "{findings:?}");
+            let (file, findings) = read(file(annotation));
+            let damaged = file.pictures[0].damaged.clone();
+            let said = damaged.or_else(|| findings.0.first().map(|finding| finding.what.clone()));
+            assert!(said.as_ref().is_some_and(|said| said.contains(word)), "{said:?}");
         }
     }
 

@@ -9,7 +9,10 @@ use serde_json::Value;
 
 use crate::error::Result;
 use crate::finding::Findings;
-use crate::labels::{Outlines, coco, labelme, voc_xml};
+use crate::labels::{
+    Outlines, coco, createml, cvat_xml, darwin, datumaro, geojson, label_studio, labelme,
+    supervisely, via, voc_xml,
+};
 
 /// What a file says.
 #[derive(Debug, Default, PartialEq)]
@@ -50,8 +53,27 @@ type XmlFormat = FileFormat<
 pub const JSON: &[JsonFormat] = &[
     FileFormat { name: "LabelMe", by_file_name: true, is: labelme::is, read: labelme::read },
     FileFormat { name: "COCO", by_file_name: false, is: coco::is, read: coco::read },
+    FileFormat {
+        name: "Label Studio",
+        by_file_name: false,
+        is: label_studio::is,
+        read: label_studio::read,
+    },
+    FileFormat { name: "VIA", by_file_name: false, is: via::is, read: via::read },
+    FileFormat {
+        name: "Supervisely",
+        by_file_name: false,
+        is: supervisely::is,
+        read: supervisely::read,
+    },
+    FileFormat { name: "Darwin", by_file_name: false, is: darwin::is, read: darwin::read },
+    FileFormat { name: "Datumaro", by_file_name: false, is: datumaro::is, read: datumaro::read },
+    FileFormat { name: "GeoJSON", by_file_name: true, is: geojson::is, read: geojson::read },
+    FileFormat { name: "CreateML", by_file_name: false, is: createml::is, read: createml::read },
 ];
 
 /// The same of XML.
-pub const XML: &[XmlFormat] =
-    &[FileFormat { name: "Pascal VOC", by_file_name: true, is: voc_xml::is, read: voc_xml::read }];
+pub const XML: &[XmlFormat] = &[
+    FileFormat { name: "Pascal VOC", by_file_name: true, is: voc_xml::is, read: voc_xml::read },
+    FileFormat { name: "CVAT", by_file_name: false, is: cvat_xml::is, read: cvat_xml::read },
+];

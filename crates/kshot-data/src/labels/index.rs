@@ -5,11 +5,15 @@ use std::io::{BufReader, Read, Seek};
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::image::ReadLimits;
 use crate::labels::colours::listed;
 use crate::mask::{BACKGROUND, Mask, UNLABELLED, VOID};
 use crate::mask_png::CLASSES_KEYWORD;
 use crate::mask_tiff;
 use crate::palette::Rgb;
+
+/// How far apart red, green and blue of a gray JPEG may be.
+const GRAY_ENOUGH: u8 = 24;
 
 /// What the values of a mask file mean.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -33,12 +37,18 @@ pub struct Coloured {
 }
 
 /// What a mask file holds.
-#[derive(Debug, Clone)]
+#[derive(Debug, Clone, Default)]
 pub struct MaskFile {
     /// Palette indices or gray levels; `None` for colours that are not gray all over.
     pub values: Option<Mask>,
     /// The colours of a coloured or palette file; `None` for gray ones.
     pub coloured: Option<Coloured>,
+    /// Whether the values are indices of a palette.
+    pub palette: bool,
+    /// Whether they may have been changed by compression (JPEG).
+    pub lossy: bool,
+    /// Whether some pixels are transparent, and so background.
+    pub transparent: bool,
     /// The classes' names that kshot's own masks carry.
     pub names: Option<Vec<String>>,
 }
@@ -60,7 +70,7 @@ pub fn read_values(path: &Path) -> Result<Mask> {
     })
 }
 
-/// Reads a PNG of 1 to 16 bits, or a TIFF of class numbers; an alpha channel is passed over.
+/// Reads a PNG of 1 to 16 bits, a TIFF of class numbers or a gray JPEG; transparent pixels are background.
 ///
 /// # Errors
 /// If the file is neither, is damaged, or its 16 bits hold numbers above 255.
@@ -71,17 +81,25 @@ pub fn read_file(path: &Path) -> Result<MaskFile> {
     let known = file.read(&mut start).map_err(failed)?;
     if mask_tiff::is_tiff(&start[..known]) {
         let values = Some(mask_tiff::read(path)?);
-        return Ok(MaskFile { values, coloured: None, names: None });
+        return Ok(MaskFile { values, ..MaskFile::default() });
+    }
+    if start.starts_with(b"\xff\xd8") {
+        return jpeg(path);
     }
     file.rewind().map_err(failed)?;
     let wrong = |error: png::DecodingError| {
-        Error::data(format!("not a mask kshot can read ({error}); masks are PNG or TIFF files"))
-            .in_file(path)
-            .caused_by(error)
+        Error::data(format!(
+            "not a mask kshot can read ({error}); masks are PNG, TIFF or JPEG files"
+        ))
+        .in_file(path)
+        .caused_by(error)
     };
     let mut decoder = png::Decoder::new(BufReader::new(file));
     decoder.set_transformations(png::Transformations::IDENTITY);
     let mut reader = decoder.read_info().map_err(wrong)?;
+    ReadLimits::default()
+        .check(reader.info().width, reader.info().height)
+        .map_err(|error| error.in_file(path))?;
     let size = reader.output_buffer_size().ok_or_else(|| {
         Error::data("the mask's header asks for more memory than there is").in_file(path)
     })?;
@@ -103,12 +121,15 @@ pub fn read_file(path: &Path) -> Result<MaskFile> {
         return deep(&buffer, (width, height), samples, names).map_err(|error| error.in_file(path));
     }
     if samples > 2 {
-        let pixels: Vec<Rgb> =
+        let mut pixels: Vec<Rgb> =
             buffer.chunks_exact(samples).map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect();
+        let transparent =
+            samples == 4 && hide(&mut pixels, |at| buffer[at * 4 + 3], [0; 3], [VOID; 3]);
         let gray = pixels.iter().all(|[red, green, blue]| red == green && red == blue);
         let values = gray.then(|| pixels.iter().map(|pixel| pixel[0]).collect());
         let values = values.map(|pixels| Mask::from_pixels(width, height, pixels)).transpose()?;
-        return Ok(MaskFile { values, coloured: Some(Coloured { width, height, pixels }), names });
+        let coloured = Some(Coloured { width, height, pixels });
+        return Ok(MaskFile { values, coloured, names, transparent, ..MaskFile::default() });
     }
     // A one-bit gray mask means black and white: its 1 stands for 255 in what follows.
     let gray_bit = bits == 1 && info.color_type == png::ColorType::Grayscale;
@@ -120,6 +141,8 @@ pub fn read_file(path: &Path) -> Result<MaskFile> {
             pixels.push(if gray_bit { value * 255 } else { value });
         }
     }
+    let transparent =
+        samples == 2 && bits == 8 && hide(&mut pixels, |at| buffer[at * 2 + 1], 0, VOID);
     let colour = |value: u8, palette: &[u8]| {
         let at = usize::from(value) * 3;
         palette.get(at..at + 3).map_or([0; 3], |colour| [colour[0], colour[1], colour[2]])
@@ -128,7 +151,52 @@ pub fn read_file(path: &Path) -> Result<MaskFile> {
         let pixels = pixels.iter().map(|&value| colour(value, &palette)).collect();
         Coloured { width, height, pixels }
     });
-    Ok(MaskFile { values: Some(Mask::from_pixels(width, height, pixels)?), coloured, names })
+    let values = Some(Mask::from_pixels(width, height, pixels)?);
+    let palette = coloured.is_some();
+    Ok(MaskFile { values, palette, coloured, names, transparent, ..MaskFile::default() })
+}
+
+/// Makes transparent pixels background, where some are and others are not: what shows one colour alone is the object.
+/// Whether there were some.
+fn hide<T: Copy + PartialEq>(
+    pixels: &mut [T],
+    alpha: impl Fn(usize) -> u8,
+    background: T,
+    object: T,
+) -> bool {
+    let shown = |at: usize| alpha(at) >= 128;
+    let Some(first) = (0..pixels.len()).find(|&at| shown(at)) else { return false };
+    if (0..pixels.len()).all(shown) {
+        return false;
+    }
+    let colour = pixels[first];
+    let one = (0..pixels.len()).filter(|&at| shown(at)).all(|at| pixels[at] == colour);
+    for (at, pixel) in pixels.iter_mut().enumerate() {
+        *pixel = match (shown(at), one) {
+            (false, _) => background,
+            (true, true) => object,
+            (true, false) => *pixel,
+        };
+    }
+    true
+}
+
+/// A JPEG, whose values are near what was saved.
+fn jpeg(path: &Path) -> Result<MaskFile> {
+    let picture = crate::image::read(path)?;
+    let (width, height) = (picture.width() as usize, picture.height() as usize);
+    let close = |[red, green, blue]: [u8; 3]| {
+        red.max(green).max(blue) - red.min(green).min(blue) <= GRAY_ENOUGH
+    };
+    if !picture.pixels().all(|pixel| close(pixel.0)) {
+        return Err(Error::data(
+            "a JPEG in colours, which compression changes; save the mask as an index PNG",
+        )
+        .in_file(path));
+    }
+    let values = picture.pixels().map(|pixel| pixel.0[1]).collect();
+    let values = Some(Mask::from_pixels(width, height, values)?);
+    Ok(MaskFile { values, lossy: true, ..MaskFile::default() })
 }
 
 /// The first band of a PNG of 16 bits.
@@ -150,7 +218,7 @@ fn deep(
     let pixels = mask_tiff::narrow(&values, u16::MAX)
         .map_err(|what| Error::data(format!("the mask holds {what}")))?;
     let values = Some(Mask::from_pixels(width, height, pixels)?);
-    Ok(MaskFile { values, coloured: None, names })
+    Ok(MaskFile { values, names, ..MaskFile::default() })
 }
 
 /// Whether values mean one class by 0 and 255 alone: where there is one class and no other number.

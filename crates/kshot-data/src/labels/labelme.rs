@@ -13,8 +13,9 @@ use serde_json::{Value, json};
 
 use crate::annotation::{Corner, Object, ObjectShape, rectangle};
 use crate::error::{Error, Result};
-use crate::finding::{Findings, Severity};
+use crate::finding::Findings;
 use crate::labels::files::LabelFile;
+use crate::labels::passed_over::{FEW_CORNERS, PassedOver};
 use crate::labels::{Outlines, runs};
 use crate::mask::Mask;
 
@@ -104,16 +105,19 @@ pub fn read(path: &Path, value: &Value, findings: &mut Findings) -> Result<Label
     let side = |side: Option<f64>| side.filter(|side| *side >= 1.0).map(|side| side as usize);
     let size = side(file.width).zip(side(file.height));
     let mut objects: Vec<Object> = Vec::new();
-    let mut without: Vec<String> = Vec::new();
+    let mut passed = PassedOver::default();
     for (index, outline) in file.shapes.into_iter().enumerate() {
         let label = outline.label();
-        let shape = shape(index, &outline, size).map_err(|error| error.in_file(path))?;
-        let Some(shape) = shape else {
-            let kind = format!("{} `{label}`", outline.kind());
-            if !without.contains(&kind) {
-                without.push(kind);
+        let shape = match shape(&outline, size) {
+            Ok(shape) => shape,
+            Err(Unused::PassedOver(why)) => {
+                passed.add(why, format!("`{label}`"));
+                continue;
             }
-            continue;
+            Err(Unused::Damaged(what)) => {
+                let what = format!("shape {index} (`{label}`) is a mask kshot cannot read: {what}");
+                return Err(Error::data(what).in_file(path));
+            }
         };
         let crowd = label == IGNORE;
         let crowd = outline
@@ -139,25 +143,21 @@ pub fn read(path: &Path, value: &Value, findings: &mut Findings) -> Result<Label
         }
         objects.push(object);
     }
-    if !without.is_empty() {
-        findings.add(
-            Severity::Warning,
-            path,
-            format!("passed over, as they have no inside: {}", without.join(", ")),
-            "outline what is to count with a polygon, rectangle or circle",
-        );
-    }
-    let (picture, file) = (file.image, path.to_owned());
-    Ok(LabelFile::one(Outlines { file, picture, size, relative: false, objects }))
+    passed.tell(path, findings);
+    Ok(LabelFile::one(Outlines { picture: file.image, size, objects, ..Outlines::new(path) }))
 }
 
-/// The pixels of a shape; `None` where it has no inside.
-fn shape(
-    index: usize,
-    outline: &ReadOutline,
-    size: Option<(usize, usize)>,
-) -> Result<Option<ObjectShape>> {
-    Ok(Some(match (outline.kind(), outline.points.as_slice()) {
+/// Why a shape says nothing of pixels.
+enum Unused {
+    /// It has no inside, or is of a kind that is not known: the others count.
+    PassedOver(String),
+    /// It has one that cannot be read: without it the picture's labels would be wrong.
+    Damaged(String),
+}
+
+/// The pixels of a shape.
+fn shape(outline: &ReadOutline, size: Option<(usize, usize)>) -> Result<ObjectShape, Unused> {
+    Ok(match (outline.kind(), outline.points.as_slice()) {
         // A rotated rectangle of other tools is its four corners.
         ("polygon" | "rotation", points) if points.len() >= 3 => {
             ObjectShape::Polygons(vec![points.to_vec()])
@@ -174,26 +174,21 @@ fn shape(
             }
         }
         ("circle", &[[x, y], [u, v]]) => ObjectShape::Circle([x, y], (u - x).hypot(v - y)),
-        ("mask", &[[left, top], _]) => {
-            let runs = outline.mask.as_deref().map(|mask| painted(mask, [left, top], size));
-            let runs = runs.unwrap_or_else(|| Err("it has no `mask`".to_owned()));
-            runs.map(ObjectShape::Runs).map_err(|what| {
-                let label = outline.label();
-                Error::data(format!(
-                    "shape {index} (`{label}`) is a mask kshot cannot read: {what}"
-                ))
-            })?
+        ("mask", &[[left, top], ..]) => {
+            let mask = outline.mask.as_deref().ok_or("it has no `mask`".to_owned());
+            let runs = mask.and_then(|mask| painted(mask, [left, top], size));
+            ObjectShape::Runs(runs.map_err(Unused::Damaged)?)
         }
-        ("point" | "points" | "line" | "linestrip" | "polygon", _) => return Ok(None),
-        (kind, points) => {
-            return Err(Error::data(format!(
-                "shape {index} (`{}`) is a {kind} of {} points; kshot reads polygons of 3 or more, \
-                 rectangles of 2 or 4, circles of 2, and masks",
-                outline.label(),
-                points.len()
-            )));
+        ("point" | "points" | "line" | "linestrip", _) => {
+            return Err(Unused::PassedOver(format!("{}s, which have no inside", outline.kind())));
         }
-    }))
+        ("polygon" | "rotation", _) => return Err(Unused::PassedOver(FEW_CORNERS.to_owned())),
+        (kind @ ("rectangle" | "circle" | "mask"), points) => {
+            let why = format!("{kind}s of {} points, which must be 2", points.len());
+            return Err(Unused::PassedOver(why));
+        }
+        (kind, _) => return Err(Unused::PassedOver(format!("shapes of the unknown kind {kind}"))),
+    })
 }
 
 /// The run lengths of a PNG in base64, which lies at a corner of a picture.
@@ -296,14 +291,14 @@ mod tests {
     fn a_shape_without_an_inside_is_passed_over() {
         let text = r#"{"shapes": [
             {"label": "tip", "points": [[0, 0]], "shape_type": "point"},
+            {"label": "x", "points": [[0, 0]], "shape_type": "spiral"},
             {"label": "a", "points": [[0, 0], [4, 0], [0, 4]], "shape_type": "polygon"}]}"#;
         let mut findings = Findings::default();
         let outlines = read_with(text, &mut findings).unwrap();
         assert_eq!(outlines.objects.len(), 1);
-        assert!(findings.0[0].what.contains("point `tip`"), "{:?}", findings.0);
+        let what = "2 items passed over: 1 points, which have no inside (`tip`); 1 shapes of the unknown kind spiral";
+        assert!(findings.0[0].what.starts_with(what), "{:?}", findings.0);
         assert!(read(r#"{"shapes": 3}"#).unwrap_err().to_string().contains("not a LabelMe file"));
-        let odd = r#"{"shapes": [{"label": "x", "points": [[0, 0]], "shape_type": "spiral"}]}"#;
-        assert!(read(odd).unwrap_err().to_string().contains("spiral of 1 points"));
     }
 
     #[test]

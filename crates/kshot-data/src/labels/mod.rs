@@ -1,6 +1,6 @@
 //! Labels in the formats people have them.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use crate::annotation::{Object, ObjectShape};
 use crate::finding::LabelKind;
@@ -8,14 +8,21 @@ use crate::mask::UNLABELLED;
 
 pub mod borders;
 pub mod boxes;
+pub mod brush;
 pub mod class_masks;
 pub mod coco;
 pub mod coco_text;
 pub mod colours;
+pub mod createml;
+pub mod cvat_xml;
+pub mod darwin;
+pub mod datumaro;
 pub mod files;
+pub mod geojson;
 pub mod index;
 pub mod instances;
 pub mod keyhole;
+pub mod label_studio;
 pub mod labelme;
 pub mod names;
 pub mod numpy;
@@ -23,8 +30,11 @@ pub mod passed_over;
 pub mod pickle;
 pub mod polygon;
 pub mod runs;
+pub mod shapes;
 pub mod simplify;
+pub mod supervisely;
 pub mod trace;
+pub mod via;
 pub mod voc_xml;
 pub mod yolo;
 pub mod yolo_names;
@@ -42,9 +52,23 @@ pub struct Outlines {
     pub relative: bool,
     /// The objects, later ones on top.
     pub objects: Vec<Object>,
+    /// What of the picture's labels cannot be read, so that the rest would be wrong.
+    pub damaged: Option<String>,
 }
 
 impl Outlines {
+    /// Of no object yet, in pixels.
+    pub fn new(file: &Path) -> Self {
+        Self {
+            file: file.to_owned(),
+            picture: None,
+            size: None,
+            relative: false,
+            objects: Vec::new(),
+            damaged: None,
+        }
+    }
+
     /// The objects in pixels of a picture of this size.
     pub fn objects(&self, width: usize, height: usize) -> Vec<Object> {
         let mut objects = self.objects.clone();

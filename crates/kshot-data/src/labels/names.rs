@@ -6,6 +6,8 @@ use std::path::{Path, PathBuf};
 use crate::error::{Error, Result};
 use crate::finding::{Findings, Severity};
 use crate::mask::{BACKGROUND, MAX_CLASSES, UNLABELLED, VOID};
+use crate::names::listed;
+use crate::text_file::text_of;
 
 /// Names that stand for background where no class is called so.
 const BACKGROUND_NAMES: [&str; 4] = ["background", "_background_", "__background__", "bg"];
@@ -66,13 +68,11 @@ impl Classes {
     /// If it is neither.
     pub fn value(&self, name: &str) -> Result<u8> {
         self.numbers.get(name).copied().or_else(|| reserved(name)).ok_or_else(|| {
-            let mut names = self.names.join(", ");
-            if self.names.len() > 30 {
-                names = format!("{}, ... {} in all", self.names[..30].join(", "), self.names.len());
-            }
+            let near = crate::names::nearest(name, &self.names.iter().map(String::as_str).collect::<Vec<_>>())
+                .map_or(String::new(), |near| format!("; did you mean `{near}`?"));
             Error::data(format!(
-                "the class `{name}` is not among the classes ({names}); add it to classes.txt or \
-                 mend the name",
+                "the class `{name}` is not among the classes ({}){near} Add it to classes.txt, or mend the name",
+                listed(&self.names, 30)
             ))
         })
     }
@@ -105,15 +105,9 @@ impl Classes {
 /// The lines of a text file without blank ones.
 ///
 /// # Errors
-/// If it cannot be read as UTF-8 text.
+/// If it cannot be read as text.
 pub fn lines(path: &Path) -> Result<Vec<String>> {
-    let bytes = std::fs::read(path).map_err(|error| Error::io("read the names", path, error))?;
-    let text = String::from_utf8(bytes).map_err(|error| {
-        Error::data("not UTF-8 text; save it as UTF-8 with a name a line")
-            .in_file(path)
-            .caused_by(error)
-    })?;
-    let text = text.trim_start_matches('\u{feff}');
+    let text = text_of(path)?;
     Ok(text.lines().map(str::trim).filter(|line| !line.is_empty()).map(str::to_owned).collect())
 }
 
@@ -145,17 +139,38 @@ pub fn declared(path: &Path, findings: &mut Findings) -> Option<Vec<String>> {
             );
         }
     }
-    if let Some(first) = names.first()
-        && reserved(first) == Some(BACKGROUND)
-    {
-        findings.add(
-            Severity::Warning,
-            path,
-            "the first class is called background, so that class number 1 is background",
-            "remove that line: background is number 0 and needs no name",
-        );
-    }
     Some(names)
+}
+
+/// Names that are most likely one: they differ by case or blanks, or by a letter more or less (`Banana`, `Bananna`).
+pub fn doubled(names: &[String]) -> Vec<(&str, &str)> {
+    let plain = |name: &str| -> String {
+        name.chars()
+            .filter(|letter| letter.is_alphanumeric())
+            .flat_map(char::to_lowercase)
+            .collect()
+    };
+    let plain: Vec<String> = names.iter().map(|name| plain(name)).collect();
+    let mut pairs = Vec::new();
+    for (at, one) in plain.iter().enumerate() {
+        for (before, other) in plain[..at].iter().enumerate() {
+            if one == other || one_letter_more(one, other) || one_letter_more(other, one) {
+                pairs.push((names[before].as_str(), names[at].as_str()));
+            }
+        }
+    }
+    pairs
+}
+
+/// Whether a long word is another with one letter more; numbers tell words apart.
+fn one_letter_more(long: &str, short: &str) -> bool {
+    if long.len() < 6 || long.chars().count() != short.chars().count() + 1 {
+        return false;
+    }
+    let same = long.chars().zip(short.chars()).take_while(|(a, b)| a == b).count();
+    let mut rest = long.chars().skip(same);
+    let letter = rest.next().is_some_and(|letter| letter.is_alphabetic());
+    letter && rest.eq(short.chars().skip(same))
 }
 
 /// Names that several sources give, in the order in which they are put together.
@@ -209,6 +224,16 @@ mod tests {
         assert_eq!(classes.value("__ignore__").unwrap(), VOID);
         assert_eq!(classes.value("_background_").unwrap(), BACKGROUND);
         assert!(classes.value("dog").unwrap_err().to_string().contains("cat, void"));
+    }
+
+    #[test]
+    fn names_that_are_most_likely_one_are_found() {
+        let names = [
+            "Banana", "shirt", "skirt", "Bananna", "red disc", "Red-Disc", "class 1", "class 11",
+            "cat", "cart",
+        ];
+        let names = names.map(str::to_owned);
+        assert_eq!(doubled(&names), [("Banana", "Bananna"), ("red disc", "Red-Disc")]);
     }
 
     #[test]

@@ -8,6 +8,9 @@ use crate::finding::{Findings, Severity};
 /// Items that are named one by one, of each reason.
 const NAMED: usize = 3;
 
+/// Why an outline without an inside is passed over.
+pub const FEW_CORNERS: &str = "outlines of fewer than 3 corners";
+
 /// What was passed over in a file, by reason.
 #[derive(Debug, Default)]
 pub struct PassedOver(BTreeMap<String, Vec<String>>);

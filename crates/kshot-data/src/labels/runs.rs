@@ -1,5 +1,7 @@
 //! COCO's run lengths: column by column, pixels outside, inside, outside, ...
 
+use std::ops::Range;
+
 use crate::mask::Mask;
 
 /// The run lengths of the pixels for which `inside` holds.
@@ -101,6 +103,72 @@ pub fn bounds(counts: &[u32], height: usize) -> Option<[f64; 4]> {
         sides = Some([l.min(left), t.min(top), r.max(right), b.max(bottom)]);
     }
     sides.map(|[left, top, right, bottom]| [left, top, right + 1, bottom + 1].map(|v| v as f64))
+}
+
+/// COCO's run lengths of pixels that come one by one, column by column.
+#[derive(Debug, Clone, Default)]
+pub struct ColumnRuns {
+    counts: Vec<u32>,
+    end: usize,
+}
+
+impl ColumnRuns {
+    /// Adds the pixel at a position (column times height, and row), which is behind the last one.
+    pub fn add(&mut self, position: usize) {
+        match self.counts.last_mut() {
+            Some(run) if position == self.end => *run += 1,
+            _ => self.counts.extend([position.saturating_sub(self.end) as u32, 1]),
+        }
+        self.end = position + 1;
+    }
+
+    /// The run lengths in a picture of so many pixels; `None` where no pixel came.
+    pub fn finish(mut self, pixels: usize) -> Option<Vec<u32>> {
+        if self.counts.is_empty() {
+            return None;
+        }
+        if pixels > self.end {
+            self.counts.push((pixels - self.end) as u32);
+        }
+        Some(self.counts)
+    }
+}
+
+/// COCO's run lengths of a picture, column by column, from pixels inside: runs row by row, in order and none empty, of
+/// a piece `row` wide that lies at `left`, `top`.
+pub fn by_columns(
+    inside: &[Range<usize>],
+    row: usize,
+    [left, top]: [usize; 2],
+    (width, height): (usize, usize),
+) -> Vec<u32> {
+    // Only the box around the pixels inside is unrolled.
+    let upper = inside.first().map_or(0, |run| run.start / row);
+    let lower = inside.last().map_or(0, |run| (run.end - 1) / row + 1);
+    let (mut first, mut last) = (row, 0);
+    for run in inside {
+        let one = run.start / row == (run.end - 1) / row;
+        first = first.min(if one { run.start % row } else { 0 });
+        last = last.max(if one { (run.end - 1) % row + 1 } else { row });
+    }
+    let across = last.saturating_sub(first);
+    let mut pixels = vec![false; across * (lower - upper)];
+    for run in inside {
+        let mut at = run.start;
+        while at < run.end {
+            let end = run.end.min((at / row + 1) * row);
+            let start = (at / row - upper) * across + at % row - first;
+            pixels[start..start + (end - at)].fill(true);
+            at = end;
+        }
+    }
+    let mut runs = ColumnRuns::default();
+    for x in 0..across {
+        for y in (0..lower - upper).filter(|y| pixels[y * across + x]) {
+            runs.add((left + first + x) * height + top + upper + y);
+        }
+    }
+    runs.finish(width * height).unwrap_or_else(|| vec![(width * height) as u32])
 }
 
 #[cfg(test)]

@@ -8,6 +8,7 @@ use crate::annotation::{Object, ObjectShape};
 use crate::error::{Error, Result};
 use crate::finding::Findings;
 use crate::labels::files::LabelFile;
+use crate::labels::passed_over::PassedOver;
 use crate::labels::{Outlines, boxes, tidy};
 
 /// Whether an XML file is VOC's.
@@ -18,8 +19,8 @@ pub fn is(document: &Document<'_>) -> bool {
 /// Reads the boxes of an XML file.
 ///
 /// # Errors
-/// If a box is empty or incomplete.
-pub fn read(path: &Path, document: &Document<'_>, _: &mut Findings) -> Result<LabelFile> {
+/// If an object has no name, or a side of its box is missing or no number.
+pub fn read(path: &Path, document: &Document<'_>, findings: &mut Findings) -> Result<LabelFile> {
     let root = document.root_element();
     let at = |node: Node, message: String| {
         Error::data(message).at_line(path, document.text_pos_at(node.range().start).row as usize)
@@ -34,33 +35,40 @@ pub fn read(path: &Path, document: &Document<'_>, _: &mut Findings) -> Result<La
             .ok_or_else(|| at(node, format!("`{name}` is `{text}`; it must be a number of pixels")))
     };
     let mut objects = Vec::new();
+    let mut passed = PassedOver::default();
     for object in root.children().filter(|node| node.has_tag_name("object")) {
         let name = child(object, "name")
             .filter(|name| !name.is_empty())
             .ok_or_else(|| at(object, "an object without a name".to_owned()))?;
-        let sides = object
-            .children()
-            .find(|node| node.has_tag_name("bndbox"))
-            .ok_or_else(|| at(object, format!("the object `{name}` has no `bndbox`")))?;
-        // The first pixel is number 1 and the last is inside: left and top move by one.
-        let sides = [
-            tidy(number(sides, "xmin")? - 1.0),
-            tidy(number(sides, "ymin")? - 1.0),
-            number(sides, "xmax")?,
-            number(sides, "ymax")?,
-        ];
-        boxes::check(sides).map_err(|error| at(object, error.message().to_owned()))?;
+        let line = document.text_pos_at(object.range().start).row;
+        let item = format!("`{name}` of line {line}");
+        let Some(sides) = object.children().find(|node| node.has_tag_name("bndbox")) else {
+            passed.add("objects without a `bndbox`", item);
+            continue;
+        };
+        let mut raw = [0.0; 4];
+        for (side, name) in raw.iter_mut().zip(["xmin", "ymin", "xmax", "ymax"]) {
+            *side = number(sides, name)?;
+        }
+        // Some tools leave corners as they were dragged. The first pixel is number 1 and the last is inside: left and
+        // top move by one.
+        let [left, top, right, bottom] = boxes::sorted(raw);
+        let sides = [tidy(left - 1.0), tidy(top - 1.0), right, bottom];
+        if boxes::check(sides).is_err() {
+            passed.add("empty boxes", item);
+            continue;
+        }
         let mut read = Object::new(name, ObjectShape::Box(sides));
         read.difficult = child(object, "difficult").is_some_and(|text| text == "1");
         objects.push(read);
     }
+    passed.tell(path, findings);
     let size = root.children().find(|node| node.has_tag_name("size"));
     let side = |name: &str| size.and_then(|size| child(size, name)?.parse::<usize>().ok());
     // Some tools write 0 x 0 where they did not look.
     let size = side("width").zip(side("height")).filter(|&(width, height)| width > 0 && height > 0);
     let picture = child(root, "filename").map(str::to_owned);
-    let file = path.to_owned();
-    Ok(LabelFile::one(Outlines { file, picture, size, relative: false, objects }))
+    Ok(LabelFile::one(Outlines { picture, size, objects, ..Outlines::new(path) }))
 }
 
 fn child<'a>(node: Node<'a, '_>, name: &str) -> Option<&'a str> {
@@ -124,7 +132,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_named_with_its_line() {
         for (body, line, word) in [
-            ("<annotation>\n<object><name>a</name></object></annotation>", 2, "bndbox"),
+            ("<annotation>\n<object><name> </name></object></annotation>", 2, "without a name"),
             (
                 "<annotation><object><name>a</name>\n<bndbox><xmin>1</xmin><ymin>x</ymin></bndbox></object></annotation>",
                 2,
@@ -134,6 +142,31 @@ mod tests {
             let error = read_text(body).unwrap_err().to_string();
             assert!(error.contains(&format!("x.xml:{line}")) && error.contains(word), "{error}");
         }
+    }
+
+    #[test]
+    fn corners_as_they_were_dragged_are_put_right_and_strays_are_passed_over() {
+        let object = |sides: [u8; 4]| {
+            let [a, b, c, d] = sides;
+            format!(
+                "<object><name>x</name><bndbox><xmin>{a}</xmin><ymin>{b}</ymin><xmax>{c}</xmax><ymax>{d}</ymax>\
+                 </bndbox></object>"
+            )
+        };
+        let text = format!(
+            "<annotation>{}{}<object><name>y</name></object></annotation>",
+            object([9, 7, 3, 4]),
+            object([5, 5, 4, 4])
+        );
+        let document = Document::parse(&text).unwrap();
+        let mut findings = Findings::default();
+        let file = read(Path::new("x.xml"), &document, &mut findings).unwrap();
+        let boxes: Vec<_> = file.pictures[0].objects.iter().map(|of| &of.shape).collect();
+        assert_eq!(
+            boxes,
+            [&ObjectShape::Box([2.0, 3.0, 9.0, 7.0]), &ObjectShape::Box([3.0, 3.0, 5.0, 5.0])]
+        );
+        assert!(findings.0[0].what.contains("1 objects without a `bndbox` (`y` of line 1)"));
     }
 
     #[test]

@@ -6,22 +6,28 @@ use std::path::Path;
 
 use crate::annotation::{Object, ObjectShape};
 use crate::error::{Error, Result};
+use crate::finding::{Findings, Severity};
+use crate::labels::passed_over::{FEW_CORNERS, PassedOver};
 use crate::labels::trace;
 use crate::labels::{Outlines, names};
+use crate::text_file::text_of;
 
-/// How far outside the picture a share may lie: tools round.
-const OUTSIDE: f64 = 0.01;
+/// How far outside the picture a share may lie: tools round, and shift outlines that they augment.
+const OUTSIDE: f64 = 0.5;
+/// From here on it is told.
+const TOLD: f64 = 0.01;
 
-/// Reads a file; class `i` (from 0) is `names[i]`, or `class i` where there are no names.
+/// Reads a file; class `i` (from 0) is `names[i]`, or `class i` where there are no names. An odd number of numbers ends in
+/// a confidence, as predictions are saved.
 ///
 /// # Errors
 /// If the file cannot be read, a number is none or is no share, or a class has no name.
-pub fn read(path: &Path, names: Option<&[String]>) -> Result<Outlines> {
+pub fn read(path: &Path, names: Option<&[String]>, findings: &mut Findings) -> Result<Outlines> {
     let mut objects = Vec::new();
+    let mut passed = PassedOver::default();
+    let (mut outside, mut confidences) = (0, 0);
     let mut unknown: BTreeMap<usize, usize> = BTreeMap::new();
-    let bytes = std::fs::read(path).map_err(|error| Error::io("read the labels", path, error))?;
-    let text = String::from_utf8(bytes)
-        .map_err(|error| Error::data("not a text file").in_file(path).caused_by(error))?;
+    let text = text_of(path)?;
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let wrong = |what: String| Error::data(what).at_line(path, index + 1);
         let mut words = line.split_whitespace();
@@ -42,6 +48,7 @@ pub fn read(path: &Path, names: Option<&[String]>) -> Result<Outlines> {
                 let share = word.parse::<f64>().ok().filter(|share| share.is_finite());
                 let share = share.ok_or_else(|| wrong(format!("`{word}` is not a number")))?;
                 if (-OUTSIDE..=1.0 + OUTSIDE).contains(&share) {
+                    outside += usize::from(!(-TOLD..=1.0 + TOLD).contains(&share));
                     return Ok(share);
                 }
                 Err(wrong(format!(
@@ -50,18 +57,24 @@ pub fn read(path: &Path, names: Option<&[String]>) -> Result<Outlines> {
                 )))
             })
             .collect::<Result<Vec<f64>>>()?;
-        let shape = match numbers.as_slice() {
+        let confidence = numbers.len() >= 5 && numbers.len() % 2 == 1;
+        confidences += usize::from(confidence);
+        let shape = match &numbers[..numbers.len() - usize::from(confidence)] {
             &[x, y, width, height] => {
                 let sides = [x - width / 2.0, y - height / 2.0, x + width / 2.0, y + height / 2.0];
-                crate::labels::boxes::check(sides)
-                    .map_err(|error| wrong(error.message().to_owned()))?;
+                if crate::labels::boxes::check(sides).is_err() {
+                    passed.add("empty boxes", format!("line {}", index + 1));
+                    continue;
+                }
                 ObjectShape::Box(sides)
             }
-            numbers if numbers.len() >= 6 && numbers.len().is_multiple_of(2) => {
-                ObjectShape::Polygons(vec![
-                    numbers.chunks_exact(2).map(|xy| [xy[0], xy[1]]).collect(),
-                ])
+            _ if numbers.len() == 2 => {
+                passed.add(FEW_CORNERS, format!("line {}", index + 1));
+                continue;
             }
+            numbers if numbers.len() >= 6 => ObjectShape::Polygons(vec![
+                numbers.chunks_exact(2).map(|xy| [xy[0], xy[1]]).collect(),
+            ]),
             numbers => {
                 return Err(wrong(format!(
                     "{} numbers after the class; an outline has x y of 3 corners or more, a box 4 \
@@ -98,7 +111,37 @@ pub fn read(path: &Path, names: Option<&[String]>) -> Result<Outlines> {
         ))
         .in_file(path));
     }
-    Ok(Outlines { file: path.to_owned(), picture: None, size: None, relative: true, objects })
+    passed.tell(path, findings);
+    let lines =
+        |count: usize| if count == 1 { "1 line".to_owned() } else { format!("{count} lines") };
+    if outside > 0 {
+        let what = format!("{outside} numbers lie outside the picture: what is outside is cut");
+        findings.add(Severity::Note, path, what, "");
+    }
+    if confidences > 0 {
+        findings.add(
+            Severity::Warning,
+            path,
+            format!(
+                "{} end in one number more, which is taken for a confidence",
+                lines(confidences)
+            ),
+            "predictions are labels only after somebody has looked at them",
+        );
+    }
+    let boxes = objects.iter().filter(|of| matches!(of.shape, ObjectShape::Box(_))).count();
+    if boxes > 0 && boxes < objects.len() {
+        findings.add(
+            Severity::Warning,
+            path,
+            format!(
+                "{} of 4 numbers among outlines: boxes, whose pixels all count as the class",
+                lines(boxes)
+            ),
+            "outline these objects too, or leave them out",
+        );
+    }
+    Ok(Outlines { relative: true, objects, ..Outlines::new(path) })
 }
 
 /// The largest class number of files that were read without names.
@@ -164,10 +207,21 @@ mod tests {
     use super::*;
 
     fn read_text(text: &str, names: Option<&[String]>) -> Result<Outlines> {
+        read_telling(text, names, &mut Vec::new())
+    }
+
+    fn read_telling(
+        text: &str,
+        names: Option<&[String]>,
+        told: &mut Vec<String>,
+    ) -> Result<Outlines> {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("a.txt");
         std::fs::write(&path, text).unwrap();
-        read(&path, names)
+        let mut findings = Findings::default();
+        let outlines = read(&path, names, &mut findings);
+        told.extend(findings.0.into_iter().map(|finding| finding.what));
+        outlines
     }
 
     #[test]
@@ -190,13 +244,31 @@ mod tests {
             ("0 0.5 0.5 1 1\n0 12 3 4 5\n", "a.txt:2", "not pixels"),
             ("cat 0 0 1 1 1 0", "a.txt:1", "`cat`"),
             ("0 0 0 1 1 x 0", "a.txt:1", "`x`"),
-            ("0 0 0 1 1 1", "a.txt:1", "5 numbers"),
-            ("0 0.5 0.5 0 1", "a.txt:1", "empty box"),
+            ("0 0 0 1", "a.txt:1", "3 numbers"),
             ("1 0.5 0.5 1 1\n255 0.5 0.5 1 1", "a.txt", "255 is no class"),
         ] {
             let error = read_text(text, Some(&names)).unwrap_err().to_string();
             assert!(error.contains(place) && error.contains(word), "{error}");
         }
+    }
+
+    #[test]
+    fn what_is_odd_is_read_and_told() {
+        let names = ["cat".to_owned()];
+        let text = "0 0.5 0.5 1 1 0.9\n0 0 0 1.04 0 1 0.75 0.3\n0 0.5 0.5 0 1\n0 0.1 0.1\n";
+        let mut told = Vec::new();
+        let outlines = read_telling(text, Some(&names), &mut told).unwrap();
+        assert_eq!(outlines.objects[0].shape, ObjectShape::Box([0.0, 0.0, 1.0, 1.0]));
+        assert_eq!(outlines.objects.len(), 2);
+        for (told, words) in told.iter().zip([
+            "2 items passed over: 1 empty boxes (line 3); 1 outlines of fewer than 3 corners (line 4)",
+            "1 numbers lie outside",
+            "2 lines end in one number more",
+            "1 line of 4 numbers among outlines",
+        ]) {
+            assert!(told.starts_with(words), "{told}");
+        }
+        assert_eq!(told.len(), 4);
     }
 
     #[test]

@@ -8,15 +8,14 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::text_file::text_of;
 
 /// The names of a YAML file; `None` where it has no key `names`.
 ///
 /// # Errors
 /// If the file cannot be read, or the names are in a form that is not known.
 pub fn read(path: &Path) -> Result<Option<Vec<String>>> {
-    let bytes = std::fs::read(path).map_err(|error| Error::io("read the names", path, error))?;
-    let text = String::from_utf8(bytes)
-        .map_err(|error| Error::data("not a text file").in_file(path).caused_by(error))?;
+    let text = text_of(path)?;
     parse(&text).map_err(|(line, what)| {
         Error::data(format!(
             "{what}; write `names:` as a list (`names: [cat, dog]`, or a line `  - cat` each) or as \

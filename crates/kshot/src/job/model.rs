@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use kshot_data::class_folder::{ClassFolder, ClassPicture};
 use kshot_data::image;
+use kshot_data::lock::Lock;
 
 use crate::classify::model_file::ModelFile;
 use crate::classify::vectors;
@@ -35,6 +36,7 @@ pub struct AddClassOptions {
 /// If there is a class of that name, a picture cannot be read, the weights are not those of the model, or
 /// the file cannot be read or written.
 pub fn add_class(options: &AddClassOptions, watch: &Watch<'_>) -> Result<bool> {
+    let _lock = Lock::of_file(&options.model)?;
     let mut model = ModelFile::read(&options.model)?;
     let paths = if options.pictures.is_file() {
         vec![options.pictures.clone()]
@@ -70,6 +72,7 @@ pub fn add_class(options: &AddClassOptions, watch: &Watch<'_>) -> Result<bool> {
 /// # Errors
 /// If there is none of that name, it is the last, or the file cannot be read or written.
 pub fn drop_class(file: &Path, class: &str, watch: &Watch<'_>) -> Result<()> {
+    let _lock = Lock::of_file(file)?;
     let mut model = ModelFile::read(file)?;
     let pictures = model.drop_class(class)?.examples.len();
     model.write(file)?;

@@ -133,6 +133,11 @@ pub fn formats() -> Vec<Row> {
                 .to_owned(),
         ),
         (
+            "*.json, ann/*.json, *.geojson",
+            "label: Label Studio, VIA, Supervisely, Darwin (V7), Datumaro, CreateML, QuPath's GeoJSON".to_owned(),
+        ),
+        ("annotations.xml", "label: CVAT for images and for video".to_owned()),
+        (
             "labels/*.txt",
             "label (convert: yolo-seg): YOLO outlines and boxes, names in data.yaml".to_owned(),
         ),
@@ -143,7 +148,7 @@ pub fn formats() -> Vec<Row> {
         ),
         (
             "boxes.csv",
-            "label (convert: boxes-csv): image,xmin,ymin,xmax,ymax,class, a line a box".to_owned(),
+            "label (convert: boxes-csv): image,xmin,ymin,xmax,ymax,class (or ; tab |), a line a box".to_owned(),
         ),
         ("classes.txt", "names of the classes, one a line, the first is number 1".to_owned()),
         ("weights", ".safetensors, or .pth and the like as PyTorch saves them".to_owned()),

@@ -10,8 +10,9 @@ use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
 use kshot_data::deep::DeepRange;
+use kshot_data::image::kinds;
 use kshot_data::journal::Journal;
-use kshot_data::label_folder::{FolderPicture, LabelFolder};
+use kshot_data::label_folder::{FolderPicture, LabelFolder, MaskReading};
 use kshot_data::query::{self, FailedPicture, Item};
 use kshot_data::support::Support;
 use labelled::LabelledPictures;
@@ -35,6 +36,8 @@ pub struct SegmentOptions {
     /// Folders of labelled pictures (see [`Support::load`], [`Support::and`]); none for trained networks that know their
     /// classes.
     pub support: Vec<PathBuf>,
+    /// How the numbers in masks of labels are read.
+    pub masks: MaskReading,
     /// Folder of pictures to segment (subfolders too), or one picture.
     pub query: PathBuf,
     /// Where the results go.
@@ -77,6 +80,7 @@ impl SegmentOptions {
     ) -> Self {
         Self {
             support: vec![support.into()],
+            masks: MaskReading::Auto,
             query: query.into(),
             out: out.into(),
             model: None,
@@ -108,8 +112,31 @@ impl SegmentOptions {
         if self.scale.is_some_and(|scale| !(scale > 0.0 && scale <= 4.0)) {
             return Err(Error::config("--scale must be above 0 and at most 4, such as 0.5"));
         }
+        for (flag, folder) in
+            self.support.iter().map(|of| ("--support", of)).chain([("--query", &self.query)])
+        {
+            refuse_inside(&self.out, flag, folder)?;
+        }
         precision::check(self.precision, &self.device)
     }
+}
+
+/// Refuses results in or below a folder that is read: they would be taken for pictures and labels, and replace some.
+fn refuse_inside(out: &Path, flag: &str, folder: &Path) -> Result<()> {
+    let Ok(read) = folder.canonicalize() else { return Ok(()) };
+    // What is not there yet lies below the first folder that is.
+    let there = out.ancestors().find_map(|of| {
+        let of = if of.as_os_str().is_empty() { Path::new(".") } else { of };
+        of.canonicalize().ok()
+    });
+    if !there.is_some_and(|there| there.starts_with(&read)) {
+        return Ok(());
+    }
+    Err(Error::config(format!(
+        "--out {} is {flag} {} or inside it: results would be taken for pictures and labels; choose a folder beside it",
+        out.display(),
+        folder.display()
+    )))
 }
 
 /// What came of a folder.
@@ -152,8 +179,11 @@ pub fn segment(options: &SegmentOptions, watch: &Watch<'_>) -> Result<SegmentOut
             "give labelled pictures with --support, or a trained network with --model"
         }));
     }
-    let folders: Vec<LabelFolder> =
-        options.support.iter().map(|folder| LabelFolder::open(folder)).collect::<Result<_>>()?;
+    let folders: Vec<LabelFolder> = options
+        .support
+        .iter()
+        .map(|folder| LabelFolder::open_reading(folder, options.masks))
+        .collect::<Result<_>>()?;
     let labelled = folders.iter().flat_map(|folder| &folder.pictures);
     let range = DeepRange::of(deep_files(labelled, &items));
     let mut support = Support::default();
@@ -161,6 +191,10 @@ pub fn segment(options: &SegmentOptions, watch: &Watch<'_>) -> Result<SegmentOut
         support = support.and(Support::of(folder, range)?)?;
     }
     support.warnings.iter().for_each(|words| watch.warn(words));
+    if let Some(unread) = kinds::unread(&options.query) {
+        let query = options.query.display();
+        watch.warn(&format!("{query}: not read: {unread}; export them as JPEG, PNG or TIFF"));
+    }
     let settings = Settings::new(options, &network, &support, range)?;
     earlier::check(options, &items)?;
     let mut journal = Journal::open(&options.out)?;

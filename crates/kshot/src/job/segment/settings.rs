@@ -144,14 +144,18 @@ impl Settings {
                 labels_sha256: hash::of_file(&picture.labels)?,
             });
         }
-        let mut objects = Vec::new();
-        if options.objects.is_some() {
-            for told in support.pictures.iter().filter_map(|picture| picture.objects.as_ref()) {
-                objects.push(hash::of_file(&told.file)?);
-            }
-        }
-        let hashes: Vec<_> =
-            files.iter().map(|file| (&file.image_sha256, &file.labels_sha256)).collect();
+        // What was painted, whatever files and settings it was made of.
+        let masks = support.pictures.iter().map(|picture| hash::of_bytes(&picture.mask.pixels));
+        let images = files.iter().map(|file| &file.image_sha256);
+        let hashes: Vec<_> = images.zip(masks).collect();
+        let numbers = |ids: &[u32]| {
+            hash::of_bytes(&ids.iter().flat_map(|id| id.to_le_bytes()).collect::<Vec<u8>>())
+        };
+        let told = support.pictures.iter().filter_map(|picture| picture.objects.as_ref());
+        let objects: Vec<String> = match options.objects {
+            Some(_) => told.map(|told| numbers(&told.map.ids)).collect(),
+            None => Vec::new(),
+        };
         let recipe = match &network.kind {
             LabellerKind::Fitted(..) => None,
             LabellerKind::Trained(_, _, recipe) => Some(recipe.to_toml()?),

@@ -1,0 +1,193 @@
+//! Masks, strokes and object numbers find their pictures.
+
+use std::collections::{BTreeMap, HashSet};
+use std::path::{Path, PathBuf};
+
+use crate::error::Result;
+use crate::finding::Severity;
+use crate::label_folder::LabelSource;
+use crate::label_folder::find::{Finder, shown, without_ending};
+use crate::label_folder::layout;
+use crate::labels::{class_masks, instances};
+use crate::mask::{UNLABELLED, VOID};
+
+/// The folder of object numbers.
+const INSTANCES: &str = "instances";
+/// How names of masks end.
+const MASK_ENDS: [&str; 5] = ["png", "tif", "tiff", "jpg", "jpeg"];
+
+impl Finder {
+    /// Object numbers: all of `instances/`, Cellpose's beside the pictures, and among masks what holds more than classes.
+    pub(super) fn instances(&mut self, declared: Option<&[String]>) -> Result<()> {
+        let mut found: Vec<(PathBuf, PathBuf)> = Vec::new();
+        for file in &self.numbers {
+            found.push((self.images.clone(), file.clone()));
+        }
+        let mut among_masks = None;
+        let own = self.root.join(INSTANCES);
+        let masks = layout::masks(&self.root);
+        // StarDist's and others' beside masks of classes.
+        let labels = Some(self.root.join("labels")).filter(|labels| masks.as_ref() != Some(labels));
+        for below in [Some(own.clone()), masks, labels].into_iter().flatten() {
+            if !below.is_dir() {
+                continue;
+            }
+            let own = below == own;
+            for file in instances::list(&below, true)? {
+                let named = file.strip_prefix(&below).unwrap_or(&file);
+                let among = || self.owner(named).is_some() && are_objects(&file, declared);
+                if own || (instances::is_numbers(&file) && among()) {
+                    found.push((below.clone(), file.clone()));
+                    among_masks = among_masks.or((!own).then_some(file));
+                }
+            }
+        }
+        found.sort();
+        for (below, file) in found {
+            self.numbers.insert(file.clone());
+            let Some(index) = self.owner(file.strip_prefix(&below).unwrap_or(&file)) else {
+                self.orphan(&file);
+                continue;
+            };
+            match &self.pictures[index].instances {
+                None => self.pictures[index].instances = Some(file),
+                Some(first) => {
+                    let name = self.pictures[index].name.display();
+                    let what = format!("the objects of {name} are in {} already", shown(first));
+                    let todo = "keep one file of object numbers for a picture";
+                    self.findings.add(Severity::Warning, &file, what, todo);
+                }
+            }
+        }
+        if let Some(file) = among_masks {
+            self.findings.add(
+                Severity::Warning,
+                &file,
+                "TIFF and 16-bit masks are read as object numbers: each value is one object, and no class",
+                "save masks of class numbers as PNG with 8 bits; put object numbers into instances/",
+            );
+        }
+        Ok(())
+    }
+
+    /// The picture that object numbers are for: of the same name, or as Cellpose names them.
+    fn owner(&self, file: &Path) -> Option<usize> {
+        let named = instances::picture_name(file).map(instances::candidates).into_iter().flatten();
+        let keys = std::iter::once(without_ending(file))
+            .chain(named.map(|name| file.with_file_name(name)));
+        keys.filter_map(|key| self.keys.get(&key)).find_map(|indices| indices.first().copied())
+    }
+
+    /// Where nothing else labels a picture, its objects do.
+    pub(super) fn instances_alone(&mut self) {
+        for picture in self.pictures.iter_mut().filter(|picture| picture.labels.is_none()) {
+            picture.labels = picture.instances.take().map(LabelSource::Instances);
+        }
+    }
+
+    pub(super) fn masks(&mut self, declared: &[String]) -> Result<()> {
+        let Some(below) = layout::masks(&self.root) else { return Ok(()) };
+        let mut classed: BTreeMap<PathBuf, Vec<(String, PathBuf)>> = BTreeMap::new();
+        let keys: Vec<PathBuf> = self.keys.keys().cloned().collect();
+        let keys: Vec<&Path> = keys.iter().map(PathBuf::as_path).collect();
+        for file in self.mask_files(&below)? {
+            let key = without_ending(file.strip_prefix(&below).unwrap_or(&file));
+            if self.owners(&key).is_some() {
+                self.label_key(&key, LabelSource::Mask(file));
+            } else if let Some((key, class)) = class_masks::belongs(&key, &keys, declared) {
+                classed.entry(key.to_owned()).or_default().push((class, file));
+            } else {
+                self.orphan(&file);
+            }
+        }
+        for (key, mut files) in classed {
+            // Many tools put a word behind the picture's name, and mean all its classes.
+            if let [(word, file)] = files.as_slice()
+                && class_masks::is_whole(word)
+                && !declared.contains(word)
+            {
+                let file = file.clone();
+                self.label_key(&key, LabelSource::Mask(file));
+                continue;
+            }
+            // A picture with a mask of its own name has no use for others: rather these are masks of
+            // pictures that are not here.
+            let whole =
+                self.keys[&key].first().is_some_and(|&at| self.pictures[at].labels.is_some());
+            if whole {
+                files.iter().for_each(|(_, file)| self.orphan(file));
+                continue;
+            }
+            files.sort();
+            for pair in files.windows(2).filter(|pair| pair[0].0 == pair[1].0) {
+                let what = format!("a second mask of the class `{}`", pair[1].0);
+                self.findings.add(Severity::Error, &pair[1].1, what, "keep one of the two");
+            }
+            if let Some(told) = class_masks::join_numbered(&mut files, declared) {
+                let todo = "list the classes in classes.txt if these are classes of their own";
+                self.findings.add(Severity::Note, &files[0].1, told, todo);
+            }
+            self.label_key(&key, LabelSource::ClassMasks(files));
+        }
+        Ok(())
+    }
+
+    pub(super) fn scribbles(&mut self) -> Result<()> {
+        let below = self.root.join("scribbles");
+        if below.is_dir() {
+            for file in self.mask_files(&below)? {
+                let key = without_ending(file.strip_prefix(&below).unwrap_or(&file));
+                self.label_key(&key, LabelSource::Scribble(file));
+            }
+        }
+        Ok(())
+    }
+
+    /// The files of a folder of masks; those of other kinds get a warning.
+    fn mask_files(&mut self, below: &Path) -> Result<Vec<PathBuf>> {
+        let mut files = crate::image::list(below, true)?;
+        files.retain(|file| !self.numbers.contains(file));
+        let is_mask = |file: &Path| {
+            let is = |end: &str| file.extension().is_some_and(|of| of.eq_ignore_ascii_case(end));
+            MASK_ENDS.into_iter().any(is)
+        };
+        let (masks, others): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| is_mask(file));
+        if let Some(first) = others.first() {
+            let count = others.len();
+            let files = if count == 1 { "file is" } else { "files are" };
+            self.findings.add(
+                Severity::Warning,
+                first,
+                format!("{count} {files} not read here: masks are PNG, TIFF or JPEG"),
+                "save them as index PNG",
+            );
+        }
+        Ok(masks)
+    }
+}
+
+/// Whether a TIFF or a PNG of 16 bits among masks tells objects and not classes: where `classes.txt` names several classes,
+/// numbers are theirs; where it names one, what else than 0 and 1 (and the values of void and unlabelled) is an object.
+fn are_objects(file: &Path, declared: Option<&[String]>) -> bool {
+    match declared.map(<[String]>::len) {
+        None | Some(0) => true,
+        Some(1) => {
+            let class =
+                |value: &u32| *value <= 1 || [UNLABELLED, VOID].map(u32::from).contains(value);
+            // One that cannot be read says so when it is.
+            instances::read(file).map_or(true, |numbers| !numbers.values.iter().all(class))
+        }
+        Some(_) => false,
+    }
+}
+
+/// Files beside the pictures that hold the object numbers of one of them, as Cellpose leaves them.
+pub(super) fn beside_pictures(files: &[PathBuf]) -> HashSet<PathBuf> {
+    let pictures = files.iter().filter(|file| !instances::is_array(file));
+    let keys: HashSet<PathBuf> = pictures.map(|file| without_ending(file)).collect();
+    let is_of_another = |file: &&PathBuf| {
+        let name = instances::picture_name(file).map(instances::candidates).into_iter().flatten();
+        name.into_iter().any(|name| keys.contains(&file.with_file_name(name)))
+    };
+    files.iter().filter(is_of_another).cloned().collect()
+}
