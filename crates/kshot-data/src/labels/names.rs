@@ -202,9 +202,13 @@ impl Gathered {
         }
     }
 
-    /// Listed names first, then the others in alphabetical order.
+    /// Listed names first, then the others in alphabetical order. Of lists that are longer than a mask can hold, only what
+    /// objects mention.
     pub fn into_names(self) -> Vec<String> {
         let mut names = self.listed;
+        if names.len() > usize::from(MAX_CLASSES) {
+            names.retain(|name| self.mentioned.contains(name));
+        }
         let rest = self.mentioned.into_iter().filter(|name| !names.contains(name));
         let rest: Vec<String> = rest.collect();
         names.extend(rest);
@@ -243,5 +247,10 @@ mod tests {
         gathered.mention("ape");
         gathered.list(Path::new("a"), ["_background_", "dog", "cat"].map(str::to_owned));
         assert_eq!(gathered.into_names(), ["dog", "cat", "ape", "zebra"]);
+        let mut long = Gathered::default();
+        long.list(Path::new("a"), (0..400).map(|at| format!("thing {at}")));
+        long.mention("thing 399");
+        long.mention("thing 7");
+        assert_eq!(long.into_names(), ["thing 7", "thing 399"]);
     }
 }

@@ -7,7 +7,7 @@ use crate::labels::{boxes, settled};
 /// Why an item is no shape.
 #[derive(Debug, PartialEq)]
 pub enum NoShape {
-    /// It has no inside or is of a kind that is not read: in the plural, as [`PassedOver::add`] takes it.
+    /// It has no inside or is of a kind that is not read: in the plural, as [`PassedOver::add`](crate::labels::passed_over::PassedOver::add) takes it.
     Passed(&'static str),
     /// It is damaged: what is wrong.
     Damaged(String),
