@@ -129,6 +129,34 @@ fn a_number_for_each_object_is_no_class() {
 }
 
 #[test]
+fn deep_masks_of_few_numbers_are_classes() {
+    type Deep = image::ImageBuffer<Luma<u16>, Vec<u16>>;
+    let deep =
+        |value: &dyn Fn(u32, u32) -> u16| Deep::from_fn(SIDE, SIDE, |x, y| Luma([value(x, y)]));
+    for ending in ["png", "tif"] {
+        let place = Place::new();
+        let mask = deep(&|x, _| (x / 16) as u16);
+        place.save(&format!("masks/a.{ending}"), |path| mask.save(path).unwrap());
+        assert_eq!(place.load().classes.len(), 2, "{ending}");
+        // A number that does not occur, or other pieces in another file: objects.
+        let gap = deep(&|x, _| [0, 1, 4][x as usize / 16]);
+        place.save(&format!("masks/a.{ending}"), |path| gap.save(path).unwrap());
+        let support = place.tells(&["object numbers"]);
+        assert_eq!(support.classes, ["object"]);
+        let open = LabelFolder::open_reading(place.0.path(), MaskReading::Classes).unwrap();
+        assert_eq!(open.classes.len(), 4);
+    }
+    let place = Place::new();
+    place.save("images/b.png", |path| image::RgbImage::new(SIDE, SIDE).save(path).unwrap());
+    for (name, numbers) in [("a", 2), ("b", 4)] {
+        let cells =
+            deep(&|x, _| if x % 12 < 6 && x / 12 < numbers { x as u16 / 12 + 1 } else { 0 });
+        place.save(&format!("masks/{name}.tif"), |path| cells.save(path).unwrap());
+    }
+    assert_eq!(place.load().classes, ["object"]);
+}
+
+#[test]
 fn transparent_pixels_are_background() {
     let place = Place::new();
     let mask = RgbaImage::from_fn(SIDE, SIDE, |x, y| {

@@ -38,7 +38,7 @@ pub(super) fn open(root: &Path, masks: MaskReading) -> Result<LabelFolder> {
     if let Some(colours) = &colours {
         gathered.list(&colours.path, colours.entries.iter().map(|(name, _)| name.clone()));
     }
-    finder.instances(declared.as_deref())?;
+    finder.instances(declared.as_deref(), masks)?;
     finder.masks(declared.as_deref().unwrap_or_default())?;
     finder.scribbles()?;
     finder.tools(&mut gathered)?;
@@ -156,7 +156,10 @@ impl Finder {
     }
 
     /// Gives labels to a picture, unless it has some.
-    pub(super) fn label(&mut self, index: usize, labels: LabelSource) {
+    pub(super) fn label(&mut self, index: usize, mut labels: LabelSource) {
+        if let LabelSource::Outlines(outlines) = &mut labels {
+            outlines.tidy_classes(&mut self.findings);
+        }
         if !self.predicted.is_empty()
             && labels.files().iter().all(|file| self.predicted.is_untouched(file))
         {

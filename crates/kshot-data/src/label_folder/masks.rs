@@ -3,43 +3,61 @@
 use std::collections::{BTreeMap, HashSet};
 use std::path::{Path, PathBuf};
 
+use crate::components;
 use crate::error::Result;
 use crate::finding::Severity;
-use crate::label_folder::LabelSource;
 use crate::label_folder::find::{Finder, shown, without_ending};
 use crate::label_folder::layout;
+use crate::label_folder::{LabelSource, MaskReading};
 use crate::labels::{class_masks, instances};
-use crate::mask::{UNLABELLED, VOID};
+use crate::mask::{Mask, UNLABELLED, VOID};
 
 /// The folder of object numbers.
 const INSTANCES: &str = "instances";
+/// Numbers from here on are more than classes.
+const FEW: u8 = 10;
+/// Files that are looked at to tell objects from classes.
+const LOOKED: usize = 16;
 /// How names of masks end.
 const MASK_ENDS: [&str; 5] = ["png", "tif", "tiff", "jpg", "jpeg"];
 
 impl Finder {
     /// Object numbers: all of `instances/`, Cellpose's beside the pictures, and among masks what holds more than classes.
-    pub(super) fn instances(&mut self, declared: Option<&[String]>) -> Result<()> {
+    pub(super) fn instances(
+        &mut self,
+        declared: Option<&[String]>,
+        asked: MaskReading,
+    ) -> Result<()> {
         let mut found: Vec<(PathBuf, PathBuf)> = Vec::new();
         for file in &self.numbers {
             found.push((self.images.clone(), file.clone()));
         }
-        let mut among_masks = None;
         let own = self.root.join(INSTANCES);
         let masks = layout::masks(&self.root);
         // StarDist's and others' beside masks of classes.
         let labels = Some(self.root.join("labels")).filter(|labels| masks.as_ref() != Some(labels));
+        let mut among = Vec::new();
         for below in [Some(own.clone()), masks, labels].into_iter().flatten() {
             if !below.is_dir() {
                 continue;
             }
-            let own = below == own;
             for file in instances::list(&below, true)? {
                 let named = file.strip_prefix(&below).unwrap_or(&file);
-                let among = || self.owner(named).is_some() && are_objects(&file, declared);
-                if own || (instances::is_numbers(&file) && among()) {
-                    found.push((below.clone(), file.clone()));
-                    among_masks = among_masks.or((!own).then_some(file));
+                if below == own {
+                    found.push((below.clone(), file));
+                } else if instances::is_numbers(&file) && self.owner(named).is_some() {
+                    among.push((below.clone(), file));
                 }
+            }
+        }
+        let is_named = |(_, file): &(PathBuf, PathBuf)| instances::picture_name(file).is_some();
+        let (named, plain): (Vec<_>, Vec<_>) = among.into_iter().partition(is_named);
+        let mut among_masks = None;
+        for group in [named, plain] {
+            let files: Vec<&Path> = group.iter().map(|(_, file)| file.as_path()).collect();
+            if asked != MaskReading::Classes && !files.is_empty() && are_objects(&files, declared) {
+                among_masks = among_masks.or_else(|| files.first().map(|file| file.to_path_buf()));
+                found.extend(group);
             }
         }
         found.sort();
@@ -166,19 +184,50 @@ impl Finder {
     }
 }
 
-/// Whether a TIFF or a PNG of 16 bits among masks tells objects and not classes: where `classes.txt` names several classes,
+/// Whether TIFFs and PNGs of 16 bits among masks tell objects and not classes: where `classes.txt` names several classes,
 /// numbers are theirs; where it names one, what else than 0 and 1 (and the values of void and unlabelled) is an object.
-fn are_objects(file: &Path, declared: Option<&[String]>) -> bool {
+/// Without names: where a file has many numbers, where some below the largest do not occur, or where each number is one
+/// piece and files have different ones. Cellpose's names tell objects by themselves.
+fn are_objects(files: &[&Path], declared: Option<&[String]>) -> bool {
+    let read = || files.iter().take(LOOKED).map(|file| instances::read(file));
     match declared.map(<[String]>::len) {
-        None | Some(0) => true,
-        Some(1) => {
+        Some(1) => read().any(|numbers| {
             let class =
                 |value: &u32| *value <= 1 || [UNLABELLED, VOID].map(u32::from).contains(value);
             // One that cannot be read says so when it is.
-            instances::read(file).map_or(true, |numbers| !numbers.values.iter().all(class))
+            numbers.map_or(true, |numbers| !numbers.values.iter().all(class))
+        }),
+        Some(several) if several > 0 => false,
+        _ if files.iter().any(|file| instances::picture_name(file).is_some()) => true,
+        _ => {
+            let surveys: Vec<_> = read().filter_map(|of| Some(few_numbers(&of.ok()?))).collect();
+            let Some(all) = surveys.iter().cloned().collect::<Option<Vec<_>>>() else {
+                return true;
+            };
+            let largest = all.iter().flat_map(|(used, _)| used).max().copied().unwrap_or(0);
+            let every = |number: &u8| all.iter().any(|(used, _)| used.contains(number));
+            let different = all.windows(2).any(|pair| pair[0].0 != pair[1].0);
+            let pieces = all.iter().all(|(_, one_piece)| *one_piece);
+            !(1..=largest).all(|number| every(&number)) || (different && pieces && largest > 2)
         }
-        Some(_) => false,
     }
+}
+
+/// The numbers of a file that has few small ones (void is none), and whether each is one piece; `None` for others.
+fn few_numbers(numbers: &instances::Numbers) -> Option<(Vec<u8>, bool)> {
+    let small = |value: u32| match u8::try_from(value) {
+        Ok(value) if value < FEW => Some(value),
+        Ok(VOID) => Some(VOID),
+        _ => None,
+    };
+    let values: Vec<u8> =
+        numbers.values.iter().map(|&value| small(value)).collect::<Option<_>>()?;
+    let mask = Mask::from_pixels(numbers.width, numbers.height, values).ok()?;
+    let counts = mask.counts();
+    let used: Vec<u8> = (1..FEW).filter(|&value| counts[usize::from(value)] > 0).collect();
+    let (_, pieces) = components::pieces(&mask, |value| (1..FEW).contains(&value));
+    let one_piece = pieces == used.len();
+    Some((used, one_piece))
 }
 
 /// Files beside the pictures that hold the object numbers of one of them, as Cellpose leaves them.

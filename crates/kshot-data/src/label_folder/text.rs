@@ -207,8 +207,13 @@ impl Finder {
         };
         let by_path = found(&|of| same(&whole, of));
         let by_last = || found(&|of| of.file_name().is_some_and(|of| same(&last, Path::new(of))));
-        match if by_path.is_empty() { by_last() } else { by_path }.as_slice() {
-            [] => Named::None,
+        let found = if by_path.is_empty() { by_last() } else { by_path };
+        match found.as_slice() {
+            // Uploads have a word and a dash before their names.
+            [] => match last.split_once('-') {
+                Some((_, rest)) => self.named_loosely(rest),
+                None => Named::None,
+            },
             [index] => Named::One(*index),
             _ => Named::Several,
         }

@@ -3,7 +3,8 @@
 use std::path::{Path, PathBuf};
 
 use crate::annotation::{Object, ObjectShape};
-use crate::finding::LabelKind;
+use crate::finding::{Findings, LabelKind};
+use crate::labels::passed_over::PassedOver;
 use crate::mask::UNLABELLED;
 
 pub mod borders;
@@ -67,6 +68,24 @@ impl Outlines {
             objects: Vec::new(),
             damaged: None,
         }
+    }
+
+    /// Makes class names fit for a line of text; objects without one are passed over.
+    pub(crate) fn tidy_classes(&mut self, findings: &mut Findings) {
+        let mut passed = PassedOver::default();
+        let mut number = 0;
+        self.objects.retain_mut(|object| {
+            number += 1;
+            if object.class.contains(char::is_control) {
+                object.class = object.class.replace(char::is_control, " ");
+            }
+            let named = !object.class.trim().is_empty();
+            if !named {
+                passed.add("objects without a class", format!("object {number}"));
+            }
+            named
+        });
+        passed.tell(&self.file, findings);
     }
 
     /// The objects in pixels of a picture of this size.
