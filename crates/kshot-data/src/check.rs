@@ -9,7 +9,7 @@ use crate::error::Result;
 pub use crate::finding::{Finding, Findings, Severity};
 use crate::label_folder::{LabelFolder, MaskReading};
 use crate::mask::MAX_CLASSES;
-use crate::names::listed;
+use crate::names::{counted, listed};
 use crate::near_duplicate::{alike, difference_hash};
 
 pub mod values;
@@ -49,26 +49,23 @@ impl fmt::Display for Report {
             }
         }
         let classes = listed(&self.classes, LISTED);
-        let counted = |severity: Severity| count(self.count(severity), &severity.to_string());
+        let of = |severity: Severity| {
+            counted(self.count(severity), &severity.to_string(), &format!("{severity}s"))
+        };
         writeln!(
             f,
             "{}, classes: {}; {}, {}, {}",
-            count(self.labelled, "labelled picture"),
+            counted(self.labelled, "labelled picture", "labelled pictures"),
             if classes.is_empty() { "none" } else { &classes },
-            counted(Severity::Error),
-            counted(Severity::Warning),
-            counted(Severity::Note)
+            of(Severity::Error),
+            of(Severity::Warning),
+            of(Severity::Note)
         )
     }
 }
 
 /// Classes that a summary names.
 const LISTED: usize = 12;
-
-/// A number of things: `1 error`, `2 errors`.
-fn count(count: usize, what: &str) -> String {
-    format!("{count} {what}{}", if count == 1 { "" } else { "s" })
-}
 
 /// What is kept of a picture.
 struct CheckedPicture {

@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::image;
+use crate::names::counted;
 use crate::text_file::{delimiter_of, text_of};
 
 /// Parts of data sets; the first two are those to learn from.
@@ -169,7 +170,7 @@ impl ClassFolder {
         if !missing.is_empty() {
             return Err(Error::data(format!(
                 "{} that are not there: {}{}; paths count from the list's folder",
-                count(missing.len(), "picture", "pictures"),
+                counted(missing.len(), "picture", "pictures"),
                 missing[..missing.len().min(SHOWN)].join(", "),
                 if missing.len() > SHOWN { ", ..." } else { "" },
             ))
@@ -218,10 +219,6 @@ impl ClassFolder {
         self.pictures.iter().for_each(|picture| counts[picture.class] += 1);
         counts
     }
-}
-
-fn count(number: usize, one: &str, many: &str) -> String {
-    format!("{number} {}", if number == 1 { one } else { many })
 }
 
 /// Reads a list of pictures: a csv with a column of paths and perhaps one of classes (a first line of

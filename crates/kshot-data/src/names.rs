@@ -19,6 +19,11 @@ pub fn listed<T: AsRef<str>>(names: &[T], most: usize) -> String {
     format!("{}{more}", shown.join(", "))
 }
 
+/// A number of things, by their name in the singular and plural: `1 picture`, `2 pictures`.
+pub fn counted(number: usize, one: &str, many: &str) -> String {
+    format!("{number} {}", if number == 1 { one } else { many })
+}
+
 /// The message for a name that is not in a table: the nearest valid name, then all of them.
 ///
 /// `what` names the table in the singular, such as `encoder`.

@@ -1,5 +1,6 @@
 //! Pictures and labels find each other.
 
+use std::cell::OnceCell;
 use std::collections::{HashMap, HashSet};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 use crate::error::Result;
 use crate::finding::{Findings, Severity};
 use crate::label_folder::classes::name_classes;
-use crate::label_folder::layout;
+use crate::label_folder::layout::{self, LooseNames};
 use crate::label_folder::masks::beside_pictures;
 use crate::label_folder::meaning::{self, MaskReading, Meaning};
 use crate::label_folder::{FolderPicture, LabelFolder, LabelSource};
@@ -84,13 +85,15 @@ pub(super) fn open(root: &Path, masks: MaskReading) -> Result<LabelFolder> {
 pub(super) struct Finder {
     pub(super) root: PathBuf,
     pub(super) images: PathBuf,
+    /// The folder of masks.
+    pub(super) masks: Option<PathBuf>,
     pub(super) pictures: Vec<FolderPicture>,
     /// Pictures by their path from the folder of pictures, without the ending.
     pub(super) keys: HashMap<PathBuf, Vec<usize>>,
     /// Pictures by their file.
     pub(super) files: HashMap<PathBuf, usize>,
-    /// Pictures by the same as it is compared loosely.
-    loose: HashMap<String, Vec<usize>>,
+    /// The same, compared loosely; made when a name is not found otherwise.
+    loose: OnceCell<LooseNames>,
     /// Pictures by the last part of their path.
     pub(super) last_parts: HashMap<OsString, Vec<usize>>,
     /// Pictures that share their name with an earlier one.
@@ -117,10 +120,11 @@ impl Finder {
         let mut finder = Self {
             root: root.to_owned(),
             images,
+            masks: layout::masks(root),
             pictures: Vec::new(),
             keys: HashMap::new(),
             files: HashMap::new(),
-            loose: HashMap::new(),
+            loose: OnceCell::new(),
             last_parts: HashMap::new(),
             shadowed: Vec::new(),
             predicted: Predicted::read(root)?,
@@ -139,15 +143,23 @@ impl Finder {
     }
 
     pub(super) fn add(&mut self, file: PathBuf) -> usize {
-        let name = file
-            .strip_prefix(&self.images)
-            .or_else(|_| file.strip_prefix(&self.root))
-            .unwrap_or(&file)
-            .to_owned();
+        let name = self.name_of(&file);
+        self.add_named(file, name)
+    }
+
+    /// A file's path from the folder of pictures.
+    pub(super) fn name_of(&self, file: &Path) -> PathBuf {
+        let below = file.strip_prefix(&self.images).or_else(|_| file.strip_prefix(&self.root));
+        below.unwrap_or(file).to_owned()
+    }
+
+    /// Adds a picture whose name is not its file's.
+    pub(super) fn add_named(&mut self, file: PathBuf, name: PathBuf) -> usize {
         let index = self.pictures.len();
-        let key = without_ending(&name);
-        self.loose.entry(layout::loosely(&key)).or_default().push(index);
-        self.keys.entry(key).or_default().push(index);
+        if let Some(loose) = self.loose.get_mut() {
+            loose.add(index, &name);
+        }
+        self.keys.entry(without_ending(&name)).or_default().push(index);
         self.files.insert(file.clone(), index);
         let last = file.file_name().unwrap_or_default().to_owned();
         self.last_parts.entry(last).or_default().push(index);
@@ -220,11 +232,16 @@ impl Finder {
         if let Some(indices) = named(&more[1]) {
             return Some(indices);
         }
-        let wanted = layout::loosely(key);
-        match self.loose.get(&wanted).map(Vec::as_slice) {
+        match self.loose().keys.get(&layout::loosely(key)).map(Vec::as_slice) {
             Some(&[index]) => Some(vec![index]),
             _ => None,
         }
+    }
+
+    /// Pictures by their names as these are compared loosely.
+    pub(super) fn loose(&self) -> &LooseNames {
+        let names = || self.pictures.iter().map(|picture| picture.name.as_path());
+        self.loose.get_or_init(|| LooseNames::of(names()))
     }
 
     pub(super) fn orphan(&mut self, file: &Path) {

@@ -1,9 +1,12 @@
 //! Where pictures and masks lie in folders as tools leave them, and what else is there.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashMap};
 use std::path::{Path, PathBuf};
 
 use unicode_normalization::UnicodeNormalization;
+
+use crate::label_folder::find::without_ending;
+use crate::names::{counted, listed};
 
 /// Folders of pictures, in the order of preference; case does not matter.
 const PICTURES: [&str; 11] = [
@@ -90,6 +93,39 @@ pub(super) fn loosely(name: &Path) -> String {
     plain.nfc().flat_map(char::to_lowercase).collect()
 }
 
+/// Pictures by their names as these are compared loosely.
+#[derive(Default)]
+pub(super) struct LooseNames {
+    /// By the whole name without its ending.
+    pub(super) keys: HashMap<String, Vec<usize>>,
+    /// By the whole name.
+    pub(super) names: HashMap<String, Vec<usize>>,
+    /// By the last part of the name.
+    pub(super) last_parts: HashMap<String, Vec<usize>>,
+}
+
+impl LooseNames {
+    /// Of the names of pictures.
+    pub(super) fn of<'a>(names: impl Iterator<Item = &'a Path>) -> Self {
+        let mut all = Self::default();
+        names.enumerate().for_each(|(index, name)| all.add(index, name));
+        all
+    }
+
+    /// Adds the picture `index`.
+    pub(super) fn add(&mut self, index: usize, name: &Path) {
+        let last = Path::new(name.file_name().unwrap_or_default());
+        let into = [
+            (&mut self.keys, loosely(&without_ending(name))),
+            (&mut self.names, loosely(name)),
+            (&mut self.last_parts, loosely(last)),
+        ];
+        for (map, name) in into {
+            map.entry(name).or_default().push(index);
+        }
+    }
+}
+
 /// What a folder holds, for people: its folders, and its files by their endings.
 pub(super) fn contents(root: &Path) -> String {
     let mut found = Vec::new();
@@ -111,7 +147,7 @@ pub(super) fn contents(root: &Path) -> String {
                 .filter_map(Result::ok)
                 .filter(|entry| entry.file_type().is_file())
                 .count();
-            found.push(format!("{name}/ ({count} {})", if count == 1 { "file" } else { "files" }));
+            found.push(format!("{name}/ ({})", counted(count, "file", "files")));
         } else {
             let ending = path.extension().unwrap_or_default().to_string_lossy().to_lowercase();
             *endings.entry(ending).or_default() += 1;
@@ -125,10 +161,7 @@ pub(super) fn contents(root: &Path) -> String {
     if found.is_empty() {
         return "it is empty".to_owned();
     }
-    let more = found.len().saturating_sub(LISTED);
-    found.truncate(LISTED);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("it holds {}{more}", found.join(", "))
+    format!("it holds {}", listed(&found, LISTED))
 }
 
 #[cfg(test)]

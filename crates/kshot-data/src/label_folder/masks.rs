@@ -7,7 +7,6 @@ use crate::components;
 use crate::error::Result;
 use crate::finding::Severity;
 use crate::label_folder::find::{Finder, shown, without_ending};
-use crate::label_folder::layout;
 use crate::label_folder::{LabelSource, MaskReading};
 use crate::labels::{class_masks, instances};
 use crate::mask::{Mask, UNLABELLED, VOID};
@@ -33,7 +32,7 @@ impl Finder {
             found.push((self.images.clone(), file.clone()));
         }
         let own = self.root.join(INSTANCES);
-        let masks = layout::masks(&self.root);
+        let masks = self.masks.clone();
         // StarDist's and others' beside masks of classes.
         let labels = Some(self.root.join("labels")).filter(|labels| masks.as_ref() != Some(labels));
         let mut among = Vec::new();
@@ -104,7 +103,7 @@ impl Finder {
     }
 
     pub(super) fn masks(&mut self, declared: &[String]) -> Result<()> {
-        let Some(below) = layout::masks(&self.root) else { return Ok(()) };
+        let Some(below) = self.masks.clone() else { return Ok(()) };
         let mut classed: BTreeMap<PathBuf, Vec<(String, PathBuf)>> = BTreeMap::new();
         let keys: Vec<PathBuf> = self.keys.keys().cloned().collect();
         let keys: Vec<&Path> = keys.iter().map(PathBuf::as_path).collect();

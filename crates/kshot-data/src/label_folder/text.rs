@@ -89,9 +89,8 @@ impl Finder {
             Ok((ending, labels)) => (ending, labels),
             Err(error) => return self.findings.leaves_out(&file, &error),
         };
-        let index = self.add(file);
-        let picture = &mut self.pictures[index];
-        picture.name.set_extension(ending);
+        let name = self.name_of(&file).with_extension(ending);
+        let index = self.add_named(file, name);
         for outlines in labels.pictures {
             self.label(index, LabelSource::Outlines(outlines));
         }
@@ -199,16 +198,11 @@ impl Finder {
     fn named_loosely(&self, name: &str) -> Named {
         // Label Studio gives local files as `/data/local-files/?d=folder/a.png`.
         let name = name.rsplit_once("?d=").map_or(name, |(_, local)| local);
-        let same = |wanted: &str, of: &Path| layout::loosely(of) == wanted;
         let whole = layout::loosely(Path::new(name));
-        let last = whole.rsplit('/').next().unwrap_or_default().to_owned();
-        let found = |test: &dyn Fn(&Path) -> bool| -> Vec<usize> {
-            (0..self.pictures.len()).filter(|&at| test(&self.pictures[at].name)).collect()
-        };
-        let by_path = found(&|of| same(&whole, of));
-        let by_last = || found(&|of| of.file_name().is_some_and(|of| same(&last, Path::new(of))));
-        let found = if by_path.is_empty() { by_last() } else { by_path };
-        match found.as_slice() {
+        let last = whole.rsplit('/').next().unwrap_or_default();
+        let loose = self.loose();
+        let found = loose.names.get(&whole).or_else(|| loose.last_parts.get(last));
+        match found.map_or(&[][..], Vec::as_slice) {
             // Uploads have a word and a dash before their names.
             [] => match last.split_once('-') {
                 Some((_, rest)) => self.named_loosely(rest),

@@ -17,6 +17,7 @@ use crate::finding::{Findings, Severity};
 use crate::labels::files::LabelFile;
 use crate::labels::passed_over::{FEW_CORNERS, PassedOver};
 use crate::labels::{Outlines, boxes, runs};
+use crate::names::listed;
 
 /// The supercategory of void and unlabelled.
 pub const OURS: &str = "kshot";
@@ -173,11 +174,9 @@ pub fn read(path: &Path, value: &Value, findings: &mut Findings) -> Result<Label
 }
 
 fn counted<T: std::fmt::Display>(ids: &BTreeMap<T, usize>) -> String {
-    let shown: Vec<String> =
-        ids.iter().take(6).map(|(id, count)| format!("{id} ({count} annotations)")).collect();
-    let more = ids.len().saturating_sub(6);
-    let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-    format!("{}{more}", shown.join(", "))
+    let ids: Vec<String> =
+        ids.iter().map(|(id, count)| format!("{id} ({count} annotations)")).collect();
+    listed(&ids, 6)
 }
 
 /// Whether all annotations are crowds of run lengths: as labels they would say nothing of any class.

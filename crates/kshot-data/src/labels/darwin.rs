@@ -18,7 +18,6 @@ use crate::labels::passed_over::{FEW_CORNERS, PassedOver};
 use crate::labels::runs::ColumnRuns;
 use crate::labels::{Outlines, boxes, shapes, tidy, trace};
 
-/// Most pixels of a raster layer.
 /// Kinds without an inside, and why they are passed over. They may have a box beside them.
 const PASSED: [(&str, &str); 5] = [
     ("keypoint", "points, which have no inside"),

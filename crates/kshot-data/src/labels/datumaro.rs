@@ -17,7 +17,6 @@ use crate::labels::files::LabelFile;
 use crate::labels::passed_over::{FEW_CORNERS, PassedOver};
 use crate::labels::{Outlines, boxes, names, runs, shapes, tidy};
 
-/// Most pixels of a mask.
 /// The class of annotations without one.
 const NO_CLASS: &str = "object";
 /// Kinds of annotations that say which pixels are an object's.

@@ -16,7 +16,7 @@ use crate::error::{Error, Result};
 use crate::finding::Findings;
 use crate::labels::files::LabelFile;
 use crate::labels::passed_over::{FEW_CORNERS, PassedOver};
-use crate::labels::{Outlines, runs};
+use crate::labels::{Outlines, boxes, runs};
 use crate::mask::Mask;
 
 /// The label of void outlines.
@@ -162,9 +162,7 @@ fn shape(outline: &ReadOutline, size: Option<(usize, usize)>) -> Result<ObjectSh
         ("polygon" | "rotation", points) if points.len() >= 3 => {
             ObjectShape::Polygons(vec![points.to_vec()])
         }
-        ("rectangle", &[[ax, ay], [bx, by]]) => {
-            ObjectShape::Box([ax.min(bx), ay.min(by), ax.max(bx), ay.max(by)])
-        }
+        ("rectangle", &[[ax, ay], [bx, by]]) => ObjectShape::Box(boxes::sorted([ax, ay, bx, by])),
         // LabelMe 6 writes all four corners.
         ("rectangle", points) if points.len() == 4 => {
             let shape = ObjectShape::Polygons(vec![points.to_vec()]);

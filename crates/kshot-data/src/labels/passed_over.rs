@@ -4,6 +4,7 @@ use std::collections::BTreeMap;
 use std::path::Path;
 
 use crate::finding::{Findings, Severity};
+use crate::names::{counted, listed};
 
 /// Items that are named one by one, of each reason.
 const NAMED: usize = 3;
@@ -28,17 +29,13 @@ impl PassedOver {
         }
         let count: usize = self.0.values().map(Vec::len).sum();
         let reason = |(why, items): (&String, &Vec<String>)| {
-            let named = items[..items.len().min(NAMED)].join(", ");
-            let more = items.len().saturating_sub(NAMED);
-            let more = if more > 0 { format!(" and {more} more") } else { String::new() };
-            format!("{} {why} ({named}{more})", items.len())
+            format!("{} {why} ({})", items.len(), listed(items, NAMED))
         };
         let reasons: Vec<String> = self.0.iter().map(reason).collect();
-        let item = if count == 1 { "item" } else { "items" };
         findings.add(
             Severity::Warning,
             file,
-            format!("{count} {item} passed over: {}", reasons.join("; ")),
+            format!("{} passed over: {}", counted(count, "item", "items"), reasons.join("; ")),
             "outline again what is to count; the rest of the file is used",
         );
     }

@@ -23,7 +23,6 @@ use crate::labels::passed_over::{FEW_CORNERS, PassedOver};
 use crate::labels::runs::ColumnRuns;
 use crate::labels::{Outlines, boxes, trace};
 
-/// Most pixels of a picture with bitmaps.
 /// Most bytes of a bitmap's PNG.
 const MOST_BYTES: u64 = 256 << 20;
 /// Most bytes of a bitmap's pixels.
@@ -110,7 +109,8 @@ fn shape(
                 return Err(format!("a rectangle of {} corners; it must be 2", corners.len()));
             };
             let more = if whole(&corners) { 1.0 } else { 0.0 };
-            let sides = [ax.min(bx), ay.min(by), ax.max(bx) + more, ay.max(by) + more];
+            let [left, top, right, bottom] = boxes::sorted([ax, ay, bx, by]);
+            let sides = [left, top, right + more, bottom + more];
             boxes::check(sides).map(|()| ObjectShape::Box(sides)).map_err(|_| "empty boxes")
         }
         "bitmap" | "alpha_mask" => {
