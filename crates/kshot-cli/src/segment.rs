@@ -9,6 +9,7 @@ use kshot::nn::Precision;
 use kshot::predict::objects::ObjectOptions;
 use kshot::weights;
 use kshot_data::label_folder::MaskReading;
+use kshot_data::pixel_size::PixelSize;
 
 use crate::talk::Talk;
 
@@ -82,6 +83,9 @@ pub struct Arguments {
     /// Holes of at most so many pixels are filled; by default as small as objects are none.
     #[arg(long, value_name = "PX", requires = "objects")]
     fill_holes: Option<usize>,
+    /// How wide a pixel is, with its unit (nm, um, mm, cm, m, km, in), such as 0.325um: the tables then have areas by it.
+    #[arg(long, value_name = "LENGTH")]
+    pixel_size: Option<PixelSize>,
     /// flex (CPU), cuda:0, vulkan, ...: what this build holds.
     #[arg(long, default_value = "flex")]
     device: String,
@@ -122,6 +126,7 @@ pub fn run(arguments: Arguments, precision: Option<Precision>) -> anyhow::Result
             min_object: arguments.min_object,
             fill_holes: arguments.fill_holes,
         }),
+        pixel_size: arguments.pixel_size,
         device: arguments.device,
         precision: precision.unwrap_or_default(),
         seed: arguments.seed,

@@ -52,6 +52,97 @@ fn a_killed_run_is_taken_up_again() {
     assert_eq!(fs::read_to_string(&journal).unwrap().lines().count(), 2);
 }
 
+/// Without what differs from run to run.
+fn table(place: &Place) -> String {
+    fs::read_to_string(place.at("out/labels.csv")).unwrap()
+}
+
+#[test]
+fn tables_agree_with_the_masks_after_an_update_that_was_killed() {
+    let place = Place::new();
+    assert_eq!(place.segment(&[]).status, DONE);
+    let files = ["labels.csv", "coco.json", "report.html", "run.toml", ".kshot/tables"];
+    let read = || files.map(|name| fs::read(place.at("out").join(name)).unwrap());
+    let before = read();
+    mask(&place.at("support/masks/a.png"), 32, |x, y| u8::from(x < 16 && y < 30));
+    assert_eq!(place.segment(&[]).faults(DONE, &["2 masks are replaced"]), [""; 0]);
+    let after = table(&place);
+    assert_ne!(before[0], after.as_bytes());
+    // Killed after the last mask, before the first table.
+    for (name, bytes) in files.iter().zip(&before) {
+        fs::write(place.at("out").join(name), bytes).unwrap();
+    }
+    assert_eq!(place.segment(&[]).faults(DONE, &["2 already finished"]), [""; 0]);
+    assert_eq!(table(&place), after);
+    assert_ne!(read()[2], before[2], "the page is the old one");
+    // One that is gone or empty is written again.
+    place.remove("out/coco.json");
+    place.write("out/report.html", b"");
+    assert_eq!(place.segment(&[]).status, DONE);
+    assert!(read().iter().all(|bytes| !bytes.is_empty()));
+    // Nothing is left to do: nothing is written.
+    let settled = read();
+    assert_eq!(place.segment(&[]).status, DONE);
+    assert_eq!(read(), settled);
+}
+
+#[test]
+fn tables_forget_a_picture_that_left_the_query() {
+    let place = Place::new();
+    assert_eq!(place.segment(&[]).status, DONE);
+    assert!(table(&place).contains("good-b.png"));
+    place.remove("query/good-b.png");
+    let said = ["1 picture of an earlier run is not in the query any more (good-b)"];
+    assert_eq!(place.segment(&[]).faults(DONE, &said), [""; 0]);
+    assert!(!table(&place).contains("good-b.png"));
+    assert!(!fs::read_to_string(place.at("out/report.html")).unwrap().contains("good-b.png"));
+    assert!(place.at("out/masks/good-b.png").is_file());
+}
+
+#[test]
+fn empty_and_damaged_results_are_written_again() {
+    let place = Place::new();
+    assert_eq!(place.segment(&[]).status, DONE);
+    let path = place.at("out/masks/good-a.png");
+    let whole = fs::read(&path).unwrap();
+    let mut flipped = whole.clone();
+    flipped[whole.len() / 2] ^= 4;
+    for bytes in [&[][..], &whole[..whole.len() / 2], &flipped] {
+        fs::write(&path, bytes).unwrap();
+        let said = ["1 picture is segmented again", "good-a.png", "1 done, 1 skipped"];
+        assert_eq!(place.segment(&[]).faults(DONE, &said), [""; 0], "{} bytes", bytes.len());
+        assert_eq!(fs::read(&path).unwrap(), whole);
+    }
+    place.write("out/overlays/good-b.jpg", b"");
+    assert_eq!(place.segment(&[]).faults(DONE, &["good-b.png", "1 done"]), [""; 0]);
+    // A digit of the journal that changed.
+    let journal = place.at("out/.kshot/records.jsonl");
+    let text = fs::read_to_string(&journal).unwrap();
+    fs::write(&journal, text.replacen("\"width\":32", "\"width\":33", 1)).unwrap();
+    let said = ["records.jsonl: 1 line was cut or damaged"];
+    assert_eq!(place.segment(&[]).faults(DONE, &said), [""; 0]);
+    assert_eq!(fs::read(&path).unwrap(), whole);
+}
+
+#[test]
+fn a_pixel_size_gives_areas() {
+    let place = Place::new();
+    assert_eq!(place.segment(&[]).status, DONE);
+    let area = |head: &str| {
+        let text = table(&place);
+        let at = text.lines().next().unwrap().split(',').position(|column| column == head);
+        at.map(|at| {
+            text.lines().nth(1).unwrap().split(',').nth(at).unwrap().parse::<f64>().unwrap()
+        })
+    };
+    assert_eq!(area("area_um2"), None);
+    let pixels = area("area_px").unwrap();
+    assert_eq!(place.segment(&["--pixel-size", "0.5um"]).faults(DONE, &["2 already"]), [""; 0]);
+    assert_eq!(area("area_um2"), Some(pixels / 4.0));
+    let wrong = place.segment(&["--pixel-size", "0.5"]);
+    assert_eq!(wrong.faults(WRONG_USE, &["has no unit", "0.5um"]), [""; 0]);
+}
+
 #[test]
 fn json_lines_are_json() {
     let place = Place::new();

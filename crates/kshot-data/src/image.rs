@@ -1,7 +1,9 @@
 //! Reading pictures: any format, any depth, the right way up, under limits.
 
+mod dicom;
 pub mod embedded;
 mod jpeg;
+mod jpeg_xl;
 pub mod kinds;
 mod tiff_kinds;
 
@@ -12,6 +14,7 @@ use std::path::{Path, PathBuf};
 use fast_image_resize as fir;
 use image::{DynamicImage, ImageDecoder, ImageReader, RgbImage};
 
+use crate::caught::caught;
 use crate::deep::DeepRange;
 use crate::error::{Error, Result};
 
@@ -57,7 +60,7 @@ impl ReadLimits {
 
 /// Extensions of the pictures that [`list`] finds.
 pub const EXTENSIONS: &[&str] =
-    &["jpg", "jpeg", "jfif", "jpe", "png", "tif", "tiff", "webp", "bmp", "gif"];
+    &["jpg", "jpeg", "jfif", "jpe", "png", "tif", "tiff", "webp", "bmp", "gif", "jxl", "dcm"];
 
 /// Reads a picture as 8-bit RGB, upright.
 ///
@@ -113,12 +116,32 @@ fn decoded(path: &Path, limits: ReadLimits, range: Option<DeepRange>) -> Result<
         }
         return picture(Cursor::new(bytes), limits, range);
     }
+    if let Some(read) = rare(&start[..known]) {
+        let decoded = caught(|| read(BufReader::new(file), limits)).map_err(|panic| {
+            Error::data(format!("damaged, it cannot be decoded ({panic}); copy or export it again"))
+        });
+        return Ok(to_rgb(decoded??, range));
+    }
     if let Some(kind) = kinds::named(&start[..known]) {
         return Err(Error::data(format!(
             "no picture kshot reads: it is {kind}; export it as JPEG, PNG or TIFF"
         )));
     }
     picture(BufReader::new(file), limits, range)
+}
+
+/// Reads a kind of picture that the usual decoders do not know.
+type ReadRare<R> = fn(R, ReadLimits) -> Result<DynamicImage>;
+
+/// What reads such a kind, by a file's first bytes.
+fn rare<R: Read>(start: &[u8]) -> Option<ReadRare<R>> {
+    if jpeg_xl::is_one(start) {
+        Some(jpeg_xl::read)
+    } else if dicom::is_one(start) {
+        Some(dicom::read)
+    } else {
+        None
+    }
 }
 
 /// What is said of files that end too early.
@@ -183,6 +206,16 @@ pub fn dimensions(path: impl AsRef<Path>) -> Result<(u32, u32)> {
 
 fn size_of<R: BufRead + Seek>(mut bytes: R) -> Result<(u32, u32)> {
     let failed = |error: std::io::Error| Error::data(format!("cannot be read: {error}"));
+    let mut start = [0u8; kinds::START];
+    let known = bytes.read(&mut start).map_err(failed)?;
+    bytes.rewind().map_err(failed)?;
+    let damaged = |panic| Error::data(format!("damaged, its size cannot be read ({panic})"));
+    if jpeg_xl::is_one(&start[..known]) {
+        return caught(|| jpeg_xl::dimensions(bytes)).map_err(damaged)?;
+    }
+    if dicom::is_one(&start[..known]) {
+        return caught(|| dicom::dimensions(bytes)).map_err(damaged)?;
+    }
     let reader = ImageReader::new(&mut bytes).with_guessed_format().map_err(failed)?;
     let upright = |mut decoder: Box<dyn ImageDecoder + '_>| {
         let (width, height) = decoder.dimensions();

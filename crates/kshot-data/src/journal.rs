@@ -2,7 +2,8 @@
 //!
 //! `OUT/.kshot/records.jsonl` (or what else the [`Record`] names) is appended to as pictures finish. A run that is killed leaves at most
 //! one half line at its end, which the next run drops; that picture is simply made again. A picture
-//! made twice has two lines, of which the later counts.
+//! made twice has two lines, of which the later counts. A line ends in a checksum of itself: one that was damaged since
+//! counts for nothing, and its picture is made again.
 
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
@@ -14,6 +15,7 @@ use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
 use crate::atomic::write_error;
+use crate::checksum;
 use crate::error::{Error, Result};
 use crate::lock::Lock;
 use crate::objects::measure::ObjectsRecord;
@@ -196,12 +198,16 @@ impl<R: Record> Journal<R> {
                 self.damaged += usize::from(length > 0);
                 return Ok(());
             }
-            match serde_json::from_slice::<RecordHead>(&line) {
-                Ok(head) => {
-                    let finished = FinishedPicture { offset: self.end, ..head.finished };
-                    self.finished.insert(head.name, finished);
+            let head = match line.strip_suffix(b"\n") {
+                Some(object) if checksum::is_sound(object) => serde_json::from_slice(object).ok(),
+                _ => None,
+            };
+            match head {
+                Some(RecordHead { name, finished }) => {
+                    let finished = FinishedPicture { offset: self.end, ..finished };
+                    self.finished.insert(name, finished);
                 }
-                Err(_) => self.damaged += 1,
+                None => self.damaged += 1,
             }
             self.end += length as u64;
         }
@@ -215,6 +221,7 @@ impl<R: Record> Journal<R> {
         let mut line = serde_json::to_vec(record).map_err(|error| {
             Error::data(format!("could not record the picture {}", record.name())).caused_by(error)
         })?;
+        checksum::seal(&mut line);
         line.push(b'\n');
         let written =
             self.file.seek(SeekFrom::Start(self.end)).and_then(|_| self.file.write_all(&line));
@@ -238,14 +245,14 @@ impl<R: Record> Journal<R> {
         &self.finished
     }
 
-    /// Whether the picture is finished with these fingerprints and its files are still there.
+    /// Whether the picture is finished with these fingerprints and its files are still there and whole.
     pub fn is_finished(&self, name: &str, fingerprint: &str, run: &str) -> bool {
         let same = |known: &&FinishedPicture| known.fingerprint == fingerprint && known.run == run;
         if self.finished.get(name).filter(same).is_none() {
             return false;
         }
-        let there = |file: &&str| self.out.join(file).is_file();
-        self.read(name).is_ok_and(|record| record.files().iter().all(there))
+        let whole = |file: &&str| checksum::is_whole(&self.out.join(file));
+        self.read(name).is_ok_and(|record| record.files().iter().all(whole))
     }
 
     /// Keeps the pictures that `keep` accepts for what follows: those that left the query folder
@@ -382,6 +389,13 @@ mod tests {
         assert_eq!((journal.damaged(), journal.finished().len()), (1, 1));
         assert_eq!(journal.read("a").unwrap(), record("a"));
         assert!(journal.read("b").is_err());
+        drop(journal);
+        // A digit that changed, in a line that can still be understood.
+        let text = String::from_utf8_lossy(&fs::read(&path).unwrap()).into_owned();
+        assert!(text.contains("\"area\":8"), "{text}");
+        fs::write(&path, text.replace("\"area\":8", "\"area\":9")).unwrap();
+        let journal = Journal::open(folder.path()).unwrap();
+        assert_eq!((journal.damaged(), journal.finished().len()), (2, 0));
     }
 
     #[test]
@@ -391,6 +405,8 @@ mod tests {
         journal.append(&record("a")).unwrap();
         assert!(!journal.is_finished("a", "f", "r"), "the mask is missing");
         crate::atomic::write(folder.path().join("masks/a.png"), b"").unwrap();
+        assert!(!journal.is_finished("a", "f", "r"), "the mask is empty");
+        ::image::GrayImage::new(8, 4).save(folder.path().join("masks/a.png")).unwrap();
         assert!(journal.is_finished("a", "f", "r"));
         assert!(!journal.is_finished("a", "other", "r"));
         assert!(!journal.is_finished("a", "f", "other"));

@@ -10,7 +10,9 @@
 
 pub mod annotation;
 pub mod atomic;
+pub mod caught;
 pub mod check;
+pub mod checksum;
 pub mod class_folder;
 pub mod components;
 pub mod convert;
@@ -31,6 +33,7 @@ pub mod near_duplicate;
 pub mod objects;
 pub mod overlay;
 pub mod palette;
+pub mod pixel_size;
 pub mod predicted;
 pub mod query;
 pub mod result_folder;

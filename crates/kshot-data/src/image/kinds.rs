@@ -7,15 +7,13 @@ use std::path::Path;
 pub const START: usize = 132;
 
 /// Endings of pictures that are not read, with what they are.
-const UNREAD: [(&str, &str); 26] = [
+const UNREAD: [(&str, &str); 24] = [
     ("heic", "HEIC"),
     ("heif", "HEIC"),
     ("avif", "AVIF"),
-    ("jxl", "JPEG XL"),
     ("jp2", "JPEG 2000"),
     ("j2k", "JPEG 2000"),
     ("jpx", "JPEG 2000"),
-    ("dcm", "DICOM"),
     ("nii", "NIfTI"),
     ("nrrd", "NRRD"),
     ("mha", "MetaImage"),
@@ -46,9 +44,7 @@ pub fn named(start: &[u8]) -> Option<&'static str> {
             "HEIC, as iPhones save photographs"
         }
         _ if brand(&[b"avif", b"avis"]) => "AVIF",
-        _ if at(0, b"\xff\x0a") || at(4, b"JXL ") => "JPEG XL",
         _ if at(4, b"jP  ") || at(0, b"\xff\x4f\xff\x51") => "JPEG 2000",
-        _ if at(128, b"DICM") => "DICOM",
         _ if at(0, b"%PDF") => "PDF",
         _ if at(0, b"8BPS") => "Photoshop",
         _ if at(0, b"PK\x03\x04") => "a ZIP archive",

@@ -104,7 +104,7 @@ fn floats(values: DecodingResult) -> Option<Vec<f32>> {
 }
 
 /// JFIF's colours (ITU-R BT.601, full range).
-fn from_ycbcr([y, cb, cr]: [u8; 3]) -> [u8; 3] {
+pub(super) fn from_ycbcr([y, cb, cr]: [u8; 3]) -> [u8; 3] {
     let (y, cb, cr) = (f32::from(y), f32::from(cb) - 128.0, f32::from(cr) - 128.0);
     [y + 1.402 * cr, y - 0.344_136 * cb - 0.714_136 * cr, y + 1.772 * cb]
         .map(|value| (value + 0.5) as u8)

@@ -4,17 +4,19 @@ use std::path::{Path, PathBuf};
 
 use kshot_data::atomic;
 use kshot_data::journal::Journal;
+use kshot_data::pixel_size::PixelSize;
 
 use crate::error::{Error, Result};
+use crate::report::table::{AREA, columns, physical};
 
 /// The table's name.
 pub const FILE: &str = "objects.csv";
-/// Its columns, in order.
+/// Its columns, in order; an area in square units of the pixel's size follows `area_px` where that is known.
 pub const COLUMNS: [&str; 14] = [
     "file",
     "object",
     "class",
-    "area_px",
+    AREA,
     "centroid_x",
     "centroid_y",
     "left",
@@ -33,11 +35,15 @@ pub const COLUMNS: [&str; 14] = [
 ///
 /// # Errors
 /// If the journal cannot be read or the file not written.
-pub fn write(journal: &Journal, classes: &[String]) -> Result<usize> {
+pub fn write(
+    journal: &Journal,
+    classes: &[String],
+    pixel_size: Option<&PixelSize>,
+) -> Result<usize> {
     let mut count = 0;
     atomic::write_with(path(journal.out()), |writer| {
         let mut table = csv::Writer::from_writer(writer);
-        table.write_record(COLUMNS)?;
+        table.write_record(columns(&COLUMNS, pixel_size, None))?;
         for record in journal.records() {
             let record = record?;
             for object in record.objects.iter().flat_map(|objects| &objects.found) {
@@ -45,6 +51,7 @@ pub fn write(journal: &Journal, classes: &[String]) -> Result<usize> {
                 let name = classes.get(usize::from(object.class) - 1).unwrap_or(&number);
                 let mut row = vec![record.path.clone(), object.id.to_string(), name.clone()];
                 row.push(object.area.to_string());
+                row.extend(pixel_size.map(|size| physical(size, object.area)));
                 row.extend(object.centroid.map(|side| format!("{side:.2}")));
                 row.extend(object.bbox.map(|side| side.to_string()));
                 row.extend(object.colour.map(|value| format!("{value:.1}")));
@@ -91,7 +98,7 @@ mod tests {
         let objects = Some(ObjectsRecord { file: "objects/a.png".into(), found });
         journal.append(&PictureRecord { objects, ..record("a,b") }).unwrap();
         journal.append(&record("c")).unwrap();
-        assert_eq!(write(&journal, &["cell".into()]).unwrap(), 2);
+        assert_eq!(write(&journal, &["cell".into()], None).unwrap(), 2);
         let text = std::fs::read_to_string(folder.path().join(FILE)).unwrap();
         assert_eq!(
             text,

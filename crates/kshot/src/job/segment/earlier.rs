@@ -3,9 +3,10 @@
 use std::collections::HashSet;
 use std::path::Path;
 
-use kshot_data::journal::{Journal, PictureRecord};
+use kshot_data::journal::{Journal, PictureRecord, Record};
 use kshot_data::labels::index;
-use kshot_data::query::Item;
+use kshot_data::names::{counted, listed};
+use kshot_data::query::{Item, fingerprint};
 use kshot_data::rle;
 
 use crate::error::{Error, Result};
@@ -62,11 +63,11 @@ pub(super) fn refuse_changed(items: &[Item], journal: &Journal) -> Result<()> {
     }
     let from = journal.out().display();
     Err(Error::config(format!(
-        "{} masks here were changed since kshot wrote them and would be written over: {}. To learn from them, take them \
+        "{} changed since kshot wrote them and would be written over: {}. To learn from them, take them \
          out first (kshot data convert --from {from} --to mask --only PICTURE --out corrected, then --support corrected \
          besides); to lose the changes, --force",
-        changed.len(),
-        listed(&changed)
+        counted(changed.len(), "mask here was", "masks here were"),
+        listed(&changed, LISTED)
     ))
     .in_file(journal.out().join("masks")))
 }
@@ -78,6 +79,35 @@ fn is_changed(record: &PictureRecord, out: &Path) -> bool {
     let now = rle::measure(&mask, None, u8::MAX);
     let size = [mask.width, mask.height] == [record.width as usize, record.height as usize];
     !size || !now.iter().map(|class| (class.class, class.rle.as_str())).eq(noted)
+}
+
+/// What of the journal was damaged since it was written, in words.
+pub(super) fn damaged_lines(journal: &Journal) -> Option<String> {
+    let count = journal.damaged();
+    let what = match count {
+        0 => return None,
+        1 => "1 line was cut or damaged: its picture is segmented again".to_owned(),
+        _ => format!("{count} lines were cut or damaged: their pictures are segmented again"),
+    };
+    Some(format!("{}: {what}", journal.out().join(".kshot").join(PictureRecord::FILE).display()))
+}
+
+/// Which finished pictures are made again since a mask or overlay is gone, empty or damaged, in words.
+pub(super) fn lost_files(items: &[Item], journal: &Journal, run: &str) -> Option<String> {
+    let of = |item: &&Item| {
+        let known = journal.finished().get(&item.name);
+        let print = fingerprint(&item.file);
+        known.is_some_and(|of| of.run == run && print.is_ok_and(|print| print == of.fingerprint))
+    };
+    let again: Vec<&str> = items.iter().filter(of).map(|item| item.shown.as_str()).collect();
+    (!again.is_empty()).then(|| {
+        format!(
+            "{}: {} segmented again, since a mask or overlay is gone, empty or damaged: {}",
+            journal.out().display(),
+            counted(again.len(), "picture is", "pictures are"),
+            listed(&again, LISTED)
+        )
+    })
 }
 
 /// What becomes of an earlier run's results, in words; `None` where there are none.
@@ -95,21 +125,21 @@ pub(super) fn told(
     let mut words = Vec::new();
     if replaced > 0 {
         words.push(format!(
-            "{replaced} masks of an earlier run with other labels or options are replaced one by one; tables and page \
-             name only what this run made"
+            "of an earlier run with other labels or options, {} replaced one by one; tables and page name only what this \
+             run gives",
+            counted(replaced, "mask is", "masks are")
         ));
     }
     if !gone.is_empty() {
         words.push(format!(
-            "{} earlier results are of pictures that are not in the query ({}): their files stay, and no table names them",
-            gone.len(),
-            listed(&gone)
+            "{} in the query any more ({}): what was written of them stays, and no table names it",
+            counted(
+                gone.len(),
+                "picture of an earlier run is not",
+                "pictures of an earlier run are not"
+            ),
+            listed(&gone, LISTED)
         ));
     }
     (!words.is_empty()).then(|| format!("{}: {}", journal.out().display(), words.join("; ")))
-}
-
-fn listed(names: &[&str]) -> String {
-    let more = if names.len() > LISTED { ", ..." } else { "" };
-    format!("{}{more}", names[..names.len().min(LISTED)].join(", "))
 }

@@ -1,5 +1,6 @@
 //! The main job: a folder of pictures in, masks, overlays, tables and a report out.
 
+mod agree;
 mod earlier;
 mod folder;
 mod labelled;
@@ -9,10 +10,12 @@ mod settings;
 use std::collections::HashSet;
 use std::path::{Path, PathBuf};
 
+use agree::Written;
 use kshot_data::deep::DeepRange;
 use kshot_data::image::kinds;
-use kshot_data::journal::Journal;
+use kshot_data::journal::{FinishedPicture, Journal};
 use kshot_data::label_folder::{FolderPicture, LabelFolder, MaskReading};
+use kshot_data::pixel_size::PixelSize;
 use kshot_data::query::{self, FailedPicture, Item};
 use kshot_data::support::Support;
 use labelled::LabelledPictures;
@@ -59,6 +62,8 @@ pub struct SegmentOptions {
     pub refine: bool,
     /// Tells single objects apart, and how; `None` leaves it at masks of classes.
     pub objects: Option<ObjectOptions>,
+    /// How large a pixel is: tables then have areas in its unit beside pixels.
+    pub pixel_size: Option<PixelSize>,
     /// The compute device, such as `flex` (CPU) or `cuda:0`.
     pub device: String,
     /// How convolutions sum; what is fitted to labelled pictures is fitted in 32 bits.
@@ -91,6 +96,7 @@ impl SegmentOptions {
             scale: None,
             refine: true,
             objects: None,
+            pixel_size: None,
             device: "flex".to_owned(),
             precision: Precision::F32,
             seed: 0,
@@ -198,6 +204,7 @@ pub fn segment(options: &SegmentOptions, watch: &Watch<'_>) -> Result<SegmentOut
     let settings = Settings::new(options, &network, &support, range)?;
     earlier::check(options, &items)?;
     let mut journal = Journal::open(&options.out)?;
+    earlier::damaged_lines(&journal).iter().for_each(|words| watch.warn(words));
     let mut counts = Counts { pictures: items.len(), ..Counts::default() };
     let names: HashSet<String> = items.iter().map(|item| item.name.clone()).collect();
     let items = if options.force {
@@ -206,6 +213,8 @@ pub fn segment(options: &SegmentOptions, watch: &Watch<'_>) -> Result<SegmentOut
         let (left, skipped) = query::split_finished(items, &journal, &settings.fingerprint);
         counts.skipped = skipped;
         earlier::refuse_changed(&left, &journal)?;
+        let again = earlier::lost_files(&left, &journal, &settings.fingerprint);
+        again.iter().for_each(|words| watch.warn(words));
         left
     };
     if let Some(words) = earlier::told(&items, &names, &journal, &settings.fingerprint) {
@@ -217,11 +226,14 @@ pub fn segment(options: &SegmentOptions, watch: &Watch<'_>) -> Result<SegmentOut
         labelled: support.pictures.len(),
         classes: &support.classes,
     }));
-    let page = options.out.join("report.html");
-    if items.is_empty() && page.is_file() {
+    let ours = |name: &str, finished: &FinishedPicture| {
+        names.contains(name) && finished.run == settings.fingerprint
+    };
+    if items.is_empty() && Written::new(&journal, ours, options, 0).is_there(options) {
         let skipped = counts.skipped;
         watch.tell(&Event::Done(Done::Nothing { done: 0, skipped, failed: 0 }));
-        return Ok(SegmentOutcome { counts, report: Some(page), ..SegmentOutcome::default() });
+        let report = Some(options.out.join("report.html"));
+        return Ok(SegmentOutcome { counts, report, ..SegmentOutcome::default() });
     }
     if watch.is_cancelled() {
         let outcome = SegmentOutcome { counts, cancelled: true, ..SegmentOutcome::default() };
@@ -274,14 +286,15 @@ pub fn segment(options: &SegmentOptions, watch: &Watch<'_>) -> Result<SegmentOut
         cancelled: segmented.cancelled,
         ..SegmentOutcome::default()
     };
-    journal.retain(|name, finished| names.contains(name) && finished.run == settings.fingerprint);
+    journal.retain(ours);
+    let pixel_size = options.pixel_size.as_ref();
     if options.objects.is_some() {
-        outcome.objects = Some(objects::write(&journal, predictor.classes())?);
+        outcome.objects = Some(objects::write(&journal, predictor.classes(), pixel_size)?);
     } else {
         objects::remove(&options.out)?;
     }
     coco::write(&journal, predictor.classes())?;
-    table::write(&journal, predictor.classes(), options.objects.is_some())?;
+    table::write(&journal, predictor.classes(), options.objects.is_some(), pixel_size)?;
     let next = next::suggested(&journal)?;
     let results = report::SegmentResults {
         options,
@@ -294,6 +307,8 @@ pub fn segment(options: &SegmentOptions, watch: &Watch<'_>) -> Result<SegmentOut
     };
     results.run_file(&settings, counts)?.write(&options.out.join("run.toml"))?;
     outcome.report = Some(html::write(&journal, &results.page(&outcome)?)?);
+    let unfinished = counts.pictures - counts.skipped - counts.done;
+    Written::new(&journal, |_, _| true, options, unfinished).note(&options.out)?;
     tell_done(&outcome, &clock, watch);
     Ok(outcome)
 }

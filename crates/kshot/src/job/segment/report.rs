@@ -40,6 +40,7 @@ impl SegmentResults<'_> {
             "effort": options.effort, "refinement": self.predictor.refinement().name(),
             "temperature": choice.temperature,
             "objects": self.splitter.map(ObjectSplitter::choice),
+            "pixel_size": options.pixel_size,
         });
         Ok(RunFile {
             kshot: env!("CARGO_PKG_VERSION").to_owned(),
@@ -85,6 +86,10 @@ impl SegmentResults<'_> {
                 .to_owned()
         });
         let cost = self.cost.map(|cost| format!("{cost}."));
+        let size = options
+            .pixel_size
+            .as_ref()
+            .map(|size| format!("A pixel is {size} wide; the tables give areas by it, too."));
         let told = self.splitter.map(|splitter| format!("{}.", splitter.choice()));
         Ok(ReportData {
             title: format!(
@@ -115,7 +120,7 @@ impl SegmentResults<'_> {
                 .collect(),
             candidates: candidates.collect(),
             objects: outcome.objects,
-            notes: [scale, told, cost, stopped].into_iter().flatten().collect(),
+            notes: [scale, told, cost, size, stopped].into_iter().flatten().collect(),
             next: self.next.to_vec(),
             failed: outcome.failed.clone(),
             correct: (!self.support.pictures.is_empty()).then(|| {
