@@ -5,7 +5,7 @@ pub mod embedded;
 mod jpeg;
 mod jpeg_xl;
 pub mod kinds;
-mod tiff_kinds;
+pub mod tiff_kinds;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read, Seek};

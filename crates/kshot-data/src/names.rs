@@ -1,5 +1,7 @@
 //! Names: the rows of tables, and what a misspelt name was meant to be.
 
+use std::borrow::Cow;
+
 /// A row of any of the tables (encoders, methods, losses, ...), for people.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
 pub struct Row {
@@ -22,6 +24,75 @@ pub fn listed<T: AsRef<str>>(names: &[T], most: usize) -> String {
 /// A number of things, by their name in the singular and plural: `1 picture`, `2 pictures`.
 pub fn counted(number: usize, one: &str, many: &str) -> String {
     format!("{number} {}", if number == 1 { one } else { many })
+}
+
+/// Letters of a class's name that are shown.
+pub const SHOWN: usize = 60;
+
+/// A text of at most so many letters; of a longer one the beginning and `...`.
+pub fn shortened(text: &str, most: usize) -> Cow<'_, str> {
+    match text.char_indices().nth(most) {
+        None => Cow::Borrowed(text),
+        Some(_) => {
+            let end = text.char_indices().nth(most.saturating_sub(3)).map_or(0, |(at, _)| at);
+            Cow::Owned(format!("{}...", &text[..end]))
+        }
+    }
+}
+
+/// Names of classes one after the other, at most so many, none longer than [`SHOWN`].
+pub fn classes<T: AsRef<str>>(names: &[T], most: usize) -> String {
+    let shown = names.iter().take(most).map(|name| shortened(name.as_ref(), SHOWN));
+    let shown = shown.collect::<Vec<_>>().join(", ");
+    match names.len().saturating_sub(most) {
+        0 => shown,
+        more => format!("{shown} and {more} more"),
+    }
+}
+
+/// How many things there are, and the first of them by name.
+#[derive(Debug, Clone, Default, PartialEq, Eq)]
+pub struct Examples {
+    count: usize,
+    named: Vec<String>,
+}
+
+impl Examples {
+    /// Things that are named.
+    const NAMED: usize = 3;
+    /// Letters of a name that are shown.
+    const LETTERS: usize = 160;
+
+    /// Adds a thing.
+    pub fn add(&mut self, name: impl AsRef<str>) {
+        self.count += 1;
+        if self.named.len() < Self::NAMED {
+            self.named.push(shortened(name.as_ref(), Self::LETTERS).into_owned());
+        }
+    }
+
+    /// Adds the things of another.
+    pub fn append(&mut self, other: Self) {
+        self.count += other.count;
+        self.named.extend(other.named);
+        self.named.truncate(Self::NAMED);
+    }
+
+    /// How many there are.
+    pub fn count(&self) -> usize {
+        self.count
+    }
+}
+
+/// The first few: `a, b, c and 4 more`.
+impl std::fmt::Display for Examples {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(&self.named.join(", "))?;
+        match self.count - self.named.len() {
+            0 => Ok(()),
+            more => write!(f, " and {more} more"),
+        }
+    }
 }
 
 /// The message for a name that is not in a table: the nearest valid name, then all of them.
@@ -73,6 +144,14 @@ mod tests {
         {
             assert_eq!(edits(from, to), expected, "{from} -> {to}");
         }
+    }
+
+    #[test]
+    fn long_names_are_cut() {
+        let long = "\u{e4}".repeat(61);
+        assert_eq!(shortened(&long[2..], SHOWN), long[2..]);
+        assert_eq!(shortened(&long, SHOWN), format!("{}...", "\u{e4}".repeat(57)));
+        assert_eq!(classes(&["a", "b", &long], 2), "a, b and 1 more");
     }
 
     #[test]
