@@ -69,6 +69,10 @@ fn lines(report: &Report) -> String {
             "file": finding.file.to_string_lossy(), "line": finding.line, "what": finding.what, "todo": finding.todo});
         text.push_str(&format!("{line}\n"));
     }
+    for copy in &report.copies {
+        let (file, of) = (copy.file.to_string_lossy(), copy.of.to_string_lossy());
+        text.push_str(&format!("{}\n", json!({"event": "copy", "file": file, "of": of})));
+    }
     let summary = json!({"event": "done", "labelled": report.labelled, "query": report.query,
         "classes": report.classes, "errors": report.count(Severity::Error),
         "warnings": report.count(Severity::Warning), "notes": report.count(Severity::Note)});

@@ -6,10 +6,12 @@ use std::path::{Path, PathBuf};
 use rayon::prelude::*;
 
 use crate::error::Result;
+use crate::finding;
 pub use crate::finding::{Finding, Findings, Severity};
+use crate::image::tiff_kinds::Pages;
 use crate::label_folder::{LabelFolder, MaskReading};
 use crate::mask::MAX_CLASSES;
-use crate::names::{counted, listed};
+use crate::names::{Examples, SHOWN, classes, counted, shortened};
 use crate::near_duplicate::{alike, difference_hash};
 
 pub mod values;
@@ -25,6 +27,17 @@ pub struct Report {
     pub query: usize,
     /// Classes' names, where they are known.
     pub classes: Vec<String>,
+    /// Pictures that look like another, all of them; among the findings a folder's copies are one.
+    pub copies: Vec<LookAlike>,
+}
+
+/// A picture that looks like another.
+#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
+pub struct LookAlike {
+    /// The picture.
+    pub file: PathBuf,
+    /// The labelled picture that it looks like.
+    pub of: PathBuf,
 }
 
 impl Report {
@@ -42,13 +55,13 @@ impl Report {
 /// For people: a line a finding, what to do about it below, and a summary.
 impl fmt::Display for Report {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        for finding in &self.findings {
+        for finding in finding::gathered(&self.findings) {
             writeln!(f, "{}: {}: {}", finding.severity, finding.place(), finding.what)?;
             if !finding.todo.is_empty() {
                 writeln!(f, "  -> {}", finding.todo)?;
             }
         }
-        let classes = listed(&self.classes, LISTED);
+        let classes = classes(&self.classes, LISTED);
         let of = |severity: Severity| {
             counted(self.count(severity), &severity.to_string(), &format!("{severity}s"))
         };
@@ -104,15 +117,18 @@ pub fn check_reading(folder: &Path, query: Option<&Path>, masks: MaskReading) ->
         }
     }
     unused(&folder, &used, &mut findings);
-    within(&seen, &mut findings);
+    let mut copies = within(&folder.root, &seen, &mut findings);
     let mut report = Report {
         labelled: folder.pictures.iter().filter(|picture| picture.labels.is_some()).count(),
         classes: folder.classes.names().to_vec(),
         ..Report::default()
     };
     if let Some(query) = query {
-        report.query = against(&seen, query, &mut findings)?;
+        let (count, known) = against(&seen, query, &mut findings)?;
+        report.query = count;
+        copies.extend(known);
     }
+    report.copies = copies;
     report.findings = findings.0;
     report.findings.sort_by(|a, b| (a.severity, &a.file).cmp(&(b.severity, &b.file)));
     Ok(report)
@@ -146,61 +162,92 @@ fn unused(folder: &LabelFolder, used: &[bool; 256], findings: &mut Findings) {
     let file = folder.list.as_deref().unwrap_or(&folder.root);
     if folder.declared || folder.list.is_none() {
         for (number, name) in absent {
+            let name = shortened(name, SHOWN);
             let what = format!("class {number} `{name}` has no pixel in any label");
             let todo = "label a picture that shows it, or remove it from the end of classes.txt";
             findings.add(Severity::Warning, file, what, todo);
         }
     } else if !absent.is_empty() {
         // A tool's own list is often longer than what is labelled.
-        let mut shown: Vec<&str> = absent.iter().take(8).map(|(_, name)| name.as_str()).collect();
-        if absent.len() > shown.len() {
-            shown.push("...");
-        }
+        let names: Vec<&String> = absent.iter().map(|(_, name)| *name).collect();
         let what = format!(
-            "{} of its {} classes have no pixel in any label: {}",
-            absent.len(),
-            folder.classes.len(),
-            shown.join(", ")
+            "of its {} {} no pixel in any label: {}",
+            counted(folder.classes.len(), "class", "classes"),
+            counted(absent.len(), "has", "have"),
+            classes(&names, 8)
         );
-        let todo = "a run leaves them out; label a picture that shows them if they are wanted";
+        let todo =
+            "a run leaves out what no label shows; label a picture that shows it if it is wanted";
         findings.add(Severity::Note, file, what, todo);
     }
 }
 
 /// Finds near-duplicates within the support.
-fn within(support: &[(&PathBuf, u64)], findings: &mut Findings) {
+fn within(root: &Path, support: &[(&PathBuf, u64)], findings: &mut Findings) -> Vec<LookAlike> {
+    let mut copies = Vec::new();
     for (index, (file, hash)) in support.iter().enumerate() {
         if let Some((other, _)) = support[..index].iter().find(|(_, other)| alike(*hash, *other)) {
-            findings.add(
-                Severity::Warning,
-                file,
-                format!("looks the same as {}", shown(other)),
-                "label different pictures: a copy adds nothing and makes the expected quality too \
-                 good",
-            );
+            copies.push(LookAlike { file: (*file).clone(), of: (*other).clone() });
+        }
+    }
+    let todo =
+        "label different pictures: a copy adds nothing and makes the expected quality too good";
+    tell_copies(root, "another", "others", &copies, todo, findings);
+    copies
+}
+
+/// One warning of a folder's copies, at the picture where there is one.
+fn tell_copies(
+    root: &Path,
+    another: &str,
+    others: &str,
+    copies: &[LookAlike],
+    todo: &str,
+    findings: &mut Findings,
+) {
+    match copies {
+        [] => {}
+        [only] => {
+            let labelled = another.strip_prefix("a ").map(|of| format!("the {of} "));
+            let what =
+                format!("looks the same as {}{}", labelled.unwrap_or_default(), shown(&only.of));
+            findings.add(Severity::Warning, &only.file, what, todo);
+        }
+        several => {
+            let mut examples = Examples::default();
+            for copy in several {
+                examples.add(format!("{} as {}", shown(&copy.file), shown(&copy.of)));
+            }
+            let what = format!("{} pictures look the same as {others}: {examples}", several.len());
+            findings.add(Severity::Warning, root, what, todo);
         }
     }
 }
 
-/// Finds near-duplicates of the support in a query folder; how many pictures that has.
-fn against(support: &[(&PathBuf, u64)], query: &Path, findings: &mut Findings) -> Result<usize> {
+/// Finds near-duplicates of the support in a query folder, and how many pictures that has.
+fn against(
+    support: &[(&PathBuf, u64)],
+    query: &Path,
+    findings: &mut Findings,
+) -> Result<(usize, Vec<LookAlike>)> {
     let files = crate::image::list(query, true)?;
     let checked: Vec<Result<u64>> =
         files.par_iter().map(|file| Ok(difference_hash(&crate::image::read(file)?))).collect();
+    let mut copies = Vec::new();
     for (file, checked) in files.iter().zip(checked) {
         match checked {
             Err(error) => findings.leaves_out(file, &error),
             Ok(hash) => {
                 if let Some((other, _)) = support.iter().find(|(_, other)| alike(hash, *other)) {
-                    findings.add(
-                        Severity::Warning,
-                        file,
-                        format!("looks the same as the labelled picture {}", shown(other)),
-                        "leave it out where quality is measured: it is known already",
-                    );
+                    copies.push(LookAlike { file: file.clone(), of: (*other).clone() });
                 }
             }
         }
+    }
+    let todo = "leave out where quality is measured what is known already";
+    tell_copies(query, "a labelled picture", "labelled ones", &copies, todo, findings);
+    if let Some(what) = Pages::of(files.iter().map(PathBuf::as_path)).in_words() {
+        findings.add(Severity::Warning, query, what, "save the pages as files of their own");
     }
     if let Some(unread) = crate::image::kinds::unread(query) {
         let todo = "export them as JPEG, PNG or TIFF";
@@ -210,7 +257,7 @@ fn against(support: &[(&PathBuf, u64)], query: &Path, findings: &mut Findings) -
         let todo = "kshot reads JPEG, PNG, TIFF, WebP, BMP and GIF, in subfolders too";
         findings.add(Severity::Error, query, "no picture here", todo);
     }
-    Ok(files.len())
+    Ok((files.len(), copies))
 }
 
 fn shown(file: &Path) -> String {

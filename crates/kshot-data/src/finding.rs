@@ -1,5 +1,6 @@
 //! What a person should know of a label file, and how labels were made.
 
+use std::collections::HashMap;
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
@@ -30,7 +31,7 @@ impl std::fmt::Display for LabelKind {
 }
 
 /// How much a finding matters.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, serde::Serialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Hash, serde::Serialize)]
 #[serde(rename_all = "lowercase")]
 pub enum Severity {
     /// A run would stop, or fail this picture.
@@ -81,6 +82,32 @@ impl std::fmt::Display for Finding {
         write!(f, "{}: {}", self.place(), self.what)?;
         if self.todo.is_empty() { Ok(()) } else { write!(f, "; {}", self.todo) }
     }
+}
+
+/// So many files of which the same is found are told one by one.
+const ONE_BY_ONE: usize = 3;
+
+/// Findings for people: the same of more than three files is told once, at the first.
+pub fn gathered(findings: &[Finding]) -> Vec<Finding> {
+    type Key<'a> = (Severity, &'a str, &'a str);
+    fn key(finding: &Finding) -> Key<'_> {
+        (finding.severity, &finding.what, &finding.todo)
+    }
+    let mut counts: HashMap<Key<'_>, usize> = HashMap::new();
+    findings.iter().for_each(|finding| *counts.entry(key(finding)).or_default() += 1);
+    let mut told = Vec::new();
+    for finding in findings {
+        match counts.get_mut(&key(finding)) {
+            Some(0) => {}
+            Some(count) if *count > ONE_BY_ONE => {
+                let what = format!("{} (and {} more files)", finding.what, *count - 1);
+                *count = 0;
+                told.push(Finding { what, ..finding.clone() });
+            }
+            _ => told.push(finding.clone()),
+        }
+    }
+    told
 }
 
 /// At most this many errors are listed in one.
@@ -162,5 +189,22 @@ impl Findings {
     /// How many are errors.
     pub fn errors(&self) -> usize {
         self.0.iter().filter(|finding| finding.severity == Severity::Error).count()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_same_of_many_files_is_told_once() {
+        let mut findings = Findings::default();
+        for at in 0..5 {
+            findings.add(Severity::Warning, Path::new(&format!("{at}.png")), "turned", "look");
+            findings.add(Severity::Note, Path::new("a"), format!("odd {}", at % 2), "");
+        }
+        let told: Vec<String> = gathered(&findings.0).iter().map(ToString::to_string).collect();
+        let first = "0.png: turned (and 4 more files); look";
+        assert_eq!(told, [first, "a: odd 0", "a: odd 1", "a: odd 0", "a: odd 1", "a: odd 0"]);
     }
 }

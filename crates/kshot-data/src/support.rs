@@ -8,11 +8,15 @@ use rayon::prelude::*;
 use crate::deep::DeepRange;
 use crate::error::{Error, Result};
 pub use crate::finding::LabelKind;
-use crate::finding::{Finding, Findings, Severity};
+use crate::finding::{Finding, Findings, Severity, gathered};
 use crate::hash;
 use crate::label_folder::LabelFolder;
 use crate::mask::{MAX_CLASSES, Mask};
+use crate::names::{classes, counted};
 use crate::objects::ObjectMap;
+
+/// New classes that are named.
+const LISTED: usize = 30;
 
 /// One labelled picture.
 #[derive(Debug, Clone)]
@@ -94,7 +98,7 @@ impl Support {
             )
             .in_file(&folder.root));
         }
-        support.warnings = findings.0.iter().filter_map(in_words).collect();
+        support.warnings = gathered(&findings.0).iter().filter_map(in_words).collect();
         Ok(support)
     }
 
@@ -133,7 +137,7 @@ impl Support {
             self.warnings.push(format!(
                 "{}: new classes besides those of the first folder: {}; if they are meant to be the same, mend the names",
                 from.unwrap_or_default(),
-                new.join(", ")
+                classes(&new, LISTED)
             ));
         }
         let hashes = |pictures: &[LabelledPicture]| -> Result<Vec<String>> {
@@ -148,8 +152,12 @@ impl Support {
         });
         if self.pictures.len() < before {
             self.warnings.push(format!(
-                "{} labelled pictures are in a later folder too, whose labels count",
-                before - self.pictures.len()
+                "{} in a later folder too, whose labels count",
+                counted(
+                    before - self.pictures.len(),
+                    "labelled picture is",
+                    "labelled pictures are"
+                )
             ));
         }
         self.pictures.append(&mut other.pictures);
@@ -196,8 +204,10 @@ impl Support {
             objects.for_each(|class| *class = values[usize::from(*class)]);
         }
         let what = format!(
-            "{left} of its {} classes have no label here and are left out",
-            self.classes.len()
+            "of its {} {} no label here and {} left out",
+            counted(self.classes.len(), "class", "classes"),
+            counted(left, "has", "have"),
+            if left == 1 { "is" } else { "are" }
         );
         let todo = "list the classes you want in classes.txt to keep them and their numbers";
         findings.add(Severity::Warning, list, what, todo);
@@ -329,7 +339,7 @@ mod tests {
         image::GrayImage::new(3, 3).save(at("masks/b.png")).unwrap();
         std::fs::write(at("classes.txt"), "cat\n").unwrap();
         let error = Support::load(folder.path()).unwrap_err().to_string();
-        assert!(error.contains("2 wrong labels") && error.contains("9 (1 pixels)"), "{error}");
+        assert!(error.contains("2 wrong labels") && error.contains("9 (1 pixel)"), "{error}");
         assert!(error.contains("3 x 3") && error.contains("4 x 2"), "{error}");
     }
 
