@@ -11,20 +11,26 @@ use crate::error::{Error, Result};
 use crate::finding::{Findings, LabelKind, Severity};
 use crate::labels::colours::Colours;
 use crate::labels::index::{self, Reading};
-use crate::labels::instances::{self, Numbers};
+use crate::labels::instances;
 use crate::labels::names::Classes;
 use crate::labels::{Outlines, class_masks};
 use crate::mask::Mask;
+use crate::names::counted;
 use crate::objects::ObjectMap;
 
+mod cache;
 mod classes;
 mod find;
+mod hint;
 mod layout;
 mod masks;
 mod meaning;
 mod text;
+mod upright;
+mod whose;
 
 pub use meaning::MaskReading;
+use upright::PictureSize;
 
 /// The class of objects that have numbers alone, where nothing else names it.
 pub const OBJECT: &str = "object";
@@ -101,6 +107,7 @@ pub struct LabelFolder {
     pub findings: Findings,
     colours: Option<Colours>,
     meaning: meaning::Meaning,
+    cache: cache::MaskCache,
 }
 
 /// A picture's labels, read and painted.
@@ -169,6 +176,7 @@ impl LabelFolder {
             findings,
             colours: None,
             meaning: meaning::Meaning::default(),
+            cache: cache::MaskCache::default(),
         }
     }
 
@@ -216,15 +224,15 @@ impl LabelFolder {
             LabelSource::Broken(_) => return Ok(None),
             LabelSource::Mask(path) => return self.mask(path, size, findings).map(Some),
             LabelSource::Scribble(path) => {
-                let mut values = index::read_values(path)?;
+                let mut values = index::values(path, self.cache.take(path)?)?;
                 self.meaning.of_strokes(&mut values);
+                size.fit_mask(&mut values, "the scribble", path, findings)?;
                 let mask = index::interpret(values, self.classes.len(), Reading::Scribble, false)?;
-                size.check(mask.width, mask.height, "the scribble")?;
                 crate::check::values::scribble(path, &mask, findings);
                 return Ok(Some(dense(mask, LabelKind::Scribble)));
             }
             LabelSource::Instances(path) => {
-                let numbers = size.numbers(path)?;
+                let numbers = size.numbers(path, findings)?;
                 let objects = instances::objects(&numbers, self.object_class()?)?;
                 let content = Content::Objects(objects);
                 Annotation { width, height, kind: LabelKind::Mask, content }
@@ -232,8 +240,10 @@ impl LabelFolder {
             LabelSource::ClassMasks(files) => {
                 let mut objects = Vec::new();
                 for (class, path) in files {
-                    let (object, w, h) = class_masks::read(path, class)?;
-                    size.check(w, h, "the mask").map_err(|error| error.in_file(path))?;
+                    let (mut object, w, h) = class_masks::read(path, class)?;
+                    let of = std::slice::from_mut(&mut object);
+                    size.fit_objects((w, h), of, "the mask", path, findings)
+                        .map_err(|error| error.in_file(path))?;
                     objects.push(object);
                 }
                 let double = class_masks::overlap(&objects, width, height);
@@ -241,7 +251,10 @@ impl LabelFolder {
                     findings.add(
                         Severity::Warning,
                         labels.file(),
-                        format!("{double} pixels are in the masks of more than one class"),
+                        format!(
+                            "{} in the masks of more than one class",
+                            counted(double, "pixel is", "pixels are")
+                        ),
                         "the class that comes later in the alphabet gets them; mend the masks if \
                          that is wrong",
                     );
@@ -257,10 +270,15 @@ impl LabelFolder {
                 if let Some(what) = &outlines.damaged {
                     return Err(Error::data(what.clone()));
                 }
-                if let Some((w, h)) = outlines.size {
-                    size.check(w, h, "the label says the picture")?;
-                }
-                let objects = outlines.objects(width, height);
+                let what = "the label says the picture";
+                let objects = match outlines.size {
+                    Some(own) if size.is_turned(own, what)? => {
+                        let mut objects = outlines.objects(own.0, own.1);
+                        size.fit_objects(own, &mut objects, what, &outlines.file, findings)?;
+                        objects
+                    }
+                    _ => outlines.objects(width, height),
+                };
                 let kind = outlines.kind();
                 Annotation { width, height, kind, content: Content::Objects(objects) }
             }
@@ -298,7 +316,9 @@ impl LabelFolder {
         let (width, height) = (mask.width, mask.height);
         if let Some(path) = &picture.instances {
             let size = PictureSize { width, height, picture: &picture.file };
-            let map = ObjectMap::over(mask, &size.numbers(path)?.values)?;
+            // A turned label was told when it was read.
+            let numbers = size.numbers(path, &mut Findings::default())?;
+            let map = ObjectMap::over(mask, &numbers.values)?;
             return Ok(Some((map, path.clone())));
         }
         let file = match &picture.labels {
@@ -323,27 +343,26 @@ impl LabelFolder {
         size: &PictureSize<'_>,
         findings: &mut Findings,
     ) -> Result<PaintedLabels> {
-        let file = index::read_file(path)?;
-        let mask = match (&self.colours, &file.coloured) {
+        let mut file = self.cache.take(path)?;
+        let mask = match (&self.colours, &mut file.coloured) {
             (Some(colours), Some(coloured)) => {
-                size.check(coloured.width, coloured.height, "the mask")?;
+                let sides = (&mut coloured.width, &mut coloured.height);
+                size.fit(sides, &mut coloured.pixels, "the mask", path, findings)?;
                 let mask = colours.mask(path, coloured, &self.classes)?;
                 crate::check::values::colours(path, &mask, findings);
                 mask
             }
             _ => {
                 let ours = file.names.is_some();
-                let mut values = match file.values {
-                    Some(values) => values,
-                    None => index::read_values(path)?,
-                };
-                size.check(values.width, values.height, "the mask")?;
-                if file.lossy && !self.meaning.masks.is_threshold() {
+                let (lossy, transparent, palette) = (file.lossy, file.transparent, file.palette);
+                let mut values = index::values(path, file)?;
+                size.fit_mask(&mut values, "the mask", path, findings)?;
+                if lossy && !self.meaning.masks.is_threshold() {
                     return Err(Error::data(
                         "a JPEG, which changes class numbers; save the mask as an index PNG, or as black and white",
                     ));
                 }
-                if file.transparent {
+                if transparent {
                     findings.add(
                         Severity::Note,
                         path,
@@ -351,7 +370,7 @@ impl LabelFolder {
                         "",
                     );
                 }
-                if !ours && !file.palette {
+                if !ours && !palette {
                     self.meaning.masks.apply(&mut values);
                 }
                 crate::check::values::numbers(path, &values, self.classes.len(), ours, findings);
@@ -366,54 +385,4 @@ fn dense(mask: Mask, kind: LabelKind) -> PaintedLabels {
     let (width, height) = (mask.width, mask.height);
     let annotation = Annotation { width, height, kind, content: Content::Dense(mask.clone()) };
     PaintedLabels { annotation, mask }
-}
-
-/// A picture's size, to hold labels against.
-struct PictureSize<'a> {
-    width: usize,
-    height: usize,
-    picture: &'a Path,
-}
-
-impl PictureSize<'_> {
-    /// Tells of a picture that is shown turned or mirrored at the same size: a mask of the stored pixels would not fit it.
-    fn turned(&self, labels: &Path, findings: &mut Findings) {
-        let Some(orientation) = crate::image::orientation(self.picture) else { return };
-        let swaps = orientation > 4;
-        if orientation != 1 && (!swaps || self.width == self.height) {
-            let what = format!(
-                "its picture has EXIF orientation {orientation}: the mask must be of the picture as it is shown, not as \
-                 it is stored"
-            );
-            let todo = "look at the overlay; if the mask is turned or mirrored, save picture and mask without the EXIF tag";
-            findings.add(Severity::Warning, labels, what, todo);
-        }
-    }
-
-    /// Object numbers of this size.
-    fn numbers(&self, path: &Path) -> Result<Numbers> {
-        let numbers = instances::read(path)?;
-        let checked = self.check(numbers.width, numbers.height, "the picture of object numbers");
-        checked.map_err(|error| error.in_file(path))?;
-        Ok(numbers)
-    }
-
-    fn check(&self, width: usize, height: usize, what: &str) -> Result<()> {
-        if (width, height) == (self.width, self.height) {
-            return Ok(());
-        }
-        let turned = if (height, width) == (self.width, self.height) {
-            " (turned: the tool did not obey the picture's EXIF orientation?)"
-        } else {
-            ""
-        };
-        let again = if what.contains(" says ") { "the labels" } else { what };
-        Err(Error::data(format!(
-            "{what} is {width} x {height} but its picture {} is {} x {}{turned}; export \
-             {again} at the picture's size",
-            self.picture.display(),
-            self.width,
-            self.height
-        )))
-    }
 }

@@ -374,13 +374,13 @@ fn wrong_labels_of_every_format_are_named() {
     };
     let lone = r#"{"id": 1, "image_id": 1, "category_id": 255, "bbox": [0, 0, 1, 1]}"#;
     let cases: [(&str, String, &str); 8] = [
-        ("c.json", coco(lone), "255 (1 annotations)"),
+        ("c.json", coco(lone), "255 (1 annotation)"),
         (
             "c.json",
             coco(r#"{"id": 1, "image_id": 1, "category_id": 1, "bbox": [0, 0, 1, 1]}"#),
             "9 x 2",
         ),
-        ("labels/a.txt", "7 0.5 0.5 1 1".into(), "7 (1 lines)"),
+        ("labels/a.txt", "7 0.5 0.5 1 1".into(), "7 (1 line)"),
         ("labels/a.txt", "0 3 3 4 4 5 5".into(), "not pixels"),
         (
             "Annotations/a.xml",

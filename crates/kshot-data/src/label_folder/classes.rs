@@ -9,6 +9,10 @@ use crate::label_folder::{LabelFolder, LabelSource, OBJECT};
 use crate::labels::index;
 use crate::labels::names::{Classes, Gathered};
 use crate::mask::{MAX_CLASSES, UNLABELLED};
+use crate::names::{classes, counted};
+
+/// Classes that are named.
+const LISTED: usize = 30;
 
 /// Settles the classes' names, from everything that gives one.
 pub(super) fn name_classes(
@@ -29,8 +33,8 @@ pub(super) fn name_classes(
                 }
                 folder.numbered = true;
                 // What is wrong with it is said when it is read for good.
-                let Ok(file) = index::read_file(path) else { continue };
-                if let Some(mut values) = file.values {
+                let Ok(file) = folder.cache.peek(path) else { continue };
+                if let Some(mut values) = file.values.clone() {
                     let meaning = &folder.meaning;
                     if scribble {
                         meaning.of_strokes(&mut values);
@@ -45,7 +49,7 @@ pub(super) fn name_classes(
                     };
                     largest = largest.max(number.unwrap_or(0));
                 }
-                if let Some(names) = file.names.filter(|names| !names.is_empty())
+                if let Some(names) = file.names.clone().filter(|names| !names.is_empty())
                     && carried.iter().all(|(_, known)| *known != names)
                 {
                     carried.push((path.clone(), names));
@@ -89,7 +93,7 @@ pub(super) fn name_classes(
             format!(
                 "some labels name their classes ({}), others have numbers up to {largest}: which number is which class \
                  is not said",
-                names.join(", ")
+                classes(&names, LISTED)
             ),
             "write classes.txt with a name a line, in the order of the numbers",
         );
@@ -99,8 +103,8 @@ pub(super) fn name_classes(
             Severity::Error,
             &folder.root,
             format!(
-                "masks hold class numbers up to {largest}, but the outlines and boxes name {} classes",
-                names.len()
+                "masks hold class numbers up to {largest}, but the outlines and boxes name {}",
+                counted(names.len(), "class", "classes")
             ),
             "write classes.txt with a name a line, in the order of the numbers",
         );
@@ -117,7 +121,7 @@ pub(super) fn name_classes(
             findings.add(
                 Severity::Note,
                 &folder.root,
-                format!("no classes.txt: classes are called {}", names.join(", ")),
+                format!("no classes.txt: classes are called {}", classes(&names, LISTED)),
                 "write classes.txt with a name a line to have names in tables and the report",
             );
         } else if labelled && findings.errors() == 0 {

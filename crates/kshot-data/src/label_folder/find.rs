@@ -7,18 +7,36 @@ use std::path::{Path, PathBuf};
 
 use crate::error::Result;
 use crate::finding::{Findings, Severity};
+use crate::image::tiff_kinds::Pages;
+use crate::label_folder::cache::MaskCache;
 use crate::label_folder::classes::name_classes;
+use crate::label_folder::hint;
 use crate::label_folder::layout::{self, LooseNames};
 use crate::label_folder::masks::beside_pictures;
 use crate::label_folder::meaning::{self, MaskReading, Meaning};
+use crate::label_folder::whose::Disagreements;
 use crate::label_folder::{FolderPicture, LabelFolder, LabelSource};
 use crate::labels::colours::Colours;
 use crate::labels::instances;
 use crate::labels::names::{self, Classes, Gathered};
-use crate::mask::BACKGROUND;
+use crate::mask::{BACKGROUND, MAX_CLASSES};
+use crate::names::{SHOWN, counted, shortened};
 use crate::predicted::{self, Predicted};
 
 pub(super) fn open(root: &Path, masks: MaskReading) -> Result<LabelFolder> {
+    let (mut folder, is_empty) = found(root, masks)?;
+    if is_empty {
+        let hint = hint::of(root);
+        let last = folder.findings.0.iter_mut().rev().find(|of| of.severity == Severity::Error);
+        if let (Some(hint), Some(last)) = (hint, last) {
+            last.todo = hint;
+        }
+    }
+    Ok(folder)
+}
+
+/// A folder, and whether it holds no labelled picture and nothing else is wrong with it.
+pub(super) fn found(root: &Path, masks: MaskReading) -> Result<(LabelFolder, bool)> {
     let part = layout::training_part(root);
     let (whole, root) = (root, part.as_deref().unwrap_or(root));
     let mut finder = Finder::new(root)?;
@@ -46,7 +64,13 @@ pub(super) fn open(root: &Path, masks: MaskReading) -> Result<LabelFolder> {
     finder.yolo(declared.as_deref(), &mut gathered)?;
     finder.boxes();
     finder.instances_alone();
-    finder.unlabelled();
+    finder.tell_disagreements();
+    let pages = Pages::of(finder.pictures.iter().map(|picture| picture.file.as_path()));
+    if let Some(what) = pages.in_words() {
+        let todo = "save the pages as files of their own";
+        finder.findings.add(Severity::Warning, root, what, todo);
+    }
+    let is_empty = finder.unlabelled();
     let is_declared = declared.is_some();
     let mut folder = LabelFolder {
         root: root.to_owned(),
@@ -58,6 +82,7 @@ pub(super) fn open(root: &Path, masks: MaskReading) -> Result<LabelFolder> {
         findings: finder.findings,
         colours,
         meaning: Meaning::default(),
+        cache: MaskCache::default(),
     };
     folder.meaning = meaning::settle(&mut folder, &mut declared, masks);
     if let Some(first) = declared.iter().flatten().next()
@@ -72,13 +97,17 @@ pub(super) fn open(root: &Path, masks: MaskReading) -> Result<LabelFolder> {
         );
     }
     name_classes(&mut folder, declared, gathered);
-    for (one, other) in names::doubled(folder.classes.names()) {
+    // Where there are more than masks can hold, that is said.
+    let few = folder.classes.len() <= usize::from(MAX_CLASSES);
+    let doubled = if few { names::doubled(folder.classes.names()) } else { Vec::new() };
+    for (one, other) in doubled {
+        let (one, other) = (shortened(one, SHOWN), shortened(other, SHOWN));
         let what =
             format!("the classes `{one}` and `{other}` differ by so little that they may be one");
         let todo = "give all their labels the same name, if so";
         folder.findings.add(Severity::Warning, root, what, todo);
     }
-    Ok(folder)
+    Ok((folder, is_empty))
 }
 
 /// Pictures, and the labels found for them so far.
@@ -108,6 +137,8 @@ pub(super) struct Finder {
     pub(super) numbers: HashSet<PathBuf>,
     /// JSON and XML files that are of no format of labels.
     pub(super) unknown: Vec<PathBuf>,
+    /// Label files that name another picture than their own.
+    pub(super) disagreements: Disagreements,
     pub(super) findings: Findings,
 }
 
@@ -132,6 +163,7 @@ impl Finder {
             part: false,
             numbers: beside_pictures(&files),
             unknown: Vec::new(),
+            disagreements: Disagreements::default(),
             findings: Findings::default(),
         };
         for file in files {
@@ -168,10 +200,7 @@ impl Finder {
     }
 
     /// Gives labels to a picture, unless it has some.
-    pub(super) fn label(&mut self, index: usize, mut labels: LabelSource) {
-        if let LabelSource::Outlines(outlines) = &mut labels {
-            outlines.tidy_classes(&mut self.findings);
-        }
+    pub(super) fn label(&mut self, index: usize, labels: LabelSource) {
         if !self.predicted.is_empty()
             && labels.files().iter().all(|file| self.predicted.is_untouched(file))
         {
@@ -253,7 +282,8 @@ impl Finder {
         );
     }
 
-    fn unlabelled(&mut self) {
+    /// Tells of pictures without labels; whether there is no labelled one and nothing else is wrong.
+    fn unlabelled(&mut self) -> bool {
         let Self { pictures, untouched, .. } = self;
         untouched.retain(|&index| pictures[index].labels.is_none());
         let list = self.root.join(predicted::FILE);
@@ -265,15 +295,18 @@ impl Finder {
             (0, _) => {}
             (count, all) if count == all => {
                 let what = format!(
-                    "the labels of all {all} pictures are kshot's own predictions, which nobody has saved since: \
-                     nothing to learn from"
+                    "kshot's own predictions, which nobody has saved since, are the labels of {}: nothing to learn from",
+                    match all {
+                        1 => "the only picture".to_owned(),
+                        all => format!("all {all} pictures"),
+                    }
                 );
                 self.findings.add(Severity::Error, &self.root, what, &todo);
             }
             (count, all) => {
                 let what = format!(
-                    "the labels of {count} of {all} pictures are kshot's own predictions, which nobody has saved \
-                     since, and are passed over"
+                    "kshot's own predictions, which nobody has saved since, are passed over: the labels of {count} of \
+                     {all} pictures"
                 );
                 self.findings.add(Severity::Warning, &self.root, what, &todo);
             }
@@ -288,16 +321,17 @@ impl Finder {
         {
             let what = match without.len() {
                 1 => "a picture without a label, passed over".to_owned(),
-                count => {
-                    format!("this and {} more pictures without a label, passed over", count - 1)
-                }
+                count => format!(
+                    "this and {} without a label, passed over",
+                    counted(count - 1, "more picture", "more pictures")
+                ),
             };
             let file = self.pictures[first].file.clone();
             self.findings.add(Severity::Warning, &file, what, "label them, or leave them out");
         }
-        if self.findings.errors() == 0
-            && self.pictures.iter().all(|picture| picture.labels.is_none())
-        {
+        let is_empty = self.findings.errors() == 0
+            && self.pictures.iter().all(|picture| picture.labels.is_none());
+        if is_empty {
             let unknown = match self.unknown.first() {
                 None => String::new(),
                 Some(first) => format!("; {} is of no format kshot reads", shown(first)),
@@ -311,6 +345,7 @@ impl Finder {
                  same name), or beside them in a format of `kshot list formats`",
             );
         }
+        is_empty
     }
 }
 

@@ -70,6 +70,22 @@ pub(super) fn training_part(root: &Path) -> Option<PathBuf> {
     TRAINING.iter().find_map(|name| below(root, name))
 }
 
+/// Whether a folder is laid out as a part of a data set of YOLO: pictures and labels below it, and nothing that names classes.
+pub(super) fn is_part(root: &Path) -> bool {
+    let has = |name: &str| below(root, name).is_some();
+    has("labels") && pictures(root).is_some() && !root.join("classes.txt").is_file()
+}
+
+/// The folder above, whatever the path is.
+pub(super) fn above(root: &Path) -> Option<PathBuf> {
+    match (root.file_name(), root.parent()) {
+        (Some(_), Some(parent)) if !parent.as_os_str().is_empty() => Some(parent.to_owned()),
+        (Some(_), _) => Some(PathBuf::from(".")),
+        // `.` and the like.
+        (None, _) => Some(root.canonicalize().ok()?.parent()?.to_owned()),
+    }
+}
+
 /// A folder of this name, whatever its case.
 fn below(root: &Path, name: &str) -> Option<PathBuf> {
     let exact = root.join(name);
@@ -102,6 +118,8 @@ pub(super) struct LooseNames {
     pub(super) names: HashMap<String, Vec<usize>>,
     /// By the last part of the name.
     pub(super) last_parts: HashMap<String, Vec<usize>>,
+    /// By the last part of the name without its ending.
+    pub(super) last_keys: HashMap<String, Vec<usize>>,
 }
 
 impl LooseNames {
@@ -119,6 +137,7 @@ impl LooseNames {
             (&mut self.keys, loosely(&without_ending(name))),
             (&mut self.names, loosely(name)),
             (&mut self.last_parts, loosely(last)),
+            (&mut self.last_keys, loosely(&without_ending(last))),
         ];
         for (map, name) in into {
             map.entry(name).or_default().push(index);

@@ -10,6 +10,7 @@ use crate::label_folder::find::{Finder, shown, without_ending};
 use crate::label_folder::{LabelSource, MaskReading};
 use crate::labels::{class_masks, instances};
 use crate::mask::{Mask, UNLABELLED, VOID};
+use crate::names::counted;
 
 /// The folder of object numbers.
 const INSTANCES: &str = "instances";
@@ -170,12 +171,11 @@ impl Finder {
         };
         let (masks, others): (Vec<_>, Vec<_>) = files.into_iter().partition(|file| is_mask(file));
         if let Some(first) = others.first() {
-            let count = others.len();
-            let files = if count == 1 { "file is" } else { "files are" };
+            let files = counted(others.len(), "file is", "files are");
             self.findings.add(
                 Severity::Warning,
                 first,
-                format!("{count} {files} not read here: masks are PNG, TIFF or JPEG"),
+                format!("{files} not read here: masks are PNG, TIFF or JPEG"),
                 "save them as index PNG",
             );
         }

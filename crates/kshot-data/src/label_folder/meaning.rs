@@ -11,8 +11,8 @@ use serde::{Deserialize, Serialize};
 use crate::components;
 use crate::error::Error;
 use crate::finding::{Findings, Severity};
+use crate::label_folder::cache::MaskCache;
 use crate::label_folder::{LabelFolder, LabelSource};
-use crate::labels::index;
 use crate::labels::names::reserved;
 use crate::mask::{BACKGROUND, Mask, UNLABELLED, VOID};
 
@@ -136,17 +136,17 @@ struct Survey {
 
 impl Survey {
     /// Of one gray mask; `None` of palettes, colours and kshot's own, whose numbers are classes.
-    fn of(path: &Path) -> Option<Self> {
+    fn of(path: &Path, cache: &MaskCache) -> Option<Self> {
         // What is wrong with a file is said when it is read for good.
-        let file = index::read_file(path).ok()?;
+        let file = cache.peek(path).ok()?;
         if file.names.is_some() || file.palette {
             return None;
         }
-        let values = file.values?;
+        let values = file.values.as_ref()?;
         let counts = values.counts().map(|count| count as u64);
         let used = (1..UNLABELLED).filter(|&value| counts[usize::from(value)] > 0).count();
         let objects =
-            used >= OBJECTS && counts[usize::from(VOID)] == 0 && in_one_piece(&values, used);
+            used >= OBJECTS && counts[usize::from(VOID)] == 0 && in_one_piece(values, used);
         Some(Self { counts, objects, file: path.to_owned() })
     }
 
@@ -211,7 +211,9 @@ pub(super) fn settle(
         .filter(|&at| matches!(folder.pictures[at].labels, Some(LabelSource::Mask(_))))
         .collect();
     let survey = |at: &usize| match &folder.pictures[*at].labels {
-        Some(LabelSource::Mask(path)) if folder.colours.is_none() => Survey::of(path),
+        Some(LabelSource::Mask(path)) if folder.colours.is_none() => {
+            Survey::of(path, &folder.cache)
+        }
         _ => None,
     };
     let listed = declared.as_ref().map(Vec::len);
@@ -240,6 +242,7 @@ pub(super) fn settle(
                 for at in masks {
                     let picture = &mut folder.pictures[at];
                     if let Some(LabelSource::Mask(path)) = picture.labels.take() {
+                        folder.cache.forget(&path);
                         picture.labels = Some(LabelSource::Instances(path));
                     }
                 }
@@ -329,9 +332,8 @@ fn strokes(folder: &mut LabelFolder, declared: Option<&[String]>) -> Meaning {
         })
         .collect();
     let on_zero = |path: &PathBuf| {
-        let Some(values) = index::read_file(path).ok().and_then(|file| file.values) else {
-            return false;
-        };
+        let Ok(file) = folder.cache.peek(path) else { return false };
+        let Some(values) = &file.values else { return false };
         let counts = values.counts();
         let mostly = counts[0] as f64 >= MOSTLY * values.pixels.len() as f64;
         mostly && counts[usize::from(VOID)] == 0 && counts[usize::from(UNLABELLED)] == 0

@@ -9,11 +9,12 @@ use crate::error::{Error, Result};
 use crate::finding::Severity;
 use crate::image::embedded;
 use crate::label_folder::LabelSource;
-use crate::label_folder::find::{Finder, without_ending};
+use crate::label_folder::find::{Finder, shown, without_ending};
 use crate::label_folder::layout;
 use crate::labels::files::{self, LabelFile};
 use crate::labels::names::{self, Gathered};
 use crate::labels::{Outlines, boxes, yolo, yolo_names};
+use crate::names::{Examples, counted};
 use crate::text_file::text_of;
 
 impl Finder {
@@ -86,7 +87,10 @@ impl Finder {
     fn inside(&mut self, file: PathBuf, read: Result<LabelFile>) {
         let ending = embedded::bytes(&file).and_then(|bytes| embedded::ending(&bytes));
         let (ending, labels) = match ending.and_then(|ending| Ok((ending, read?))) {
-            Ok((ending, labels)) => (ending, labels),
+            Ok((ending, mut labels)) => {
+                labels.settle(&file, &mut self.findings);
+                (ending, labels)
+            }
             Err(error) => return self.findings.leaves_out(&file, &error),
         };
         let name = self.name_of(&file).with_extension(ending);
@@ -119,7 +123,10 @@ impl Finder {
     ) {
         let key = without_ending(file.strip_prefix(base).unwrap_or(&file));
         let LabelFile { classes, pictures } = match read {
-            Ok(read) => read,
+            Ok(mut read) => {
+                read.settle(&file, &mut self.findings);
+                read
+            }
             Err(error) => {
                 if by_file_name {
                     self.findings.leaves_out(&file, &error);
@@ -135,13 +142,13 @@ impl Finder {
         let count = pictures.len();
         for outlines in pictures {
             if by_file_name || outlines.picture.is_none() {
-                self.label_key(&key, LabelSource::Outlines(outlines));
+                self.label_own(&key, base, outlines);
                 continue;
             }
             let name = outlines.picture.clone().unwrap_or_default();
             match self.named(&name, base) {
                 Named::One(index) => self.label(index, LabelSource::Outlines(outlines)),
-                Named::None => missing.push(name),
+                Named::None => missing.push((name, outlines)),
                 Named::Several => self.findings.add(
                     Severity::Error,
                     &file,
@@ -150,21 +157,53 @@ impl Finder {
                 ),
             }
         }
-        if let Some(first) = missing.first() {
-            self.findings.add(
-                Severity::Warning,
-                &file,
-                format!(
-                    "{} of the {count} pictures it names are not here, such as `{first}`",
-                    missing.len()
-                ),
-                "add them to images/, or mend their names in the file",
-            );
+        self.not_here(&file, count, missing);
+    }
+
+    /// Pictures that a file names and that are not here: of those with another ending, these are taken.
+    fn not_here(&mut self, file: &Path, count: usize, missing: Vec<(String, Outlines)>) {
+        let (mut others, mut absent) = (Examples::default(), Examples::default());
+        for (name, outlines) in missing {
+            let found = self.with_another_ending(&name);
+            match found.filter(|&index| self.pictures[index].labels.is_none()) {
+                Some(index) => {
+                    others.add(format!("`{name}` is {}", shown(&self.pictures[index].file)));
+                    self.label(index, LabelSource::Outlines(outlines));
+                }
+                None => absent.add(format!("`{name}`")),
+            }
+        }
+        let of = |found: &Examples, one: &str, many: &str| {
+            let verb = if found.count() == 1 { one } else { many };
+            let pictures = counted(count, "picture", "pictures");
+            format!("of the {pictures} it names {} {verb}", found.count())
+        };
+        if others.count() > 0 {
+            let what = of(&others, "has another ending here", "have another ending here");
+            let todo = "mend the names in the file if these are other pictures";
+            self.findings.add(Severity::Warning, file, format!("{what}: {others}"), todo);
+        }
+        if absent.count() > 0 {
+            let what = of(&absent, "is not here", "are not here");
+            let todo = "add what is missing to images/, or mend the names in the file";
+            self.findings.add(Severity::Warning, file, format!("{what}: {absent}"), todo);
+        }
+    }
+
+    /// The only picture of a name but for the ending.
+    fn with_another_ending(&self, name: &str) -> Option<usize> {
+        let key = without_ending(Path::new(name));
+        let last = without_ending(Path::new(Path::new(name).file_name()?));
+        let loose = self.loose();
+        let found = loose.keys.get(&layout::loosely(&key));
+        match found.or_else(|| loose.last_keys.get(&layout::loosely(&last)))?.as_slice() {
+            &[index] => Some(index),
+            _ => None,
         }
     }
 
     /// The picture of a name with its ending, which may hold folders.
-    fn named(&mut self, name: &str, base: &Path) -> Named {
+    pub(super) fn named(&mut self, name: &str, base: &Path) -> Named {
         let relative = Path::new(name);
         let plain = relative.components().all(|part| {
             matches!(part, std::path::Component::Normal(_) | std::path::Component::CurDir)
@@ -239,22 +278,9 @@ impl Finder {
         if found.is_empty() {
             return Ok(());
         }
-        let mut names: Option<(PathBuf, Vec<String>)> = None;
-        // Of a divided data set, the names are beside its parts.
-        let above = self.part.then(|| self.root.parent()).flatten().map(Path::to_owned);
-        for folder in [Some(self.root.clone()), above].into_iter().flatten() {
-            let of = |end| list(&folder, end, false);
-            for file in [of("yaml")?, of("yml")?].concat() {
-                match yolo_names::read(&file) {
-                    Ok(Some(read)) if names.is_none() => names = Some((file, read)),
-                    Ok(_) => {}
-                    Err(error) => self.findings.fails(&file, &error),
-                }
-            }
-        }
-        let beside = labels.join("classes.txt");
-        if names.is_none() && declared.is_none() && beside.is_file() {
-            names = Some((beside.clone(), names::lines(&beside)?));
+        let mut names = self.yolo_names(&labels, declared.is_some())?;
+        if let Some((file, of)) = &mut names {
+            *of = names::tidied_list(file, std::mem::take(of), &mut self.findings);
         }
         let known = names.as_ref().map(|(_, names)| names.as_slice()).or(declared);
         let mut read = Vec::new();
@@ -267,12 +293,11 @@ impl Finder {
                 }
             }
         }
+        let numbered = yolo::numbered(read.iter().map(|(_, outlines)| outlines));
         if let Some((file, names)) = names {
             gathered.list(&file, names);
-        } else if declared.is_none()
-            && let Some(largest) = yolo::largest(read.iter().map(|(_, outlines)| outlines))
-        {
-            gathered.list(&labels, (0..=largest).map(|class| format!("class {class}")));
+        } else if declared.is_none() && !numbered.is_empty() {
+            gathered.list(&labels, numbered);
             self.findings.add(
                 Severity::Note,
                 &self.root,
@@ -286,25 +311,68 @@ impl Finder {
         Ok(())
     }
 
+    /// YOLO's own names: of a YAML file in the folder, or, of a part of a divided data set, beside the parts; else of
+    /// `labels/classes.txt`.
+    fn yolo_names(
+        &mut self,
+        labels: &Path,
+        declared: bool,
+    ) -> Result<Option<(PathBuf, Vec<String>)>> {
+        let root = self.root.clone();
+        if let Some(found) = self.yaml_names(&root, |_| true)? {
+            return Ok(Some(found));
+        }
+        let is_part = self.part || layout::is_part(&root);
+        if let Some(above) = layout::above(&root).filter(|_| is_part)
+            && let Some((file, names)) = self.yaml_names(&above, yolo_names::is_of_parts)?
+        {
+            if !self.part {
+                let what = format!("the names of its classes are those of {}", file.display());
+                self.findings.add(Severity::Note, &root, what, "");
+            }
+            return Ok(Some((file, names)));
+        }
+        let beside = labels.join("classes.txt");
+        if declared || !beside.is_file() {
+            return Ok(None);
+        }
+        Ok(Some((beside.clone(), names::lines(&beside)?)))
+    }
+
+    /// The names of the first YAML file of a folder that has some and whose text is as asked for.
+    fn yaml_names(
+        &mut self,
+        folder: &Path,
+        is: impl Fn(&str) -> bool,
+    ) -> Result<Option<(PathBuf, Vec<String>)>> {
+        let files = [list(folder, "yaml", false)?, list(folder, "yml", false)?].concat();
+        let mut found = None;
+        for file in files {
+            match yolo_names::read_of(&file, &is) {
+                Ok(Some(names)) if found.is_none() => found = Some((file, names)),
+                Ok(_) => {}
+                Err(error) => self.findings.fails(&file, &error),
+            }
+        }
+        Ok(found)
+    }
+
     pub(super) fn boxes(&mut self) {
         let csv = self.root.join("boxes.csv");
         if !csv.is_file() {
             return;
         }
-        let all = match boxes::read_csv(&csv, &mut self.findings) {
+        let mut all = match boxes::read_csv(&csv, &mut self.findings) {
             Ok(all) => all,
             Err(error) => return self.findings.fails(&csv, &error),
         };
-        for (name, objects) in all {
-            let labels = Outlines { picture: Some(name.clone()), objects, ..Outlines::new(&csv) };
+        let mut absent = Examples::default();
+        all.settle(&csv, &mut self.findings);
+        for outlines in all.pictures {
+            let name = outlines.picture.clone().unwrap_or_default();
             match self.named(&name, &self.root.clone()) {
-                Named::One(index) => self.label(index, LabelSource::Outlines(labels)),
-                Named::None => self.findings.add(
-                    Severity::Warning,
-                    &csv,
-                    format!("boxes for `{name}`, but no such picture"),
-                    "add the picture to images/, or mend the name (with its ending)",
-                ),
+                Named::One(index) => self.label(index, LabelSource::Outlines(outlines)),
+                Named::None => absent.add(format!("`{name}`")),
                 Named::Several => self.findings.add(
                     Severity::Error,
                     &csv,
@@ -312,6 +380,12 @@ impl Finder {
                     "write the path from images/",
                 ),
             }
+        }
+        if absent.count() > 0 {
+            let pictures = counted(absent.count(), "picture that is", "pictures that are");
+            let what = format!("boxes for {pictures} not here: {absent}");
+            let todo = "add the pictures to images/, or mend the names (with their endings)";
+            self.findings.add(Severity::Warning, &csv, what, todo);
         }
     }
 
@@ -341,9 +415,12 @@ impl Finder {
     }
 }
 
-enum Named {
+/// The picture of a name.
+pub(super) enum Named {
+    /// There is none.
     None,
     One(usize),
+    /// Which of them is not said.
     Several,
 }
 

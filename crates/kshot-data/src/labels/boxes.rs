@@ -3,29 +3,125 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
-use crate::annotation::{Object, ObjectShape};
+use crate::annotation::Object;
 use crate::error::{Error, Result};
-use crate::finding::Findings;
-use crate::labels::passed_over::PassedOver;
+use crate::finding::{Findings, Severity};
+use crate::labels::collect::{FileItems, PictureItems};
+use crate::labels::files::LabelFile;
+use crate::labels::shapes::filled_box;
+use crate::labels::{Outlines, tidy};
+use crate::names::{Examples, counted};
 use crate::text_file::{delimiter_of, text_of};
 
-/// The columns, each with the names that tools give it.
-const COLUMNS: [(&str, &[&str]); 6] = [
-    ("image", &["image", "filename", "file_name", "file", "path", "image_path", "img", "name"]),
-    ("xmin", &["xmin", "x_min", "x1", "left", "x0"]),
-    ("ymin", &["ymin", "y_min", "y1", "top", "y0"]),
-    ("xmax", &["xmax", "x_max", "x2", "right"]),
-    ("ymax", &["ymax", "y_max", "y2", "bottom"]),
-    ("class", &["class", "label", "class_name", "category", "name", "species"]),
+/// Names that tools give the column of pictures.
+const IMAGE: [&str; 8] =
+    ["image", "filename", "file_name", "file", "path", "image_path", "img", "name"];
+/// The same of classes; `name` where the picture's column is called otherwise.
+const CLASS: [&str; 6] = ["class", "label", "class_name", "category", "name", "species"];
+/// The same of the corners' columns.
+const CORNERS: [&[&str]; 4] = [
+    &["xmin", "x_min", "x1", "left", "x0"],
+    &["ymin", "y_min", "y1", "top", "y0"],
+    &["xmax", "x_max", "x2", "right"],
+    &["ymax", "y_max", "y2", "bottom"],
 ];
+/// The same of a corner and the size.
+const SIZED: [&[&str]; 4] = [
+    &["bbox_x", "box_x", "x", "left", "xmin", "x_min", "x1", "x0"],
+    &["bbox_y", "box_y", "y", "top", "ymin", "y_min", "y1", "y0"],
+    // `width` and `height` may be the picture's.
+    &["bbox_width", "box_width", "bbox_w", "box_w", "w", "width"],
+    &["bbox_height", "box_height", "bbox_h", "box_h", "h", "height"],
+];
+/// The same of a centre and the size.
+const CENTRED: [&[&str]; 4] = [
+    &["cx", "xc", "x_center", "x_centre", "center_x", "centre_x", "xcenter"],
+    &["cy", "yc", "y_center", "y_centre", "center_y", "centre_y", "ycenter"],
+    SIZED[2],
+    SIZED[3],
+];
+/// The columns as they are best called.
+const VALID: &str = "image,xmin,ymin,xmax,ymax,class or image,x,y,width,height,class (x and y of the upper left corner)";
+
+/// How the four numbers of a line are meant.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Sides {
+    Corners,
+    Sized,
+    Centred,
+}
+
+impl Sides {
+    /// Left, top, right, bottom, the corners in the file's order.
+    fn corners(self, [a, b, c, d]: [f64; 4]) -> [f64; 4] {
+        match self {
+            Self::Corners => [a, b, c, d],
+            Self::Sized => [a, b, tidy(a + c), tidy(b + d)],
+            Self::Centred => [a - c / 2.0, b - d / 2.0, a + c / 2.0, b + d / 2.0].map(tidy),
+        }
+    }
+}
+
+/// Where the columns of a file are.
+struct Columns {
+    image: usize,
+    class: usize,
+    sides: [usize; 4],
+    meant: Sides,
+    difficult: Option<usize>,
+}
+
+impl Columns {
+    /// By the header, in lower case.
+    fn of(head: &[String]) -> Result<Self, String> {
+        let place = |name: &&str| head.iter().position(|known| known == name);
+        let find = |names: &[&str], taken: &[usize]| {
+            names.iter().filter_map(place).find(|place| !taken.contains(place))
+        };
+        let numbers = head.iter().filter(|name| name.parse::<f64>().is_ok()).count();
+        if numbers >= 4 {
+            return Err(format!(
+                "there is no header line, so that `{}` can be two corners (xmin,ymin,xmax,ymax) or a corner and the size \
+                 (x,y,width,height); write the columns in the first line: {VALID}",
+                head.join(",")
+            ));
+        }
+        let missing = |name: &str| {
+            format!(
+                "there is no column `{name}` among {}; the columns are {VALID}, with a header line and a comma, \
+                 semicolon, tab or bar between them",
+                head.join(", ")
+            )
+        };
+        let image = find(&IMAGE, &[]).ok_or_else(|| missing("image"))?;
+        let class = find(&CLASS, &[image]).ok_or_else(|| missing("class"))?;
+        let four = |names: [&[&str]; 4]| -> Option<[usize; 4]> {
+            let [a, b, c, d] = names.map(|names| find(names, &[image, class]));
+            Some([a?, b?, c?, d?])
+        };
+        let meanings =
+            [(CORNERS, Sides::Corners), (CENTRED, Sides::Centred), (SIZED, Sides::Sized)];
+        let found = meanings.into_iter().find_map(|(names, meant)| Some((four(names)?, meant)));
+        let Some((sides, meant)) = found else {
+            let names = ["xmin", "ymin", "xmax", "ymax"].into_iter().zip(CORNERS);
+            let mut absent =
+                names.filter(|(_, names)| find(names, &[]).is_none()).map(|(name, _)| name);
+            return Err(missing(absent.next().unwrap_or("xmin")));
+        };
+        let difficult = head.iter().position(|name| name == "difficult");
+        Ok(Self { image, class, sides, meant, difficult })
+    }
+}
 
 /// The boxes of a CSV file with the columns `image,xmin,ymin,xmax,ymax,class` (in any order, under the names that tools
 /// give them, with commas, semicolons, tabs or bars between; further columns are passed over; `difficult`, 0 or 1, is
-/// kept), by picture. Pixels count from 0; the larger sides are outside. Boxes without an inside go to the findings.
+/// kept), by picture. Where there is `width` and `height` instead of the larger sides, `x` and `y` are the upper left corner
+/// or, by their name, the centre. Pixels count from 0; the larger sides are outside. Boxes without an inside go to the
+/// findings, and so do those with swapped corners, which are put right.
 ///
 /// # Errors
-/// If the file cannot be read, a column is missing, or a number is none.
-pub fn read_csv(path: &Path, findings: &mut Findings) -> Result<BTreeMap<String, Vec<Object>>> {
+/// If the file cannot be read, a column or the header is missing, or a number is none.
+pub fn read_csv(path: &Path, findings: &mut Findings) -> Result<LabelFile> {
     let text = text_of(path)?;
     let head = text.lines().next().unwrap_or_default();
     let delimiter = delimiter_of(head);
@@ -40,51 +136,71 @@ pub fn read_csv(path: &Path, findings: &mut Findings) -> Result<BTreeMap<String,
         .from_reader(text.as_bytes());
     let head: Vec<String> =
         reader.headers().map_err(damaged)?.iter().map(str::to_lowercase).collect();
-    let mut at = [0; 6];
-    let mut taken = Vec::new();
-    for (column, (name, names)) in at.iter_mut().zip(COLUMNS) {
-        let place = |of: &&str| head.iter().position(|known| known == of);
-        let free = names.iter().filter_map(place).find(|place| !taken.contains(place));
-        *column = free.ok_or_else(|| {
-            let what = format!(
-                "there is no column `{name}` among {}; the columns are image,xmin,ymin,xmax,ymax,class, with a header \
-                 line and a comma, semicolon, tab or bar between them",
-                head.join(", ")
-            );
-            wrong(1, what)
-        })?;
-        taken.push(*column);
-    }
-    let hard = head.iter().position(|name| name == "difficult");
-    let mut boxes: BTreeMap<String, Vec<Object>> = BTreeMap::new();
-    let mut passed = PassedOver::default();
+    let columns = Columns::of(&head).map_err(|what| wrong(1, what))?;
+    let mut pictures: BTreeMap<String, PictureItems> = BTreeMap::new();
+    let mut swapped = Swapped::default();
     for row in reader.records() {
         let row = row.map_err(damaged)?;
         let line = row.position().map_or(1, |position| position.line() as usize);
         let value = |column: usize| row.get(column).unwrap_or_default();
-        let mut sides = [0.0; 4];
-        for (side, column) in sides.iter_mut().zip(&at[1..5]) {
-            let text = value(*column);
+        let mut numbers = [0.0; 4];
+        for (number, column) in numbers.iter_mut().zip(columns.sides) {
+            let text = value(column);
             // Where semicolons stand between columns, commas are in numbers.
-            let number = text.replace(',', ".").parse::<f64>().ok();
-            *side = number.filter(|number| number.is_finite()).ok_or_else(|| {
+            let read = text.replace(',', ".").parse::<f64>().ok();
+            *number = read.filter(|number| number.is_finite()).ok_or_else(|| {
                 wrong(
                     line,
-                    format!("`{}` is `{text}`; it must be a number of pixels", head[*column]),
+                    format!("`{}` is `{text}`; it must be a number of pixels", head[column]),
                 )
             })?;
         }
-        let sides = sorted(sides);
-        if check(sides).is_err() {
-            passed.add("empty boxes", format!("line {line}"));
-            continue;
-        }
-        let mut object = Object::new(value(at[5]), ObjectShape::Box(sides));
-        object.difficult = hard.is_some_and(|column| matches!(value(column), "1" | "true"));
-        boxes.entry(value(at[0]).replace('\\', "/")).or_default().push(object);
+        let item = format!("line {line}");
+        let corners = columns.meant.corners(numbers);
+        let sides = match columns.meant {
+            Sides::Corners => swapped.put_right(corners, &item),
+            Sides::Sized | Sides::Centred => corners,
+        };
+        let difficult = columns.difficult.is_some_and(|at| matches!(value(at), "1" | "true"));
+        let object = filled_box(sides)
+            .map(|shape| Object { difficult, ..Object::new(value(columns.class), shape) });
+        let picture = value(columns.image).replace('\\', "/");
+        pictures.entry(picture).or_default().take(object, || item);
     }
-    passed.tell(path, findings);
-    Ok(boxes)
+    swapped.tell(path, findings);
+    let mut all = FileItems::default();
+    let named = |(name, items): (String, PictureItems)| Outlines {
+        picture: Some(name),
+        ..items.finish(path, &mut all)
+    };
+    let pictures = pictures.into_iter().map(named).collect();
+    all.tell(path, "", findings);
+    Ok(LabelFile { classes: Vec::new(), pictures })
+}
+
+/// Boxes of a file whose corners stood in another order.
+#[derive(Debug, Default)]
+pub struct Swapped(Examples);
+
+impl Swapped {
+    /// Left, top, right, bottom; a box with swapped corners is counted.
+    pub fn put_right(&mut self, sides: [f64; 4], item: &str) -> [f64; 4] {
+        let right = sorted(sides);
+        if right != sides {
+            self.0.add(item);
+        }
+        right
+    }
+
+    /// One warning of all, where there is one.
+    pub fn tell(self, path: &Path, findings: &mut Findings) {
+        if self.0.count() == 0 {
+            return;
+        }
+        let boxes = counted(self.0.count(), "box has", "boxes have");
+        let what = format!("{boxes} swapped corners, which are put right ({})", self.0);
+        findings.add(Severity::Warning, path, what, "look at an overlay if x and y may be swapped");
+    }
 }
 
 /// Left, top, right, bottom of a box whose corners are in any order.
@@ -136,13 +252,22 @@ pub fn text<'a>(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::annotation::ObjectShape;
 
-    fn read_text(text: &str) -> (Result<BTreeMap<String, Vec<Object>>>, Findings) {
+    fn read_text(text: &str) -> (Result<LabelFile>, Findings) {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("boxes.csv");
         std::fs::write(&path, text).unwrap();
         let mut findings = Findings::default();
         (read_csv(&path, &mut findings), findings)
+    }
+
+    /// The objects of a file's only picture.
+    fn only(text: &str) -> (Vec<Object>, Findings) {
+        let (file, findings) = read_text(text);
+        let [picture] = <[Outlines; 1]>::try_from(file.unwrap().pictures).unwrap();
+        assert_eq!(picture.picture.as_deref(), Some("sub/a.png"));
+        (picture.objects, findings)
     }
 
     #[test]
@@ -152,6 +277,9 @@ mod tests {
         assert!(line.contains("boxes.csv:2") && line.contains("`ymin` is `x`"), "{line}");
         let column = error("image;xmin;ymin;xmax;class\n");
         assert!(column.contains("no column `ymax` among image, xmin"), "{column}");
+        let head = error("a.png,1,2,30,40,cell\n");
+        assert!(head.contains("no header line") && head.contains("two corners"), "{head}");
+        assert!(head.contains("a corner and the size (x,y,width,height)"), "{head}");
     }
 
     #[test]
@@ -159,16 +287,26 @@ mod tests {
         for text in [
             "image,xmin,ymin,xmax,ymax,class\nsub/a.png,1,2,3.5,4,cell\n",
             "image;xmin;ymin;xmax;ymax;class\r\nsub\\a.png;1;2;3,5;4;cell\r\n",
-            "Filename\tx1\ty1\tx2\ty2\tlabel\nsub/a.png\t3.5\t4\t1\t2\tcell\n",
             "\u{feff}name|class|left|top|right|bottom\nsub/a.png|cell|1|2|3.5|4\n",
+            "\"class\",\"ymax\",\"xmax\",\"ymin\",\"xmin\",\"image\"\n\"cell\",4,3.5,2,1,\"sub/a.png\"\n",
+            "filename,x,y,w,h,label\nsub/a.png,1,2,2.5,2,cell\n",
+            "label,bbox_x,bbox_y,bbox_width,bbox_height,image,width,height\ncell,1,2,2.5,2,sub/a.png,90,80\n",
+            "image,x_center,y_center,width,height,class\nsub/a.png,2.25,3,2.5,2,cell\n",
+            "filename,width,height,class,xmin,ymin,xmax,ymax\nsub/a.png,90,80,cell,1,2,3.5,4\n",
         ] {
-            let (boxes, findings) = read_text(text);
+            let (boxes, findings) = only(text);
             let object = Object::new("cell", ObjectShape::Box([1.0, 2.0, 3.5, 4.0]));
-            assert_eq!(boxes.unwrap()["sub/a.png"], [object], "{text}");
+            assert_eq!(boxes, [object], "{text}");
             assert_eq!(findings.0, []);
         }
-        let (boxes, findings) = read_text("image,xmin,ymin,xmax,ymax,class\na.png,1,2,1,4,cell\n");
-        assert!(boxes.unwrap().is_empty() && findings.0[0].what.contains("1 empty boxes (line 2)"));
+        let (boxes, findings) =
+            only("Filename\tx1\ty1\tx2\ty2\tlabel\nsub/a.png\t3.5\t4\t1\t2\tcell\n");
+        assert_eq!(boxes[0].shape, ObjectShape::Box([1.0, 2.0, 3.5, 4.0]));
+        assert_eq!(findings.0[0].what, "1 box has swapped corners, which are put right (line 2)");
+        let (file, findings) = read_text("image,xmin,ymin,xmax,ymax,class\na.png,1,2,1,4,cell\n");
+        let picture = &file.unwrap().pictures[0];
+        assert!(picture.objects.is_empty() && picture.damaged.is_some());
+        assert!(findings.0[0].what.contains("1 empty box (line 2)"));
     }
 
     #[test]
@@ -179,11 +317,8 @@ mod tests {
         let rows = [("x.png", &hard), ("sub/y.png", &plain)];
         let sides = |object: &Object| object.shape.bounds(0).unwrap();
         let text = text(rows.iter().map(|&(name, object)| (name, object, sides(object)))).unwrap();
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("boxes.csv");
-        std::fs::write(&path, text).unwrap();
-        let back = read_csv(&path, &mut Findings::default()).unwrap();
-        assert_eq!(back["x.png"], [hard]);
-        assert_eq!(back["sub/y.png"], [plain]);
+        let (file, _) = read_text(std::str::from_utf8(&text).unwrap());
+        let back: Vec<_> = file.unwrap().pictures.into_iter().map(|of| of.objects).collect();
+        assert_eq!(back, [[plain], [hard]]);
     }
 }

@@ -14,10 +14,12 @@ use serde_json::Value;
 use crate::annotation::{Object, ObjectShape};
 use crate::error::{Error, Result};
 use crate::finding::{Findings, Severity};
+use crate::labels::collect::{FileItems, PictureItems};
 use crate::labels::files::LabelFile;
-use crate::labels::passed_over::{FEW_CORNERS, PassedOver};
+use crate::labels::passed_over::{EMPTY_BOX, FEW_CORNERS};
+use crate::labels::shapes::NoShape;
 use crate::labels::{Outlines, boxes, runs};
-use crate::names::listed;
+use crate::names::{counted, listed};
 
 /// The supercategory of void and unlabelled.
 pub const OURS: &str = "kshot";
@@ -112,7 +114,8 @@ pub fn read(path: &Path, value: &Value, findings: &mut Findings) -> Result<Label
     }
     let mut unknown: BTreeMap<i64, usize> = BTreeMap::new();
     let mut homeless: BTreeMap<String, usize> = BTreeMap::new();
-    let mut passed = PassedOver::default();
+    let mut items: Vec<PictureItems> = Vec::new();
+    items.resize_with(pictures.len(), PictureItems::default);
     let annotations = list("annotations");
     let brushed = !ours && all_crowds(annotations);
     for (index, item) in annotations.iter().enumerate() {
@@ -135,23 +138,20 @@ pub fn read(path: &Path, value: &Value, findings: &mut Findings) -> Result<Label
         if pictures[place].size.is_none() {
             pictures[place].size = runs_size(&annotation.segmentation);
         }
-        let item = |place: usize| {
+        let read = object(&annotation, name, pictures[place].size)
+            .map(|object| Object { crowd: object.crowd && !brushed, ..object });
+        items[place].take(read, || {
             let picture = pictures[place].picture.as_deref().unwrap_or_default();
             format!("annotation {} of `{picture}`", annotation.id)
-        };
-        match object(&annotation, name, pictures[place].size) {
-            Ok(Some(mut object)) => {
-                object.crowd &= !brushed;
-                pictures[place].objects.push(object);
-            }
-            Ok(None) => passed.add(FEW_CORNERS, item(place)),
-            Err(what) => {
-                let what = format!("{}: {what}", item(place));
-                pictures[place].damaged.get_or_insert(what);
-            }
-        }
+        });
     }
-    passed.tell(path, findings);
+    let mut all = FileItems::default();
+    let whole = pictures.into_iter().zip(items).map(|(picture, items)| {
+        let Outlines { objects, damaged, .. } = items.finish(path, &mut all);
+        Outlines { objects, damaged, ..picture }
+    });
+    let pictures: Vec<Outlines> = whole.collect();
+    all.tell(path, "", findings);
     if brushed {
         findings.add(
             Severity::Warning,
@@ -161,21 +161,23 @@ pub fn read(path: &Path, value: &Value, findings: &mut Findings) -> Result<Label
         );
     }
     if !unknown.is_empty() {
-        let what = format!("category ids out of range: {}", counted(&unknown));
+        let what = format!("category ids out of range: {}", with_counts(&unknown));
         let todo = "add them to `categories`, or mend the annotations";
         findings.add(Severity::Error, path, what, todo);
     }
     if !homeless.is_empty() {
-        let what = format!("annotations of images that are not listed: {}", counted(&homeless));
+        let what = format!("annotations of images that are not listed: {}", with_counts(&homeless));
         findings.add(Severity::Error, path, what, "add them to `images`, or mend the annotations");
     }
     let classes = categories.into_iter().map(|category| category.name).collect();
     Ok(LabelFile { classes, pictures })
 }
 
-fn counted<T: std::fmt::Display>(ids: &BTreeMap<T, usize>) -> String {
-    let ids: Vec<String> =
-        ids.iter().map(|(id, count)| format!("{id} ({count} annotations)")).collect();
+fn with_counts<T: std::fmt::Display>(ids: &BTreeMap<T, usize>) -> String {
+    let of = |(id, count): (&T, &usize)| {
+        format!("{id} ({})", counted(*count, "annotation", "annotations"))
+    };
+    let ids: Vec<String> = ids.iter().map(of).collect();
     listed(&ids, 6)
 }
 
@@ -192,17 +194,16 @@ fn truth(value: &Value) -> bool {
     value.as_bool().unwrap_or(false) || value.as_f64().unwrap_or(0.0) != 0.0
 }
 
-/// `None` where it has no inside.
 fn object(
     raw: &RawAnnotation,
     name: &str,
     size: Option<(usize, usize)>,
-) -> Result<Option<Object>, String> {
+) -> Result<Object, NoShape> {
     let sides = raw.bbox.as_deref().map(|sides| match *sides {
         [left, top, width, height] => {
             Ok([left, top, crate::labels::tidy(left + width), crate::labels::tidy(top + height)])
         }
-        _ => Err("a bbox that is not of 4 numbers".to_owned()),
+        _ => Err("a bbox that is not of 4 numbers"),
     });
     let shape = match &raw.segmentation {
         Value::Array(rings) if !rings.is_empty() => {
@@ -216,24 +217,21 @@ fn object(
         Value::Object(_) => ObjectShape::Runs(counts(&raw.segmentation, size)?),
         _ => ObjectShape::Box(sides.ok_or("neither a segmentation nor a bbox of 4 numbers")??),
     };
-    let inside = match &shape {
-        ObjectShape::Polygons(rings) => !rings.is_empty(),
-        ObjectShape::Box(sides) => boxes::check(*sides).is_ok(),
-        ObjectShape::Circle(..) | ObjectShape::Runs(_) => true,
-    };
-    if !inside {
-        return Ok(None);
+    match &shape {
+        ObjectShape::Polygons(rings) if rings.is_empty() => return Err((&FEW_CORNERS).into()),
+        ObjectShape::Box(sides) if boxes::check(*sides).is_err() => return Err((&EMPTY_BOX).into()),
+        _ => {}
     }
     // CVAT has no crowds of its own: what it marks so was painted with a brush.
     let cvat = raw.attributes.get("occluded").is_some() && raw.segmentation.is_object();
     let crowd = truth(&raw.iscrowd) && !cvat && crate::labels::names::reserved(name).is_none();
-    Ok(Some(Object {
+    Ok(Object {
         class: name.to_owned(),
         shape,
         id: raw.group_id.or(raw.id.as_i64()),
         crowd,
         difficult: truth(&raw.difficult),
-    }))
+    })
 }
 
 fn ring(value: &Value) -> Result<Vec<[f64; 2]>, String> {
@@ -357,7 +355,7 @@ mod tests {
     #[test]
     fn what_is_wrong_is_said() {
         for (annotation, word) in [
-            (json!({"image_id": "x", "category_id": 8, "bbox": [0, 0, 1, 1]}), "8 (1 annotations)"),
+            (json!({"image_id": "x", "category_id": 8, "bbox": [0, 0, 1, 1]}), "8 (1 annotation)"),
             (json!({"image_id": 1, "category_id": 7, "bbox": [0, 0, 1, 1]}), "not listed"),
             (json!({"image_id": "x", "category_id": 7}), "neither"),
             (json!({"image_id": "x", "category_id": 7, "bbox": [0, 0, 1]}), "4 numbers"),

@@ -7,6 +7,7 @@ use crate::error::{Error, Result};
 use crate::labels::index::Coloured;
 use crate::labels::names::{Classes, lines, reserved};
 use crate::mask::{BACKGROUND, Mask};
+use crate::names::counted;
 use crate::palette::Rgb;
 
 /// Where colours are declared, the first that there is: ours, and LabelMe's and CVAT's.
@@ -134,7 +135,9 @@ pub fn listed(pixels: &[Rgb]) -> String {
     let mut words: Vec<String> = counts
         .iter()
         .take(6)
-        .map(|&(colour, count)| format!("{} ({count} pixels)", shown(colour)))
+        .map(|&(colour, count)| {
+            format!("{} ({})", shown(colour), counted(count, "pixel", "pixels"))
+        })
         .collect();
     if counts.len() > 6 {
         words.push(format!("{} more", counts.len() - 6));
@@ -186,10 +189,7 @@ mod tests {
         assert_eq!(mask.pixels, [1, 0, 255]);
         coloured.pixels[1] = [1, 2, 3];
         let error = colours.mask(Path::new("m.png"), &coloured, &classes).unwrap_err().to_string();
-        assert!(
-            error.contains("(1, 2, 3) (1 pixels)") && error.contains("labelmap.txt"),
-            "{error}"
-        );
+        assert!(error.contains("(1, 2, 3) (1 pixel)") && error.contains("labelmap.txt"), "{error}");
         std::fs::write(folder.path().join("colors.csv"), "a,1,2,3\nb,1,2,3\n").unwrap();
         let error = Colours::find(folder.path()).unwrap_err().to_string();
         assert!(error.contains("same colour"), "{error}");

@@ -7,12 +7,13 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::annotation::{Object, ObjectShape};
+use crate::annotation::Object;
 use crate::error::{Error, Result};
 use crate::finding::{Findings, Severity};
+use crate::labels::collect::{FileItems, PictureItems};
 use crate::labels::files::LabelFile;
-use crate::labels::passed_over::PassedOver;
-use crate::labels::{Outlines, boxes, tidy};
+use crate::labels::shapes::{NoShape, filled_box};
+use crate::labels::{Outlines, tidy};
 
 /// Whether a JSON value is a list of pictures with boxes.
 pub fn is(value: &Value) -> bool {
@@ -33,33 +34,25 @@ pub fn read(path: &Path, value: &Value, findings: &mut Findings) -> Result<Label
     let list = value.as_array().ok_or_else(|| {
         Error::data("not a CreateML file kshot can read: it is no list").in_file(path)
     })?;
-    let mut passed = PassedOver::default();
+    let mut all = FileItems::default();
     let mut pictures = Vec::new();
     for one in list {
         let Some(picture) = name(one) else {
             findings.add(Severity::Error, path, "a picture without a name", "");
             continue;
         };
-        let (mut objects, mut damaged) = (Vec::new(), None);
+        let mut items = PictureItems::default();
         for annotation in annotations(one).into_iter().flatten() {
-            match boxed(annotation) {
-                Ok((class, sides)) if boxes::check(sides).is_ok() => {
-                    objects.push(Object::new(class, ObjectShape::Box(sides)));
-                }
-                Ok((class, _)) => passed.add("empty boxes", format!("`{class}` in `{picture}`")),
-                Err(what) => {
-                    damaged.get_or_insert(format!("a box is damaged: {what}"));
-                }
-            }
+            let class = class(annotation);
+            items.take(boxed(annotation, class), || match class {
+                Some(class) => format!("`{class}` in `{picture}`"),
+                None => format!("a box in `{picture}`"),
+            });
         }
-        pictures.push(Outlines {
-            picture: Some(picture.replace('\\', "/")),
-            objects,
-            damaged,
-            ..Outlines::new(path)
-        });
+        let picture = Some(picture.replace('\\', "/"));
+        pictures.push(Outlines { picture, ..items.finish(path, &mut all) });
     }
-    passed.tell(path, findings);
+    all.tell(path, "", findings);
     Ok(LabelFile { classes: Vec::new(), pictures })
 }
 
@@ -71,21 +64,25 @@ fn annotations(picture: &Value) -> Option<&Vec<Value>> {
     ["annotations", "annotation"].iter().find_map(|key| picture.get(key)?.as_array())
 }
 
-/// The class and the sides of a box.
-fn boxed(annotation: &Value) -> Result<(&str, [f64; 4]), String> {
-    let label = annotation.get("label").unwrap_or(&Value::Null);
+/// The class of a box.
+fn class(annotation: &Value) -> Option<&str> {
+    let label = annotation.get("label")?;
     // Of several labels the first.
     let label = label.as_array().and_then(|all| all.first()).unwrap_or(label);
-    let class = label.as_str().map(str::trim).filter(|label| !label.is_empty());
+    label.as_str().map(str::trim).filter(|label| !label.is_empty())
+}
+
+/// A box of a class.
+fn boxed(annotation: &Value, class: Option<&str>) -> Result<Object, NoShape> {
     let class = class.ok_or("it has no label")?;
     let number = |key: &str| {
         let number = annotation.get("coordinates").and_then(|all| all.get(key)?.as_f64());
-        number.ok_or_else(|| format!("its `{key}` is no number (`{class}`)"))
+        number.ok_or_else(|| format!("its `{key}` is no number"))
     };
     let (x, y, width, height) = (number("x")?, number("y")?, number("width")?, number("height")?);
     let (across, down) = (width / 2.0, height / 2.0);
     let sides = [x - across, y - down, x + across, y + down].map(tidy);
-    Ok((class, sides))
+    Ok(Object::new(class, filled_box(sides)?))
 }
 
 #[cfg(test)]
@@ -93,6 +90,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::annotation::ObjectShape;
 
     fn read(value: &Value) -> (LabelFile, Findings) {
         let mut findings = Findings::default();
@@ -128,7 +126,7 @@ mod tests {
             let (labels, findings) = read(&file(&json!({"label": "a", "coordinates": place})));
             assert_eq!(labels.pictures[0].objects, []);
             assert_eq!((findings.0.len(), findings.errors()), (1, 0));
-            assert!(findings.0[0].what.contains("1 empty boxes (`a` in"), "{findings:?}");
+            assert!(findings.0[0].what.contains("1 empty box (`a` in"), "{findings:?}");
         }
     }
 

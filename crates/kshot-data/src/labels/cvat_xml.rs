@@ -15,19 +15,13 @@ use crate::annotation::{Corner, Object, ObjectShape};
 use crate::error::Result;
 use crate::finding::{Findings, Severity};
 use crate::labels::Outlines;
+use crate::labels::collect::{FileItems, PictureItems};
 use crate::labels::files::LabelFile;
 use crate::labels::names::reserved;
-use crate::labels::passed_over::PassedOver;
+use crate::labels::passed_over::{CUBOID, FEW_CORNERS, LINE, POINT, SKELETON, TAG, UNKNOWN_KIND};
 use crate::labels::runs::by_columns;
 use crate::labels::shapes::{FAR, NoShape, ellipse, pixel_size, turned_box};
 use crate::mask::BACKGROUND;
-
-/// The objects of a picture, each with the number of its layer.
-#[derive(Default)]
-struct Layers {
-    objects: Vec<(i64, Object)>,
-    damaged: Option<String>,
-}
 
 /// Whether an XML file is CVAT's.
 pub fn is(document: &Document<'_>) -> bool {
@@ -45,26 +39,27 @@ pub fn is(document: &Document<'_>) -> bool {
 pub fn read(path: &Path, document: &Document<'_>, findings: &mut Findings) -> Result<LabelFile> {
     let root = document.root_element();
     let meta = root.children().find(|node| node.has_tag_name("meta"));
-    let mut reader = Reader { findings, passed: PassedOver::default() };
+    let mut all = FileItems::default();
     let mut pictures = Vec::new();
     for image in root.children().filter(|node| node.has_tag_name("image")) {
         let Some(name) = image.attribute("name").filter(|name| !name.trim().is_empty()) else {
             let what = "an image without a name: its shapes belong to no picture";
-            reader.findings.add(Severity::Error, path, what, "export it again");
+            findings.add(Severity::Error, path, what, "export it again");
             continue;
         };
         let picture = below(image.attribute("subset"), &name.replace('\\', "/"));
         let side = |name: &str| image.attribute(name).and_then(whole);
         let size = side("width").zip(side("height"));
-        let mut layers = Layers::default();
+        let mut items = PictureItems::default();
         for node in image.children().filter(Node::is_element) {
-            reader.add(node, image_shape(node), &picture, size, &mut layers);
+            add(node, image_shape(node), &picture, size, &mut items);
         }
-        pictures.push(outlines(path, picture, size, layers));
+        let picture = Some(picture);
+        pictures.push(Outlines { picture, size, ..items.finish(path, &mut all) });
     }
     let sizes = frame_sizes(meta);
     // Frames by task, subset and number.
-    let mut frames: BTreeMap<(&str, &str, u64), Layers> = BTreeMap::new();
+    let mut frames: BTreeMap<(&str, &str, u64), PictureItems> = BTreeMap::new();
     for track in root.children().filter(|node| node.has_tag_name("track")) {
         let task = track.attribute("task_id").unwrap_or_default();
         let subset = track.attribute("subset").unwrap_or_default();
@@ -74,21 +69,22 @@ pub fn read(path: &Path, document: &Document<'_>, findings: &mut Findings) -> Re
             let Some(frame) = node.attribute("frame").and_then(|text| text.trim().parse().ok())
             else {
                 let what = format!("a {} of a track that is in no frame", node.tag_name().name());
-                reader.findings.add(Severity::Error, path, what, "export it again");
+                findings.add(Severity::Error, path, what, "export it again");
                 continue;
             };
             let picture = frame_name(subset, frame);
-            let layers = frames.entry((task, subset, frame)).or_default();
-            reader.add(node, owner, &picture, size, layers);
+            let items = frames.entry((task, subset, frame)).or_default();
+            add(node, owner, &picture, size, items);
         }
     }
-    for ((task, subset, frame), layers) in frames {
-        if !layers.objects.is_empty() || layers.damaged.is_some() {
-            let picture = frame_name(subset, frame);
-            pictures.push(outlines(path, picture, frame_size(&sizes, task), layers));
+    for ((task, subset, frame), items) in frames {
+        let read = items.finish(path, &mut all);
+        if !read.objects.is_empty() || read.damaged.is_some() {
+            let picture = Some(frame_name(subset, frame));
+            pictures.push(Outlines { picture, size: frame_size(&sizes, task), ..read });
         }
     }
-    reader.passed.tell(path, reader.findings);
+    all.tell(path, "", findings);
     Ok(LabelFile { classes: classes(meta), pictures })
 }
 
@@ -104,56 +100,29 @@ fn image_shape<'a>(node: Node<'a, '_>) -> Owner<'a> {
     Owner { label: node.attribute("label"), group: node.attribute("group_id") }
 }
 
-struct Reader<'a> {
-    findings: &'a mut Findings,
-    passed: PassedOver,
-}
-
-impl Reader<'_> {
-    /// Adds the shape of an element.
-    fn add(
-        &mut self,
-        node: Node<'_, '_>,
-        owner: Owner<'_>,
-        picture: &str,
-        size: Option<(usize, usize)>,
-        layers: &mut Layers,
-    ) {
-        // Not in the picture at this time.
-        if node.attribute("outside") == Some("1") {
-            return;
-        }
-        let class = owner.label.map(str::trim).unwrap_or_default();
-        let what = format!("{} `{class}` of `{picture}`", node.tag_name().name());
-        let read = shape(node, size).and_then(|shape| {
-            if class.is_empty() { Err("it has no label".to_owned().into()) } else { Ok(shape) }
-        });
-        match read {
-            Ok(shape) => {
-                let mut object = Object::new(class, shape);
-                let group = owner.group.and_then(|text| text.trim().parse::<i64>().ok());
-                object.id = group.filter(|group| *group != 0);
-                let above = node.attribute("z_order").and_then(|text| text.trim().parse().ok());
-                layers.objects.push((above.unwrap_or(0), object));
-            }
-            Err(NoShape::Passed(why)) => self.passed.add(why, what),
-            Err(NoShape::Damaged(why)) => {
-                layers.damaged.get_or_insert(format!("{what}: {why}"));
-            }
-        }
-    }
-}
-
-fn outlines(
-    path: &Path,
-    picture: String,
+/// Adds the shape of an element to its picture's.
+fn add(
+    node: Node<'_, '_>,
+    owner: Owner<'_>,
+    picture: &str,
     size: Option<(usize, usize)>,
-    mut layers: Layers,
-) -> Outlines {
-    layers.objects.sort_by_key(|(above, _)| *above);
-    let objects = layers.objects.into_iter().map(|(_, object)| object).collect();
-    let damaged = layers.damaged;
-    Outlines { picture: Some(picture), size, objects, damaged, ..Outlines::new(path) }
+    items: &mut PictureItems,
+) {
+    // Not in the picture at this time.
+    if node.attribute("outside") == Some("1") {
+        return;
+    }
+    let class = owner.label.map(str::trim).unwrap_or_default();
+    let read = shape(node, size).and_then(|shape| {
+        if class.is_empty() {
+            return Err("it has no label".into());
+        }
+        let group = owner.group.and_then(|text| text.trim().parse::<i64>().ok());
+        Ok(Object { id: group.filter(|group| *group != 0), ..Object::new(class, shape) })
+    });
+    let above = node.attribute("z_order").and_then(|text| text.trim().parse().ok());
+    let name = || format!("{} `{class}` of `{picture}`", node.tag_name().name());
+    items.take_at(above.unwrap_or(0), read, name);
 }
 
 /// A picture's path: exports of projects have a folder for each subset.
@@ -241,7 +210,7 @@ fn shape(node: Node<'_, '_>, size: Option<(usize, usize)>) -> Result<ObjectShape
             let ring: Option<Vec<Corner>> = points.split(';').map(corner).collect();
             let ring = ring.ok_or_else(|| "`points` must be x,y;x,y;...".to_owned())?;
             if ring.len() < 3 {
-                return Err(NoShape::Passed("outlines of fewer than 3 corners"));
+                return Err(NoShape::Passed(&FEW_CORNERS));
             }
             Ok(ObjectShape::Polygons(vec![ring]))
         }
@@ -255,12 +224,12 @@ fn shape(node: Node<'_, '_>, size: Option<(usize, usize)>) -> Result<ObjectShape
             ellipse([number("cx")?, number("cy")?], [number("rx")?, number("ry")?], rotation)
         }
         "mask" => Ok(ObjectShape::Runs(mask(node, size)?)),
-        "polyline" => Err(NoShape::Passed("lines, which have no inside")),
-        "points" => Err(NoShape::Passed("points, which have no inside")),
-        "skeleton" => Err(NoShape::Passed("skeletons, which have no inside")),
-        "tag" => Err(NoShape::Passed("tags of whole pictures")),
-        "cuboid" => Err(NoShape::Passed("cuboids, which are not read")),
-        _ => Err(NoShape::Passed("shapes of a kind that is not read")),
+        "polyline" => Err(NoShape::Passed(&LINE)),
+        "points" => Err(NoShape::Passed(&POINT)),
+        "skeleton" => Err(NoShape::Passed(&SKELETON)),
+        "tag" => Err(NoShape::Passed(&TAG)),
+        "cuboid" => Err(NoShape::Passed(&CUBOID)),
+        _ => Err(NoShape::Passed(&UNKNOWN_KIND)),
     }
 }
 

@@ -13,18 +13,22 @@ use crate::annotation::{Corner, Object, ObjectShape};
 use crate::error::{Error, Result};
 use crate::finding::Findings;
 use crate::image::MOST_PIXELS;
+use crate::labels::collect::{FileItems, PictureItems};
 use crate::labels::files::LabelFile;
-use crate::labels::passed_over::{FEW_CORNERS, PassedOver};
+use crate::labels::passed_over::{
+    EMPTY_ELLIPSE, EMPTY_MASK, FEW_CORNERS, LINE, POINT, Reason, SKELETON, TAG, UNKNOWN_KIND, VIDEO,
+};
 use crate::labels::runs::ColumnRuns;
-use crate::labels::{Outlines, boxes, shapes, tidy, trace};
+use crate::labels::shapes::{NoShape, ellipse_corners, filled_box};
+use crate::labels::{Outlines, tidy, trace};
 
 /// Kinds without an inside, and why they are passed over. They may have a box beside them.
-const PASSED: [(&str, &str); 5] = [
-    ("keypoint", "points, which have no inside"),
-    ("line", "lines, which have no inside"),
-    ("skeleton", "skeletons, which have no inside"),
-    ("tag", "tags, which have no place"),
-    ("frames", "of videos"),
+const PASSED: [(&str, &Reason); 5] = [
+    ("keypoint", &POINT),
+    ("line", &LINE),
+    ("skeleton", &SKELETON),
+    ("tag", &TAG),
+    ("frames", &VIDEO),
 ];
 
 /// Whether a JSON value is Darwin's of a picture.
@@ -53,26 +57,24 @@ pub fn read(path: &Path, value: &Value, findings: &mut Findings) -> Result<Label
         }
     }
     let mut painted: HashSet<String> = HashSet::new();
-    let mut passed = PassedOver::default();
-    let (mut objects, mut damaged) = (Vec::new(), None);
+    let (mut all, mut items) = (FileItems::default(), PictureItems::default());
     for (index, one) in annotations.iter().enumerate() {
-        let wrong =
-            |what: &str| format!("annotation {index} (`{}`) is damaged: {what}", class(one));
+        let name = || format!("`{}` (annotation {index})", class(one));
         if let Some(raster) = one.get("raster_layer") {
             let layers = layers(raster, size).unwrap_or_else(|what| {
-                damaged.get_or_insert(wrong(&what));
+                items.damage(format!("{}: {what}", name()));
                 Vec::new()
             });
             for (id, counts) in layers {
                 match (masks.get(id), counts) {
                     (Some(mask), Some(counts)) => {
-                        objects.push(object(mask, ObjectShape::Runs(counts)));
+                        items.take(Ok(object(mask, ObjectShape::Runs(counts))), name);
                         painted.insert(id.to_owned());
                     }
                     (Some(_), None) => {}
                     (None, _) => {
                         let what = format!("it paints `{id}`, which no mask is called");
-                        damaged.get_or_insert(wrong(&what));
+                        items.damage(format!("{}: {what}", name()));
                     }
                 }
             }
@@ -81,21 +83,16 @@ pub fn read(path: &Path, value: &Value, findings: &mut Findings) -> Result<Label
         if one.get("mask").is_some() {
             continue;
         }
-        match shape(one) {
-            Ok(Ok(shape)) => objects.push(object(one, shape)),
-            Ok(Err(why)) => passed.add(why, format!("`{}`", class(one))),
-            Err(what) => {
-                damaged.get_or_insert(wrong(&what));
-            }
-        }
+        items.take(shape(one).map(|shape| object(one, shape)), name);
     }
     for mask in annotations.iter().filter(|one| one.get("mask").is_some()) {
         if id(mask).is_none_or(|id| !painted.contains(&id)) {
-            passed.add("masks without a pixel", format!("`{}`", class(mask)));
+            items.pass_over(&EMPTY_MASK, format!("`{}`", class(mask)));
         }
     }
-    passed.tell(path, findings);
-    Ok(LabelFile::one(Outlines { picture, size, objects, damaged, ..Outlines::new(path) }))
+    let outlines = items.finish(path, &mut all);
+    all.tell(path, "", findings);
+    Ok(LabelFile::one(Outlines { picture, size, ..outlines }))
 }
 
 /// The picture's name with its folder, and its size.
@@ -129,11 +126,11 @@ fn object(annotation: &Value, shape: ObjectShape) -> Object {
     object
 }
 
-/// The pixels of an annotation, or why it is passed over.
-fn shape(annotation: &Value) -> Result<Result<ObjectShape, &'static str>, String> {
+/// The pixels of an annotation.
+fn shape(annotation: &Value) -> Result<ObjectShape, NoShape> {
     let of = |key: &str| annotation.get(key).filter(|value| value.is_object());
     if class(annotation).is_empty() {
-        return Err("it has no name".to_owned());
+        return Err("it has no name".into());
     }
     if let Some(polygon) = of("polygon") {
         let all = |key: &str| polygon.get(key).and_then(Value::as_array);
@@ -147,35 +144,34 @@ fn shape(annotation: &Value) -> Result<Result<ObjectShape, &'static str>, String
         }
         rings.retain(|ring| ring.len() >= 3);
         let outline = trace::joined(Vec::new(), rings);
-        return Ok(if outline.is_empty() {
-            Err(FEW_CORNERS)
+        return if outline.is_empty() {
+            Err(NoShape::Passed(&FEW_CORNERS))
         } else {
             Ok(ObjectShape::Polygons(vec![outline]))
-        });
+        };
     }
     if let Some(round) = of("ellipse") {
         let centre = round.get("center").and_then(corner).ok_or("an ellipse without a center")?;
         let radii = round.get("radius").and_then(corner).ok_or("an ellipse without a radius")?;
         let angle = round.get("angle").and_then(Value::as_f64).unwrap_or(0.0);
-        return Ok(if radii[0] > 0.0 && radii[1] > 0.0 {
-            Ok(ObjectShape::Polygons(vec![shapes::ellipse_corners(centre, radii, angle)]))
+        return if radii[0] > 0.0 && radii[1] > 0.0 {
+            Ok(ObjectShape::Polygons(vec![ellipse_corners(centre, radii, angle)]))
         } else {
-            Err("ellipses without a radius")
-        });
+            Err(NoShape::Passed(&EMPTY_ELLIPSE))
+        };
     }
     if let Some((_, why)) = PASSED.iter().find(|(key, _)| annotation.get(key).is_some()) {
-        return Ok(Err(*why));
+        return Err(NoShape::Passed(why));
     }
     let Some(sides) = of("bounding_box") else {
-        return Ok(Err("of a kind kshot does not read"));
+        return Err(NoShape::Passed(&UNKNOWN_KIND));
     };
     let number = |key: &str| {
         let number = sides.get(key).and_then(Value::as_f64);
         number.ok_or_else(|| format!("a box whose `{key}` is no number"))
     };
     let (left, top) = (number("x")?, number("y")?);
-    let sides = [left, top, tidy(left + number("w")?), tidy(top + number("h")?)];
-    Ok(boxes::check(sides).map(|()| ObjectShape::Box(sides)).map_err(|_| "empty boxes"))
+    filled_box([left, top, tidy(left + number("w")?), tidy(top + number("h")?)])
 }
 
 fn ring(path: &Value) -> Result<Vec<Corner>, String> {
@@ -276,7 +272,11 @@ mod tests {
         assert_eq!((cell.class.as_str(), painted(&cell.shape)), ("cell", CELL.to_vec()));
         assert_eq!(sides, &Object::new("box", ObjectShape::Box([1.0, 1.0, 3.5, 3.0])));
         assert_eq!((findings.0.len(), findings.errors()), (1, 0));
-        assert!(findings.0[0].what.contains("1 tags, which have no place (`picture`)"));
+        assert!(
+            findings.0[0]
+                .what
+                .contains("1 label of a whole picture, which has no place (`picture`")
+        );
     }
 
     #[test]

@@ -13,9 +13,14 @@ use crate::annotation::{Object, ObjectShape};
 use crate::error::{Error, Result};
 use crate::finding::{Findings, Severity};
 use crate::image::MOST_PIXELS;
+use crate::labels::collect::{FileItems, PictureItems};
 use crate::labels::files::LabelFile;
-use crate::labels::passed_over::{FEW_CORNERS, PassedOver};
-use crate::labels::{Outlines, boxes, names, runs, shapes, tidy};
+use crate::labels::passed_over::{
+    EMPTY_ELLIPSE, EMPTY_MASK, FEW_CORNERS, LINE, POINT, TAG, UNKNOWN_KIND,
+};
+use crate::labels::shapes::{NoShape, ellipse_corners, filled_box};
+use crate::labels::{Outlines, names, runs, tidy};
+use crate::names::{counted, listed};
 
 /// The class of annotations without one.
 const NO_CLASS: &str = "object";
@@ -46,9 +51,8 @@ pub fn read(path: &Path, value: &Value, findings: &mut Findings) -> Result<Label
     let names: Option<Vec<String>> =
         labels.map(|label| Some(label.get("name")?.as_str()?.to_owned())).collect();
     let classes = names.ok_or_else(|| wrong("a label without a name"))?;
-    let mut passed = PassedOver::default();
+    let mut all = FileItems::default();
     let mut unknown: BTreeMap<String, usize> = BTreeMap::new();
-    let mut unnamed = 0usize;
     let mut pictures = Vec::new();
     for item in items {
         let (picture, mut size) = picture(item);
@@ -61,7 +65,7 @@ pub fn read(path: &Path, value: &Value, findings: &mut Findings) -> Result<Label
             .filter(|one| OUTLINES.contains(&kind(one)))
             .filter_map(|one| Some((group(one)?, label(one))))
             .collect();
-        let (mut objects, mut damaged) = (Vec::new(), None);
+        let mut items = PictureItems::default();
         for one in list {
             let group = group(one);
             if kind(one) == "bbox" && group.is_some_and(|id| outlined.contains(&(id, label(one)))) {
@@ -77,43 +81,36 @@ pub fn read(path: &Path, value: &Value, findings: &mut Findings) -> Result<Label
                     continue;
                 }
             };
-            match shape(one, &mut size) {
-                Ok(Ok(shape)) => {
-                    unnamed += usize::from(of.is_none());
-                    let is = |key: &str| {
-                        let value = one.get("attributes").and_then(|all| all.get(key));
-                        value.and_then(Value::as_bool) == Some(true)
-                    };
-                    let mut object = Object::new(class, shape);
-                    object.id = group;
-                    object.crowd = is("is_crowd") && names::reserved(class).is_none();
-                    object.difficult = is("difficult");
-                    objects.push(object);
-                }
-                Ok(Err(why)) => passed.add(why, format!("`{class}` in `{picture}`")),
-                Err(what) => {
-                    let kind = kind(one);
-                    damaged.get_or_insert(format!("a {kind} (`{class}`) is damaged: {what}"));
-                }
+            let is = |key: &str| {
+                let value = one.get("attributes").and_then(|all| all.get(key));
+                value.and_then(Value::as_bool) == Some(true)
+            };
+            let read = shape(one, &mut size).map(|shape| Object {
+                id: group,
+                crowd: is("is_crowd") && names::reserved(class).is_none(),
+                difficult: is("difficult"),
+                ..Object::new(class, shape)
+            });
+            if of.is_none() && read.is_ok() {
+                items.count_unnamed();
             }
+            items.take(read, || match kind(one) {
+                "" => format!("`{class}` in `{picture}`"),
+                kind => format!("{kind} `{class}` in `{picture}`"),
+            });
         }
         let picture = Some(picture).filter(|name| !name.is_empty());
-        pictures.push(Outlines { picture, size, objects, damaged, ..Outlines::new(path) });
+        pictures.push(Outlines { picture, size, ..items.finish(path, &mut all) });
     }
-    passed.tell(path, findings);
+    all.tell(path, NO_CLASS, findings);
     if !unknown.is_empty() {
-        let ids: Vec<String> = unknown
-            .iter()
-            .take(6)
-            .map(|(id, count)| format!("{id} ({count} annotations)"))
-            .collect();
-        let what = format!("label ids out of range: {}", ids.join(", "));
+        let of = |(id, count): (&String, &usize)| {
+            format!("{id} ({})", counted(*count, "annotation", "annotations"))
+        };
+        let ids: Vec<String> = unknown.iter().map(of).collect();
+        let what = format!("label ids out of range: {}", listed(&ids, 6));
         let todo = "add them to the labels of `categories`, or mend the annotations";
         findings.add(Severity::Error, path, what, todo);
-    }
-    if unnamed > 0 {
-        let what = format!("{unnamed} annotations have no class and are read as `{NO_CLASS}`");
-        findings.add(Severity::Note, path, what, "");
     }
     Ok(LabelFile { classes, pictures })
 }
@@ -143,46 +140,43 @@ fn group(annotation: &Value) -> Option<i64> {
     annotation.get("group").and_then(Value::as_i64).filter(|group| *group != 0)
 }
 
-/// The pixels of an annotation, or why it is passed over. A mask says the picture's size.
-fn shape(
-    annotation: &Value,
-    size: &mut Option<(usize, usize)>,
-) -> Result<Result<ObjectShape, &'static str>, String> {
+/// The pixels of an annotation. A mask says the picture's size.
+fn shape(annotation: &Value, size: &mut Option<(usize, usize)>) -> Result<ObjectShape, NoShape> {
     let list = |key: &str| -> Result<Vec<f64>, String> {
         let numbers = annotation.get(key).and_then(Value::as_array);
         let numbers = numbers.and_then(|all| all.iter().map(Value::as_f64).collect());
         numbers.ok_or_else(|| format!("its `{key}` is no list of numbers"))
     };
-    let four = |key: &str| {
+    let four = |key: &str| -> Result<[f64; 4], String> {
         let numbers = list(key)?;
         let count = numbers.len();
         <[f64; 4]>::try_from(numbers).map_err(|_| format!("its `{key}` is {count} numbers, not 4"))
     };
-    Ok(match kind(annotation) {
+    match kind(annotation) {
         "polygon" => {
             let numbers = list("points")?;
             if numbers.len() % 2 != 0 {
-                return Err(format!("an outline of {} numbers; they must be pairs", numbers.len()));
+                let count = numbers.len();
+                return Err(format!("an outline of {count} numbers; they must be pairs").into());
             }
             if numbers.len() < 6 {
-                return Ok(Err(FEW_CORNERS));
+                return Err(NoShape::Passed(&FEW_CORNERS));
             }
             let ring = numbers.chunks_exact(2).map(|pair| [pair[0], pair[1]]).collect();
             Ok(ObjectShape::Polygons(vec![ring]))
         }
         "bbox" => {
             let [left, top, width, height] = four("bbox")?;
-            let sides = [left, top, tidy(left + width), tidy(top + height)];
-            boxes::check(sides).map(|()| ObjectShape::Box(sides)).map_err(|_| "empty boxes")
+            filled_box([left, top, tidy(left + width), tidy(top + height)])
         }
         "ellipse" => {
             let [left, top, right, bottom] = four("points")?;
             let radii = [(right - left) / 2.0, (bottom - top) / 2.0];
             if radii[0] > 0.0 && radii[1] > 0.0 {
-                let ring = shapes::ellipse_corners([left + radii[0], top + radii[1]], radii, 0.0);
+                let ring = ellipse_corners([left + radii[0], top + radii[1]], radii, 0.0);
                 Ok(ObjectShape::Polygons(vec![ring]))
             } else {
-                Err("ellipses without a radius")
+                Err(NoShape::Passed(&EMPTY_ELLIPSE))
             }
         }
         "mask" => {
@@ -190,14 +184,14 @@ fn shape(
             if runs::area(&counts) > 0 {
                 Ok(ObjectShape::Runs(counts))
             } else {
-                Err("masks without a pixel")
+                Err(NoShape::Passed(&EMPTY_MASK))
             }
         }
-        "points" => Err("points, which have no inside"),
-        "polyline" => Err("lines, which have no inside"),
-        "label" | "caption" => Err("labels of whole pictures, which have no place"),
-        _ => Err("of a kind kshot does not read"),
-    })
+        "points" => Err(NoShape::Passed(&POINT)),
+        "polyline" => Err(NoShape::Passed(&LINE)),
+        "label" | "caption" => Err(NoShape::Passed(&TAG)),
+        _ => Err(NoShape::Passed(&UNKNOWN_KIND)),
+    }
 }
 
 /// The run lengths of a mask, which are COCO's.
@@ -342,7 +336,7 @@ mod tests {
             (json!({"type": "polygon", "label_id": 0, "points": [0, 1, 2, 3, 4, 5, 6]}), "pairs"),
             (json!({"type": "polygon", "label_id": 0, "points": [0, "NaN"]}), "points"),
             (json!({"type": "bbox", "label_id": 0, "bbox": [1, 2]}), "not 4"),
-            (json!({"type": "bbox", "label_id": 7, "bbox": [1, 2, 3, 4]}), "7 (1 annotations)"),
+            (json!({"type": "bbox", "label_id": 7, "bbox": [1, 2, 3, 4]}), "7 (1 annotation)"),
             (json!({"type": "bbox", "label_id": -1, "bbox": [1, 2, 3, 4]}), "out of range"),
             (json!({"type": "mask", "label_id": 0}), "without a size"),
             (mask(json!([4, 6]), json!([9])), "9 pixels in all"),

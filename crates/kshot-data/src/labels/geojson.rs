@@ -9,10 +9,12 @@ use serde_json::Value;
 
 use crate::annotation::{Corner, Object, ObjectShape};
 use crate::error::{Error, Result};
-use crate::finding::{Findings, Severity};
+use crate::finding::Findings;
+use crate::labels::collect::{FileItems, PictureItems};
 use crate::labels::files::LabelFile;
-use crate::labels::passed_over::{FEW_CORNERS, PassedOver};
-use crate::labels::{Outlines, trace};
+use crate::labels::passed_over::{FEW_CORNERS, LINE, NO_PLACE, POINT, UNKNOWN_KIND};
+use crate::labels::shapes::NoShape;
+use crate::labels::trace;
 
 /// The class of features without one.
 const NO_CLASS: &str = "object";
@@ -42,29 +44,20 @@ pub fn read(path: &Path, value: &Value, findings: &mut Findings) -> Result<Label
     let list = value.as_array().or_else(|| value.get("features")?.as_array()).ok_or_else(|| {
         Error::data("not a GeoJSON file kshot can read: it has no features").in_file(path)
     })?;
-    let mut passed = PassedOver::default();
-    let mut unnamed = 0usize;
-    let (mut objects, mut damaged) = (Vec::new(), None);
+    let (mut all, mut items) = (FileItems::default(), PictureItems::default());
     for (index, feature) in list.iter().enumerate() {
         let named = class(feature.get("properties").unwrap_or(&Value::Null));
-        let class = named.clone().unwrap_or_else(|| NO_CLASS.to_owned());
-        match shape(feature.get("geometry").unwrap_or(&Value::Null)) {
-            Ok(Ok(shape)) => {
-                unnamed += usize::from(named.is_none());
-                objects.push(Object::new(class, shape));
-            }
-            Ok(Err(why)) => passed.add(why, format!("`{class}`")),
-            Err(what) => {
-                damaged.get_or_insert(format!("feature {index} (`{class}`) is damaged: {what}"));
-            }
+        let shape = shape(feature.get("geometry").unwrap_or(&Value::Null));
+        if named.is_none() && shape.is_ok() {
+            items.count_unnamed();
         }
+        let class = named.unwrap_or_else(|| NO_CLASS.to_owned());
+        let object = shape.map(|shape| Object::new(&class, shape));
+        items.take(object, || format!("`{class}` (feature {index})"));
     }
-    passed.tell(path, findings);
-    if unnamed > 0 {
-        let what = format!("{unnamed} features have no class and are read as `{NO_CLASS}`");
-        findings.add(Severity::Note, path, what, "");
-    }
-    Ok(LabelFile::one(Outlines { objects, damaged, ..Outlines::new(path) }))
+    let outlines = items.finish(path, &mut all);
+    all.tell(path, NO_CLASS, findings);
+    Ok(LabelFile::one(outlines))
 }
 
 /// The class that a feature's properties name.
@@ -81,8 +74,8 @@ fn class(properties: &Value) -> Option<String> {
     })
 }
 
-/// The pixels of a geometry, or why it is passed over.
-fn shape(geometry: &Value) -> Result<Result<ObjectShape, &'static str>, String> {
+/// The pixels of a geometry.
+fn shape(geometry: &Value) -> Result<ObjectShape, NoShape> {
     let parts = || {
         let parts = geometry.get("coordinates").and_then(Value::as_array);
         parts.ok_or("coordinates that are no list")
@@ -96,15 +89,15 @@ fn shape(geometry: &Value) -> Result<Result<ObjectShape, &'static str>, String> 
             });
             outlines.collect::<Result<_, String>>()?
         }
-        Some("Point" | "MultiPoint") => return Ok(Err("points, which have no inside")),
-        Some("LineString" | "MultiLineString") => return Ok(Err("lines, which have no inside")),
-        None => return Ok(Err("features without a place")),
-        Some(_) => return Ok(Err("of a kind kshot does not read")),
+        Some("Point" | "MultiPoint") => return Err(NoShape::Passed(&POINT)),
+        Some("LineString" | "MultiLineString") => return Err(NoShape::Passed(&LINE)),
+        None => return Err(NoShape::Passed(&NO_PLACE)),
+        Some(_) => return Err(NoShape::Passed(&UNKNOWN_KIND)),
     };
     if rings.is_empty() {
-        return Ok(Err(FEW_CORNERS));
+        return Err(NoShape::Passed(&FEW_CORNERS));
     }
-    Ok(Ok(ObjectShape::Polygons(rings)))
+    Ok(ObjectShape::Polygons(rings))
 }
 
 /// A polygon with its holes as one outline; `None` where it has fewer than 3 corners.
@@ -135,6 +128,7 @@ mod tests {
     use serde_json::json;
 
     use super::*;
+    use crate::labels::Outlines;
     use crate::mask::Mask;
 
     fn read(value: &Value) -> (Outlines, Findings) {

@@ -10,6 +10,7 @@ use crate::labels::colours::listed;
 use crate::mask::{BACKGROUND, Mask, UNLABELLED, VOID};
 use crate::mask_png::CLASSES_KEYWORD;
 use crate::mask_tiff;
+use crate::names::counted;
 use crate::palette::Rgb;
 
 /// How far apart red, green and blue of a gray JPEG may be.
@@ -58,7 +59,14 @@ pub struct MaskFile {
 /// # Errors
 /// If the file is neither, is damaged, or holds colours.
 pub fn read_values(path: &Path) -> Result<Mask> {
-    let file = read_file(path)?;
+    values(path, read_file(path)?)
+}
+
+/// The same of a file that was read before.
+///
+/// # Errors
+/// If it holds colours.
+pub fn values(path: &Path, file: MaskFile) -> Result<Mask> {
     file.values.ok_or_else(|| {
         let colours = file.coloured.map(|coloured| listed(&coloured.pixels)).unwrap_or_default();
         Error::data(format!(
@@ -254,13 +262,15 @@ pub fn interpret(mut mask: Mask, classes: usize, reading: Reading, ours: bool) -
     let binary = reading == Reading::Mask && is_binary(&mask, classes, ours);
     let wrong: Vec<String> = (classes + 1..255)
         .filter(|&value| counts[value] > 0 && value != usize::from(UNLABELLED))
-        .map(|value| format!("{value} ({} pixels)", counts[value]))
+        .map(|value| format!("{value} ({})", counted(counts[value], "pixel", "pixels")))
         .collect();
     if !wrong.is_empty() {
         let shown = wrong[..wrong.len().min(6)].join(", ");
         return Err(Error::data(format!(
-            "the mask holds {shown}, but there are {classes} classes: valid are 0 (background), 1 \
-             to {classes} and 255; add the missing names to classes.txt, one a line, or mend the mask"
+            "the mask holds {shown}, but there {} {}: valid are 0 (background), 1 to {classes} and 255; \
+             add the missing names to classes.txt, one a line, or mend the mask",
+            if classes == 1 { "is" } else { "are" },
+            counted(classes, "class", "classes")
         )));
     }
     for pixel in &mut mask.pixels {
@@ -308,7 +318,7 @@ mod tests {
     fn a_value_without_a_class_is_named() {
         let (_keep, path) = write("m.png", &[0, 1, 7]);
         let error = read(&path, 2, Reading::Mask).unwrap_err().to_string();
-        assert!(error.contains("7 (1 pixels)") && error.contains("classes.txt"), "{error}");
+        assert!(error.contains("7 (1 pixel)") && error.contains("classes.txt"), "{error}");
     }
 
     #[test]

@@ -17,10 +17,29 @@ use crate::error::Result;
 use crate::finding::{Findings, Severity};
 use crate::image::EXTENSIONS;
 use crate::labels::brush::{bitmask, brush};
+use crate::labels::collect::{FileItems, PictureItems};
 use crate::labels::files::LabelFile;
-use crate::labels::passed_over::PassedOver;
+use crate::labels::passed_over::{FEW_CORNERS, OPEN, POINT, Reason, VECTOR_PATH};
 use crate::labels::shapes::{FAR, NoShape, ellipse, pixel_size, turned_box};
 use crate::labels::{Outlines, settled, tidy};
+
+/// Choices and texts.
+const NO_SHAPE: Reason = Reason::harmless("entry that is no shape", "entries that are no shapes");
+/// Shapes that nobody labelled.
+const NO_LABEL: Reason = Reason::lost("shape without a label", "shapes without a label");
+/// Tasks without a picture.
+const NO_PICTURE: Reason =
+    Reason::harmless("task that names no picture", "tasks that name no picture");
+/// Shapes of another picture than the task's first.
+const FURTHER: Reason = Reason::harmless(
+    "shape of a further picture of a task",
+    "shapes of further pictures of a task",
+);
+/// Labels that have no place, as their shape has one already.
+const SECOND: Reason = Reason::harmless(
+    "label of a shape that has another label before",
+    "labels of shapes that have another label before",
+);
 
 /// Keys of a task's annotations: today's, and that of old versions.
 const ANNOTATIONS: [&str; 2] = ["annotations", "completions"];
@@ -82,7 +101,7 @@ fn is_shape(value: &Value) -> bool {
 /// Never: what is wrong is among the findings.
 pub fn read(path: &Path, value: &Value, findings: &mut Findings) -> Result<LabelFile> {
     let tasks = tasks(value);
-    let mut reader = Reader { path, findings, passed: PassedOver::default() };
+    let mut all = FileItems::default();
     let mut pictures = Vec::new();
     let (mut several, mut left) = (0usize, 0usize);
     for (index, task) in tasks.iter().enumerate() {
@@ -97,13 +116,12 @@ pub fn read(path: &Path, value: &Value, findings: &mut Findings) -> Result<Label
         let picture = picture(task, object);
         // A single picture may have the file's name.
         if picture.is_none() && tasks.len() > 1 {
-            reader.passed.add("tasks that name no picture", format!("task {}", index + 1));
+            all.pass_over(&NO_PICTURE, format!("task {}", index + 1));
             continue;
         }
-        pictures.push(reader.outlines(picture, object, &latest.regions));
+        pictures.push(outlines(path, picture, object, &latest.regions, &mut all));
     }
-    let Reader { findings, passed, .. } = reader;
-    passed.tell(path, findings);
+    all.tell(path, "", findings);
     if several > 0 {
         let what = format!(
             "tasks with several annotations: {several}; the latest of each counts, others left out: {left}"
@@ -113,7 +131,7 @@ pub fn read(path: &Path, value: &Value, findings: &mut Findings) -> Result<Label
     let none = tasks.iter().filter(|task| task.annotations.is_empty()).count();
     if none > 0 {
         let what = format!(
-            "{none} of {} tasks have no annotation (not labelled yet, or skipped): they are left out",
+            "tasks without an annotation (not labelled yet, or skipped) are left out: {none} of {}",
             tasks.len()
         );
         findings.add(Severity::Note, path, what, "");
@@ -214,72 +232,57 @@ impl<'a> Region<'a> {
     }
 }
 
-struct Reader<'a> {
-    path: &'a Path,
-    findings: &'a mut Findings,
-    passed: PassedOver,
-}
-
-impl Reader<'_> {
-    /// The shapes of one picture, which the labelling page calls `object`.
-    fn outlines(
-        &mut self,
-        picture: Option<String>,
-        object: Option<&str>,
-        regions: &[Region<'_>],
-    ) -> Outlines {
-        let size = regions.iter().find_map(Region::size);
-        // A shape and its labels may be two entries with the same id and coordinates.
-        let labelled: HashSet<&str> = regions
-            .iter()
-            .filter(|region| !labels(region.value).is_empty())
-            .filter_map(Region::id)
-            .collect();
-        let (mut objects, mut damaged) = (Vec::new(), None);
-        for region in regions {
-            let names = labels(region.value);
-            let of = picture.as_deref().unwrap_or("the picture");
-            let what = match names.first() {
-                Some(name) => format!("{} `{name}` of `{of}`", region.kind()),
-                None => format!("{} of `{of}`", region.kind()),
-            };
-            let Some((&class, further)) = names.split_first() else {
-                if !is_shape(region.value) {
-                    self.passed.add("entries that are no shapes", what);
-                } else if !region.id().is_some_and(|id| labelled.contains(id)) {
-                    self.passed.add("shapes without a label", what);
-                }
-                continue;
-            };
-            let to = region.about.get("to_name").and_then(Value::as_str);
-            let page = region.about.get("item_index").and_then(Value::as_u64).unwrap_or(0);
-            if (to.is_some() && to != object) || page > 0 {
-                self.passed.add("shapes of further pictures of a task", what);
-                continue;
+/// The shapes of one picture, which the labelling page calls `object`.
+fn outlines(
+    path: &Path,
+    picture: Option<String>,
+    object: Option<&str>,
+    regions: &[Region<'_>],
+    all: &mut FileItems,
+) -> Outlines {
+    let size = regions.iter().find_map(Region::size);
+    // A shape and its labels may be two entries with the same id and coordinates.
+    let labelled: HashSet<&str> = regions
+        .iter()
+        .filter(|region| !labels(region.value).is_empty())
+        .filter_map(Region::id)
+        .collect();
+    let mut items = PictureItems::default();
+    for region in regions {
+        let names = labels(region.value);
+        let of = picture.as_deref().unwrap_or("the picture");
+        let what = match names.first() {
+            Some(name) => format!("{} `{name}` of `{of}`", region.kind()),
+            None => format!("{} of `{of}`", region.kind()),
+        };
+        let Some((&class, further)) = names.split_first() else {
+            if !is_shape(region.value) {
+                items.pass_over(&NO_SHAPE, what);
+            } else if !region.id().is_some_and(|id| labelled.contains(id)) {
+                items.pass_over(&NO_LABEL, what);
             }
-            let read = match region.size() {
-                Some(own) if Some(own) != size => Err(NoShape::Damaged(
-                    "its picture has another size than that of others".to_owned(),
-                )),
-                _ => shape(region.value, size),
-            };
-            match read {
-                Ok(shape) => {
-                    objects.push(Object::new(class, shape));
-                    for further in further {
-                        let why = "labels of shapes that have another label before";
-                        self.passed.add(why, format!("`{further}` of {what}"));
-                    }
-                }
-                Err(NoShape::Passed(why)) => self.passed.add(why, what),
-                Err(NoShape::Damaged(why)) => {
-                    damaged.get_or_insert(format!("{what}: {why}"));
-                }
+            continue;
+        };
+        let to = region.about.get("to_name").and_then(Value::as_str);
+        let page = region.about.get("item_index").and_then(Value::as_u64).unwrap_or(0);
+        if (to.is_some() && to != object) || page > 0 {
+            items.pass_over(&FURTHER, what);
+            continue;
+        }
+        let read = match region.size() {
+            Some(own) if Some(own) != size => {
+                Err("its picture has another size than that of others".into())
+            }
+            _ => shape(region.value, size),
+        };
+        if read.is_ok() {
+            for further in further {
+                items.pass_over(&SECOND, format!("`{further}` of {what}"));
             }
         }
-        let relative = size.is_none();
-        Outlines { picture, size, relative, objects, damaged, ..Outlines::new(self.path) }
+        items.take(read.map(|shape| Object::new(class, shape)), || what);
     }
+    Outlines { picture, size, relative: size.is_none(), ..items.finish(path, all) }
 }
 
 /// The pixels of a shape; without a size in shares of the picture.
@@ -296,7 +299,7 @@ fn shape(value: &Value, size: Option<(usize, usize)>) -> Result<ObjectShape, NoS
     }
     if let Some(points) = value.get("points") {
         if value.get("closed").and_then(Value::as_bool) == Some(false) {
-            return Err(NoShape::Passed("outlines that were not closed"));
+            return Err(NoShape::Passed(&OPEN));
         }
         let corner = |pair: &Value| -> Option<Corner> {
             let corner = [across(pair.get(0)?.as_f64()?), down(pair.get(1)?.as_f64()?)];
@@ -306,12 +309,12 @@ fn shape(value: &Value, size: Option<(usize, usize)>) -> Result<ObjectShape, NoS
             points.as_array().and_then(|points| points.iter().map(corner).collect());
         let ring = ring.ok_or_else(|| "`points` must be [[x, y], ...] in percent".to_owned())?;
         if ring.len() < 3 {
-            return Err(NoShape::Passed("outlines of fewer than 3 corners"));
+            return Err(NoShape::Passed(&FEW_CORNERS));
         }
         return Ok(ObjectShape::Polygons(vec![ring]));
     }
     if value.get("vertices").is_some() {
-        return Err(NoShape::Passed("vector paths, which are not read"));
+        return Err(NoShape::Passed(&VECTOR_PATH));
     }
     let (Some(x), Some(y)) = (number("x"), number("y")) else {
         return Err("`x` and `y` must be numbers".to_owned().into());
@@ -336,7 +339,7 @@ fn shape(value: &Value, size: Option<(usize, usize)>) -> Result<ObjectShape, NoS
         // The corner at the upper left stays where it is.
         return turned_box(sides, degrees, |[left, top, ..]| [left, top]);
     }
-    Err(NoShape::Passed("points, which have no inside"))
+    Err(NoShape::Passed(&POINT))
 }
 
 /// The name of a task's picture: of the value that the labelling page shows or that is called `image`, else of the

@@ -14,8 +14,12 @@ use serde_json::{Value, json};
 use crate::annotation::{Corner, Object, ObjectShape, rectangle};
 use crate::error::{Error, Result};
 use crate::finding::Findings;
+use crate::labels::collect::{FileItems, PictureItems};
 use crate::labels::files::LabelFile;
-use crate::labels::passed_over::{FEW_CORNERS, PassedOver};
+use crate::labels::passed_over::{
+    EMPTY_ELLIPSE, FEW_CORNERS, LINE, POINT, UNKNOWN_KIND, WRONG_CORNERS,
+};
+use crate::labels::shapes::{NoShape, filled_box};
 use crate::labels::{Outlines, boxes, runs};
 use crate::mask::Mask;
 
@@ -104,36 +108,12 @@ pub fn read(path: &Path, value: &Value, findings: &mut Findings) -> Result<Label
     })?;
     let side = |side: Option<f64>| side.filter(|side| *side >= 1.0).map(|side| side as usize);
     let size = side(file.width).zip(side(file.height));
-    let mut objects: Vec<Object> = Vec::new();
-    let mut passed = PassedOver::default();
-    for (index, outline) in file.shapes.into_iter().enumerate() {
-        let label = outline.label();
-        let shape = match shape(&outline, size) {
-            Ok(shape) => shape,
-            Err(Unused::PassedOver(why)) => {
-                passed.add(why, format!("`{label}`"));
-                continue;
-            }
-            Err(Unused::Damaged(what)) => {
-                let what = format!("shape {index} (`{label}`) is a mask kshot cannot read: {what}");
-                return Err(Error::data(what).in_file(path));
-            }
-        };
-        let crowd = label == IGNORE;
-        let crowd = outline
-            .description
-            .as_deref()
-            .and_then(|text| text.strip_prefix(CROWD))
-            .filter(|_| crowd);
-        let object = Object {
-            class: crowd.map_or(label, str::to_owned),
-            id: outline.group(),
-            crowd: crowd.is_some(),
-            difficult: outline.flags.get(DIFFICULT).and_then(Value::as_bool) == Some(true),
-            shape,
-        };
+    let (mut all, mut items) = (FileItems::default(), PictureItems::default());
+    for (index, outline) in file.shapes.iter().enumerate() {
+        let read = shape(outline, size).map(|shape| object(outline, shape));
         // Neighbours in one group are parts of one object.
-        if let (Some(last), ObjectShape::Polygons(new)) = (objects.last_mut(), &object.shape)
+        if let (Some(last), Ok(object)) = (items.last_mut(), &read)
+            && let ObjectShape::Polygons(new) = &object.shape
             && object.id.is_some()
             && (last.id, &last.class, last.crowd) == (object.id, &object.class, object.crowd)
             && let ObjectShape::Polygons(rings) = &mut last.shape
@@ -141,28 +121,35 @@ pub fn read(path: &Path, value: &Value, findings: &mut Findings) -> Result<Label
             rings.extend(new.iter().cloned());
             continue;
         }
-        objects.push(object);
+        items.take(read, || format!("{} `{}` (shape {index})", outline.kind(), outline.label()));
     }
-    passed.tell(path, findings);
-    Ok(LabelFile::one(Outlines { picture: file.image, size, objects, ..Outlines::new(path) }))
+    let outlines = items.finish(path, &mut all);
+    all.tell(path, "", findings);
+    Ok(LabelFile::one(Outlines { picture: file.image, size, ..outlines }))
 }
 
-/// Why a shape says nothing of pixels.
-enum Unused {
-    /// It has no inside, or is of a kind that is not known: the others count.
-    PassedOver(String),
-    /// It has one that cannot be read: without it the picture's labels would be wrong.
-    Damaged(String),
+/// What somebody outlined.
+fn object(outline: &ReadOutline, shape: ObjectShape) -> Object {
+    let label = outline.label();
+    let crowd = outline.description.as_deref().and_then(|text| text.strip_prefix(CROWD));
+    let crowd = crowd.filter(|_| label == IGNORE);
+    Object {
+        id: outline.group(),
+        crowd: crowd.is_some(),
+        difficult: outline.flags.get(DIFFICULT).and_then(Value::as_bool) == Some(true),
+        class: crowd.map_or(label, str::to_owned),
+        shape,
+    }
 }
 
 /// The pixels of a shape.
-fn shape(outline: &ReadOutline, size: Option<(usize, usize)>) -> Result<ObjectShape, Unused> {
+fn shape(outline: &ReadOutline, size: Option<(usize, usize)>) -> Result<ObjectShape, NoShape> {
     Ok(match (outline.kind(), outline.points.as_slice()) {
         // A rotated rectangle of other tools is its four corners.
         ("polygon" | "rotation", points) if points.len() >= 3 => {
             ObjectShape::Polygons(vec![points.to_vec()])
         }
-        ("rectangle", &[[ax, ay], [bx, by]]) => ObjectShape::Box(boxes::sorted([ax, ay, bx, by])),
+        ("rectangle", &[[ax, ay], [bx, by]]) => filled_box(boxes::sorted([ax, ay, bx, by]))?,
         // LabelMe 6 writes all four corners.
         ("rectangle", points) if points.len() == 4 => {
             let shape = ObjectShape::Polygons(vec![points.to_vec()]);
@@ -171,21 +158,20 @@ fn shape(outline: &ReadOutline, size: Option<(usize, usize)>) -> Result<ObjectSh
                 _ => shape,
             }
         }
+        ("circle", &[[x, y], [u, v]]) if [x, y] == [u, v] => {
+            return Err(NoShape::Passed(&EMPTY_ELLIPSE));
+        }
         ("circle", &[[x, y], [u, v]]) => ObjectShape::Circle([x, y], (u - x).hypot(v - y)),
         ("mask", &[[left, top], ..]) => {
             let mask = outline.mask.as_deref().ok_or("it has no `mask`".to_owned());
             let runs = mask.and_then(|mask| painted(mask, [left, top], size));
-            ObjectShape::Runs(runs.map_err(Unused::Damaged)?)
+            ObjectShape::Runs(runs?)
         }
-        ("point" | "points" | "line" | "linestrip", _) => {
-            return Err(Unused::PassedOver(format!("{}s, which have no inside", outline.kind())));
-        }
-        ("polygon" | "rotation", _) => return Err(Unused::PassedOver(FEW_CORNERS.to_owned())),
-        (kind @ ("rectangle" | "circle" | "mask"), points) => {
-            let why = format!("{kind}s of {} points, which must be 2", points.len());
-            return Err(Unused::PassedOver(why));
-        }
-        (kind, _) => return Err(Unused::PassedOver(format!("shapes of the unknown kind {kind}"))),
+        ("point" | "points", _) => return Err(NoShape::Passed(&POINT)),
+        ("line" | "linestrip", _) => return Err(NoShape::Passed(&LINE)),
+        ("polygon" | "rotation", _) => return Err(NoShape::Passed(&FEW_CORNERS)),
+        ("rectangle" | "circle" | "mask", _) => return Err(NoShape::Passed(&WRONG_CORNERS)),
+        _ => return Err(NoShape::Passed(&UNKNOWN_KIND)),
     })
 }
 
@@ -294,7 +280,8 @@ mod tests {
         let mut findings = Findings::default();
         let outlines = read_with(text, &mut findings).unwrap();
         assert_eq!(outlines.objects.len(), 1);
-        let what = "2 items passed over: 1 points, which have no inside (`tip`); 1 shapes of the unknown kind spiral";
+        let what = "2 items passed over: 1 item of a kind kshot does not read (spiral `x` (shape 1)); 1 point, which \
+            has no inside (point `tip` (shape 0))";
         assert!(findings.0[0].what.starts_with(what), "{:?}", findings.0);
         assert!(read(r#"{"shapes": 3}"#).unwrap_err().to_string().contains("not a LabelMe file"));
     }

@@ -3,8 +3,7 @@
 use std::path::{Path, PathBuf};
 
 use crate::annotation::{Object, ObjectShape};
-use crate::finding::{Findings, LabelKind};
-use crate::labels::passed_over::PassedOver;
+use crate::finding::LabelKind;
 use crate::mask::UNLABELLED;
 
 pub mod borders;
@@ -13,6 +12,7 @@ pub mod brush;
 pub mod class_masks;
 pub mod coco;
 pub mod coco_text;
+pub mod collect;
 pub mod colours;
 pub mod createml;
 pub mod cvat_xml;
@@ -32,6 +32,7 @@ pub mod pickle;
 pub mod polygon;
 pub mod runs;
 pub mod shapes;
+pub mod shares;
 pub mod simplify;
 pub mod supervisely;
 pub mod trace;
@@ -68,24 +69,6 @@ impl Outlines {
             objects: Vec::new(),
             damaged: None,
         }
-    }
-
-    /// Makes class names fit for a line of text; objects without one are passed over.
-    pub(crate) fn tidy_classes(&mut self, findings: &mut Findings) {
-        let mut passed = PassedOver::default();
-        let mut number = 0;
-        self.objects.retain_mut(|object| {
-            number += 1;
-            if object.class.contains(char::is_control) {
-                object.class = object.class.replace(char::is_control, " ");
-            }
-            let named = !object.class.trim().is_empty();
-            if !named {
-                passed.add("objects without a class", format!("object {number}"));
-            }
-            named
-        });
-        passed.tell(&self.file, findings);
     }
 
     /// The objects in pixels of a picture of this size.

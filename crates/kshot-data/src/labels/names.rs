@@ -1,12 +1,13 @@
 //! The classes' names and numbers: the one place where a name becomes a mask's value.
 
-use std::collections::{BTreeSet, HashMap};
+use std::borrow::Cow;
+use std::collections::{BTreeSet, HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use crate::error::{Error, Result};
 use crate::finding::{Findings, Severity};
 use crate::mask::{BACKGROUND, MAX_CLASSES, UNLABELLED, VOID};
-use crate::names::listed;
+use crate::names::{SHOWN, counted, shortened};
 use crate::text_file::text_of;
 
 /// Names that stand for background where no class is called so.
@@ -15,6 +16,50 @@ const BACKGROUND_NAMES: [&str; 4] = ["background", "_background_", "__background
 const VOID_NAMES: [&str; 4] = ["void", "__void__", "ignore", "__ignore__"];
 /// Names that stand for unlabelled.
 const UNLABELLED_NAMES: [&str; 3] = ["unlabelled", "unlabeled", "__unlabelled__"];
+
+/// Most bytes of a class's name.
+pub const MOST_BYTES: usize = 1000;
+
+/// A name without line breaks and control characters, which become blanks.
+pub fn tidied(name: &str) -> Cow<'_, str> {
+    if name.contains(char::is_control) {
+        return Cow::Owned(name.replace(char::is_control, " "));
+    }
+    Cow::Borrowed(name)
+}
+
+/// What is wrong with a name above [`MOST_BYTES`].
+pub fn too_long(name: &str) -> String {
+    let (bytes, shown) = (name.len(), shortened(name, SHOWN));
+    format!("a class with a name of {bytes} bytes (`{shown}`); at most {MOST_BYTES}")
+}
+
+/// The names of a file's list, tidied; what is odd with them goes to the findings.
+pub fn tidied_list(path: &Path, names: Vec<String>, findings: &mut Findings) -> Vec<String> {
+    let mut odd = 0;
+    let mut kept = Vec::with_capacity(names.len());
+    for name in names {
+        let name = match tidied(&name) {
+            Cow::Borrowed(_) => name,
+            Cow::Owned(tidy) => {
+                odd += 1;
+                tidy
+            }
+        };
+        if name.len() > MOST_BYTES {
+            findings.add(Severity::Error, path, too_long(&name), "give it a short name");
+        } else {
+            kept.push(name);
+        }
+    }
+    if odd > 0 {
+        let many = "class names hold line breaks or control characters, which become blanks";
+        let one = "class name holds a line break or control characters, which become blanks";
+        let what = counted(odd, one, many);
+        findings.add(Severity::Warning, path, what, "mend the names in the labelling tool");
+    }
+    kept
+}
 
 /// The value that a reserved name stands for, in any case of letters.
 pub fn reserved(name: &str) -> Option<u8> {
@@ -67,12 +112,14 @@ impl Classes {
     /// # Errors
     /// If it is neither.
     pub fn value(&self, name: &str) -> Result<u8> {
-        self.numbers.get(name).copied().or_else(|| reserved(name)).ok_or_else(|| {
-            let near = crate::names::nearest(name, &self.names.iter().map(String::as_str).collect::<Vec<_>>())
+        let known = self.numbers.get(name).or_else(|| self.numbers.get(&*tidied(name)));
+        known.copied().or_else(|| reserved(name)).ok_or_else(|| {
+            let near = crate::names::nearest(&shortened(name, SHOWN), &self.names.iter().map(String::as_str).collect::<Vec<_>>())
                 .map_or(String::new(), |near| format!("; did you mean `{near}`?"));
             Error::data(format!(
-                "the class `{name}` is not among the classes ({}){near} Add it to classes.txt, or mend the name",
-                listed(&self.names, 30)
+                "the class `{}` is not among the classes ({}){near} Add it to classes.txt, or mend the name",
+                shortened(name, SHOWN),
+                crate::names::classes(&self.names, 30)
             ))
         })
     }
@@ -120,11 +167,15 @@ pub fn declared(path: &Path, findings: &mut Findings) -> Option<Vec<String>> {
             return None;
         }
     };
+    let names = tidied_list(path, names, findings);
     if names.is_empty() || names.len() > usize::from(MAX_CLASSES) {
         findings.add(
             Severity::Error,
             path,
-            format!("names {} classes; valid are 1 to {MAX_CLASSES}", names.len()),
+            format!(
+                "names {}; valid are 1 to {MAX_CLASSES}",
+                counted(names.len(), "class", "classes")
+            ),
             "write a name a line, without background",
         );
     }
@@ -134,7 +185,7 @@ pub fn declared(path: &Path, findings: &mut Findings) -> Option<Vec<String>> {
             findings.add(
                 Severity::Error,
                 path,
-                format!("the class `{name}` stands there twice"),
+                format!("the class `{}` stands there twice", shortened(name, SHOWN)),
                 "the line's number is the class's number: give each its own name",
             );
         }
@@ -178,6 +229,7 @@ fn one_letter_more(long: &str, short: &str) -> bool {
 pub struct Gathered {
     /// Names in the order of a tool's own list.
     listed: Vec<String>,
+    known: HashSet<String>,
     /// The first file that gave a list.
     pub list: Option<PathBuf>,
     /// Names that only objects mention.
@@ -188,7 +240,8 @@ impl Gathered {
     /// Adds a tool's own list; names that stand for background and the like are left out.
     pub fn list(&mut self, path: &Path, names: impl IntoIterator<Item = String>) {
         for name in names {
-            if reserved(&name).is_none() && !self.listed.contains(&name) {
+            let name = tidied(&name).into_owned();
+            if reserved(&name).is_none() && self.known.insert(name.clone()) {
                 self.listed.push(name);
                 self.list.get_or_insert_with(|| path.to_owned());
             }
@@ -197,8 +250,9 @@ impl Gathered {
 
     /// Adds a name that an object mentions.
     pub fn mention(&mut self, name: &str) {
-        if reserved(name).is_none() && !self.mentioned.contains(name) {
-            self.mentioned.insert(name.to_owned());
+        let name = tidied(name);
+        if reserved(&name).is_none() && !self.mentioned.contains(&*name) {
+            self.mentioned.insert(name.into_owned());
         }
     }
 
@@ -209,8 +263,7 @@ impl Gathered {
         if names.len() > usize::from(MAX_CLASSES) {
             names.retain(|name| self.mentioned.contains(name));
         }
-        let rest = self.mentioned.into_iter().filter(|name| !names.contains(name));
-        let rest: Vec<String> = rest.collect();
+        let rest = self.mentioned.into_iter().filter(|name| !self.known.contains(name));
         names.extend(rest);
         names
     }

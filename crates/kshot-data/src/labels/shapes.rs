@@ -2,13 +2,14 @@
 
 use crate::annotation::{Corner, ObjectShape, circle, rectangle};
 use crate::image::ReadLimits;
+use crate::labels::passed_over::{EMPTY_BOX, EMPTY_ELLIPSE, Reason};
 use crate::labels::{boxes, settled};
 
 /// Why an item is no shape.
 #[derive(Debug, PartialEq)]
 pub enum NoShape {
-    /// It has no inside or is of a kind that is not read: in the plural, as [`PassedOver::add`](crate::labels::passed_over::PassedOver::add) takes it.
-    Passed(&'static str),
+    /// It has no inside or is of a kind that is not read.
+    Passed(&'static Reason),
     /// It is damaged: what is wrong.
     Damaged(String),
 }
@@ -19,8 +20,28 @@ impl From<String> for NoShape {
     }
 }
 
+impl From<&str> for NoShape {
+    fn from(what: &str) -> Self {
+        Self::Damaged(what.to_owned())
+    }
+}
+
+impl From<&'static Reason> for NoShape {
+    fn from(reason: &'static Reason) -> Self {
+        Self::Passed(reason)
+    }
+}
+
 /// Coordinates from here on are damaged: no picture has so many pixels a side.
 pub const FAR: f64 = 1e9;
+
+/// A box that has an inside.
+///
+/// # Errors
+/// If it has none.
+pub fn filled_box(sides: [f64; 4]) -> Result<ObjectShape, NoShape> {
+    boxes::check(sides).map(|()| ObjectShape::Box(sides)).map_err(|_| NoShape::Passed(&EMPTY_BOX))
+}
 
 /// A box, or its corners where it is turned about a pivot.
 pub fn turned_box(
@@ -28,11 +49,9 @@ pub fn turned_box(
     degrees: f64,
     pivot: impl Fn([f64; 4]) -> Corner,
 ) -> Result<ObjectShape, NoShape> {
-    if boxes::check(sides).is_err() {
-        return Err(NoShape::Passed("boxes without an inside"));
-    }
+    let upright = filled_box(sides)?;
     if degrees == 0.0 {
-        return Ok(ObjectShape::Box(sides));
+        return Ok(upright);
     }
     Ok(ObjectShape::Polygons(vec![turned(&rectangle(sides), pivot(sides), degrees.to_radians())]))
 }
@@ -44,7 +63,7 @@ pub fn ellipse(
     degrees: f64,
 ) -> Result<ObjectShape, NoShape> {
     if across <= 0.0 || down <= 0.0 {
-        return Err(NoShape::Passed("ellipses without an inside"));
+        return Err(NoShape::Passed(&EMPTY_ELLIPSE));
     }
     if (across - down).abs() < 1e-6 {
         return Ok(ObjectShape::Circle(centre, across));

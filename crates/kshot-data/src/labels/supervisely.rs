@@ -18,9 +18,11 @@ use crate::annotation::{Corner, Object, ObjectShape};
 use crate::error::{Error, Result};
 use crate::finding::Findings;
 use crate::image::MOST_PIXELS;
+use crate::labels::collect::{FileItems, PictureItems};
 use crate::labels::files::LabelFile;
-use crate::labels::passed_over::{FEW_CORNERS, PassedOver};
+use crate::labels::passed_over::{EMPTY_MASK, FEW_CORNERS, LINE, POINT, UNKNOWN_KIND};
 use crate::labels::runs::ColumnRuns;
+use crate::labels::shapes::{NoShape, filled_box};
 use crate::labels::{Outlines, boxes, trace};
 
 /// Most bytes of a bitmap's PNG.
@@ -52,28 +54,21 @@ pub fn read(path: &Path, value: &Value, findings: &mut Findings) -> Result<Label
         (side >= 1.0).then_some(side as usize)
     };
     let size = side("width").zip(side("height"));
-    let mut passed = PassedOver::default();
-    let (mut objects, mut damaged) = (Vec::new(), None);
+    let (mut all, mut items) = (FileItems::default(), PictureItems::default());
     for (index, one) in list.iter().enumerate() {
         let Some(class) = one.get("classTitle").and_then(Value::as_str) else {
-            damaged.get_or_insert(format!("object {index} has no classTitle"));
+            items.damage(format!("object {index} has no classTitle"));
             continue;
         };
-        match shape(one, size) {
-            Ok(Ok(shape)) => {
-                let mut object = Object::new(class, shape);
-                object.id = one.get("id").and_then(Value::as_i64);
-                objects.push(object);
-            }
-            Ok(Err(why)) => passed.add(why, format!("`{class}`")),
-            Err(what) => {
-                damaged.get_or_insert(format!("object {index} (`{class}`) is damaged: {what}"));
-            }
-        }
+        let read = shape(one, size).map(|shape| {
+            let id = one.get("id").and_then(Value::as_i64);
+            Object { id, ..Object::new(class, shape) }
+        });
+        items.take(read, || format!("`{class}` (object {index})"));
     }
-    passed.tell(path, findings);
-    let picture = picture(path);
-    Ok(LabelFile::one(Outlines { picture, size, objects, damaged, ..Outlines::new(path) }))
+    let outlines = items.finish(path, &mut all);
+    all.tell(path, "", findings);
+    Ok(LabelFile::one(Outlines { picture: picture(path), size, ..outlines }))
 }
 
 /// The picture of a label file `a.jpg.json`; `None` of `a.json`.
@@ -84,34 +79,35 @@ fn picture(path: &Path) -> Option<String> {
     known.then(|| name.to_string_lossy().into_owned())
 }
 
-/// The pixels of an object, or why it is passed over.
-fn shape(
-    object: &Value,
-    size: Option<(usize, usize)>,
-) -> Result<Result<ObjectShape, &'static str>, String> {
+/// The pixels of an object.
+fn shape(object: &Value, size: Option<(usize, usize)>) -> Result<ObjectShape, NoShape> {
     let points = object.get("points").unwrap_or(&Value::Null);
     let kind = ["geometryType", "shape"].iter().find_map(|key| object.get(key)?.as_str());
     let drawn = object.get("bitmap").filter(|bitmap| bitmap.is_object());
     let kind = kind.unwrap_or(if drawn.is_some() { "bitmap" } else { "polygon" });
-    Ok(match kind {
-        "polygon" => {
-            outline(points)?.map(|ring| ObjectShape::Polygons(vec![ring])).ok_or(FEW_CORNERS)
-        }
+    match kind {
+        "polygon" => match outline(points)? {
+            Some(ring) => Ok(ObjectShape::Polygons(vec![ring])),
+            None => Err(NoShape::Passed(&FEW_CORNERS)),
+        },
         "multipolygon" => {
             let parts = object.get("parts").and_then(Value::as_array).ok_or("it has no parts")?;
             let rings = parts.iter().filter_map(|part| outline(part).transpose());
             let rings: Vec<Vec<Corner>> = rings.collect::<Result<_, String>>()?;
-            if rings.is_empty() { Err(FEW_CORNERS) } else { Ok(ObjectShape::Polygons(rings)) }
+            if rings.is_empty() {
+                return Err(NoShape::Passed(&FEW_CORNERS));
+            }
+            Ok(ObjectShape::Polygons(rings))
         }
         "rectangle" => {
             let corners = corners(points.get("exterior"))?;
             let &[[ax, ay], [bx, by]] = corners.as_slice() else {
-                return Err(format!("a rectangle of {} corners; it must be 2", corners.len()));
+                let count = corners.len();
+                return Err(format!("a rectangle of {count} corners; it must be 2").into());
             };
             let more = if whole(&corners) { 1.0 } else { 0.0 };
             let [left, top, right, bottom] = boxes::sorted([ax, ay, bx, by]);
-            let sides = [left, top, right + more, bottom + more];
-            boxes::check(sides).map(|()| ObjectShape::Box(sides)).map_err(|_| "empty boxes")
+            filled_box([left, top, right + more, bottom + more])
         }
         "bitmap" | "alpha_mask" => {
             let size = size.filter(|(width, height)| {
@@ -120,12 +116,12 @@ fn shape(
             let size =
                 size.ok_or("a bitmap in a picture without a size, or of a size beyond all")?;
             let counts = bitmap(drawn.ok_or("it has no bitmap")?, size)?;
-            counts.map(ObjectShape::Runs).ok_or("bitmaps without a pixel")
+            counts.map(ObjectShape::Runs).ok_or(NoShape::Passed(&EMPTY_MASK))
         }
-        "point" => Err("points, which have no inside"),
-        "line" | "polyline" => Err("lines, which have no inside"),
-        _ => Err("of a kind kshot does not read"),
-    })
+        "point" => Err(NoShape::Passed(&POINT)),
+        "line" | "polyline" => Err(NoShape::Passed(&LINE)),
+        _ => Err(NoShape::Passed(&UNKNOWN_KIND)),
+    }
 }
 
 /// The outline of a polygon with its holes; `None` where it has fewer than 3 corners.
@@ -252,7 +248,7 @@ mod tests {
         let expected = [1, 1, 1, 1, 0, 0, 1, 0, 0, 1, 0, 0, 1, 1, 1, 1, 0, 0, 0, 0, 0, 0, 0, 0];
         assert_eq!(mask.pixels, expected);
         assert_eq!((findings.0.len(), findings.errors()), (1, 0));
-        assert!(findings.0[0].what.contains("1 points, which have no inside (`dot`)"));
+        assert!(findings.0[0].what.contains("1 point, which has no inside (`dot` (object"));
     }
 
     #[test]
@@ -290,7 +286,7 @@ mod tests {
         for origin in [json!([6, 0]), json!([-1e300, 0]), json!([0, 1e300])] {
             let (outlines, findings) = one(&bitmap(full.clone(), &origin));
             assert_eq!((outlines.objects.len(), findings.errors()), (0, 0));
-            assert!(findings.0[0].what.contains("bitmaps without a pixel"), "{findings:?}");
+            assert!(findings.0[0].what.contains("mask without a pixel"), "{findings:?}");
         }
         // Where there is alpha, it alone counts.
         let mut clear = RgbaImage::from_pixel(1, 2, Rgba([255, 255, 255, 0]));

@@ -12,10 +12,11 @@ use serde_json::{Map, Value};
 use crate::annotation::{Corner, Object, ObjectShape};
 use crate::error::{Error, Result};
 use crate::finding::{Findings, Severity};
+use crate::labels::collect::{FileItems, PictureItems};
 use crate::labels::files::LabelFile;
-use crate::labels::passed_over::{FEW_CORNERS, PassedOver};
-use crate::labels::shapes::ellipse_corners;
-use crate::labels::{Outlines, boxes, tidy};
+use crate::labels::passed_over::{EMPTY_ELLIPSE, FEW_CORNERS, LINE, POINT, UNKNOWN_KIND};
+use crate::labels::shapes::{NoShape, ellipse_corners, filled_box};
+use crate::labels::{Outlines, tidy};
 
 /// Kinds of a project's attributes that have one value.
 const KINDS: [&str; 3] = ["dropdown", "radio", "text"];
@@ -46,43 +47,29 @@ pub fn read(path: &Path, value: &Value, findings: &mut Findings) -> Result<Label
     let options = attribute.and_then(|name| listed?.get(name)?.get("options")?.as_object());
     let classes: Vec<String> =
         options.map(|options| options.keys().cloned().collect()).unwrap_or_default();
-    let mut passed = PassedOver::default();
-    let mut unnamed = 0usize;
+    let mut all = FileItems::default();
     let mut pictures = Vec::new();
     for (key, file) in files {
         let Some(picture) = file.get("filename").and_then(Value::as_str) else {
             findings.add(Severity::Error, path, format!("`{key}` has no filename"), "");
             continue;
         };
-        let (mut objects, mut damaged) = (Vec::new(), None);
+        let mut items = PictureItems::default();
         for region in regions(file) {
             let class = attribute.and_then(|name| region.get("region_attributes")?.get(name));
             let class = class.and_then(word);
-            let named = class.is_some();
-            let class = class.unwrap_or_else(|| NO_CLASS.to_owned());
-            match shape(region.get("shape_attributes").unwrap_or(&Value::Null)) {
-                Ok(Ok(shape)) => {
-                    unnamed += usize::from(!named);
-                    objects.push(Object::new(class, shape));
-                }
-                Ok(Err(why)) => passed.add(why, format!("`{class}` in `{picture}`")),
-                Err(what) => {
-                    damaged.get_or_insert(format!("a region (`{class}`) is damaged: {what}"));
-                }
+            let shape = shape(region.get("shape_attributes").unwrap_or(&Value::Null));
+            if class.is_none() && shape.is_ok() {
+                items.count_unnamed();
             }
+            let class = class.unwrap_or_else(|| NO_CLASS.to_owned());
+            let object = shape.map(|shape| Object::new(&class, shape));
+            items.take(object, || format!("`{class}` in `{picture}`"));
         }
-        pictures.push(Outlines {
-            picture: Some(picture.replace('\\', "/")),
-            objects,
-            damaged,
-            ..Outlines::new(path)
-        });
+        let picture = Some(picture.replace('\\', "/"));
+        pictures.push(Outlines { picture, ..items.finish(path, &mut all) });
     }
-    passed.tell(path, findings);
-    if unnamed > 0 {
-        let what = format!("{unnamed} regions have no class and are read as `{NO_CLASS}`");
-        findings.add(Severity::Note, path, what, "");
-    }
+    all.tell(path, NO_CLASS, findings);
     Ok(LabelFile { classes, pictures })
 }
 
@@ -154,9 +141,9 @@ fn word(value: &Value) -> Option<String> {
     }
 }
 
-/// The pixels of a shape, or why it is passed over.
-fn shape(of: &Value) -> Result<Result<ObjectShape, &'static str>, String> {
-    let number = |key: &str| {
+/// The pixels of a shape.
+fn shape(of: &Value) -> Result<ObjectShape, NoShape> {
+    let number = |key: &str| -> Result<f64, String> {
         let number = of.get(key).and_then(Value::as_f64);
         number.ok_or_else(|| format!("its `{key}` is no number"))
     };
@@ -165,27 +152,26 @@ fn shape(of: &Value) -> Result<Result<ObjectShape, &'static str>, String> {
         let numbers = numbers.and_then(|all| all.iter().map(Value::as_f64).collect());
         numbers.ok_or_else(|| format!("its `{key}` is no list of numbers"))
     };
-    Ok(match of.get("name").and_then(Value::as_str).unwrap_or_default() {
+    match of.get("name").and_then(Value::as_str).unwrap_or_default() {
         "polygon" => {
             let (across, down) = (list("all_points_x")?, list("all_points_y")?);
             if across.len() != down.len() {
-                return Err(format!("it has {} x, but {} y", across.len(), down.len()));
+                return Err(format!("it has {} x, but {} y", across.len(), down.len()).into());
             }
             let ring: Vec<Corner> = across.into_iter().zip(down).map(|(x, y)| [x, y]).collect();
             if ring.len() < 3 {
-                return Ok(Err(FEW_CORNERS));
+                return Err(NoShape::Passed(&FEW_CORNERS));
             }
             Ok(ObjectShape::Polygons(vec![ring]))
         }
         "rect" => {
             let (left, top) = (number("x")?, number("y")?);
             let (right, bottom) = (left + number("width")?, top + number("height")?);
-            let sides = [left, top, tidy(right), tidy(bottom)];
-            boxes::check(sides).map(|()| ObjectShape::Box(sides)).map_err(|_| "empty boxes")
+            filled_box([left, top, tidy(right), tidy(bottom)])
         }
         "circle" => match ([number("cx")?, number("cy")?], number("r")?) {
             (centre, radius) if radius > 0.0 => Ok(ObjectShape::Circle(centre, radius)),
-            _ => Err("circles without a radius"),
+            _ => Err(NoShape::Passed(&EMPTY_ELLIPSE)),
         },
         "ellipse" => {
             let (centre, radii) = ([number("cx")?, number("cy")?], [number("rx")?, number("ry")?]);
@@ -193,14 +179,14 @@ fn shape(of: &Value) -> Result<Result<ObjectShape, &'static str>, String> {
             if radii[0] > 0.0 && radii[1] > 0.0 {
                 Ok(ObjectShape::Polygons(vec![ellipse_corners(centre, radii, angle)]))
             } else {
-                Err("ellipses without a radius")
+                Err(NoShape::Passed(&EMPTY_ELLIPSE))
             }
         }
-        "polyline" => Err("lines, which have no inside"),
-        "point" => Err("points, which have no inside"),
-        "" => return Err("it has no shape".to_owned()),
-        _ => Err("of a kind kshot does not read"),
-    })
+        "polyline" => Err(NoShape::Passed(&LINE)),
+        "point" => Err(NoShape::Passed(&POINT)),
+        "" => Err("it has no shape".into()),
+        _ => Err(NoShape::Passed(&UNKNOWN_KIND)),
+    }
 }
 
 #[cfg(test)]

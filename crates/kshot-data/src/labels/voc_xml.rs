@@ -7,9 +7,12 @@ use roxmltree::{Document, Node};
 use crate::annotation::{Object, ObjectShape};
 use crate::error::{Error, Result};
 use crate::finding::Findings;
+use crate::labels::boxes::Swapped;
+use crate::labels::collect::{FileItems, PictureItems};
 use crate::labels::files::LabelFile;
-use crate::labels::passed_over::PassedOver;
-use crate::labels::{Outlines, boxes, tidy};
+use crate::labels::passed_over::NO_PLACE;
+use crate::labels::shapes::filled_box;
+use crate::labels::{Outlines, shares, tidy};
 
 /// Whether an XML file is VOC's.
 pub fn is(document: &Document<'_>) -> bool {
@@ -34,8 +37,9 @@ pub fn read(path: &Path, document: &Document<'_>, findings: &mut Findings) -> Re
             .filter(|value| value.is_finite())
             .ok_or_else(|| at(node, format!("`{name}` is `{text}`; it must be a number of pixels")))
     };
-    let mut objects = Vec::new();
-    let mut passed = PassedOver::default();
+    let (mut all, mut items) = (FileItems::default(), PictureItems::default());
+    let mut swapped = Swapped::default();
+    let mut read: Vec<(Object, [f64; 4], String)> = Vec::new();
     for object in root.children().filter(|node| node.has_tag_name("object")) {
         let name = child(object, "name")
             .filter(|name| !name.is_empty())
@@ -43,32 +47,40 @@ pub fn read(path: &Path, document: &Document<'_>, findings: &mut Findings) -> Re
         let line = document.text_pos_at(object.range().start).row;
         let item = format!("`{name}` of line {line}");
         let Some(sides) = object.children().find(|node| node.has_tag_name("bndbox")) else {
-            passed.add("objects without a `bndbox`", item);
+            items.pass_over(&NO_PLACE, item);
             continue;
         };
         let mut raw = [0.0; 4];
         for (side, name) in raw.iter_mut().zip(["xmin", "ymin", "xmax", "ymax"]) {
             *side = number(sides, name)?;
         }
-        // Some tools leave corners as they were dragged. The first pixel is number 1 and the last is inside: left and
-        // top move by one.
-        let [left, top, right, bottom] = boxes::sorted(raw);
-        let sides = [tidy(left - 1.0), tidy(top - 1.0), right, bottom];
-        if boxes::check(sides).is_err() {
-            passed.add("empty boxes", item);
-            continue;
-        }
-        let mut read = Object::new(name, ObjectShape::Box(sides));
-        read.difficult = child(object, "difficult").is_some_and(|text| text == "1");
-        objects.push(read);
+        let sides = swapped.put_right(raw, &item);
+        let difficult = child(object, "difficult").is_some_and(|text| text == "1");
+        read.push((
+            Object { difficult, ..Object::new(name, ObjectShape::Box(sides)) },
+            sides,
+            item,
+        ));
     }
-    passed.tell(path, findings);
+    let relative = shares::are_all(read.iter().flat_map(|(_, sides, _)| sides).copied());
+    for (number, (object, [left, top, right, bottom], item)) in (1..).zip(read) {
+        if !relative && shares::are_all([left, top, right, bottom].into_iter()) {
+            items.damage(shares::mixed(number, &object.class));
+        }
+        // The first pixel is number 1 and the last is inside: left and top move by one.
+        let moved = |side: f64| if relative { side } else { tidy(side - 1.0) };
+        let shape = filled_box([moved(left), moved(top), right, bottom]);
+        items.take(shape.map(|shape| Object { shape, ..object }), || item);
+    }
+    swapped.tell(path, findings);
+    let outlines = items.finish(path, &mut all);
+    all.tell(path, "", findings);
     let size = root.children().find(|node| node.has_tag_name("size"));
     let side = |name: &str| size.and_then(|size| child(size, name)?.parse::<usize>().ok());
     // Some tools write 0 x 0 where they did not look.
     let size = side("width").zip(side("height")).filter(|&(width, height)| width > 0 && height > 0);
     let picture = child(root, "filename").map(str::to_owned);
-    Ok(LabelFile::one(Outlines { picture, size, objects, ..Outlines::new(path) }))
+    Ok(LabelFile::one(Outlines { picture, size, ..outlines }))
 }
 
 fn child<'a>(node: Node<'a, '_>, name: &str) -> Option<&'a str> {
@@ -166,7 +178,14 @@ mod tests {
             boxes,
             [&ObjectShape::Box([2.0, 3.0, 9.0, 7.0]), &ObjectShape::Box([3.0, 3.0, 5.0, 5.0])]
         );
-        assert!(findings.0[0].what.contains("1 objects without a `bndbox` (`y` of line 1)"));
+        let told: Vec<&str> = findings.0.iter().map(|finding| finding.what.as_str()).collect();
+        assert_eq!(
+            told,
+            [
+                "2 boxes have swapped corners, which are put right (`x` of line 1, `x` of line 1)",
+                "1 item passed over: 1 object without a place (`y` of line 1)"
+            ]
+        );
     }
 
     #[test]

@@ -1,21 +1,26 @@
 //! YOLO's text, a file a picture: `class x y x y ...` for an outline and `class x y width height`
 //! for a box, all as shares of the picture's size (<https://docs.ultralytics.com/datasets/segment/>).
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 
 use crate::annotation::{Object, ObjectShape};
 use crate::error::{Error, Result};
 use crate::finding::{Findings, Severity};
-use crate::labels::passed_over::{FEW_CORNERS, PassedOver};
-use crate::labels::trace;
-use crate::labels::{Outlines, names};
+use crate::labels::collect::{FileItems, PictureItems};
+use crate::labels::passed_over::FEW_CORNERS;
+use crate::labels::shapes::{NoShape, filled_box};
+use crate::labels::{Outlines, names, trace};
+use crate::mask::MAX_CLASSES;
+use crate::names::{SHOWN, counted, listed, shortened};
 use crate::text_file::text_of;
 
 /// How far outside the picture a share may lie: tools round, and shift outlines that they augment.
 const OUTSIDE: f64 = 0.5;
 /// From here on it is told.
 const TOLD: f64 = 0.01;
+/// Class numbers out of range that are named.
+const NAMED: usize = 6;
 
 /// Reads a file; class `i` (from 0) is `names[i]`, or `class i` where there are no names. An odd number of numbers ends in
 /// a confidence, as predictions are saved.
@@ -23,8 +28,7 @@ const TOLD: f64 = 0.01;
 /// # Errors
 /// If the file cannot be read, a number is none or is no share, or a class has no name.
 pub fn read(path: &Path, names: Option<&[String]>, findings: &mut Findings) -> Result<Outlines> {
-    let mut objects = Vec::new();
-    let mut passed = PassedOver::default();
+    let mut items = PictureItems::default();
     let (mut outside, mut confidences) = (0, 0);
     let mut unknown: BTreeMap<usize, usize> = BTreeMap::new();
     let text = text_of(path)?;
@@ -39,21 +43,24 @@ pub fn read(path: &Path, names: Option<&[String]>, findings: &mut Findings) -> R
             .map(|class| class as usize)
             .ok_or_else(|| {
                 wrong(format!(
-                    "the class is `{class}`; a line is `class x y x y ...` with the class's number \
-                     from 0"
+                    "the class is `{}`; a line is `class x y x y ...` with the class's number from 0",
+                    shortened(class, SHOWN)
                 ))
             })?;
         let numbers = words
             .map(|word| {
                 let share = word.parse::<f64>().ok().filter(|share| share.is_finite());
-                let share = share.ok_or_else(|| wrong(format!("`{word}` is not a number")))?;
+                let share = share.ok_or_else(|| {
+                    wrong(format!("`{}` is not a number", shortened(word, SHOWN)))
+                })?;
                 if (-OUTSIDE..=1.0 + OUTSIDE).contains(&share) {
                     outside += usize::from(!(-TOLD..=1.0 + TOLD).contains(&share));
                     return Ok(share);
                 }
                 Err(wrong(format!(
-                    "{word} lies outside the picture; YOLO's numbers are shares of its width and \
-                     height, 0 to 1, not pixels"
+                    "{} lies outside the picture; YOLO's numbers are shares of its width and \
+                     height, 0 to 1, not pixels",
+                    shortened(word, SHOWN)
                 )))
             })
             .collect::<Result<Vec<f64>>>()?;
@@ -61,25 +68,16 @@ pub fn read(path: &Path, names: Option<&[String]>, findings: &mut Findings) -> R
         confidences += usize::from(confidence);
         let shape = match &numbers[..numbers.len() - usize::from(confidence)] {
             &[x, y, width, height] => {
-                let sides = [x - width / 2.0, y - height / 2.0, x + width / 2.0, y + height / 2.0];
-                if crate::labels::boxes::check(sides).is_err() {
-                    passed.add("empty boxes", format!("line {}", index + 1));
-                    continue;
-                }
-                ObjectShape::Box(sides)
+                filled_box([x - width / 2.0, y - height / 2.0, x + width / 2.0, y + height / 2.0])
             }
-            _ if numbers.len() == 2 => {
-                passed.add(FEW_CORNERS, format!("line {}", index + 1));
-                continue;
-            }
-            numbers if numbers.len() >= 6 => ObjectShape::Polygons(vec![
+            _ if numbers.len() == 2 => Err(NoShape::Passed(&FEW_CORNERS)),
+            numbers if numbers.len() >= 6 => Ok(ObjectShape::Polygons(vec![
                 numbers.chunks_exact(2).map(|xy| [xy[0], xy[1]]).collect(),
-            ]),
+            ])),
             numbers => {
                 return Err(wrong(format!(
-                    "{} numbers after the class; an outline has x y of 3 corners or more, a box 4 \
-                     numbers",
-                    numbers.len()
+                    "{} after the class; an outline has x y of 3 corners or more, a box 4 numbers",
+                    counted(numbers.len(), "number", "numbers")
                 )));
             }
         };
@@ -93,29 +91,32 @@ pub fn read(path: &Path, names: Option<&[String]>, findings: &mut Findings) -> R
                 }
             },
         };
-        objects.push(Object::new(name, shape));
+        items.take(shape.map(|shape| Object::new(name, shape)), || format!("line {}", index + 1));
     }
     if !unknown.is_empty() {
-        let listed: Vec<String> =
-            unknown.iter().map(|(class, count)| format!("{class} ({count} lines)")).collect();
+        let numbers: Vec<String> =
+            unknown.iter().map(|(class, count)| format!("{class} ({})", lines(*count))).collect();
+        let known = names.map_or(0, <[String]>::len);
         let void = if unknown.contains_key(&255) {
             "; 255 is no class here: an outline cannot be void, leave it out"
         } else {
             ""
         };
         return Err(Error::data(format!(
-            "class numbers out of range: {}; there are {} names, so valid are 0 to {}{void}",
-            listed.join(", "),
-            names.map_or(0, <[String]>::len),
-            names.map_or(0, |names| names.len().saturating_sub(1))
+            "class numbers out of range: {}; with {} valid are 0 to {}{void}",
+            listed(&numbers, NAMED),
+            counted(known, "name", "names"),
+            known.saturating_sub(1)
         ))
         .in_file(path));
     }
-    passed.tell(path, findings);
-    let lines =
-        |count: usize| if count == 1 { "1 line".to_owned() } else { format!("{count} lines") };
+    let mut all = FileItems::default();
+    let outlines = items.finish(path, &mut all);
+    all.tell(path, "", findings);
+    let objects = &outlines.objects;
     if outside > 0 {
-        let what = format!("{outside} numbers lie outside the picture: what is outside is cut");
+        let numbers = counted(outside, "number lies", "numbers lie");
+        let what = format!("{numbers} outside the picture: what is outside is cut");
         findings.add(Severity::Note, path, what, "");
     }
     if confidences > 0 {
@@ -123,8 +124,8 @@ pub fn read(path: &Path, names: Option<&[String]>, findings: &mut Findings) -> R
             Severity::Warning,
             path,
             format!(
-                "{} end in one number more, which is taken for a confidence",
-                lines(confidences)
+                "{} in one number more, which is taken for a confidence",
+                counted(confidences, "line ends", "lines end")
             ),
             "predictions are labels only after somebody has looked at them",
         );
@@ -141,15 +142,25 @@ pub fn read(path: &Path, names: Option<&[String]>, findings: &mut Findings) -> R
             "outline these objects too, or leave them out",
         );
     }
-    Ok(Outlines { relative: true, objects, ..Outlines::new(path) })
+    Ok(Outlines { relative: true, ..outlines })
 }
 
-/// The largest class number of files that were read without names.
-pub fn largest<'a>(files: impl Iterator<Item = &'a Outlines>) -> Option<usize> {
-    files
-        .flat_map(|file| &file.objects)
-        .filter_map(|object| object.class.strip_prefix("class ")?.parse().ok())
-        .max()
+fn lines(count: usize) -> String {
+    counted(count, "line", "lines")
+}
+
+/// The classes of files that were read without names, by their numbers: all up to the largest, or, where that is more than
+/// a mask can hold, those that occur.
+pub fn numbered<'a>(files: impl Iterator<Item = &'a Outlines>) -> Vec<String> {
+    let number = |object: &Object| object.class.strip_prefix("class ")?.parse::<usize>().ok();
+    let used: BTreeSet<usize> =
+        files.flat_map(|file| file.objects.iter().filter_map(number)).collect();
+    let name = |number: usize| format!("class {number}");
+    match used.last() {
+        None => Vec::new(),
+        Some(&largest) if largest < usize::from(MAX_CLASSES) => (0..=largest).map(name).collect(),
+        Some(_) => used.into_iter().map(name).collect(),
+    }
 }
 
 /// The text of a file: a line for each object. An object of several outlines becomes one line, its
@@ -261,14 +272,24 @@ mod tests {
         assert_eq!(outlines.objects[0].shape, ObjectShape::Box([0.0, 0.0, 1.0, 1.0]));
         assert_eq!(outlines.objects.len(), 2);
         for (told, words) in told.iter().zip([
-            "2 items passed over: 1 empty boxes (line 3); 1 outlines of fewer than 3 corners (line 4)",
-            "1 numbers lie outside",
+            "2 items passed over: 1 empty box (line 3); 1 outline of fewer than 3 corners (line 4)",
+            "1 number lies outside",
             "2 lines end in one number more",
             "1 line of 4 numbers among outlines",
         ]) {
             assert!(told.starts_with(words), "{told}");
         }
         assert_eq!(told.len(), 4);
+    }
+
+    #[test]
+    fn numbers_without_names_are_no_more_than_a_mask_holds() {
+        let read = |text: &str| read_text(text, None).unwrap();
+        let few = [read("2 0.5 0.5 1 1\n")];
+        assert_eq!(numbered(few.iter()), ["class 0", "class 1", "class 2"]);
+        let many = [read("60000 0.5 0.5 1 1\n"), read("9 0.5 0.5 1 1\n")];
+        assert_eq!(numbered(many.iter()), ["class 9", "class 60000"]);
+        assert!(numbered([].iter()).is_empty());
     }
 
     #[test]

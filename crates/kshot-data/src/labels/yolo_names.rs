@@ -15,7 +15,24 @@ use crate::text_file::text_of;
 /// # Errors
 /// If the file cannot be read, or the names are in a form that is not known.
 pub fn read(path: &Path) -> Result<Option<Vec<String>>> {
+    read_of(path, |_| true)
+}
+
+/// Whether a YAML file's text says where the parts of a data set are.
+pub fn is_of_parts(text: &str) -> bool {
+    let part = |line: &str| ["train:", "val:", "test:"].iter().any(|key| line.starts_with(key));
+    text.lines().any(part)
+}
+
+/// As [`read`], of a file whose text is as asked for; others have no names.
+///
+/// # Errors
+/// As [`read`].
+pub fn read_of(path: &Path, is: impl Fn(&str) -> bool) -> Result<Option<Vec<String>>> {
     let text = text_of(path)?;
+    if !is(&text) {
+        return Ok(None);
+    }
     parse(&text).map_err(|(line, what)| {
         Error::data(format!(
             "{what}; write `names:` as a list (`names: [cat, dog]`, or a line `  - cat` each) or as \
