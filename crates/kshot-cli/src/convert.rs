@@ -6,10 +6,14 @@ use clap::Args;
 use clap::builder::{PossibleValuesParser, TypedValueParser};
 use kshot_data::convert::{ConvertOptions, LabelFormat, Simplified, Summary, convert};
 use kshot_data::label_folder::MaskReading;
+use kshot_data::names::{classes, counted};
 use serde_json::json;
 
 use crate::DONE;
 use crate::table::print;
+
+/// Classes that a summary names.
+const LISTED: usize = 30;
 
 /// Writes the labels of a folder, or the masks of a result, in another format.
 ///
@@ -109,7 +113,8 @@ fn told(summary: &Summary, to: &str, out: &str) -> String {
     lines.extend(summary.notes.iter().map(|note| format!("note: {note}")));
     lines.extend(summary.unreadable.iter().map(|what| format!("warning: left out: {what}")));
     if summary.left_out > 0 {
-        lines.push(format!("note: {} pictures left out", summary.left_out));
+        let pictures = counted(summary.left_out, "picture", "pictures");
+        lines.push(format!("note: {pictures} left out"));
     }
     if let Some(Simplified {
         tolerance,
@@ -132,9 +137,8 @@ fn told(summary: &Summary, to: &str, out: &str) -> String {
     }
     if summary.predictions > 0 {
         lines.push(format!(
-            "note: {} labels are predictions: give {out} to --support once those that are right are saved in the \
-             labelling tool; the others are passed over",
-            summary.predictions
+            "note: {}: give {out} to --support once what is right is saved in the labelling tool; all else is passed over",
+            counted(summary.predictions, "label is a prediction", "labels are predictions")
         ));
     }
     let outlines = match summary.pictures - summary.verified {
@@ -144,10 +148,10 @@ fn told(summary: &Summary, to: &str, out: &str) -> String {
         _ => String::new(),
     };
     lines.push(format!(
-        "{} pictures with {} objects as {to} in {out}, classes: {}; {} read back the same pixel by pixel{outlines}",
-        summary.pictures,
-        summary.objects,
-        summary.classes.join(", "),
+        "{} with {} as {to} in {out}, classes: {}; {} read back the same pixel by pixel{outlines}",
+        counted(summary.pictures, "picture", "pictures"),
+        counted(summary.objects, "object", "objects"),
+        classes(&summary.classes, LISTED),
         summary.verified
     ));
     lines.join("\n") + "\n"

@@ -19,6 +19,7 @@ use crate::error::{Error, Result};
 use crate::finding::Findings;
 use crate::label_folder::{FolderPicture, LabelFolder, LabelSource, MaskReading, PaintedLabels};
 use crate::mask::Mask;
+use crate::names::{SHOWN, shortened};
 use crate::predicted::Predicted;
 
 mod format;
@@ -302,7 +303,7 @@ fn refuse_unwritable_classes(folder: &LabelFolder) -> Result<()> {
     let names = folder.classes.names();
     let wrong =
         names.iter().find(|name| name.trim() != *name || name.is_empty() || name.contains('\n'));
-    match wrong {
+    match wrong.map(|name| shortened(name, SHOWN)) {
         None => Ok(()),
         Some(name) => Err(Error::data(format!(
             "the class name {name:?} is empty, or has blanks around it or a line's end in it, which classes.txt cannot \

@@ -6,6 +6,7 @@ use crate::finding::LabelKind;
 use crate::label_folder::PaintedLabels;
 use crate::labels::names::Classes;
 use crate::mask::{MAX_CLASSES, UNLABELLED, VOID};
+use crate::names::counted;
 
 /// Counts of what formats differ in.
 #[derive(Debug, Clone, Default, PartialEq, Eq)]
@@ -79,29 +80,36 @@ impl FormatTally {
     /// What would be lost, in words.
     pub(super) fn lost(&self, to: LabelFormat) -> Vec<String> {
         let mut lost = Vec::new();
-        let mut say = |count: usize, what: &str| {
+        let mut say = |count: usize, one: &str, many: &str, what: &str| {
             if count > 0 {
-                lost.push(format!("{count} {what}"));
+                lost.push(format!("{} {what}", counted(count, one, many)));
             }
         };
         if to.is_dense() {
             say(
                 self.boxes,
-                "boxes would be filled with their class: a box says where an object is, not which \
-                 pixels are the object's",
+                "box",
+                "boxes",
+                "would be filled with the class: a box says where an object is, not which pixels are the object's",
             );
         }
         if to.is_boxes() {
-            say(self.outlines + self.runs, "outlines and masks of objects would become boxes");
-            say(self.masks, "masks would become boxes, one for each connected piece");
+            let outlines = self.outlines + self.runs;
+            let (one, many) = ("outline or mask of an object", "outlines and masks of objects");
+            say(outlines, one, many, "would become boxes");
+            say(self.masks, "mask", "masks", "would become boxes, one for each connected piece");
         }
         if to.is_boxes() || to == LabelFormat::YoloSeg {
-            say(self.crowds, "crowds (many objects outlined together) would be left out");
-            say(self.void, "void pixels would become background");
-            say(self.unlabelled, "unlabelled pixels would become background");
+            let together = "(many objects outlined together) would be left out";
+            say(self.crowds, "crowd", "crowds", together);
+            say(self.void, "void pixel", "void pixels", "would become background");
+            let (one, many) = ("unlabelled pixel", "unlabelled pixels");
+            say(self.unlabelled, one, many, "would become background");
         }
         if to == LabelFormat::BoxesCsv {
-            say(self.empty, "pictures with none of the classes would be without a label");
+            let (one, many) =
+                ("picture with none of the classes", "pictures with none of the classes");
+            say(self.empty, one, many, "would be without a label");
         }
         lost
     }
@@ -111,9 +119,8 @@ impl FormatTally {
         let mut notes = Vec::new();
         if to.is_dense() && self.outlines + self.runs > 0 {
             notes.push(format!(
-                "{} objects became pixels: their corners and which object a pixel belongs to are \
-                 not kept",
-                self.outlines + self.runs
+                "{} became pixels: corners, and which object a pixel belongs to, are not kept",
+                counted(self.outlines + self.runs, "object", "objects")
             ));
         }
         if matches!(to, LabelFormat::Labelme | LabelFormat::YoloSeg)
@@ -121,12 +128,17 @@ impl FormatTally {
             && !simplified
         {
             notes.push(format!(
-                "{} masks became outlines along the pixels' borders, one for each connected piece",
-                self.masks
+                "{} became outlines along the pixels' borders, one for each connected piece",
+                counted(self.masks, "mask", "masks")
             ));
         }
         if self.difficult > 0 && (to.is_dense() || to == LabelFormat::YoloSeg) {
-            notes.push(format!("{} marks of what is difficult are not kept", self.difficult));
+            let marks = counted(
+                self.difficult,
+                "mark of what is difficult is",
+                "marks of what is difficult are",
+            );
+            notes.push(format!("{marks} not kept"));
         }
         notes
     }

@@ -4,6 +4,7 @@ use std::fmt;
 use std::path::Path;
 
 use crate::job::event::{Done, Event, FitEvent, PictureEvent, Start};
+use crate::names::{self, counted};
 use crate::predict::progress::FitStep;
 use crate::train::curve::CurvePoint;
 use crate::train::run::Trained;
@@ -53,10 +54,15 @@ impl fmt::Display for Event<'_> {
                 write!(f, "{pictures} {how} into {}", folder.display())
             }
             Self::Added { class, pictures, classes } => {
-                write!(f, "{class} added from {pictures} pictures; {classes} classes")
+                let pictures = counted(*pictures, "picture", "pictures");
+                write!(
+                    f,
+                    "{class} added from {pictures}; {}",
+                    counted(*classes, "class", "classes")
+                )
             }
             Self::Dropped { class, classes, .. } => {
-                write!(f, "{class} dropped; {classes} classes stay")
+                write!(f, "{class} dropped; {}", counted(*classes, "class stays", "classes stay"))
             }
             Self::Done(done) => done.fmt(f),
         }
@@ -65,7 +71,10 @@ impl fmt::Display for Event<'_> {
 
 fn tried(step: &FitStep, f: &mut fmt::Formatter<'_>) -> fmt::Result {
     match step {
-        FitStep::Seeing { pictures } => write!(f, "looking at {pictures} labelled pictures"),
+        FitStep::Seeing { pictures } => {
+            let pictures = counted(*pictures, "labelled picture", "labelled pictures");
+            write!(f, "looking at {pictures}")
+        }
         FitStep::Trying { method, candidate, candidates } => {
             write!(f, "trying {method} ({candidate} of {candidates})")
         }
@@ -85,27 +94,32 @@ impl fmt::Display for Start<'_> {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Segment { pictures, skipped, labelled: 0, .. } => {
-                write!(f, "{pictures} pictures to segment, {skipped} already finished")
+                let pictures = counted(*pictures, "picture", "pictures");
+                write!(f, "{pictures} to segment, {skipped} already finished")
             }
             Self::Segment { pictures, skipped, labelled, classes } => {
-                let (count, names) = (classes.len(), classes.join(", "));
-                let word = if count == 1 { "class" } else { "classes" };
                 write!(
                     f,
-                    "{labelled} labelled pictures of {count} {word} ({names}); {pictures} pictures \
-                     to segment, {skipped} already finished"
+                    "{} of {} ({}); {} to segment, {skipped} already finished",
+                    counted(*labelled, "labelled picture", "labelled pictures"),
+                    counted(classes.len(), "class", "classes"),
+                    names::classes(classes, classes.len()),
+                    counted(*pictures, "picture", "pictures")
                 )
             }
             Self::Classify { pictures, skipped, .. } => {
-                write!(f, "{pictures} pictures to label, {skipped} already looked at")
+                let pictures = counted(*pictures, "picture", "pictures");
+                write!(f, "{pictures} to label, {skipped} already looked at")
             }
             Self::Run { pictures, classes, method, shots } => {
                 let ways = classes.len();
-                write!(f, "{method}: {pictures} pictures to label, {ways}-way {shots}-shot")
+                let pictures = counted(*pictures, "picture", "pictures");
+                write!(f, "{method}: {pictures} to label, {ways}-way {shots}-shot")
             }
             Self::Train { title, about, parameters, steps, out } => write!(
                 f,
-                "{title}: {parameters} parameters, {about}, {steps} steps; in {}",
+                "{title}: {parameters} parameters, {about}, {}; in {}",
+                counted(*steps, "step", "steps"),
                 out.display()
             ),
         }
@@ -124,8 +138,11 @@ impl fmt::Display for FitEvent<'_> {
             }
             Self::Classify { choice, seconds, labelled, classes } => write!(
                 f,
-                "{labelled} labelled pictures of {classes} classes; {}; {} ({seconds:.1} s)",
-                choice.reason, choice.rejection.how
+                "{} of {}; {}; {} ({seconds:.1} s)",
+                counted(*labelled, "labelled picture", "labelled pictures"),
+                counted(*classes, "class", "classes"),
+                choice.reason,
+                choice.rejection.how
             ),
         }
     }
@@ -138,7 +155,7 @@ impl fmt::Display for PictureEvent<'_> {
                 let flags = flags.join(", ");
                 write!(f, "{file}: ")?;
                 if let Some(objects) = objects {
-                    write!(f, "{objects} objects, ")?;
+                    write!(f, "{}, ", counted(*objects, "object", "objects"))?;
                 }
                 write!(f, "confidence {confidence:.2} {flags} ({seconds:.2} s)")
             }
@@ -162,7 +179,7 @@ impl fmt::Display for Done<'_> {
                 f.write_str(if *cancelled { STOPPED } else { "" })?;
                 write!(f, "{done} done, {skipped} skipped, {failed} failed in {seconds:.1} s")?;
                 if let Some(objects) = objects {
-                    write!(f, "; {objects} objects in all")?;
+                    write!(f, "; {} in all", counted(*objects, "object", "objects"))?;
                 }
                 if let Some(report) = report {
                     write!(f, "; look at {}", report.display())?;
