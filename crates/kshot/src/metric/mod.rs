@@ -13,6 +13,7 @@ use crate::names::Row;
 pub mod calibration;
 pub mod confusion;
 pub mod interval;
+pub mod paired;
 pub mod recognition;
 pub mod state;
 
