@@ -108,9 +108,17 @@ fn the_result_has_the_promised_form_and_does_not_depend_on_threads() {
                 "interval_over",
                 "per_class",
                 "per_fold",
-                "seconds"
+                "seconds",
+                "rows"
             ]
         );
+        // Two folds of two runs of six episodes.
+        assert_eq!(result["rows"]["values"].as_array().unwrap().len(), 24);
+        assert_eq!(result["rows"]["columns"][6], "iou");
+        let pictures = result["rows"]["pictures"].as_array().unwrap();
+        assert!(pictures.iter().all(|name| name.as_str().unwrap().starts_with("images/")));
+        let text = std::fs::read_to_string(folder.path().join("r.json")).unwrap();
+        assert!(text.contains("\n      [0,0,0,["), "a line for each row");
         for name in ["mean_iou", "binary_iou"] {
             let metric = &result["metrics"][name];
             let mean = metric["mean"].as_f64().unwrap();
@@ -282,6 +290,9 @@ fn presence_says_how_often_an_absent_class_is_left_empty() {
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));
     let text = std::fs::read_to_string(folder.path().join("r.json")).unwrap();
     let result: serde_json::Value = serde_json::from_str(&text).unwrap();
+    // One picture with the class and one without it, at least, of each of two classes.
+    let rows = result["rows"]["values"].as_array().unwrap();
+    assert!(rows.len() >= 4 && rows.iter().all(|row| row[3].is_boolean() && row[5].is_number()));
     for name in ["absent_empty", "present_missed", "auroc", "ece"] {
         let mean = result["metrics"][name]["mean"].as_f64().unwrap();
         assert!((0.0..=1.0).contains(&mean), "{name}: {mean}");

@@ -14,6 +14,9 @@ use crate::data::episode::{
 };
 use crate::error::{Error, Result};
 use crate::eval::engine::{Engine, EpisodeMethod, way};
+use crate::eval::rows::{
+    Counts, EpisodeRow, PictureNames, RowTable, Rows, class_names, rounded, whole,
+};
 use crate::eval::tally::{RunCounts, count, episode_iou};
 use crate::eval::worst::{Panel, WORST, Worst};
 use crate::eval::{EvalContext, Evaluation, Progress, extractor, head};
@@ -77,11 +80,20 @@ struct Ranked {
     iou: f64,
 }
 
-/// One run over one fold.
+/// What an episode gave.
+#[derive(Debug, Clone, Serialize, Deserialize)]
+struct EpisodeRecord {
+    episode: DrawnEpisode,
+    iou: f64,
+    counts: Vec<Counts>,
+}
+
+/// One run over one fold. A part that was noted without its episodes is played again.
 #[derive(Serialize, Deserialize)]
 struct FewShotRun {
     tally: RunCounts,
     worst: Vec<Ranked>,
+    episodes: Vec<EpisodeRecord>,
 }
 
 /// Runs the protocol.
@@ -97,6 +109,8 @@ pub fn run(recipe: &Recipe, context: &mut EvalContext) -> Result<Evaluation> {
     let mut done = 0;
     let mut tallies: Vec<Vec<RunCounts>> = Vec::new();
     let mut worst: Vec<Ranked> = Vec::new();
+    let mut names = PictureNames::new(set.as_ref(), recipe.data.dataset.root());
+    let mut rows = Vec::with_capacity(total);
     for &fold in setting.evaluate {
         let classes = fold_classes(setting.split, set.classes().len(), fold, setting.folds);
         let shape = (setting.ways, setting.shots);
@@ -120,6 +134,8 @@ pub fn run(recipe: &Recipe, context: &mut EvalContext) -> Result<Evaluation> {
                 }
             };
             done += setting.episodes;
+            let of_part = part.episodes.into_iter().enumerate();
+            rows.extend(of_part.map(|(index, of)| row(fold, run, index, of, &mut names)));
             of_runs.push(part.tally);
             worst.extend(part.worst);
         }
@@ -135,7 +151,30 @@ pub fn run(recipe: &Recipe, context: &mut EvalContext) -> Result<Evaluation> {
         .collect::<Result<_>>()?;
     let mut result = summary(recipe, set.as_ref(), &setting, &tallies);
     result.worst = worst;
+    let table = RowTable::new(class_names(set.as_ref()), names.names(), rows);
+    result.rows = Some(Rows::FewShotSegmentation(table));
     Ok(result)
+}
+
+/// An episode's row.
+fn row(
+    fold: usize,
+    run: usize,
+    episode: usize,
+    of: EpisodeRecord,
+    names: &mut PictureNames,
+) -> EpisodeRow {
+    let DrawnEpisode { classes, support, query } = of.episode;
+    EpisodeRow {
+        fold,
+        run,
+        episode,
+        classes: classes.into_iter().map(usize::from).collect(),
+        support: support.into_iter().map(|picture| names.place(picture)).collect(),
+        query: names.place(query),
+        iou: rounded(of.iou),
+        counts: of.counts,
+    }
 }
 
 /// The recipe's method.
@@ -216,15 +255,18 @@ fn play(
         .collect::<Result<Vec<_>>>()?;
     let mut tally = RunCounts::new(engine.classes());
     let mut worst = Vec::with_capacity(counted.len());
+    let mut episodes = Vec::with_capacity(counted.len());
     for (index, (episode, counted)) in counted.into_iter().enumerate() {
         let Counted { counts, present, calibration } = counted.as_ref();
         tally.add(&episode, counts, present, setting.counting);
         tally.calibration.merge(calibration);
         let iou = episode_iou(counts, present);
+        let counts = counts.iter().map(whole).collect();
+        episodes.push(EpisodeRecord { episode: episode.clone(), iou, counts });
         worst.push(Ranked { fold, run, index, episode, iou });
     }
     least(&mut worst);
-    Ok(FewShotRun { tally, worst })
+    Ok(FewShotRun { tally, worst, episodes })
 }
 
 /// An episode again, with its pictures.

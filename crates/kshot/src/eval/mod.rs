@@ -5,6 +5,7 @@ pub mod few_shot;
 pub mod presence;
 pub mod recognition;
 pub mod resume;
+pub mod rows;
 pub mod segmentation;
 mod tally;
 pub mod worst;
@@ -15,6 +16,7 @@ use std::time::Instant;
 
 use rayon::prelude::*;
 use resume::FinishedParts;
+use rows::Rows;
 use serde::Serialize;
 
 use crate::device::Device;
@@ -67,6 +69,9 @@ pub struct Evaluation {
     /// The worst episodes, worst first, if there is a folder to leave them in; not part of the JSON.
     #[serde(skip)]
     pub worst: Vec<worst::Worst>,
+    /// What was measured episode by episode or picture by picture; [`Evaluation::json`] writes it last, a line each.
+    #[serde(skip)]
+    pub rows: Option<Rows>,
 }
 
 /// A class that is taken for another.
@@ -203,14 +208,17 @@ fn of_pixels(
 }
 
 impl Evaluation {
-    /// The result as indented JSON with a line break at the end.
+    /// The result as indented JSON with a line break at the end, with its [`rows`] as short lines.
     ///
     /// # Errors
     /// If a value cannot be written as JSON.
     pub fn json(&self) -> Result<String> {
-        serde_json::to_string_pretty(self).map(|text| text + "\n").map_err(|error| {
+        let text = serde_json::to_string_pretty(self).map_err(|error| {
             Error::config(format!("the result cannot be written as JSON: {error}")).caused_by(error)
-        })
+        })?;
+        let Some(rows) = &self.rows else { return Ok(text + "\n") };
+        let open = text.strip_suffix("\n}").unwrap_or(&text);
+        Ok(format!("{open},\n  \"rows\": {}\n}}\n", rows.text()?))
     }
 
     /// An empty result.
@@ -231,6 +239,7 @@ impl Evaluation {
             confused: Vec::new(),
             reliability: Vec::new(),
             worst: Vec::new(),
+            rows: None,
         }
     }
 }

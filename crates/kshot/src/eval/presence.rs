@@ -1,7 +1,6 @@
 //! Does a picture hold the class at all? From a few pictures of one class, pictures with it and
 //! pictures without it are segmented; the latter should be left empty.
 
-use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use kshot_data::mask::BACKGROUND;
@@ -14,6 +13,7 @@ use serde::{Deserialize, Serialize};
 use crate::data::dataset::{Dataset, pixel_counts};
 use crate::data::episode::relabel;
 use crate::error::{Error, Result};
+use crate::eval::rows::{PictureNames, QueryRow, RowTable, Rows, class_names};
 use crate::eval::{EvalContext, Evaluation, Progress, extractor, head};
 use crate::features::extract::Extractor;
 use crate::metric::calibration::Calibration;
@@ -25,15 +25,17 @@ use crate::recipe::{Protocol, Recipe};
 
 /// The prediction for one picture.
 #[derive(Debug, Clone, Copy, Serialize, Deserialize)]
-struct PresenceRecord {
-    present: bool,
+pub(super) struct PresenceRecord {
+    /// Its place in the data set.
+    pub(super) picture: usize,
+    pub(super) present: bool,
     /// Whether the picture was left empty.
-    empty: bool,
+    pub(super) empty: bool,
     /// How sure it seemed that the class is there.
-    presence: f64,
+    pub(super) presence: f64,
 }
 
-/// One run, class by class.
+/// One run, class by class. A run that was noted without its pictures is done again.
 #[derive(Serialize, Deserialize)]
 struct PresenceRun {
     judged: Vec<(u8, Vec<PresenceRecord>)>,
@@ -94,7 +96,9 @@ pub fn run(recipe: &Recipe, context: &mut EvalContext) -> Result<Evaluation> {
         let message = format!("no class has {shots} pictures to learn from and others to judge");
         return Err(Error::data(message).at_key("protocol.shots"));
     }
-    Ok(summary(&setting, &parts))
+    let mut result = summary(&setting, &parts);
+    result.rows = Some(rows(&setting, &parts));
+    Ok(result)
 }
 
 impl PresenceSetting<'_> {
@@ -133,7 +137,8 @@ impl PresenceSetting<'_> {
             let labelling = &predicted.labelling;
             part.calibration.add(&truth, &labelling.mask, &labelling.confidence);
             let empty = predicted.labelling.mask.pixels.iter().all(|class| *class == BACKGROUND);
-            judged.push(PresenceRecord { present, empty, presence: predicted.presence });
+            let presence = predicted.presence;
+            judged.push(PresenceRecord { picture: index, present, empty, presence });
         }
         part.judged.push((class, judged));
         Ok(())
@@ -174,31 +179,50 @@ fn empty(judged: &[PresenceRecord], present: bool) -> f64 {
     of().filter(|judged| judged.empty).count() as f64 / of().count().max(1) as f64
 }
 
+/// The metrics of a run's records by class, in the order of their names.
+pub(super) const METRICS: [&str; 4] = ["absent_empty", "auroc", "auroc_by_class", "present_missed"];
+
+/// The values of [`METRICS`].
+pub(super) fn figures<'a>(judged: impl Iterator<Item = &'a [PresenceRecord]>) -> [f64; 4] {
+    let (mut all, mut by_class) = (Vec::new(), Vec::new());
+    for of in judged {
+        all.extend_from_slice(of);
+        by_class.extend(auroc(of));
+    }
+    let within = by_class.iter().sum::<f64>() / by_class.len().max(1) as f64;
+    [empty(&all, false), auroc(&all).unwrap_or(0.5), within, empty(&all, true)]
+}
+
+/// A row for each query.
+fn rows(setting: &PresenceSetting, parts: &[PresenceRun]) -> Rows {
+    let test = setting.test.as_ref();
+    let mut names = PictureNames::new(test, setting.recipe.data.dataset.root());
+    let mut values = Vec::new();
+    for (run, part) in parts.iter().enumerate() {
+        for (class, of) in &part.judged {
+            values.extend(of.iter().map(|record| QueryRow {
+                run,
+                class: usize::from(*class),
+                picture: names.place(record.picture),
+                present: record.present,
+                empty: record.empty,
+                presence: record.presence as f32,
+            }));
+        }
+    }
+    Rows::Presence(RowTable::new(class_names(test), names.names(), values))
+}
+
 fn summary(setting: &PresenceSetting, parts: &[PresenceRun]) -> Evaluation {
     let mut result = Evaluation::new(setting.recipe);
-    let over = |of: &dyn Fn(&[PresenceRecord]) -> f64| {
-        let values: Vec<f64> = parts
-            .iter()
-            .map(|part| {
-                let all: Vec<PresenceRecord> =
-                    part.judged.iter().flat_map(|(_, of)| of).copied().collect();
-                of(&all)
-            })
-            .collect();
-        Estimate::of(&values)
-    };
-    let within = |part: &PresenceRun| {
-        let known: Vec<f64> = part.judged.iter().filter_map(|(_, of)| auroc(of)).collect();
-        known.iter().sum::<f64>() / known.len().max(1) as f64
-    };
+    let of_runs: Vec<[f64; 4]> =
+        parts.iter().map(|part| figures(part.judged.iter().map(|(_, of)| of.as_slice()))).collect();
+    for (place, name) in METRICS.into_iter().enumerate() {
+        let values: Vec<f64> = of_runs.iter().map(|of| of[place]).collect();
+        result.metrics.insert(name.to_owned(), Estimate::of(&values));
+    }
     let ece: Vec<f64> = parts.iter().map(|part| part.calibration.ece()).collect();
-    result.metrics = BTreeMap::from([
-        ("absent_empty".to_owned(), over(&|judged| empty(judged, false))),
-        ("present_missed".to_owned(), over(&|judged| empty(judged, true))),
-        ("auroc".to_owned(), over(&|judged| auroc(judged).unwrap_or(0.5))),
-        ("auroc_by_class".to_owned(), Estimate::of(&parts.iter().map(within).collect::<Vec<_>>())),
-        ("ece".to_owned(), Estimate::of(&ece)),
-    ]);
+    result.metrics.insert("ece".to_owned(), Estimate::of(&ece));
     result
 }
 
@@ -207,7 +231,7 @@ mod tests {
     use super::*;
 
     fn judged(present: bool, presence: f64, empty: bool) -> PresenceRecord {
-        PresenceRecord { present, empty, presence }
+        PresenceRecord { picture: 0, present, empty, presence }
     }
 
     #[test]

@@ -14,6 +14,7 @@ use crate::data::batch::Episode;
 use crate::data::classes::tasks::EpisodeShape;
 use crate::device::Device;
 use crate::error::{Error, Result};
+use crate::eval::rows::{AnswerRow, RowTable, Rows, rounded};
 use crate::eval::{Confused, Evaluation, Progress};
 use crate::metric::calibration::{BINS, bins, grouped_ece};
 use crate::metric::interval::Estimate;
@@ -54,6 +55,7 @@ pub fn run(
     result.transductive = learner.is_transductive();
     let done = AtomicUsize::new(0);
     let total = episodes * shapes.len();
+    let mut rows = Vec::with_capacity(total);
     for (place, shape) in shapes.iter().enumerate() {
         let tasks = experiment.tasks(part, *shape, seed)?;
         let answers: Vec<(f64, Vec<Answer>, Vec<usize>)> = (0..episodes as u64)
@@ -75,6 +77,17 @@ pub fn run(
         let judged: Vec<Vec<(f32, bool)>> = answers.iter().map(judged).collect();
         let ece = grouped_ece(&judged, seed);
         let (ways, shots) = (shape.ways, shape.shots);
+        rows.extend(answers.iter().enumerate().map(|(episode, (accuracy, answers, classes))| {
+            AnswerRow {
+                ways,
+                shots,
+                episode,
+                classes: classes.clone(),
+                right: answers.iter().filter(|answer| answer.right()).count(),
+                queries: answers.len(),
+                accuracy: rounded(*accuracy),
+            }
+        }));
         if place == 0 {
             result.metrics.insert("accuracy".to_owned(), accuracy);
             result.metrics.insert("ece".to_owned(), ece);
@@ -94,6 +107,9 @@ pub fn run(
             BTreeMap::from([("accuracy".to_owned(), accuracy.mean), ("ece".to_owned(), ece.mean)]),
         );
     }
+    let classes = experiment.splits.part(part)?.classes.iter().map(|class| class.name.clone());
+    let table = RowTable::new(classes.collect(), Vec::new(), rows);
+    result.rows = Some(Rows::FewShotRecognition(table));
     Ok(result)
 }
 

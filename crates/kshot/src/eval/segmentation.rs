@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::dataset::Dataset;
 use crate::error::{Error, Result};
+use crate::eval::rows::{PictureNames, PictureRow, RowTable, Rows, class_names, rounded, whole};
 use crate::eval::worst::{Panel, WORST, Worst};
 use crate::eval::{EvalContext, Evaluation, Progress, extractor, head};
 use crate::features::extract::Extractor;
@@ -73,6 +74,7 @@ pub fn run(recipe: &Recipe, context: &mut EvalContext) -> Result<Evaluation> {
     let worst = if context.draw { setting.show(&parts, last)? } else { Vec::new() };
     let mut result = summary(&setting, &parts);
     result.worst = worst;
+    result.rows = Some(rows(&setting, &parts));
     Ok(result)
 }
 
@@ -187,10 +189,7 @@ impl<'a> SegmentationSetting<'a> {
             let predicted = predictor.predict(&self.test.image(index)?)?.labelling;
             let mut confusion = Confusion::new(classes);
             confusion.add(&truth, &predicted.mask)?;
-            // Where no class is, none found is right.
-            let empty = (1..classes).all(|class| confusion.union(class) == 0);
-            let iou = if empty { 1.0 } else { confusion.mean_iou(1..classes) };
-            part.worst.push((index, iou));
+            part.worst.push((index, picture_iou(&confusion)));
             part.confusion.merge(&confusion);
             part.pictures.push(confusion);
             part.calibration.add(&truth, &predicted.mask, &predicted.confidence);
@@ -245,6 +244,40 @@ impl<'a> SegmentationSetting<'a> {
         }
         shown.sort_by(|a, b| a.iou.total_cmp(&b.iou));
         Ok(shown)
+    }
+}
+
+/// Mean IoU of a picture's classes. Where no class is, none found is right.
+fn picture_iou(confusion: &Confusion) -> f64 {
+    let classes = 1..confusion.classes();
+    let empty = classes.clone().all(|class| confusion.union(class) == 0);
+    if empty { 1.0 } else { confusion.mean_iou(classes) }
+}
+
+/// A row for each picture and seed.
+fn rows(setting: &SegmentationSetting, parts: &[SegmentationRun]) -> Rows {
+    let test = setting.test.as_ref();
+    let mut names = PictureNames::new(test, setting.recipe.data.dataset.root());
+    let mut values = Vec::new();
+    for (&seed, part) in setting.seeds.iter().zip(parts) {
+        for (index, confusion) in part.pictures.iter().enumerate() {
+            values.push(picture_row(seed, names.place(index), confusion));
+        }
+    }
+    Rows::Segmentation(RowTable::new(class_names(test), names.names(), values))
+}
+
+/// What a picture's confusion matrix says of the classes that are there or predicted.
+pub(super) fn picture_row(seed: u64, picture: usize, confusion: &Confusion) -> PictureRow {
+    let classes: Vec<usize> =
+        (0..confusion.classes()).filter(|class| confusion.union(*class) > 0).collect();
+    PictureRow {
+        seed,
+        picture,
+        mean_iou: rounded(picture_iou(confusion)),
+        iou: classes.iter().filter_map(|&class| confusion.iou(class)).map(rounded).collect(),
+        counts: classes.iter().map(|&class| whole(&confusion.of_class(class))).collect(),
+        classes,
     }
 }
 
