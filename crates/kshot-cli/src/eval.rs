@@ -19,6 +19,7 @@ const SMOKE: usize = 4;
   kshot eval recipes/omniglot/prototypical-networks.toml --model runs/prototypical-networks
   kshot eval recipes/camvid/five-frames.toml --set protocol.seeds=[0]
   kshot eval runs/cells/recipe.toml --model runs/cells
+  kshot compare runs/before runs/after     (two results of --out or --json, pair by pair)
 
 Exit status: 0 done, 2 wrong use.")]
 pub struct Arguments {
@@ -30,7 +31,7 @@ pub struct Arguments {
     /// The folder of a training, or a file of weights (recipes with a [train] section).
     #[arg(long, value_name = "RUN_OR_FILE")]
     model: Option<PathBuf>,
-    /// Writes the result to this file as JSON.
+    /// Writes the result to this file as JSON, its rows (an episode, picture or query each) last.
     #[arg(long, value_name = "FILE")]
     json: Option<PathBuf>,
     /// Leaves report.html, result.json, recipe.toml and the ten worst episodes as pictures here. A

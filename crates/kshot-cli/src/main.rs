@@ -7,6 +7,7 @@ use kshot::nn::Precision;
 
 mod check;
 mod classify;
+mod compare;
 mod convert;
 mod data;
 mod demo;
@@ -49,6 +50,7 @@ enum Command {
     Model(model::Arguments),
     Demo(demo::Arguments),
     Eval(eval::Arguments),
+    Compare(compare::Arguments),
     Check(check::Arguments),
     Data(data::Arguments),
     List(list::Arguments),
@@ -79,6 +81,7 @@ fn main() -> ExitCode {
         Command::Model(arguments) => model::run(arguments),
         Command::Demo(arguments) => demo::run(arguments),
         Command::Eval(arguments) => eval::run(arguments, precision),
+        Command::Compare(arguments) => compare::run(arguments),
         Command::Check(arguments) => check::run(&arguments, precision),
         Command::Data(arguments) => data::run(&arguments),
         Command::List(arguments) => list::run(&arguments),

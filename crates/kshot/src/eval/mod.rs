@@ -1,5 +1,6 @@
 //! Protocols run from recipes, with confidence intervals.
 
+pub mod compare;
 mod engine;
 pub mod few_shot;
 pub mod presence;

@@ -8,12 +8,14 @@
 //! | [`classify_run`](classify_run()) | [`ClassifyRunOptions`] | [`ClassifyOutcome`] |
 //! | [`train`](train()) | [`TrainOptions`], [`FolderTraining`] | [`Trained`](crate::train::run::Trained) |
 //! | [`eval`](eval()) | [`EvalOptions`] | [`Evaluation`](crate::eval::Evaluation) |
+//! | [`compare`](compare()) | [`CompareOptions`] | [`Comparison`](crate::eval::compare::Comparison)s |
 //! | [`model::add_class`], [`model::drop_class`] | | |
 //! | [`weights::pull`], [`weights::info`], [`weights::verify`] | | |
 
 pub mod bf16;
 pub mod classify;
 pub mod classify_run;
+pub mod compare;
 pub mod eval;
 pub mod event;
 mod event_text;
@@ -29,6 +31,7 @@ pub mod weights;
 
 pub use classify::{ClassSource, ClassifyOptions, ClassifyOutcome, classify};
 pub use classify_run::{ClassifyRunOptions, classify_run};
+pub use compare::{CompareOptions, compare};
 pub use eval::{EvalOptions, eval};
 pub use event::Event;
 pub use segment::{SegmentOptions, SegmentOutcome, segment};
