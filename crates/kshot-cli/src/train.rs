@@ -17,8 +17,8 @@ use crate::talk::Talk;
 /// With --data the recipe is made: a U-Net on the built-in encoder, crops, steps and parts by what the folder
 /// holds. It is left as OUT/recipe.toml, to read, to change and to run again.
 ///
-/// Leaves in --out: recipe.toml, metrics.jsonl (a line a validation), checkpoint/, previews/ (predictions on
-/// validation pictures) and model.bpk, the best by the validation set.
+/// Leaves in --out: recipe.toml, metrics.jsonl (a line a validation), curve.html (the same drawn, to look at while
+/// it runs), checkpoint/, previews/ (predictions on validation pictures) and model.bpk, the best by the validation set.
 #[derive(Args)]
 #[command(after_help = "Examples:
   kshot train --data labelled/ --out runs/mine

@@ -6,6 +6,7 @@ use std::path::Path;
 use crate::job::event::{Done, Event, FitEvent, PictureEvent, Start};
 use crate::names::{self, counted};
 use crate::predict::progress::FitStep;
+use crate::report::curve_html::CURVE_PAGE;
 use crate::train::curve::CurvePoint;
 use crate::train::run::Trained;
 
@@ -216,6 +217,7 @@ impl fmt::Display for Done<'_> {
                 let value = shown(monitor, best.monitored(monitor));
                 f.write_str(if *interrupted { STOPPED } else { "" })?;
                 write!(f, "best validation {value} at step {}; {seconds:.0} s", best.step)?;
+                write!(f, "; look at {}", out.join(CURVE_PAGE).display())?;
                 if *interrupted {
                     return f.write_str(GO_ON);
                 }

@@ -26,6 +26,7 @@ pub mod segment;
 pub mod tables;
 pub mod train;
 pub mod train_folder;
+mod train_page;
 pub mod watch;
 pub mod weights;
 

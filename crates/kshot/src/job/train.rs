@@ -12,6 +12,7 @@ use crate::device;
 use crate::error::Result;
 use crate::job::event::{Done, Event, Start};
 use crate::job::run_file::Clock;
+use crate::job::train_page::CurvePage;
 use crate::job::watch::Watch;
 use crate::recipe::Recipe;
 use crate::train::curve::CurvePoint;
@@ -47,8 +48,8 @@ impl TrainOptions {
 }
 
 /// Trains by a recipe: goes on from the folder's last checkpoint if there is one, to the very numbers of a training
-/// that was not stopped. Leaves `recipe.toml`, `metrics.jsonl`, `checkpoint/`, for pixels `previews/`, and at the end
-/// `model.bpk`, the parameters of the best validation.
+/// that was not stopped. Leaves `recipe.toml`, `metrics.jsonl`, `curve.html` (the curve drawn, from the first validation
+/// on), `checkpoint/`, for pixels `previews/`, and at the end `model.bpk`, the parameters of the best validation.
 ///
 /// # Errors
 /// If the recipe trains nothing, data, network and method do not go together, or writing fails.
@@ -91,6 +92,7 @@ fn run_session<O: Objective>(
         steps: session.training.steps,
         out: &options.out,
     }));
+    let mut page = CurvePage::new(&session, options);
     let interrupter = Interrupter::new();
     let (told, points) = channel::<(CurvePoint, usize)>();
     let view = if options.dashboard {
@@ -106,7 +108,7 @@ fn run_session<O: Objective>(
         at_most: options.at_most,
         interrupter: interrupter.clone(),
     };
-    std::thread::scope(|scope| {
+    let outcome = std::thread::scope(|scope| {
         let running = scope.spawn(|| run::train(session, &options.out, how));
         // The dashboard tells of points itself, and dropped its sender.
         while !running.is_finished() {
@@ -117,6 +119,7 @@ fn run_session<O: Objective>(
                 Err(RecvTimeoutError::Timeout) => {}
                 Err(RecvTimeoutError::Disconnected) => std::thread::sleep(LOOK),
             }
+            page.follow();
             if watch.is_cancelled() {
                 interrupter.stop(Some("stopped from outside"));
             }
@@ -125,7 +128,9 @@ fn run_session<O: Objective>(
             watch.tell(&Event::Validation { point: &point, validations });
         }
         running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    })
+    });
+    page.end(&outcome)?;
+    outcome
 }
 
 /// The folder of a run by default: `runs/NAME`.

@@ -10,6 +10,7 @@ pub mod classify_html;
 pub mod classify_judged;
 pub mod coco;
 pub mod correct;
+pub mod curve_html;
 pub mod episode_html;
 pub mod eval_html;
 pub mod evaluation;
@@ -18,6 +19,7 @@ mod html_about;
 pub mod next;
 pub mod objects;
 pub mod page;
+mod plot;
 pub mod run;
 pub mod table;
 

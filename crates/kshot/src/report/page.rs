@@ -16,6 +16,11 @@ const SCRIPT: &str = include_str!("page.js");
 /// The page from its doctype to the opening of `main`; [`close`] ends it. In two parts, so that long
 /// pages can be streamed to a file.
 pub fn open(title: &str) -> String {
+    open_with(title, &html! {})
+}
+
+/// [`open`] with more in its head, such as a style sheet.
+pub fn open_with(title: &str, more: &Markup) -> String {
     // Only this very script may run, and pictures come from the page itself or from files beside it.
     let hash = STANDARD.encode(Sha256::digest(SCRIPT.as_bytes()));
     let policy = format!(
@@ -32,6 +37,7 @@ pub fn open(title: &str) -> String {
             meta name="generator" content=(concat!("kshot ", env!("CARGO_PKG_VERSION")));
             title { (title) }
             style { (PreEscaped(STYLE)) }
+            (more)
         }
         (PreEscaped("<body><main>"))
     };

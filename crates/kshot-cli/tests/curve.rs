@@ -1,0 +1,39 @@
+//! The page of a training's curve, as `kshot train` leaves it.
+#![cfg(feature = "embedded-weights")]
+#![allow(clippy::unwrap_used)] // helpers of tests
+
+mod common;
+
+use common::{DONE, Place, WRONG_USE, inside, mask, picture, save};
+
+#[test]
+fn a_training_leaves_its_curve_as_a_page() {
+    let place = Place::new();
+    for index in 0..6 {
+        save(&place.at(&format!("data/images/{index}.png")), &picture(index % 3));
+        mask(&place.at(&format!("data/masks/{index}.png")), 32, |x, y| inside(index % 3, x, y));
+    }
+    place.write("data/classes.txt", "square\n");
+    let train = |more: &[&str]| {
+        let arguments =
+            ["train", "--data", "data", "--steps", "2", "--out", "run", "--quiet", "--set"];
+        place.kshot(&[&arguments[..], &["train.validate_every=1"], more].concat())
+    };
+    let page = || std::fs::read_to_string(place.at("run/curve.html")).unwrap();
+    assert_eq!(train(&["--validations", "1"]).faults(DONE, &[]), [""; 0]);
+    assert!(
+        page().contains("Stopped at step 1 of 2") && !page().contains("http-equiv=\"refresh\"")
+    );
+    // By the command that the page names.
+    assert!(page().contains("kshot train run/recipe.toml --out run"));
+    let ran = place.kshot(&["train", "run/recipe.toml", "--out", "run"]);
+    assert_eq!(ran.faults(DONE, &["look at run/curve.html"]), [""; 0]);
+    assert!(
+        page().contains("kshot eval run/recipe.toml --model run")
+            && page().contains("step 2 · training")
+    );
+    let before = page();
+    let ran = train(&["--set", "train.batch=1"]);
+    assert_eq!(ran.faults(WRONG_USE, &["another recipe"]), [""; 0]);
+    assert_eq!(page(), before, "a refused training leaves the page alone");
+}
