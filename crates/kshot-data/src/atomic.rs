@@ -1,8 +1,13 @@
 //! Files that are whole or absent: written under a temporary name beside their place, then renamed.
 //!
-//! A run that is killed leaves no half file under a final name. The data is not forced to the disk
-//! (`fsync`) file by file: that would cost more than segmenting small pictures, and what a power cut
-//! loses, the next run makes again.
+//! A process that is killed leaves no half file under a final name. A power cut is another matter: the new name may
+//! reach the disk before the content does, and the file is then empty or short.
+//!
+//! - [`write_durable`] forces content and name to the disk before it returns. It is for what cannot be made again, or
+//!   only in hours: models, checkpoints, recipes, lists of what was moved.
+//! - [`write()`] and [`write_with`] do not, and are for the rest: masks, overlays, pages, tables. Forcing a file of 3 kB
+//!   to an ext4 disk takes 3 to 10 ms, where writing it takes 0.06 ms; a picture leaves three files, and small ones are
+//!   segmented in less time than that. What a power cut spoils there, the next run finds and makes again.
 
 use std::fs;
 use std::io::{self, BufWriter, Write};
@@ -18,6 +23,25 @@ use crate::error::{Error, Result};
 /// Kind [`Io`](crate::ErrorKind::Io), naming the path, the reason and what to do.
 pub fn write(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
     write_with(path, |writer| Ok(writer.write_all(bytes)?))
+}
+
+/// Like [`write()`], and the file is on the disk, under its name, when this returns: a power cut loses neither.
+///
+/// # Errors
+/// As [`write()`]; also if the disk does not take it, and what was there is then untouched.
+pub fn write_durable(path: impl AsRef<Path>, bytes: &[u8]) -> Result<()> {
+    let path = path.as_ref();
+    let written = try_write_with(path, Reach::Disk, |writer| Ok(writer.write_all(bytes)?));
+    written.map_err(|failure| failure.at(path))
+}
+
+/// How far a file has gone when it counts as written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Reach {
+    /// To the operating system, which writes it when it sees fit.
+    System,
+    /// To the disk.
+    Disk,
 }
 
 /// Why the content of a file could not be made: the file itself, or what it is made from. `?` turns
@@ -44,7 +68,20 @@ impl From<serde_json::Error> for Failure {
 
 impl From<csv::Error> for Failure {
     fn from(error: csv::Error) -> Self {
-        Self::Write(error.into())
+        // The conversion that csv has forgets which error of the system it was.
+        Self::Write(match error.into_kind() {
+            csv::ErrorKind::Io(error) => error,
+            other => io::Error::other(format!("{other:?}")),
+        })
+    }
+}
+
+impl Failure {
+    fn at(self, path: &Path) -> Error {
+        match self {
+            Self::Write(source) => write_error(path, source),
+            Self::Other(error) => error,
+        }
     }
 }
 
@@ -67,14 +104,12 @@ pub fn write_with(
     fill: impl FnOnce(&mut AtomicWriter<'_>) -> Result<(), Failure>,
 ) -> Result<()> {
     let path = path.as_ref();
-    try_write_with(path, fill).map_err(|failure| match failure {
-        Failure::Write(source) => write_error(path, source),
-        Failure::Other(error) => error,
-    })
+    try_write_with(path, Reach::System, fill).map_err(|failure| failure.at(path))
 }
 
 fn try_write_with(
     path: &Path,
+    reach: Reach,
     fill: impl FnOnce(&mut AtomicWriter<'_>) -> Result<(), Failure>,
 ) -> Result<(), Failure> {
     let folder = match path.parent() {
@@ -91,8 +126,30 @@ fn try_write_with(
     fill(&mut writer)?;
     writer.flush()?;
     drop(writer);
+    if reach == Reach::Disk {
+        temporary.as_file().sync_all()?;
+    }
     temporary.persist(path).map_err(|error| error.error)?;
+    if reach == Reach::Disk {
+        sync_folder(folder)?;
+    }
     Ok(())
+}
+
+/// Forces the names in a folder to the disk. File systems without such a thing (and Windows, which writes names on
+/// its own) are left alone.
+fn sync_folder(folder: &Path) -> io::Result<()> {
+    if !cfg!(unix) {
+        return Ok(());
+    }
+    match fs::File::open(folder).and_then(|opened| opened.sync_all()) {
+        Err(error)
+            if matches!(error.kind(), io::ErrorKind::Unsupported | io::ErrorKind::InvalidInput) =>
+        {
+            Ok(())
+        }
+        done => done,
+    }
 }
 
 /// A temporary file that others may read as the user's own umask says (the default of `tempfile`
@@ -112,13 +169,13 @@ fn temporary_in(folder: &Path) -> io::Result<NamedTempFile> {
 pub fn write_error(path: impl AsRef<Path>, source: io::Error) -> Error {
     let advice = match source.kind() {
         io::ErrorKind::StorageFull => Some(
-            "the disk is full; free some space and run the command again, finished pictures are kept",
+            "the disk is full; free some space and run the same command again: what is finished is kept",
         ),
         io::ErrorKind::QuotaExceeded => Some(
-            "your disk quota is used up; free some space and run the command again, finished pictures are kept",
+            "your disk quota is used up; free some space and run the same command again: what is finished is kept",
         ),
         io::ErrorKind::FileTooLarge => Some(
-            "a file may not grow that large here (`ulimit -f`, or the file system); raise the limit and run the command again, finished pictures are kept",
+            "a file may not grow that large here (`ulimit -f`, or the file system); raise the limit and run the same command again: what is finished is kept",
         ),
         io::ErrorKind::PermissionDenied => {
             Some("permission denied; choose another --out folder or make this one writable")
@@ -145,13 +202,19 @@ pub fn write_error(path: impl AsRef<Path>, source: io::Error) -> Error {
     }
 }
 
+/// Whether the system refused to write for want of room: the disk is full, a quota is used up, or a file may not
+/// grow that large.
+pub fn no_room(error: &io::Error) -> bool {
+    use io::ErrorKind::{FileTooLarge, QuotaExceeded, StorageFull};
+    matches!(error.kind(), StorageFull | QuotaExceeded | FileTooLarge)
+}
+
 /// Whether an error means that the output folder takes nothing more.
 pub fn unwritable(error: &Error) -> bool {
     let Some(source) = std::error::Error::source(error) else { return false };
-    source.downcast_ref::<std::io::Error>().is_some_and(|error| {
-        use std::io::ErrorKind::{QuotaExceeded, ReadOnlyFilesystem, StorageFull};
-        matches!(error.kind(), StorageFull | QuotaExceeded | ReadOnlyFilesystem)
-    })
+    source
+        .downcast_ref::<io::Error>()
+        .is_some_and(|error| no_room(error) || error.kind() == io::ErrorKind::ReadOnlyFilesystem)
 }
 
 #[cfg(test)]
@@ -182,6 +245,34 @@ mod tests {
         assert!(error.to_string().contains("a.txt"), "{error}");
         assert_eq!(fs::read(&path).unwrap(), b"old");
         assert_eq!(fs::read_dir(folder.path()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn a_durable_file_is_replaced_whole_too() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("deep/model.bpk");
+        write_durable(&path, b"one").unwrap();
+        write_durable(&path, b"two").unwrap();
+        assert_eq!(fs::read(&path).unwrap(), b"two");
+        assert_eq!(fs::read_dir(path.parent().unwrap()).unwrap().count(), 1);
+    }
+
+    #[test]
+    fn want_of_room_is_known_through_every_writer() {
+        let full = || io::Error::from(io::ErrorKind::StorageFull);
+        let folder = tempfile::tempdir().unwrap();
+        let fails = |failure: fn(io::Error) -> Failure| {
+            write_with(folder.path().join("a.csv"), |_| Err(failure(full()))).unwrap_err()
+        };
+        for error in [
+            fails(Failure::Write),
+            fails(|error| csv::Error::from(error).into()),
+            fails(|error| serde_json::Error::io(error).into()),
+        ] {
+            assert!(unwritable(&error), "{error}");
+            assert!(error.to_string().contains("the disk is full"), "{error}");
+        }
+        assert!(!unwritable(&write_error("a", io::ErrorKind::PermissionDenied.into())));
     }
 
     #[test]

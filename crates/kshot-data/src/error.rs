@@ -3,6 +3,8 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::visible::visible;
+
 /// Shorthand for results of this library.
 pub type Result<T, E = Error> = std::result::Result<T, E>;
 
@@ -55,10 +57,13 @@ pub enum Place {
 impl fmt::Display for Place {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            Self::File(path, Some(line)) => write!(f, "{}:{line}", path.display()),
-            Self::File(path, None) => write!(f, "{}", path.display()),
-            Self::Key(key) => write!(f, "key `{key}`"),
-            Self::Tensor(path) => write!(f, "tensor `{path}`"),
+            Self::File(path, line) => {
+                // A file's name is one word of the sentence, whatever it holds.
+                f.write_str(&visible(&path.to_string_lossy()))?;
+                line.map_or(Ok(()), |line| write!(f, ":{line}"))
+            }
+            Self::Key(key) => write!(f, "key `{}`", visible(key)),
+            Self::Tensor(path) => write!(f, "tensor `{}`", visible(path)),
         }
     }
 }
@@ -178,5 +183,11 @@ mod tests {
         let error = Error::data("class 7 is unknown; valid are 0 to 3").at_line("a/b.csv", 4);
         assert_eq!(error.to_string(), "a/b.csv:4: class 7 is unknown; valid are 0 to 3");
         assert_eq!(error.kind(), ErrorKind::Data);
+    }
+
+    #[test]
+    fn a_name_of_two_lines_is_one_word() {
+        let error = Error::data("empty").in_file("a\nkshot: all is well\x1b[2J.png");
+        assert_eq!(error.to_string(), "a\\nkshot: all is well\\x1b[2J.png: empty");
     }
 }

@@ -73,7 +73,7 @@ impl Finding {
     /// The file, and the line where one is known: `file:line`.
     pub fn place(&self) -> String {
         let line = self.line.map(|line| format!(":{line}")).unwrap_or_default();
-        format!("{}{line}", self.file.display())
+        format!("{}{line}", crate::visible::visible(&self.file.to_string_lossy()))
     }
 }
 

@@ -41,5 +41,6 @@ pub mod rle;
 pub mod scribble;
 pub mod support;
 pub mod text_file;
+pub mod visible;
 
 pub use error::{Error, ErrorKind, Result};

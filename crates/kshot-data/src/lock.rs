@@ -17,12 +17,14 @@ pub struct Lock {
 }
 
 impl Lock {
-    /// Of an output folder, whose `.kshot/` must be there.
+    /// Of an output folder, which is made where it is missing.
     ///
     /// # Errors
     /// If another process holds it, or the file cannot be written.
     pub fn of_folder(out: &Path) -> Result<Self> {
-        let path = out.join(".kshot/lock");
+        let folder = out.join(".kshot");
+        std::fs::create_dir_all(&folder).map_err(|error| write_error(&folder, error))?;
+        let path = folder.join("lock");
         let file = open(&path)?;
         match file.try_lock() {
             Ok(()) => Ok(Self { _file: file }),
@@ -68,7 +70,6 @@ mod tests {
     #[test]
     fn a_folder_has_one_writer() {
         let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join(".kshot")).unwrap();
         let first = Lock::of_folder(folder.path()).unwrap();
         let error = Lock::of_folder(folder.path()).unwrap_err().to_string();
         assert!(error.contains("another kshot"), "{error}");
