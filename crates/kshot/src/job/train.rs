@@ -93,6 +93,9 @@ fn run_session<O: Objective>(
         out: &options.out,
     }));
     let mut page = CurvePage::new(&session, options);
+    if !options.force {
+        run::damaged(&options.out)?.iter().for_each(|words| watch.warn(words));
+    }
     let interrupter = Interrupter::new();
     let (told, points) = channel::<(CurvePoint, usize)>();
     let view = if options.dashboard {

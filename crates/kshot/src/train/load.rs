@@ -2,9 +2,8 @@
 
 use std::path::{Path, PathBuf};
 
-use burn::module::Module;
-
 use super::checkpoint;
+use super::pack;
 use super::trainee::{Trainee, TrainingTally};
 use crate::contract::Objective;
 use crate::error::{Error, Result};
@@ -29,21 +28,49 @@ enum LearnerWeights {
 
 fn weights(from: &Path) -> Result<LearnerWeights> {
     if from.is_file() {
-        return Ok(LearnerWeights::Finished(from.to_owned()));
+        let path = from.to_owned();
+        return Ok(match is_in_checkpoints(from) {
+            true => LearnerWeights::Checkpoint(path),
+            false => LearnerWeights::Finished(path),
+        });
     }
     let finished = from.join(MODEL);
     if finished.is_file() {
         return Ok(LearnerWeights::Finished(finished));
     }
     let folder = from.join(CHECKPOINTS);
-    match checkpoint::newest(&folder) {
-        Some(number) => Ok(LearnerWeights::Checkpoint(checkpoint::file(&folder, "model", number))),
-        None => Err(Error::weights(
+    let newest = checkpoint::newest(&folder)?;
+    let before = newest.epoch.map(|number| checkpoint::file(&folder, "model", number));
+    if let Some(damaged) = newest.damaged.iter().find(|damaged| damaged.was_whole) {
+        let other = match before {
+            Some(before) => format!("give {}, which is whole, in its place, or", before.display()),
+            None => "no other is whole;".to_owned(),
+        };
+        let text = format!("{damaged}; {other} go on with `kshot train`, which makes it again");
+        return Err(Error::weights(text).in_file(from));
+    }
+    before.map(LearnerWeights::Checkpoint).ok_or_else(|| {
+        Error::weights(
             "no weights here: expected model.bpk or checkpoint/model-*.bpk; train first with \
              `kshot train RECIPE --out RUN`",
         )
-        .in_file(from)),
+        .in_file(from)
+    })
+}
+
+/// Whether a file of weights is one of the checkpoints of a run.
+fn is_in_checkpoints(file: &Path) -> bool {
+    let folder = file.parent().and_then(Path::file_name);
+    folder.is_some_and(|name| name == CHECKPOINTS)
+}
+
+/// The folder of a run, of which a file of weights may be given.
+fn folder_of(run: &Path) -> &Path {
+    if !run.is_file() {
+        return run;
     }
+    let levels = if is_in_checkpoints(run) { 2 } else { 1 };
+    run.ancestors().nth(levels).unwrap_or(Path::new(""))
 }
 
 /// The file that holds the weights of a run, or the file itself.
@@ -59,26 +86,24 @@ pub fn weights_of(from: &Path) -> Result<PathBuf> {
 /// An objective with the weights of a run's folder, finished or not, or of a file.
 ///
 /// # Errors
-/// If there are none, or they are of another network or method.
+/// If there are none, they are damaged or no numbers, or they are of another network or method.
 pub fn from_run<O: Objective>(objective: O, from: &Path) -> Result<O> {
-    let unfit = |path: &Path, error: &dyn std::fmt::Display| {
-        Error::weights(format!(
-            "these weights do not fit the recipe's network and method: {error}; use the recipe.toml that \
-             lies beside them"
-        ))
-        .in_file(path)
-    };
     match weights(from)? {
-        LearnerWeights::Finished(path) => {
-            objective.try_load_file(&path).map_err(|error| unfit(&path, &error))
-        }
-        LearnerWeights::Checkpoint(path) => {
-            Trainee::new(objective, TrainingTally::default(), Precision::F32)
-                .try_load_file(&path)
-                .map(|trainee| trainee.objective)
-                .map_err(|error| unfit(&path, &error))
-        }
+        LearnerWeights::Finished(path) => pack::read(objective, &path),
+        LearnerWeights::Checkpoint(path) => of_checkpoint(objective, &path),
     }
+}
+
+/// An objective with the weights of a checkpoint's file.
+///
+/// # Errors
+/// As [`from_run`].
+pub(super) fn of_checkpoint<O: Objective>(objective: O, path: &Path) -> Result<O> {
+    if let Some(why) = checkpoint::fault_of_model(path)? {
+        return Err(Error::weights(format!("this checkpoint is damaged ({why})")).in_file(path));
+    }
+    let trainee = Trainee::new(objective, TrainingTally::default(), Precision::F32);
+    Ok(pack::read(trainee, path)?.objective)
 }
 
 /// A method that labels whole pictures with the weights of a run's folder or a file; of Relation Networks also
@@ -104,8 +129,7 @@ pub fn learner(learner: Learner, from: &Path) -> Result<Learner> {
 /// # Errors
 /// If there is none, or it is wrong.
 pub fn recipe_of(run: &Path) -> Result<Recipe> {
-    let folder = if run.is_file() { run.parent().unwrap_or(Path::new("")) } else { run };
-    let file = folder.join(RECIPE);
+    let file = folder_of(run).join(RECIPE);
     if !file.is_file() {
         return Err(Error::config(
             "no recipe.toml here; give the folder that `kshot train --out` left",
@@ -120,8 +144,7 @@ pub fn recipe_of(run: &Path) -> Result<Recipe> {
 /// # Errors
 /// If there is none.
 pub fn classes_of(run: &Path) -> Result<Vec<String>> {
-    let folder = if run.is_file() { run.parent().unwrap_or(Path::new("")) } else { run };
-    let file = folder.join("classes.txt");
+    let file = folder_of(run).join("classes.txt");
     let text = std::fs::read_to_string(&file)
         .map_err(|error| Error::io("read the classes of the run", &file, error))?;
     Ok(text.lines().filter(|line| !line.is_empty()).map(str::to_owned).collect())

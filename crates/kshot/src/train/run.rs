@@ -14,18 +14,20 @@ use burn::train::renderer::MetricsRenderer;
 use burn::train::renderer::tui::TuiMetricsRendererWrapper;
 use burn::train::{ExecutionStrategy, Interrupter, SupervisedTraining};
 use kshot_data::atomic;
+use kshot_data::lock::Lock;
 
-use super::checkpoint::{self, WholeFiles};
+use super::checkpoint::{self, Checkpoints, WholeFiles};
 use super::curve::{Curve, CurvePoint, Rules};
-use super::load::{CHECKPOINTS, MODEL, RECIPE};
+use super::load::{self, CHECKPOINTS, MODEL, RECIPE};
 use super::loader::ItemLoader;
+use super::pack;
 use super::points::{OnPoint, Points};
+use super::quiet::NoLog;
 use super::session::Session;
 use super::trainee::{ItemMetrics, Trainee, TrainingTally};
 use crate::contract::Objective;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::metric;
-use crate::nn::Precision;
 use crate::recipe::Training;
 
 /// What people see of a training while it runs.
@@ -140,43 +142,104 @@ pub struct TrainRunOptions {
     pub interrupter: Interrupter,
 }
 
-/// Trains in a folder: goes on from its last checkpoint if there is one, else (or with `force`) starts. The folder
-/// is left with `recipe.toml`, `classes.txt` or `classes.json`, `metrics.jsonl`, `previews/`, `checkpoint/` and, at
-/// the end, `model.bpk`: the parameters of the best validation.
+/// Trains in a folder: goes on from its last whole checkpoint if there is one, else (or with `force`) starts. The
+/// folder is left with `recipe.toml`, `classes.txt` or `classes.json`, `metrics.jsonl`, `previews/`, `checkpoint/` and,
+/// at the end, `model.bpk`: the parameters of the best validation. One training at a time writes into it.
+///
+/// A checkpoint that was spoilt is passed over for the one before it ([`damaged`] tells), and points of the curve after
+/// that go.
 ///
 /// # Errors
-/// If the folder is of another recipe, an item cannot be made, the monitored metric is none, or writing fails.
+/// If another process trains there, the folder is of another recipe, an item cannot be made, the monitored metric is
+/// none, or writing fails.
 pub fn train<O: Objective>(
     session: Session<O>,
     out: &Path,
     options: TrainRunOptions,
 ) -> Result<Trained> {
-    let TrainRunOptions { force, view, at_most, interrupter } = options;
-    let train = &session.training;
-    let monitor = train.monitor.clone().unwrap_or_else(|| session.objective.monitor().to_owned());
+    let training = &session.training;
+    let monitor =
+        training.monitor.clone().unwrap_or_else(|| session.objective.monitor().to_owned());
     metric::check_name(&monitor)?;
     let folder = out.join(CHECKPOINTS);
-    prepare(&session.recipe, &session.notes, out, &folder, force)?;
-    let from = checkpoint::newest(&folder);
+    let (_lock, from) = prepare(&session.recipe, &session.notes, out, &folder, options.force)?;
     let tally = TrainingTally::default();
     let rules = Rules { monitor: monitor.clone(), tally: tally.clone() };
-    let curve = Curve::open(out, from.unwrap_or(0), train, rules)?;
     let start = from.unwrap_or(0);
-    let all = train.validations();
-    let validations = at_most.map_or(all, |most| all.min(start + most));
-    let device = session.device.clone().autodiff();
-    let mut interrupted = false;
-    let template = if start < validations && !curve.is_stale() {
+    let curve = Curve::open(out, start, training, rules)?;
+    if curve.points().last().map_or(0, |point| point.number) != start {
+        return Err(Error::data(format!(
+            "it does not reach checkpoint {start}, from which training would go on; --force starts anew"
+        ))
+        .in_file(out.join("metrics.jsonl")));
+    }
+    let all = training.validations();
+    let validations = options.at_most.map_or(all, |most| all.min(start + most));
+    let goes_on = start < validations && !curve.is_stale();
+    let (template, mut interrupted) = if goes_on {
+        let parts = TrainingParts {
+            folder: &folder,
+            from,
+            validations,
+            monitor: &monitor,
+            curve: &curve,
+            tally,
+        };
+        parts.launch(session, out, options)?
+    } else {
+        (session.objective, false)
+    };
+    interrupted |= validations < all && !curve.is_stale();
+    if let Some(error) = curve.failure() {
+        return Err(error);
+    }
+    finish(template, &curve, out, &folder, monitor, interrupted)
+}
+
+/// What burn-train's loop is given beside the session.
+struct TrainingParts<'a> {
+    folder: &'a Path,
+    from: Option<usize>,
+    /// The last validation of this call.
+    validations: usize,
+    monitor: &'a str,
+    curve: &'a Curve,
+    tally: TrainingTally,
+}
+
+impl TrainingParts<'_> {
+    /// Runs the loop. The objective comes back, and whether it was stopped.
+    fn launch<O: Objective>(
+        self,
+        session: Session<O>,
+        out: &Path,
+        options: TrainRunOptions,
+    ) -> Result<(O, bool)> {
+        let Self { folder, from, validations, monitor, curve, tally } = self;
+        let TrainRunOptions { view, interrupter, .. } = options;
+        let (train, start) = (&session.training, from.unwrap_or(0));
+        let trainee = Trainee::new(session.objective, tally, session.precision)
+            .with_monitor(monitor)
+            .with_validation_items(session.validation_items);
+        // burn-train panics over parameters that do not fit.
+        let trainee = match from {
+            Some(from) => pack::read_to_go_on(trainee, &checkpoint::file(folder, "model", from))?,
+            None => trainee,
+        };
+        let schedule = train.schedule.init(train.learning_rate, train.steps)?;
+        let best = curve.best().map(|point| point.number);
+        let checkpoints = Checkpoints::open(folder, start, best)?;
+        let [model, optim, scheduler] = checkpoints.writers();
+        let device = session.device.clone().autodiff();
         let items = ItemLoader::training(session.source, train.validate_every, start, &device);
         let judged =
             ItemLoader::fixed(session.validation, session.validation_items, &session.device);
-        let [model, optim, scheduler] =
-            checkpoint::PARTS.map(|part| WholeFiles::new(&folder, part));
-        let monitored = || MeanMonitored::new(&monitor, metric::higher_is_better(&monitor));
+        let monitored = || MeanMonitored::new(monitor, metric::higher_is_better(monitor));
         let mut supervised =
             SupervisedTraining::<Trainee<O>>::new(out, Arc::new(items), Arc::new(judged))
                 .with_training_strategy(ExecutionStrategy::single(device).into())
                 .with_application_logger(None)
+                .with_metric_logger(NoLog)
                 .with_interrupter(interrupter.clone())
                 .with_custom_checkpointers::<WholeFiles, WholeFiles, WholeFiles>(
                     model, optim, scheduler,
@@ -187,56 +250,51 @@ pub fn train<O: Objective>(
                 .metric_train_numeric(monitored())
                 .metric_valid_numeric(monitored())
                 .num_epochs(validations)
-                .renderer(renderer(view, &curve, &interrupter, from, all));
+                .renderer(renderer(view, curve, &interrupter, from, train.validations()));
         if train.patience.is_some() {
             supervised = supervised.early_stopping(curve.clone());
         }
         if let Some(number) = from {
             supervised = supervised.checkpoint(number);
         }
-        let trainee = Trainee::new(session.objective, tally, session.precision)
-            .with_monitor(&monitor)
-            .with_validation_items(session.validation_items);
-        let schedule = train.schedule.init(train.learning_rate, train.steps)?;
         let learner = burn::train::Learner::new(trainee, train.optimizer.init(), schedule);
         let result = supervised.launch(learner);
+        if let Some(error) = checkpoints.failure() {
+            return Err(error);
+        }
         if let Some(error) = result.error {
             return Err(Error::data(format!("training failed: {error}")));
         }
-        interrupted = result.interrupted.is_some();
-        result.model.objective
-    } else {
-        session.objective
-    };
-    interrupted |= validations < all && !curve.is_stale();
-    if let Some(error) = curve.failure() {
-        return Err(error);
+        Ok((result.model.objective, result.interrupted.is_some()))
     }
-    // burn-train's own logs, whose numbers are in the curve.
-    for log in ["train", "valid"].map(|name| out.join(name)) {
-        if log.is_dir() {
-            std::fs::remove_dir_all(&log)
-                .map_err(|error| Error::io("remove the logs", &log, error))?;
-        }
-    }
-    finish(template, &curve, out, &folder, monitor, interrupted)
 }
 
-/// The folder of a run, made or checked.
+/// A line on each of the last checkpoints of a run's folder that is not whole, with where a training goes on.
+///
+/// # Errors
+/// If one is there and may not be read.
+pub fn damaged(out: &Path) -> Result<Vec<String>> {
+    Ok(checkpoint::newest(&out.join(CHECKPOINTS))?.told())
+}
+
+/// The folder of a run, made or checked, and the checkpoint to go on from. Nobody else may write into it until the
+/// lock is dropped.
 fn prepare(
     written: &str,
     notes: &[(String, String)],
     out: &Path,
     folder: &Path,
     force: bool,
-) -> Result<()> {
+) -> Result<(Lock, Option<usize>)> {
+    let lock = Lock::of_folder(out)?;
     if force && folder.exists() {
         std::fs::remove_dir_all(folder)
             .map_err(|error| Error::io("remove the old checkpoints", folder, error))?;
     }
-    std::fs::create_dir_all(folder).map_err(|error| Error::io("make the folder", folder, error))?;
+    std::fs::create_dir_all(folder).map_err(|error| atomic::write_error(folder, error))?;
     let file = out.join(RECIPE);
-    if checkpoint::newest(folder).is_some() {
+    let from = checkpoint::newest(folder)?.epoch;
+    if from.is_some() {
         let before = std::fs::read_to_string(&file).unwrap_or_default();
         if before != written {
             return Err(Error::config(
@@ -246,8 +304,11 @@ fn prepare(
             .in_file(out));
         }
     }
-    atomic::write(&file, written.as_bytes())?;
-    notes.iter().try_for_each(|(name, text)| atomic::write(out.join(name), text.as_bytes()))
+    atomic::write_durable(&file, written.as_bytes())?;
+    for (name, text) in notes {
+        atomic::write_durable(out.join(name), text.as_bytes())?;
+    }
+    Ok((lock, from))
 }
 
 fn renderer(
@@ -273,24 +334,25 @@ fn finish<O: Objective>(
     interrupted: bool,
 ) -> Result<Trained> {
     let (Some(best), Some(last)) = (curve.best(), curve.points().pop()) else {
-        return Err(Error::data(
+        return Err(Error::new(
+            ErrorKind::Cancelled,
             "training was stopped before its first checkpoint; nothing is kept (a smaller \
              train.validate_every leaves checkpoints sooner)",
         )
         .in_file(out));
     };
     if !interrupted {
-        let kept = checkpoint::file(folder, "model", best.number);
-        let unreadable = |error: &dyn std::fmt::Display| {
-            Error::weights(format!("the best checkpoint cannot be kept: {error}")).in_file(&kept)
-        };
-        let trainee = Trainee::new(template, TrainingTally::default(), Precision::F32)
-            .try_load_file(&kept)
-            .map_err(|error| unreadable(&error))?;
-        let part = out.join("model.part.bpk");
-        trainee.objective.save_file(&part).map_err(|error| unreadable(&error))?;
-        std::fs::rename(&part, out.join(MODEL))
-            .map_err(|error| Error::io("keep the model", out.join(MODEL), error))?;
+        if let Some(damaged) = checkpoint::fault(folder, best.number)? {
+            let others = checkpoint::file(folder, "model", last.number);
+            return Err(Error::weights(format!(
+                "{damaged}, and it is the best, of which model.bpk would be made; --force trains anew, or give \
+                 --model {} to use the last one",
+                others.display()
+            ))
+            .in_file(folder));
+        }
+        let kept = load::of_checkpoint(template, &checkpoint::file(folder, "model", best.number))?;
+        pack::write(&out.join(MODEL), kept.into_record())?;
     }
     Ok(Trained { monitor, best, last, interrupted })
 }
