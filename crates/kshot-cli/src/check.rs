@@ -13,6 +13,7 @@ use kshot::nn::Precision;
 use kshot::train::session::RecognitionSession;
 
 use crate::DONE;
+use crate::table::print;
 
 /// Proves that a method does what it says.
 #[derive(Args)]
@@ -84,20 +85,21 @@ pub fn run(arguments: &Arguments, asked: Option<Precision>) -> anyhow::Result<u8
     let precision = recipe.model.precision;
     let check =
         precision.run(|| learner.check_gradient(&episode, arguments.directions, arguments.seed));
-    if arguments.json {
-        println!("{}", serde_json::to_string(&check)?);
+    let text = if arguments.json {
+        format!("{}\n", serde_json::to_string(&check)?)
     } else {
-        println!(
-            "{}, {ways}-way {shots}-shot, {} directions",
+        format!(
+            "{}, {ways}-way {shots}-shot, {} directions\n\
+             relative error of the gradient              {:.2e}\n\
+             relative error of the first-order gradient  {:.2e}\n\
+             relative error of the gradient in 32 bits   {:.2e}\n",
             recipe.method.name(),
-            check.directions.len()
-        );
-        println!("relative error of the gradient              {:.2e}", check.error);
-        println!("relative error of the first-order gradient  {:.2e}", check.first_order_error);
-        println!(
-            "relative error of the gradient in 32 bits   {:.2e}",
+            check.directions.len(),
+            check.error,
+            check.first_order_error,
             check.single_precision_error
-        );
-    }
+        )
+    };
+    print(&text)?;
     Ok(if check.error <= arguments.most { DONE } else { crate::SOME_FAILED })
 }

@@ -33,7 +33,8 @@ labels.csv: file,class,probability,accepted,familiarity,nearest,class_2,probabil
   probability  its probability, should it show one of the classes; accepted: false is none of these
   familiarity  its similarity to the support, which decided; nearest: the most similar of the class
 
-Exit status: 0 all done, 2 wrong use, 3 some pictures failed (all others are written), 130 stopped.")]
+Exit status: 0 all done, 2 wrong use, 3 some pictures failed (all others are written),
+4 no room on the disk, 130 stopped by Ctrl-C (143 by SIGTERM, 129 by SIGHUP).")]
 pub struct Arguments {
     /// Folder of class folders, or a csv of path,class.
     #[arg(long, value_name = "DIR|CSV", required_unless_present = "model")]
@@ -111,7 +112,7 @@ pub fn run(arguments: Arguments, precision: Option<Precision>) -> anyhow::Result
     arguments.threads.map_or(Ok(()), crate::set_threads)?;
     let talk = Talk::new(arguments.json, arguments.quiet);
     let Arguments { support, model, query, out, shots, truth, top_k, device, .. } = arguments;
-    let command = std::env::args().collect();
+    let command = crate::command();
     let link = arguments.link.map(|to| (SortMode::Link, to));
     let outcome = if let (Some(run), Some(support)) = (arguments.run, support.clone()) {
         anyhow::ensure!(precision.is_none(), "the recipe of --run has a precision of its own");

@@ -32,7 +32,7 @@ const LISTED: usize = 30;
   kshot data convert --from out/ --to labelme --next --simplify 1.5 --out to-correct/
   kshot data convert --from out/ --to tiff-masks --only 'plot-3*' --out to-correct/
 
-Exit status: 0 done, 2 wrong labels, something would be lost, or wrong use.")]
+Exit status: 0 done, 2 wrong labels, something would be lost, or wrong use, 4 no room on the disk.")]
 pub struct Arguments {
     /// Folder of labelled pictures, as for `kshot segment --support`, or the output folder of `kshot segment`.
     #[arg(long, value_name = "DIR")]

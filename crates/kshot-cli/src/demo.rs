@@ -70,7 +70,7 @@ pub fn run(arguments: Arguments) -> anyhow::Result<u8> {
         truth: None,
         top_k: 3,
         device: "flex".to_owned(),
-        command: std::env::args().collect(),
+        command: crate::command(),
     };
     let talk = Talk::new(arguments.json, arguments.quiet);
     let outcome = talk.follow(|watch| classify_run(&options, watch))?;

@@ -21,7 +21,7 @@ const SMOKE: usize = 4;
   kshot eval runs/cells/recipe.toml --model runs/cells
   kshot compare runs/before runs/after     (two results of --out or --json, pair by pair)
 
-Exit status: 0 done, 2 wrong use.")]
+Exit status: 0 done, 2 wrong use, 4 no room on the disk.")]
 pub struct Arguments {
     /// The recipe.
     recipe: PathBuf,
@@ -68,7 +68,7 @@ pub fn run(arguments: Arguments, asked: Option<Precision>) -> anyhow::Result<u8>
         force: arguments.force,
         smoke: arguments.smoke.then_some(SMOKE),
         device: arguments.device,
-        command: std::env::args().collect(),
+        command: crate::command(),
     };
     let talk = Talk::figures(arguments.quiet);
     talk.follow(|watch| eval(&options, watch))?;

@@ -4,6 +4,7 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use kshot::nn::Precision;
+use kshot_data::atomic;
 
 mod check;
 mod classify;
@@ -12,6 +13,7 @@ mod convert;
 mod data;
 mod demo;
 mod eval;
+mod fault;
 mod interrupt;
 mod list;
 mod model;
@@ -57,20 +59,26 @@ enum Command {
     Weights(weights::Arguments),
 }
 
-/// Done.
+// Exit statuses. Others: 129, 130 and 143 of a stopped job (`interrupt`), 101 of a fault of kshot (`fault`).
+
+/// Done. Also where the reader of the output has seen enough (`| head`).
 const DONE: u8 = 0;
-/// Some pictures failed; all others are written. (130 is that of a stopped job: `interrupt`.)
-const SOME_FAILED: u8 = 3;
 /// Wrong use: arguments, recipe or labels; nothing was done.
 const WRONG_USE: u8 = 2;
+/// Some pictures failed; all others are written.
+const SOME_FAILED: u8 = 3;
+/// The disk is full, a quota is used up or a file may not grow that large; what was finished is kept.
+const NO_ROOM: u8 = 4;
 
 fn main() -> ExitCode {
+    fault::tell_in_one_line();
+    interrupt::survive_file_limits();
     kshot_kernels::keep_pages();
     let cli = Cli::parse();
     let precision = match precision(&cli) {
         Ok(precision) => precision,
         Err(refused) => {
-            eprintln!("kshot: --bf16: {refused:#}");
+            table::say(&format!("kshot: --bf16: {refused:#}"));
             return ExitCode::from(WRONG_USE);
         }
     };
@@ -90,10 +98,33 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            eprintln!("kshot: {error:#}");
-            ExitCode::from(WRONG_USE)
+            table::say(&format!("kshot: {error:#}"));
+            ExitCode::from(status_of(&error))
         }
     }
+}
+
+/// The exit status that an error means.
+fn status_of(error: &anyhow::Error) -> u8 {
+    let no_room = |cause: &(dyn std::error::Error + 'static)| {
+        cause.downcast_ref::<std::io::Error>().is_some_and(atomic::no_room)
+    };
+    let stopped = |cause: &(dyn std::error::Error + 'static)| {
+        let error = cause.downcast_ref::<kshot::Error>();
+        error.is_some_and(|error| error.kind() == kshot::ErrorKind::Cancelled)
+    };
+    if error.chain().any(no_room) {
+        NO_ROOM
+    } else if interrupt::asked() && error.chain().any(stopped) {
+        interrupt::status()
+    } else {
+        WRONG_USE
+    }
+}
+
+/// How kshot was called. A name that is not Unicode is shown as well as it can be.
+fn command() -> Vec<String> {
+    std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
 /// What `--precise` and `--bf16` ask for.

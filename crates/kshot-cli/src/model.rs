@@ -19,7 +19,7 @@ use crate::talk::Talk;
   kshot model drop-class parts.kshot bolt
 
 The vectors of the other classes stay as they are, bit for bit; heads are fitted anew at every use.
-Exit status: 0 done, 2 wrong use; the file is then as it was.")]
+Exit status: 0 done, 2 wrong use, 4 no room on the disk; the file is then as it was.")]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,

@@ -33,8 +33,9 @@ use crate::talk::Talk;
   kshot segment --support labelled/ --support corrected/ --query photos/ --out out/
   kshot segment --support labelled/ --query photos/ --out out/ --objects --min-object 30
 
-Exit status: 0 all done, 2 wrong use, 3 some pictures failed (all others are written),
-130 stopped by Ctrl-C (what is finished is kept; the same command goes on).")]
+Exit status: 0 all done, 2 wrong use, 3 some pictures failed (all others are written), 4 no room on the disk,
+130 stopped by Ctrl-C (143 by SIGTERM, 129 by SIGHUP). After 4 and a stop what is finished is kept, and the same
+command goes on.")]
 pub struct Arguments {
     /// Folder of labelled pictures; may be given several times. Classes are joined by their names, in the order of the
     /// first folder; a picture that is in several has the labels of the last one.
@@ -131,7 +132,7 @@ pub fn run(arguments: Arguments, precision: Option<Precision>) -> anyhow::Result
         precision: precision.unwrap_or_default(),
         seed: arguments.seed,
         force: arguments.force,
-        command: std::env::args().collect(),
+        command: crate::command(),
     };
     let outcome = talk.follow(|watch| segment(&options, watch))?;
     Ok(Talk::end(&outcome.failed, outcome.cancelled))

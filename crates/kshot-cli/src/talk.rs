@@ -7,9 +7,10 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressStyle};
 use kshot::job::{Event, Watch};
 use kshot_data::query::FailedPicture;
+use kshot_data::visible::visible;
 
 use crate::interrupt;
-use crate::table::print;
+use crate::table::{print, say};
 use crate::{DONE, SOME_FAILED};
 
 /// How the command speaks.
@@ -31,7 +32,7 @@ impl Talk {
         Self { figures: true, ..Self::new(false, quiet) }
     }
 
-    /// Runs a job, tells its events, and stops it at Ctrl-C.
+    /// Runs a job, tells its events, and stops it at a signal.
     pub fn follow<T>(&self, job: impl FnOnce(&Watch<'_>) -> kshot::Result<T>) -> anyhow::Result<T> {
         let tell = |event: &Event<'_>| self.tell(event);
         let watch = if self.quiet && !self.json && !self.figures {
@@ -39,7 +40,9 @@ impl Talk {
         } else {
             Watch::new(&tell)
         };
-        let outcome = job(&watch.cancelled_by(interrupt::flag()));
+        // An evaluation cannot stop in order: a signal ends it at once, and --out keeps what is finished.
+        let watch = if self.figures { watch } else { watch.cancelled_by(interrupt::flag()) };
+        let outcome = job(&watch);
         self.bar().finish_and_clear();
         Ok(outcome?)
     }
@@ -47,10 +50,10 @@ impl Talk {
     /// Names what failed, whatever else is asked for, and gives the exit status.
     pub fn end(failed: &[FailedPicture], cancelled: bool) -> u8 {
         for failed in failed {
-            eprintln!("failed: {}: {}", failed.name, failed.error);
+            say(&format!("failed: {}: {}", visible(&failed.name), failed.error));
         }
         match (cancelled, failed) {
-            (true, _) => interrupt::INTERRUPTED,
+            (true, _) => interrupt::status(),
             (false, []) => DONE,
             (false, _) => SOME_FAILED,
         }
@@ -72,7 +75,7 @@ impl Talk {
                 }
             }
             Event::Picture(picture) if !self.bar().is_hidden() => {
-                self.bar().set_message(picture.file().to_owned());
+                self.bar().set_message(visible(picture.file()).into_owned());
             }
             Event::Done(done) if self.figures => {
                 self.bar().finish_and_clear();
@@ -80,7 +83,7 @@ impl Talk {
             }
             // At the end, where they are together.
             Event::Failed { .. } => {}
-            event => self.bar().suspend(|| eprintln!("{event}")),
+            event => self.bar().suspend(|| say(&words(event))),
         }
     }
 
@@ -95,7 +98,7 @@ impl Talk {
             }
             bar.enable_steady_tick(Duration::from_millis(200));
         }
-        bar.set_message(event.to_string());
+        bar.set_message(visible(&event.to_string()).into_owned());
     }
 
     fn progress(&self, done: usize, total: usize) {
@@ -116,5 +119,15 @@ impl Talk {
 
     fn bar(&self) -> MutexGuard<'_, ProgressBar> {
         self.bar.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+/// An event as text. What is of one line stays of one, whatever names of files and classes hold.
+fn words(event: &Event<'_>) -> String {
+    let text = event.to_string();
+    match event {
+        Event::Start(_) | Event::Picture(_) | Event::Sorted { .. } => visible(&text).into_owned(),
+        Event::Added { .. } | Event::Dropped { .. } => visible(&text).into_owned(),
+        _ => text,
     }
 }

@@ -9,7 +9,7 @@ use kshot::job::{FolderTraining, TrainOptions, precision, train};
 use kshot::nn::Precision;
 
 use crate::DONE;
-use crate::interrupt::INTERRUPTED;
+use crate::table::{print, say};
 use crate::talk::Talk;
 
 /// Trains by a recipe, or on a folder of labelled pictures. A stopped training goes on.
@@ -28,7 +28,8 @@ use crate::talk::Talk;
   kshot train recipes/panet/train-voc-1shot.toml --out runs/panet
   kshot eval recipes/omniglot/prototypical-networks.toml --model runs/proto
 
-Exit status: 0 done, 2 wrong use, 130 stopped by Ctrl-C (the same command goes on).")]
+Exit status: 0 done, 2 wrong use, 4 no room on the disk, 130 stopped by Ctrl-C (143 by SIGTERM, 129 by SIGHUP). After
+4 and a stop the same command goes on from the last checkpoint.")]
 pub struct Arguments {
     /// The recipe.
     #[arg(required_unless_present = "data")]
@@ -95,14 +96,15 @@ pub fn run(arguments: Arguments, asked: Option<Precision>) -> anyhow::Result<u8>
     if arguments.dry_run {
         let (title, cost) = cost(&recipe, &arguments.device)?;
         let words = cost.told(&title, recipe.training()?);
-        println!("{}", if arguments.json { serde_json::to_string(&cost)? } else { words });
+        let text = if arguments.json { serde_json::to_string(&cost)? } else { words };
+        print(&format!("{text}\n"))?;
         return Ok(DONE);
     }
     let file = arguments.recipe.unwrap_or_default();
     let dashboard =
         std::io::stdout().is_terminal() && !(arguments.json || arguments.quiet || arguments.plain);
     if file.as_os_str().is_empty() && !(arguments.json || arguments.quiet) {
-        eprintln!("the recipe, which is left as recipe.toml:\n\n{}", recipe.to_toml()?);
+        say(&format!("the recipe, which is left as recipe.toml:\n\n{}", recipe.to_toml()?));
     }
     let options = TrainOptions {
         recipe,
@@ -115,5 +117,5 @@ pub fn run(arguments: Arguments, asked: Option<Precision>) -> anyhow::Result<u8>
     let talk = Talk::new(arguments.json, arguments.quiet);
     let trained = talk.follow(|watch| train(&options, watch))?;
     let stopped = trained.interrupted && crate::interrupt::asked();
-    Ok(if stopped { INTERRUPTED } else { DONE })
+    Ok(if stopped { crate::interrupt::status() } else { DONE })
 }

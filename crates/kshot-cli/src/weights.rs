@@ -22,7 +22,7 @@ use crate::table::{aligned, parameters, print};
   kshot weights info resnet.pth
   kshot weights verify lite0.safetensors --encoder efficientnet-lite0
 
-Exit status: 0 fits and is whole, 2 wrong use, or a file that is damaged or does not fit.")]
+Exit status: 0 fits and is whole, 2 wrong use, or a file that is damaged or does not fit, 4 no room on the disk.")]
 pub struct Arguments {
     #[command(subcommand)]
     command: Command,
