@@ -25,6 +25,10 @@ pub fn tell_in_one_line() {
         return;
     }
     std::panic::set_hook(Box::new(|panic| {
+        // A decoder that others wrote, at a damaged file: it becomes an error.
+        if kshot_data::caught::is_inside() {
+            return;
+        }
         // Other threads may stumble over the first.
         static TOLD: AtomicBool = AtomicBool::new(false);
         if !TOLD.swap(true, Ordering::SeqCst) {

@@ -69,7 +69,8 @@ impl CurvePage {
         // The recipe is written once the folder is found to be this training's.
         if !self.begun && self.stamp(RECIPE) != self.recipe {
             self.begun = true;
-            let kept = checkpoint::newest(&self.out.join(CHECKPOINTS)).unwrap_or(0);
+            let newest = checkpoint::newest(&self.out.join(CHECKPOINTS)).unwrap_or_default();
+            let kept = newest.epoch.unwrap_or(0);
             let mut points = self.points().unwrap_or_default();
             points.retain(|point| point.number <= kept);
             drop(self.write(TrainingState::Running, &points));
