@@ -3,13 +3,24 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
+use crate::csv_text::plain;
 use crate::error::{Error, Result};
 use crate::image;
-use crate::names::counted;
+use crate::names::{counted, listed};
+use crate::near_names::same_but_for_case;
 use crate::text_file::{delimiter_of, text_of};
 
-/// Parts of data sets; the first two are those to learn from.
-const PARTS: [&str; 7] = ["train", "training", "val", "valid", "validation", "test", "testing"];
+/// Of a data set that is divided into folders, the part to learn from; case does not matter.
+pub const TRAINING_PARTS: [&str; 3] = ["train", "training", "train_data"];
+/// The parts that are held out.
+const HELD_OUT_PARTS: [&str; 7] =
+    ["val", "valid", "validation", "val_data", "test", "testing", "test_data"];
+
+/// Whether a folder is called like a part of a divided data set.
+pub fn is_part(name: &str) -> bool {
+    let mut parts = TRAINING_PARTS.iter().chain(&HELD_OUT_PARTS);
+    parts.any(|part| name.eq_ignore_ascii_case(part))
+}
 
 /// A picture and its class.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -49,18 +60,71 @@ pub struct ListLine {
 const PATH_HEADS: [&str; 6] = ["path", "file", "picture", "image", "filename", "file_name"];
 /// Words that may head the column of classes.
 const CLASS_HEADS: [&str; 4] = ["class", "label", "class_name", "category"];
-/// How many wrong lines a message shows.
-const SHOWN: usize = 5;
+/// How many names a message shows.
+const SHOWN: usize = 3;
+/// How many classes a message names.
+const CLASSES: usize = 10;
 
 /// The part to learn from, where all folders are parts of a divided data set.
 fn training_part(folders: &[PathBuf]) -> Option<&Path> {
-    let is = |folder: &Path, names: &[&str]| {
-        let name = folder.file_name().unwrap_or_default();
-        names.iter().any(|known| name.eq_ignore_ascii_case(known))
+    let name =
+        |folder: &Path| folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
+    let training = |folder: &&PathBuf| {
+        TRAINING_PARTS.iter().any(|part| name(folder).eq_ignore_ascii_case(part))
     };
-    let all = folders.iter().all(|folder| is(folder, &PARTS));
-    let training = folders.iter().find(|folder| is(folder, &PARTS[..2]))?;
+    let all = folders.iter().all(|folder| is_part(&name(folder)));
+    let training = folders.iter().find(training)?;
     (all && folders.len() > 1).then_some(training)
+}
+
+/// The pictures of a folder, sorted, and the links that point nowhere.
+#[derive(Default)]
+struct FoundPictures {
+    files: Vec<PathBuf>,
+    broken: Vec<PathBuf>,
+}
+
+/// As [`image::list`], which stops at a link that points nowhere; here these are told beside the pictures.
+fn pictures_of(folder: &Path, recursive: bool) -> Result<FoundPictures> {
+    let depth = if recursive { usize::MAX } else { 1 };
+    let mut found = FoundPictures::default();
+    let hidden = |entry: &walkdir::DirEntry| {
+        let name = entry.file_name();
+        let side = name == "@eaDir" || name == "__MACOSX";
+        entry.depth() > 0 && (side || name.as_encoded_bytes().starts_with(b"."))
+    };
+    let walk = walkdir::WalkDir::new(folder).max_depth(depth).follow_links(true);
+    for entry in walk.into_iter().filter_entry(|entry| !hidden(entry)) {
+        match entry {
+            Ok(entry) => {
+                let known = entry.path().extension().is_some_and(image::is_ending);
+                if entry.file_type().is_file() && known {
+                    found.files.push(entry.into_path());
+                }
+            }
+            Err(error) => {
+                let path = error.path().unwrap_or(folder).to_owned();
+                if path.is_symlink() && !path.exists() && error.loop_ancestor().is_none() {
+                    let name = path.file_name().unwrap_or_default();
+                    if !name.as_encoded_bytes().starts_with(b".") {
+                        found.broken.push(path);
+                    }
+                } else {
+                    let what = format!("the folder cannot be listed: {error}");
+                    return Err(Error::data(what).in_file(path));
+                }
+            }
+        }
+    }
+    found.files.sort();
+    found.broken.sort();
+    Ok(found)
+}
+
+/// Paths as they are below `root`, the first few of them.
+fn few(root: &Path, paths: &[PathBuf]) -> String {
+    let below = |path: &PathBuf| crate::query::slashed(path.strip_prefix(root).unwrap_or(path));
+    listed(&paths.iter().map(below).collect::<Vec<_>>(), SHOWN)
 }
 
 impl ClassFolder {
@@ -84,7 +148,8 @@ impl ClassFolder {
                 folders.push(path);
             }
         }
-        let loose = image::list(root, false)?;
+        folders.sort();
+        let FoundPictures { files: loose, mut broken } = pictures_of(root, false)?;
         if let Some(training) = training_part(&folders) {
             let mut part = Self::of_folders(training)?;
             part.warnings.push(format!(
@@ -103,19 +168,29 @@ impl ClassFolder {
             .in_file(root));
         }
         let mut by_class = BTreeMap::new();
+        let mut empty = Vec::new();
         for folder in folders {
             let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let pictures = image::list(&folder, true)?;
-            by_class.insert(name, pictures);
+            let found = pictures_of(&folder, true)?;
+            if found.files.is_empty() {
+                let unread = image::kinds::unread(&folder).map(|kinds| format!(" ({kinds})"));
+                let links =
+                    (!found.broken.is_empty()).then(|| " (links that point nowhere)".into());
+                empty.push(format!("{name}{}", unread.or(links).unwrap_or_default()));
+            }
+            broken.extend(found.broken);
+            by_class.insert(name, found.files);
         }
-        let empty: Vec<&str> =
-            by_class.iter().filter(|(_, p)| p.is_empty()).map(|(name, _)| &**name).collect();
         if !empty.is_empty() {
             return Err(Error::data(format!(
-                "{} without a picture: {}; put at least one into each, or remove {}",
+                "{} without a picture: {}; put at least one into {}",
                 if empty.len() == 1 { "a class folder" } else { "class folders" },
-                empty.join(", "),
-                if empty.len() == 1 { "the folder" } else { "the folders" },
+                listed(&empty, CLASSES),
+                if empty.len() == 1 {
+                    "it, or remove the folder"
+                } else {
+                    "each, or remove the folders"
+                },
             ))
             .in_file(root));
         }
@@ -132,6 +207,14 @@ impl ClassFolder {
                 "{}: {} beside the class folders, passed over: a picture's class is the folder it is in",
                 root.display(),
                 if loose.len() == 1 { "a picture".to_owned() } else { format!("{} pictures", loose.len()) },
+            ));
+        }
+        if !broken.is_empty() {
+            all.warnings.push(format!(
+                "{}: {}, passed over: {}",
+                root.display(),
+                counted(broken.len(), "link points nowhere", "links point nowhere"),
+                few(root, &broken),
             ));
         }
         Ok(all)
@@ -169,10 +252,9 @@ impl ClassFolder {
         }
         if !missing.is_empty() {
             return Err(Error::data(format!(
-                "{} that are not there: {}{}; paths count from the list's folder",
-                counted(missing.len(), "picture", "pictures"),
-                missing[..missing.len().min(SHOWN)].join(", "),
-                if missing.len() > SHOWN { ", ..." } else { "" },
+                "{} not there: {}; paths count from the list's folder",
+                counted(missing.len(), "picture is", "pictures are"),
+                listed(&missing, SHOWN),
             ))
             .in_file(file));
         }
@@ -190,6 +272,15 @@ impl ClassFolder {
             all.classes.push(name);
             all.pictures.extend(pictures.into_iter().map(|path| ClassPicture { path, class }));
         }
+        let same = same_but_for_case(&all.classes);
+        let same: Vec<String> =
+            same.iter().map(|names| format!("`{}`", names.join("`, `"))).collect();
+        if !same.is_empty() {
+            all.warnings.push(format!(
+                "classes whose names are nearly the same: {}; give them one name if one class is meant",
+                listed(&same, SHOWN)
+            ));
+        }
         all
     }
 
@@ -203,7 +294,8 @@ impl ClassFolder {
             .map(|class| format!("{} ({})", self.classes[class], counts[class]))
             .collect();
         if !fewer.is_empty() {
-            self.warnings.push(format!("fewer than {shots} pictures of: {}", fewer.join(", ")));
+            self.warnings
+                .push(format!("fewer than {shots} pictures of: {}", listed(&fewer, CLASSES)));
         }
         let mut taken = vec![0; self.classes.len()];
         self.pictures.retain(|picture| {
@@ -242,6 +334,8 @@ pub fn list(file: &Path) -> Result<Vec<ListLine>> {
         class: class.map(str::trim).filter(|class| !class.is_empty()).map(str::to_owned),
         line,
     };
+    // A table of ours has an apostrophe before what a spreadsheet would take for a formula.
+    let own = |written: &str| folder.join(written).exists().then(|| written.to_owned());
     if file.extension().is_some_and(|end| end.eq_ignore_ascii_case("txt")) {
         return Ok((1..)
             .zip(text.lines())
@@ -274,7 +368,10 @@ pub fn list(file: &Path) -> Result<Vec<ListLine>> {
         }
         match record.get(path_at).map(str::trim) {
             None | Some("") => {}
-            Some(path) => lines.push(listed(path, record.get(class_at), line)),
+            Some(path) => {
+                let path = own(path).unwrap_or_else(|| plain(path).to_owned());
+                lines.push(listed(&path, record.get(class_at).map(plain), line));
+            }
         }
     }
     Ok(lines)
@@ -319,6 +416,60 @@ mod tests {
         says(&place(&["images/1.png", "masks/1.png"]), "kshot segment");
         let nowhere = ClassFolder::open(Path::new("does/not/exist")).unwrap_err().to_string();
         assert!(nowhere.contains("does/not/exist"), "{nowhere}");
+    }
+
+    #[cfg(unix)]
+    #[test]
+    fn links_that_point_nowhere_are_told_once() {
+        let folder = place(&["a/1.png", "b/1.png"]);
+        for index in 0..5 {
+            let link = folder.path().join(format!("a/{index}-gone.png"));
+            std::os::unix::fs::symlink("/nowhere/at/all.png", link).unwrap();
+        }
+        std::os::unix::fs::symlink(folder.path().join("b/1.png"), folder.path().join("a/9.png"))
+            .unwrap();
+        let all = ClassFolder::open(folder.path()).unwrap();
+        assert_eq!(all.counts(), [2, 1]);
+        let said = "5 links point nowhere, passed over: a/0-gone.png, a/1-gone.png, a/2-gone.png and 2 more";
+        assert!(all.warnings.len() == 1 && all.warnings[0].ends_with(said), "{:?}", all.warnings);
+        std::fs::remove_file(folder.path().join("a/1.png")).unwrap();
+        std::fs::remove_file(folder.path().join("a/9.png")).unwrap();
+        let error = ClassFolder::open(folder.path()).unwrap_err().to_string();
+        assert!(error.contains("without a picture: a (links that point nowhere)"), "{error}");
+    }
+
+    #[test]
+    fn classes_that_differ_in_case_alone_are_told() {
+        let folder = place(&["1.png", "2.png", "3.png"]);
+        let file = folder.path().join("list.csv");
+        std::fs::write(&file, "1.png,Kiwi\n2.png,kiwi\n3.png,plum\n").unwrap();
+        let all = ClassFolder::open(&file).unwrap();
+        assert_eq!(all.classes.len(), 3);
+        assert!(all.warnings[0].contains("nearly the same: `Kiwi`, `kiwi`"), "{:?}", all.warnings);
+    }
+
+    #[test]
+    fn the_part_to_learn_from_is_read_whatever_its_name() {
+        for names in [["Train", "val"], ["train_data", "test_data"], ["training", "testing"]] {
+            let folder =
+                place(&names.map(|part| format!("{part}/kiwi/1.png")).each_ref().map(|s| &**s));
+            let all = ClassFolder::open(folder.path()).unwrap();
+            assert_eq!((&all.classes[..], all.pictures.len()), (&["kiwi".to_owned()][..], 1));
+            assert!(all.pictures[0].path.starts_with(folder.path().join(names[0])));
+            assert!(all.warnings[0].contains("no classes"), "{:?}", all.warnings);
+        }
+        assert!(is_part("VALIDATION") && !is_part("kiwi"));
+    }
+
+    #[test]
+    fn a_table_of_ours_names_its_pictures() {
+        let folder = place(&["=1+1.png", "'=2.png", "-3.png"]);
+        let file = folder.path().join("labels.csv");
+        let fields = ["=1+1.png", "'=2.png", "-3.png"].map(|name| crate::csv_text::field(name));
+        let lines: String = fields.iter().map(|field| format!("{field},'+class\n")).collect();
+        std::fs::write(&file, format!("file,class\n{lines}")).unwrap();
+        let all = ClassFolder::open(&file).unwrap();
+        assert_eq!((&all.classes[..], all.pictures.len()), (&["+class".to_owned()][..], 3));
     }
 
     #[test]

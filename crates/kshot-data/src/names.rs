@@ -118,7 +118,7 @@ pub fn nearest<'a>(given: &str, valid: &[&'a str]) -> Option<&'a str> {
 }
 
 /// How many characters must be inserted, deleted or replaced to turn one text into the other.
-fn edits(from: &str, to: &str) -> usize {
+pub(crate) fn edits(from: &str, to: &str) -> usize {
     let to: Vec<char> = to.chars().collect();
     let mut row: Vec<usize> = (0..=to.len()).collect();
     for (i, a) in from.chars().enumerate() {

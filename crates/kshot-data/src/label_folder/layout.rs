@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use unicode_normalization::UnicodeNormalization;
 
+use crate::class_folder::TRAINING_PARTS;
 use crate::label_folder::find::without_ending;
 use crate::names::{counted, listed};
 
@@ -41,8 +42,6 @@ const MASKS: [&str; 16] = [
     "targets",
     "GT",
 ];
-/// Of a data set that is divided, the part to learn from.
-const TRAINING: [&str; 3] = ["train", "training", "train_data"];
 /// What is listed at most of a folder.
 const LISTED: usize = 8;
 
@@ -67,7 +66,7 @@ pub(super) fn training_part(root: &Path) -> Option<PathBuf> {
     {
         return None;
     }
-    TRAINING.iter().find_map(|name| below(root, name))
+    TRAINING_PARTS.iter().find_map(|name| below(root, name))
 }
 
 /// Whether a folder is laid out as a part of a data set of YOLO: pictures and labels below it, and nothing that names classes.
