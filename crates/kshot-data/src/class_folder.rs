@@ -5,6 +5,7 @@ use std::path::{Path, PathBuf};
 
 use crate::csv_text::plain;
 use crate::error::{Error, Result};
+use crate::found_pictures::{self, FoundPictures};
 use crate::image;
 use crate::names::{counted, listed};
 use crate::near_names::same_but_for_case;
@@ -77,56 +78,6 @@ fn training_part(folders: &[PathBuf]) -> Option<&Path> {
     (all && folders.len() > 1).then_some(training)
 }
 
-/// The pictures of a folder, sorted, and the links that point nowhere.
-#[derive(Default)]
-struct FoundPictures {
-    files: Vec<PathBuf>,
-    broken: Vec<PathBuf>,
-}
-
-/// As [`image::list`], which stops at a link that points nowhere; here these are told beside the pictures.
-fn pictures_of(folder: &Path, recursive: bool) -> Result<FoundPictures> {
-    let depth = if recursive { usize::MAX } else { 1 };
-    let mut found = FoundPictures::default();
-    let hidden = |entry: &walkdir::DirEntry| {
-        let name = entry.file_name();
-        let side = name == "@eaDir" || name == "__MACOSX";
-        entry.depth() > 0 && (side || name.as_encoded_bytes().starts_with(b"."))
-    };
-    let walk = walkdir::WalkDir::new(folder).max_depth(depth).follow_links(true);
-    for entry in walk.into_iter().filter_entry(|entry| !hidden(entry)) {
-        match entry {
-            Ok(entry) => {
-                let known = entry.path().extension().is_some_and(image::is_ending);
-                if entry.file_type().is_file() && known {
-                    found.files.push(entry.into_path());
-                }
-            }
-            Err(error) => {
-                let path = error.path().unwrap_or(folder).to_owned();
-                if path.is_symlink() && !path.exists() && error.loop_ancestor().is_none() {
-                    let name = path.file_name().unwrap_or_default();
-                    if !name.as_encoded_bytes().starts_with(b".") {
-                        found.broken.push(path);
-                    }
-                } else {
-                    let what = format!("the folder cannot be listed: {error}");
-                    return Err(Error::data(what).in_file(path));
-                }
-            }
-        }
-    }
-    found.files.sort();
-    found.broken.sort();
-    Ok(found)
-}
-
-/// Paths as they are below `root`, the first few of them.
-fn few(root: &Path, paths: &[PathBuf]) -> String {
-    let below = |path: &PathBuf| crate::query::slashed(path.strip_prefix(root).unwrap_or(path));
-    listed(&paths.iter().map(below).collect::<Vec<_>>(), SHOWN)
-}
-
 impl ClassFolder {
     /// Opens a folder of class folders (pictures in subfolders of these too), or a csv of `path,class`
     /// with paths relative to it. Pictures are listed, not read.
@@ -149,7 +100,7 @@ impl ClassFolder {
             }
         }
         folders.sort();
-        let FoundPictures { files: loose, mut broken } = pictures_of(root, false)?;
+        let FoundPictures { files: loose, mut broken } = FoundPictures::of(root, false)?;
         if let Some(training) = training_part(&folders) {
             let mut part = Self::of_folders(training)?;
             part.warnings.push(format!(
@@ -171,7 +122,7 @@ impl ClassFolder {
         let mut empty = Vec::new();
         for folder in folders {
             let name = folder.file_name().unwrap_or_default().to_string_lossy().into_owned();
-            let found = pictures_of(&folder, true)?;
+            let found = FoundPictures::of(&folder, true)?;
             if found.files.is_empty() {
                 let unread = image::kinds::unread(&folder).map(|kinds| format!(" ({kinds})"));
                 let links =
@@ -209,14 +160,7 @@ impl ClassFolder {
                 if loose.len() == 1 { "a picture".to_owned() } else { format!("{} pictures", loose.len()) },
             ));
         }
-        if !broken.is_empty() {
-            all.warnings.push(format!(
-                "{}: {}, passed over: {}",
-                root.display(),
-                counted(broken.len(), "link points nowhere", "links point nowhere"),
-                few(root, &broken),
-            ));
-        }
+        all.warnings.extend(found_pictures::of_broken(root, &broken));
         Ok(all)
     }
 

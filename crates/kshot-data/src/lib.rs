@@ -20,6 +20,7 @@ pub mod csv_text;
 pub mod deep;
 pub mod error;
 pub mod finding;
+pub mod found_pictures;
 pub mod hash;
 pub mod image;
 pub mod journal;

@@ -238,7 +238,7 @@ mod tests {
         let later = pair("/q/later", "/o/later");
         for length in 0..=bytes.len() {
             fs::write(&path, &bytes[..length]).unwrap();
-            PathPairs::append_to(&path, HEAD).unwrap().add(&[later.clone()]).unwrap();
+            PathPairs::append_to(&path, HEAD).unwrap().add(std::slice::from_ref(&later)).unwrap();
             let read = read(&path, HEAD).unwrap();
             let (last, kept) = read.split_last().unwrap();
             assert!(*last == later && all.starts_with(kept), "{length}: {read:?}");
