@@ -14,6 +14,7 @@ pub mod folder;
 pub mod heads;
 pub mod held_out;
 pub mod judge;
+mod model_checksum;
 pub mod model_file;
 pub mod out_of_distribution;
 pub mod reject;

@@ -2,7 +2,7 @@
 //!
 //! The file is a safetensors file. Class `i` of its metadata (the key `kshot`, JSON) has the tensors
 //! `class/NAME/vectors`, `[examples, dimensions]` in half precision, and `class/NAME/thumbnails`, its
-//! examples' JPEGs one after the other. Heads are fitted when the file is opened, which takes a moment
+//! examples' JPEGs one after the other; `model_checksum.rs` says how the whole is protected. Heads are fitted when the file is opened, which takes a moment
 //! and needs no picture: so a class can be added or dropped without touching the others.
 
 use std::collections::{BTreeSet, HashMap};
@@ -15,7 +15,7 @@ use safetensors::tensor::TensorView;
 use safetensors::{Dtype, SafeTensors};
 use serde::{Deserialize, Serialize};
 
-use crate::classify::LabelledVectors;
+use crate::classify::{LabelledVectors, model_checksum};
 use crate::error::{Error, Result};
 use crate::features::embed::InputViews;
 use crate::names;
@@ -23,7 +23,7 @@ use crate::names;
 /// The version of the format.
 const FORMAT: u32 = 1;
 /// The key of our metadata.
-const KEY: &str = "kshot";
+pub(super) const KEY: &str = "kshot";
 
 /// What vectors in the file come from: only those of the same origin can be compared.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
@@ -75,6 +75,9 @@ struct Metadata {
     #[serde(flatten)]
     origin: Origin,
     classes: Vec<ClassMetadata>,
+    /// Whether the file has a checksum, so that one whose checksum is lost is not taken for one of an earlier version.
+    #[serde(default)]
+    checksum: bool,
 }
 
 #[derive(Serialize, Deserialize)]
@@ -88,6 +91,20 @@ struct PictureMetadata {
     file: String,
     sha256: String,
     thumbnail_bytes: usize,
+}
+
+/// Why a file is not read.
+pub(super) enum Unreadable {
+    /// Its checksum is not that of its content.
+    Checksum,
+    /// Anything else, in words.
+    Other(String),
+}
+
+impl From<String> for Unreadable {
+    fn from(what: String) -> Self {
+        Self::Other(what)
+    }
 }
 
 impl ModelFile {
@@ -130,6 +147,27 @@ impl ModelFile {
         if class.examples.is_empty() {
             return Err(Error::data(format!("the class {} has no picture", class.name)));
         }
+        self.check_dimensions(&class)?;
+        let at = self.classes.partition_point(|other| other.name < class.name);
+        self.classes.insert(at, class);
+        Ok(())
+    }
+
+    /// Adds pictures to a class that is there; how many it has then. Its own and the other classes' stay as they are.
+    ///
+    /// # Errors
+    /// If there is no class of that name, or the vectors have another length.
+    pub fn add_examples(&mut self, class: StoredClass) -> Result<usize> {
+        self.check_dimensions(&class)?;
+        let names: Vec<&str> = self.classes.iter().map(|class| &*class.name).collect();
+        let Some(at) = names.iter().position(|name| *name == class.name) else {
+            return Err(Error::config(names::unknown("class", &class.name, &names)));
+        };
+        self.classes[at].examples.extend(class.examples);
+        Ok(self.classes[at].examples.len())
+    }
+
+    fn check_dimensions(&self, class: &StoredClass) -> Result<()> {
         let dimensions = self.examples().dimensions();
         if class.examples.iter().any(|e| e.vector.len() != dimensions && dimensions > 0) {
             return Err(Error::new(
@@ -137,8 +175,6 @@ impl ModelFile {
                 format!("the vectors of {} do not have {dimensions} numbers", class.name),
             ));
         }
-        let at = self.classes.partition_point(|other| other.name < class.name);
-        self.classes.insert(at, class);
         Ok(())
     }
 
@@ -199,21 +235,39 @@ impl ModelFile {
     /// # Errors
     /// If it cannot be read, is damaged, or is no model of kshot.
     pub fn read(path: &Path) -> Result<Self> {
-        let bytes =
-            std::fs::read(path).map_err(|error| Error::io("read the model", path, error))?;
-        Self::from_bytes(&bytes).map_err(|what| {
-            Error::data(format!(
-                "not a model that `kshot classify --save` wrote, or a damaged one ({what})"
-            ))
+        let unread = |error| Error::io("read the model", path, error);
+        let bytes = model_checksum::bytes_of(path).map_err(unread)?;
+        bytes.and_then(|bytes| Self::from_bytes(&bytes)).map_err(|what| {
+            Error::data(match what {
+                Unreadable::Other(what) => format!(
+                    "not a model that `kshot classify --save` wrote, or a damaged one ({what})"
+                ),
+                Unreadable::Checksum => "damaged: its checksum is not that of its content; take a \
+                                         copy that is whole, or save it again with `kshot classify \
+                                         --save`"
+                    .to_owned(),
+            })
             .in_file(path)
         })
     }
 
-    fn from_bytes(bytes: &[u8]) -> Result<Self, String> {
-        let (_, header) = SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
+    fn from_bytes(bytes: &[u8]) -> Result<Self, Unreadable> {
+        let (size, header) =
+            SafeTensors::read_metadata(bytes).map_err(|error| error.to_string())?;
         let text = header.metadata().as_ref().and_then(|all| all.get(KEY));
-        let text = text.ok_or("it has no metadata of kshot")?;
+        let text = text.ok_or("it has no metadata of kshot".to_owned())?;
+        let known = model_checksum::is_right(text, &header, &bytes[8 + size..]);
+        if known == Some(false) {
+            return Err(Unreadable::Checksum);
+        }
         let metadata: Metadata = serde_json::from_str(text).map_err(|error| error.to_string())?;
+        if metadata.checksum && known.is_none() {
+            return Err(Unreadable::Checksum);
+        }
+        Ok(Self::from_parts(metadata, bytes)?)
+    }
+
+    fn from_parts(metadata: Metadata, bytes: &[u8]) -> Result<Self, String> {
         if metadata.format != FORMAT {
             return Err(format!(
                 "format {}, while this version of kshot reads {FORMAT}",
@@ -260,6 +314,7 @@ impl ModelFile {
             version: env!("CARGO_PKG_VERSION").to_owned(),
             origin: self.origin.clone(),
             classes: Vec::new(),
+            checksum: true,
         };
         let mut data = Vec::new();
         for class in &self.classes {
@@ -290,8 +345,9 @@ impl ModelFile {
             let view = TensorView::new(*dtype, shape.clone(), bytes).map_err(|e| wrong(&e))?;
             views.push((name.clone(), view));
         }
-        safetensors::serialize(views, Some(HashMap::from([(KEY.to_owned(), text)])))
-            .map_err(|error| wrong(&error))
+        let bytes = safetensors::serialize(views, Some(HashMap::from([(KEY.to_owned(), text)])))
+            .map_err(|error| wrong(&error))?;
+        model_checksum::added(&bytes).map_err(|what| wrong(&what))
     }
 }
 
@@ -335,127 +391,5 @@ fn read_class(tensors: &SafeTensors<'_>, class: ClassMetadata) -> Result<StoredC
 }
 
 #[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn class(name: &str, start: f32, count: usize) -> StoredClass {
-        let examples = (0..count)
-            .map(|index| StoredExample {
-                file: format!("{name}/{index}.png"),
-                sha256: format!("{index:064}"),
-                vector: (0..6)
-                    .map(|i| f16::from_f32(start + (i * index) as f32 / 7.0).to_f32())
-                    .collect(),
-                thumbnail: vec![index as u8; 3 + index],
-            })
-            .collect();
-        StoredClass { name: name.into(), examples }
-    }
-
-    fn model() -> ModelFile {
-        let origin = Origin {
-            encoder: "efficientnet-lite0".into(),
-            weights_sha256: "ab".repeat(32),
-            input_views: InputViews::default(),
-        };
-        ModelFile::new(
-            origin,
-            vec![class("pear", 0.1, 3), class("apple", 0.3, 2), class("fig/é", 0.7, 1)],
-        )
-    }
-
-    /// The bytes of the tensors of a file, by name.
-    fn tensors(path: &Path) -> std::collections::BTreeMap<String, Vec<u8>> {
-        let bytes = std::fs::read(path).unwrap();
-        let all = SafeTensors::deserialize(&bytes).unwrap();
-        all.iter().map(|(name, view)| (name.to_owned(), view.data().to_vec())).collect()
-    }
-
-    #[test]
-    fn a_file_reads_back_and_is_the_same_each_time() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.kshot");
-        let model = model();
-        model.write(&path).unwrap();
-        let bytes = std::fs::read(&path).unwrap();
-        let read = ModelFile::read(&path).unwrap();
-        assert_eq!(read, model);
-        read.write(&path).unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), bytes);
-        let names: Vec<_> = read.classes.iter().map(|class| &*class.name).collect();
-        assert_eq!(names, ["apple", "fig/é", "pear"]);
-        assert_eq!(read.example(2).unwrap().file, "fig/é/0.png");
-        assert_eq!(read.examples().labels, [0, 0, 1, 2, 2, 2]);
-    }
-
-    #[test]
-    fn adding_and_dropping_leave_the_others_bit_for_bit() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.kshot");
-        model().write(&path).unwrap();
-        let before = tensors(&path);
-        let whole = std::fs::read(&path).unwrap();
-        let mut model = ModelFile::read(&path).unwrap();
-        model.add_class(class("banana", 0.5, 2)).unwrap();
-        model.write(&path).unwrap();
-        let after = tensors(&path);
-        assert_eq!(after.len(), before.len() + 2);
-        assert!(before.iter().all(|(name, data)| after[name] == *data));
-        let mut model = ModelFile::read(&path).unwrap();
-        model.drop_class("banana").unwrap();
-        model.write(&path).unwrap();
-        assert_eq!(std::fs::read(&path).unwrap(), whole, "the whole file is what it was");
-    }
-
-    #[test]
-    fn what_cannot_be_is_said() {
-        let mut model = model();
-        let says = |error: Error, part: &str| assert!(error.to_string().contains(part), "{error}");
-        says(model.add_class(class("pear", 0.0, 1)).unwrap_err(), "already");
-        says(model.add_class(class("new", 0.0, 0)).unwrap_err(), "no picture");
-        says(model.drop_class("aple").unwrap_err(), "did you mean `apple`?");
-        let mut other = model.origin.clone();
-        model.check_origin(&other, 6).unwrap();
-        says(model.check_origin(&other, 7).unwrap_err(), "make it anew");
-        other.weights_sha256 = "cd".repeat(32);
-        says(model.check_origin(&other, 6).unwrap_err(), "other weights");
-        other.input_views.size = 64;
-        says(model.check_origin(&other, 6).unwrap_err(), "not efficientnet-lite0 at 64");
-        model.drop_class("apple").unwrap();
-        model.drop_class("pear").unwrap();
-        says(model.drop_class("fig/é").unwrap_err(), "only class");
-    }
-
-    #[test]
-    fn a_file_that_says_looking_is_read() {
-        let origin = model().origin;
-        let metadata = |key: &str| {
-            format!(
-                "{{\"format\": 1, \"version\": \"0.1.0\", \"encoder\": \"efficientnet-lite0\", \
-                 \"weights_sha256\": \"{}\", \"{key}\": {{\"size\": 288, \"views\": 2}}, \"classes\": []}}",
-                origin.weights_sha256
-            )
-        };
-        for key in ["looking", "input_views"] {
-            let read: Metadata = serde_json::from_str(&metadata(key)).unwrap();
-            assert_eq!(read.origin, origin, "{key}");
-        }
-    }
-
-    #[test]
-    fn damage_is_told() {
-        let folder = tempfile::tempdir().unwrap();
-        let path = folder.path().join("a.kshot");
-        model().write(&path).unwrap();
-        let whole = std::fs::read(&path).unwrap();
-        for length in [0, 7, whole.len() / 2, whole.len() - 1] {
-            std::fs::write(&path, &whole[..length]).unwrap();
-            let error = ModelFile::read(&path).unwrap_err().to_string();
-            assert!(error.contains("a.kshot") && error.contains("damaged"), "{error}");
-        }
-        // Another safetensors file.
-        let empty = safetensors::serialize(Vec::<(String, TensorView<'_>)>::new(), None).unwrap();
-        std::fs::write(&path, empty).unwrap();
-        assert!(ModelFile::read(&path).unwrap_err().to_string().contains("no metadata"));
-    }
-}
+#[path = "model_file_tests.rs"]
+mod tests;
