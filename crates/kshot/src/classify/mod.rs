@@ -10,6 +10,7 @@
 pub mod by_episode;
 pub mod calibrate;
 pub mod choose;
+pub(crate) mod copies;
 pub mod folder;
 pub mod heads;
 pub mod held_out;

@@ -4,7 +4,7 @@
 //! depend on the labelled pictures. So a stopped run goes on where it was, and a folder is labelled
 //! anew within seconds after a class was added.
 
-use std::collections::HashMap;
+use std::collections::BTreeMap;
 use std::path::Path;
 use std::time::Instant;
 
@@ -15,12 +15,15 @@ use kshot_data::atomic::unwritable;
 use kshot_data::class_folder::ClassFolder;
 use kshot_data::image;
 use kshot_data::journal::{Journal, Record};
+use kshot_data::names::listed;
+use kshot_data::near_duplicate::difference_hash;
 use kshot_data::overlay;
 use kshot_data::query::FailedPicture;
 use kshot_data::query::{Item, fingerprint};
 use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
+use crate::classify::copies;
 use crate::classify::model_file::{StoredClass, StoredExample};
 use crate::error::{Error, Result};
 use crate::features::embed::{BATCH, Embedder};
@@ -29,8 +32,8 @@ use crate::predict::pipeline::overlap;
 
 /// Longer side and bytes at most of a labelled picture's small version.
 pub const THUMBNAIL: (u32, usize) = (200, 6_000);
-/// How many wrong pictures a message shows.
-const SHOWN: usize = 10;
+/// How many pictures, and how many kinds of faults, a message shows.
+const SHOWN: [usize; 2] = [3, 10];
 
 /// Everything known of one finished picture.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -102,13 +105,21 @@ pub enum EmbeddingEvent<'a> {
     Failed(&'a FailedPicture),
 }
 
-/// A picture ready for the encoder, its thumbnail, and the seconds that took.
-type PreparedInput = (Vec<f32>, Vec<u8>, f64);
+/// A picture ready for the encoder, its small version, and the seconds that took.
+type PreparedInput = (Vec<f32>, SmallVersion, f64);
+
+/// What is kept of a labelled picture besides its vector.
+#[derive(Default)]
+struct SmallVersion {
+    thumbnail: Vec<u8>,
+    /// What it shows, coarsely.
+    hash: u64,
+}
 
 /// A picture that went through the encoder.
 struct EmbeddedPicture {
     vector: Vec<f32>,
-    thumbnail: Vec<u8>,
+    small: SmallVersion,
     seconds: f64,
 }
 
@@ -125,13 +136,14 @@ fn embed_all<I: Clone + Send + Sync>(
         let started = Instant::now();
         let picture = image::read(path(input))?;
         let prepared = embedder.prepare(&picture)?;
-        let thumbnail = if thumbnails {
+        let small = if thumbnails {
             let text = overlay::thumbnail(&picture, THUMBNAIL.0, THUMBNAIL.1)?;
-            STANDARD.decode(text).unwrap_or_default()
+            let thumbnail = STANDARD.decode(text).unwrap_or_default();
+            SmallVersion { thumbnail, hash: difference_hash(&picture) }
         } else {
-            Vec::new()
+            SmallVersion::default()
         };
-        Ok((prepared, thumbnail, started.elapsed().as_secs_f64()))
+        Ok((prepared, small, started.elapsed().as_secs_f64()))
     };
     overlap(
         inputs.chunks(BATCH),
@@ -139,12 +151,12 @@ fn embed_all<I: Clone + Send + Sync>(
         |_, prepared: Vec<Result<PreparedInput>>| {
             let started = Instant::now();
             let mut good = Vec::new();
-            let rest: Vec<Result<(Vec<u8>, f64)>> = prepared
+            let rest: Vec<Result<(SmallVersion, f64)>> = prepared
                 .into_iter()
                 .map(|one| {
-                    one.map(|(prepared, thumbnail, seconds)| {
+                    one.map(|(prepared, small, seconds)| {
                         good.push(prepared);
-                        (thumbnail, seconds)
+                        (small, seconds)
                     })
                 })
                 .collect();
@@ -153,9 +165,9 @@ fn embed_all<I: Clone + Send + Sync>(
             Ok(rest
                 .into_iter()
                 .map(|one| {
-                    one.and_then(|(thumbnail, seconds)| {
+                    one.and_then(|(small, seconds)| {
                         let vector = vectors.next().ok_or_else(|| Error::data("no vector"))?;
-                        Ok(EmbeddedPicture { vector, thumbnail, seconds: seconds + each })
+                        Ok(EmbeddedPicture { vector, small, seconds: seconds + each })
                     })
                 })
                 .collect::<Vec<_>>())
@@ -171,7 +183,7 @@ fn embed_all<I: Clone + Send + Sync>(
 /// told how many are done, and says whether to go on; `None` where it says no.
 ///
 /// # Errors
-/// If any cannot be read: all such are named.
+/// If any cannot be read: each kind of fault is told once, with the first such pictures.
 pub fn examples(
     embedder: &Embedder,
     folder: &ClassFolder,
@@ -182,6 +194,7 @@ pub fn examples(
         .iter()
         .map(|name| StoredClass { name: name.clone(), examples: Vec::new() })
         .collect();
+    let mut hashes = vec![Vec::new(); classes.len()];
     let mut wrong = Vec::new();
     let (mut finished, mut whole) = (0, true);
     embed_all(
@@ -191,16 +204,22 @@ pub fn examples(
         true,
         |picture, seen| {
             let example = seen.and_then(|seen| {
-                Ok(StoredExample {
+                let example = StoredExample {
                     file: picture.path.display().to_string(),
                     sha256: hash::of_file(&picture.path)?,
                     vector: seen.vector,
-                    thumbnail: seen.thumbnail,
-                })
+                    thumbnail: seen.small.thumbnail,
+                };
+                Ok((example, seen.small.hash))
             });
             match example {
-                Ok(example) => classes[picture.class].examples.push(example),
-                Err(error) => wrong.push(error.to_string()),
+                Ok((example, hash)) => {
+                    classes[picture.class].examples.push(example);
+                    hashes[picture.class].push(hash);
+                }
+                Err(error) => {
+                    wrong.push((picture.path.display().to_string(), error.message().to_owned()));
+                }
             }
             finished += 1;
             whole = go_on(finished) || finished == folder.pictures.len();
@@ -211,37 +230,32 @@ pub fn examples(
         return Ok(None);
     }
     if !wrong.is_empty() {
-        let more = wrong.len().saturating_sub(SHOWN);
-        let count = wrong.len();
-        wrong.truncate(SHOWN);
-        return Err(Error::data(format!(
-            "{count} of the labelled pictures cannot be read; mend or remove them:\n  {}{}",
-            wrong.join("\n  "),
-            if more > 0 { format!("\n  and {more} more") } else { String::new() }
-        )));
+        return Err(unreadable(&wrong));
     }
-    let warnings = twins(&classes);
+    let warnings = copies::told(&classes, &hashes);
     Ok(Some((classes, warnings)))
 }
 
-/// Pictures that stand in two classes: one of the labels must be wrong.
-fn twins(classes: &[StoredClass]) -> Vec<String> {
-    let mut met: HashMap<&str, (&str, &str)> = HashMap::new();
-    let mut warnings = Vec::new();
-    for class in classes {
-        for example in &class.examples {
-            match met.get(&*example.sha256) {
-                Some((name, file)) if *name != class.name => warnings.push(format!(
-                    "{file} and {} are the same picture, labelled {name} and {}; remove one",
-                    example.file, class.name
-                )),
-                _ => {
-                    met.insert(&example.sha256, (&class.name, &example.file));
-                }
-            }
-        }
+/// The pictures that cannot be read, by what is wrong with them.
+fn unreadable(wrong: &[(String, String)]) -> Error {
+    let mut kinds: BTreeMap<&str, Vec<&str>> = BTreeMap::new();
+    for (file, what) in wrong {
+        kinds.entry(what).or_default().push(file);
     }
-    warnings
+    let mut lines: Vec<String> = kinds
+        .iter()
+        .take(SHOWN[1])
+        .map(|(what, files)| format!("\n  {}: {what}", listed(files, SHOWN[0])))
+        .collect();
+    if kinds.len() > SHOWN[1] {
+        lines.push(format!("\n  and {} other faults", kinds.len() - SHOWN[1]));
+    }
+    Error::data(format!(
+        "{} of the labelled pictures cannot be read; mend or remove {}:{}",
+        wrong.len(),
+        if wrong.len() == 1 { "it" } else { "them" },
+        lines.concat()
+    ))
 }
 
 /// Runs `items` through the encoder and notes their vectors in the journal. `on_event` is told of every
@@ -320,18 +334,20 @@ mod tests {
     }
 
     #[test]
-    fn the_same_picture_in_two_classes_is_told() {
-        let example = |file: &str| StoredExample {
-            file: file.into(),
-            sha256: "same".into(),
-            vector: Vec::new(),
-            thumbnail: Vec::new(),
-        };
-        let class = |name: &str, file: &str| StoredClass {
-            name: name.into(),
-            examples: vec![example(file)],
-        };
-        let warnings = twins(&[class("a", "a/1.png"), class("b", "b/2.png")]);
-        assert!(warnings[0].contains("a/1.png and b/2.png are the same picture"), "{warnings:?}");
+    fn pictures_that_cannot_be_read_are_told_by_kind() {
+        let mut wrong: Vec<(String, String)> =
+            (0..9).map(|index| (format!("a/{index}.png"), "the file is empty".into())).collect();
+        assert!(unreadable(&wrong[..1]).to_string().contains("1 of the labelled pictures"));
+        wrong.push(("b/text.png".into(), "not a picture".into()));
+        let said = unreadable(&wrong).to_string();
+        let lines = [
+            "10 of the labelled pictures cannot be read; mend or remove them:",
+            "  b/text.png: not a picture",
+            "  a/0.png, a/1.png, a/2.png and 6 more: the file is empty",
+        ];
+        for line in lines {
+            assert!(said.lines().any(|of| of.ends_with(line)), "{line} in {said}");
+        }
+        assert_eq!(said.lines().count(), 3);
     }
 }
