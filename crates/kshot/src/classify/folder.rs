@@ -1,7 +1,6 @@
 //! A folder of pictures: what is in it, what its pictures seem to show, and what they are known to show.
 
-use std::collections::{BTreeMap, HashMap};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use kshot_data::class_folder;
 use kshot_data::journal::Journal;
@@ -13,8 +12,7 @@ use crate::classify::vectors::VectorRecord;
 use crate::classify::{Recogniser, Recognition};
 use crate::error::{Error, Result};
 
-/// How many odd names a message shows.
-const SHOWN: usize = 10;
+pub use crate::classify::truths::{NONE_NAMES, truths};
 
 /// The pictures to label, and for each what the query itself says it shows (a list's column of classes).
 ///
@@ -117,118 +115,4 @@ pub fn label(
         }));
     }
     Ok(all)
-}
-
-/// Folder names under which pictures of none of the classes may lie in a query of class folders.
-pub const NONE_NAMES: [&str; 6] =
-    ["none-of-these", "none_of_these", "none of these", "none", "unknown", "others"];
-
-/// What pictures really show, from where it is known: a list (`--truth`, or the query's own column of
-/// classes), or folders named like the classes. Names of a list that are no class mean none of these;
-/// they are given back as words for a warning.
-///
-/// # Errors
-/// If the list cannot be read.
-pub fn truths(
-    items: &[Item],
-    listed: &[Option<String>],
-    list: Option<&Path>,
-    query: &Path,
-    classes: &[String],
-) -> Result<(Vec<Option<Truth>>, Option<String>)> {
-    let of: HashMap<&str, usize> =
-        classes.iter().enumerate().map(|(index, name)| (&**name, index)).collect();
-    let mut unknown: BTreeMap<String, usize> = BTreeMap::new();
-    let mut named = |name: &str| match of.get(name) {
-        Some(&class) => Truth::Class(class),
-        None => {
-            if !NONE_NAMES.contains(&&*name.to_lowercase()) {
-                *unknown.entry(name.to_owned()).or_default() += 1;
-            }
-            Truth::None
-        }
-    };
-    let truths: Vec<Option<Truth>> = if let Some(list) = list {
-        let mut known: HashMap<PathBuf, Option<String>> = HashMap::new();
-        for line in class_folder::list(list)? {
-            // Paths may count from the list's folder or from the query's.
-            for path in [line.path.clone(), query.join(&line.written)] {
-                if let Ok(path) = path.canonicalize() {
-                    known.insert(path, line.class.clone());
-                }
-            }
-        }
-        let truth = |item: &Item| {
-            let class = known.get(&item.file.canonicalize().ok()?)?;
-            // A picture that is listed without a class shows none.
-            Some(class.as_deref().map_or(Truth::None, &mut named))
-        };
-        items.iter().map(truth).collect()
-    } else if listed.iter().any(Option::is_some) {
-        listed.iter().map(|class| class.as_deref().map(&mut named)).collect()
-    } else {
-        let folder = |item: &Item| item.shown.split_once('/').map(|(folder, _)| folder.to_owned());
-        let like_classes = items.iter().filter_map(folder).any(|folder| of.contains_key(&*folder));
-        let truth = |item: &Item| {
-            let folder = folder(item)?;
-            let none = NONE_NAMES.contains(&&*folder.to_lowercase());
-            match of.get(&*folder) {
-                Some(&class) => Some(Truth::Class(class)),
-                None => none.then_some(Truth::None),
-            }
-        };
-        if like_classes { items.iter().map(truth).collect() } else { vec![None; items.len()] }
-    };
-    let warning = (!unknown.is_empty()).then(|| {
-        let names: Vec<&str> = unknown.keys().take(SHOWN).map(|name| &**name).collect();
-        let pictures: usize = unknown.values().sum();
-        format!(
-            "{pictures} pictures are said to show what is no class here ({}{}); they count as none of \
-             these",
-            names.join(", "),
-            if unknown.len() > SHOWN { ", ..." } else { "" }
-        )
-    });
-    Ok((truths, warning))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    fn item(shown: &str) -> Item {
-        Item { file: PathBuf::from(shown), shown: shown.into(), name: shown.into() }
-    }
-
-    #[test]
-    fn folders_named_like_classes_tell_the_truth() {
-        let items = ["kiwi/1.png", "Unknown/2.png", "misc/3.png", "4.png"].map(item);
-        let classes = ["apple".to_owned(), "kiwi".to_owned()];
-        let none = vec![None; 4];
-        let (truths, warning) = truths(&items, &none, None, Path::new("q"), &classes).unwrap();
-        assert_eq!(truths, [Some(Truth::Class(1)), Some(Truth::None), None, None]);
-        assert!(warning.is_none());
-        let unnamed = ["misc/3.png", "none/4.png"].map(item);
-        let (truths, _) =
-            super::truths(&unnamed, &none[..2], None, Path::new("q"), &classes).unwrap();
-        assert_eq!(truths, [None, None], "no folder is named like a class");
-    }
-
-    #[test]
-    fn a_list_tells_the_truth_and_what_is_no_class() {
-        let folder = tempfile::tempdir().unwrap();
-        let query = folder.path().join("query");
-        std::fs::create_dir(&query).unwrap();
-        for name in ["1.png", "2.png", "3.png"] {
-            std::fs::write(query.join(name), b"x").unwrap();
-        }
-        let list = folder.path().join("truth.csv");
-        std::fs::write(&list, "path,class\n1.png,kiwi\nquery/2.png,plum\n").unwrap();
-        let items =
-            ["1.png", "2.png", "3.png"].map(|name| Item { file: query.join(name), ..item(name) });
-        let (truths, warning) =
-            truths(&items, &[None, None, None], Some(&list), &query, &["kiwi".to_owned()]).unwrap();
-        assert_eq!(truths, [Some(Truth::Class(0)), Some(Truth::None), None]);
-        assert!(warning.unwrap().contains("plum"));
-    }
 }

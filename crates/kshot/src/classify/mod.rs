@@ -20,6 +20,7 @@ pub mod model_file;
 pub mod out_of_distribution;
 pub mod reject;
 pub mod sort;
+mod truths;
 pub mod vectors;
 
 use choose::{ExpectedAccuracy, Trial};
