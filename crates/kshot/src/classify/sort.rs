@@ -1,13 +1,13 @@
 //! Pictures into class folders: moved, or linked to where they are.
 
 use std::collections::BTreeMap;
-use std::fs;
-use std::io;
+use std::collections::btree_map::Entry;
 use std::path::{Component, Path, PathBuf};
 
 use kshot_data::query::FailedPicture;
 
 use crate::classify::folder::ClassifiedPicture;
+use crate::classify::{links, moved};
 use crate::error::{Error, Result};
 
 /// The folder of pictures that were not accepted.
@@ -18,8 +18,8 @@ pub const NONE: &str = "none-of-these";
 pub enum SortMode {
     /// They are moved; across file systems they are copied and then removed.
     Move,
-    /// Symbolic links (hard links on Windows) to where they are. Links of an earlier run that stand in
-    /// another class's folder are removed.
+    /// Symbolic links (hard links on Windows) to where they are. Links of an earlier run that do not belong there any more
+    /// are removed.
     Link,
 }
 
@@ -30,6 +30,8 @@ pub struct Sorted {
     pub placed: Vec<(PathBuf, PathBuf)>,
     /// What could not be placed; it is where it was.
     pub failed: Vec<FailedPicture>,
+    /// What else a person should know, in words.
+    pub notes: Vec<String>,
 }
 
 /// Checks that a folder may take pictures of these classes from this query.
@@ -72,51 +74,48 @@ pub fn check(target: &Path, query: &Path, classes: &[String]) -> Result<()> {
     Ok(())
 }
 
-/// Puts every picture into its class's folder below `target`, with its subfolders.
+/// Puts every picture into its class's folder below `target`, with its subfolders. `list` says from where to where they
+/// went, or which links there are (see [`moved`] and [`links`]); it is complete at any time.
 ///
 /// # Errors
-/// If links of an earlier run cannot be looked through. A picture that cannot be placed is told in the
-/// result, and the others go on.
+/// If the list cannot be read or written. A picture that cannot be placed is told in the result, and the others go on.
 pub fn sort(
     target: &Path,
     how: SortMode,
     labelled: &[ClassifiedPicture],
     classes: &[String],
+    list: &Path,
 ) -> Result<Sorted> {
     let mut sorted = Sorted::default();
-    let mut wanted = BTreeMap::new();
+    let mut wanted: Wanted<'_> = BTreeMap::new();
     for one in labelled {
         let class = if one.found.accepted { &*classes[one.found.class()] } else { NONE };
-        wanted.insert(target.join(class).join(below(&one.item.shown)), one);
-    }
-    if how == SortMode::Link && target.is_dir() {
-        remove_outdated(target, &wanted, classes)?;
-    }
-    for (to, one) in wanted {
-        match place(&one.item.file, &to, how) {
-            Ok(()) => sorted.placed.push((one.item.file.clone(), to)),
-            Err(error) => {
-                let error = error.to_string();
-                sorted.failed.push(FailedPicture { name: one.item.shown.clone(), error });
+        match wanted.entry(Path::new(class).join(below(&one.item.shown))) {
+            Entry::Vacant(free) => {
+                free.insert(one);
+            }
+            Entry::Occupied(taken) => {
+                let other = taken.get().item.file.display();
+                let error = "is to be at the same place; give one of them another name";
+                sorted.fail(one, format!("{other} {error}"));
             }
         }
+    }
+    match how {
+        SortMode::Move => moved::place(target, wanted, list, &mut sorted)?,
+        SortMode::Link => links::place(target, &wanted, list, &mut sorted)?,
     }
     Ok(sorted)
 }
 
-/// Writes `from,to` of every moved picture to a csv, to undo it by.
-///
-/// # Errors
-/// If the file cannot be written.
-pub fn write_moves(path: &Path, placed: &[(PathBuf, PathBuf)]) -> Result<()> {
-    kshot_data::atomic::write_with(path, |writer| {
-        let mut table = csv::Writer::from_writer(writer);
-        table.write_record(["from", "to"])?;
-        for (from, to) in placed {
-            table.write_record([from.to_string_lossy(), to.to_string_lossy()].map(String::from))?;
-        }
-        Ok(table.flush()?)
-    })
+/// Pictures by where they are to be below the target.
+pub(super) type Wanted<'a> = BTreeMap<PathBuf, &'a ClassifiedPicture>;
+
+impl Sorted {
+    pub(super) fn fail(&mut self, one: &ClassifiedPicture, error: impl ToString) {
+        let (name, error) = (one.item.shown.clone(), error.to_string());
+        self.failed.push(FailedPicture { name, error });
+    }
 }
 
 /// The part of a path that stays below a folder: nothing of `..` and of roots.
@@ -130,92 +129,26 @@ fn below(shown: &str) -> PathBuf {
         .collect()
 }
 
-fn place(from: &Path, to: &Path, how: SortMode) -> Result<()> {
-    if let Some(folder) = to.parent() {
-        fs::create_dir_all(folder).map_err(|error| Error::io("make the folder", folder, error))?;
-    }
-    let taken = fs::symlink_metadata(to).is_ok();
-    match how {
-        SortMode::Move if taken => Err(Error::data(
-            "a file of that name is there already; nothing is overwritten, so this picture was not moved",
-        )
-        .in_file(to)),
-        SortMode::Move => match fs::rename(from, to) {
-            Err(error) if error.kind() == io::ErrorKind::CrossesDevices => {
-                let whole = fs::read(from).map_err(|e| Error::io("read the picture", from, e))?;
-                kshot_data::atomic::write(to, &whole)?;
-                fs::remove_file(from).map_err(|error| Error::io("remove the picture", from, error))
-            }
-            moved => moved.map_err(|error| Error::io("move the picture here", to, error)),
-        },
-        SortMode::Link => {
-            let from = from
-                .canonicalize()
-                .map_err(|error| Error::io("find the picture", from, error))?;
-            if taken {
-                let same = fs::read_link(to).is_ok_and(|known| known == from)
-                    || cfg!(windows) && to.is_file();
-                if same {
-                    return Ok(());
-                }
-                return Err(Error::data(
-                    "something else of that name is there already; move it away to link this picture",
-                )
-                .in_file(to));
-            }
-            link(&from, to).map_err(|error| Error::io("link the picture here", to, error))
-        }
-    }
-}
-
-#[cfg(unix)]
-fn link(from: &Path, to: &Path) -> io::Result<()> {
-    std::os::unix::fs::symlink(from, to)
-}
-
-#[cfg(not(unix))]
-fn link(from: &Path, to: &Path) -> io::Result<()> {
-    fs::hard_link(from, to)
-}
-
-/// Links of an earlier run to pictures that are now to be linked elsewhere.
-fn remove_outdated(
-    target: &Path,
-    wanted: &BTreeMap<PathBuf, &ClassifiedPicture>,
-    classes: &[String],
-) -> Result<()> {
-    let ours: std::collections::HashSet<PathBuf> =
-        wanted.values().filter_map(|one| one.item.file.canonicalize().ok()).collect();
-    for class in classes.iter().map(String::as_str).chain([NONE]) {
-        let folder = target.join(class);
-        for entry in walkdir::WalkDir::new(&folder).into_iter().flatten() {
-            let path = entry.path();
-            let outdated = entry.path_is_symlink()
-                && !wanted.contains_key(path)
-                && fs::read_link(path).is_ok_and(|known| ours.contains(&known));
-            if outdated {
-                fs::remove_file(path)
-                    .map_err(|error| Error::io("remove the outdated link", path, error))?;
-            }
-        }
-    }
-    Ok(())
-}
-
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
     use crate::classify::Recognition;
     use kshot_data::query::Item;
+    use std::fs;
 
-    fn labelled(file: &Path, shown: &str, class: usize, accepted: bool) -> ClassifiedPicture {
+    pub(in crate::classify) fn labelled(
+        file: &Path,
+        shown: &str,
+        class: usize,
+        accepted: bool,
+    ) -> ClassifiedPicture {
         let item = Item { file: file.to_owned(), shown: shown.into(), name: shown.into() };
         let ranking = vec![(class, 0.9)];
         let found = Recognition { ranking, familiarity: 1.0, accepted, nearest: (0, 1.0) };
         ClassifiedPicture { item, found, truth: None }
     }
 
-    fn place_of(names: &[&str]) -> (tempfile::TempDir, Vec<PathBuf>) {
+    pub(in crate::classify) fn place_of(names: &[&str]) -> (tempfile::TempDir, Vec<PathBuf>) {
         let folder = tempfile::tempdir().unwrap();
         let files = names
             .iter()
@@ -241,7 +174,8 @@ mod tests {
             labelled(&files[1], "sub/b.png", 1, false),
             labelled(&files[2], "c.png", 1, true),
         ];
-        let sorted = sort(&target, SortMode::Move, &all, &classes).unwrap();
+        let list = folder.path().join("moved.csv");
+        let sorted = sort(&target, SortMode::Move, &all, &classes, &list).unwrap();
         assert_eq!((sorted.placed.len(), sorted.failed.len()), (2, 1));
         assert!(sorted.failed[0].error.contains("not moved"), "{:?}", sorted.failed);
         assert!(target.join("kiwi/a.png").is_file() && !files[0].exists());
@@ -249,20 +183,14 @@ mod tests {
         assert_eq!(fs::read_to_string(target.join("plum/c.png")).unwrap(), "mine");
     }
 
-    #[cfg(unix)]
     #[test]
-    fn links_follow_a_changed_label() {
-        let (folder, files) = place_of(&["a.png"]);
-        let target = folder.path().join("out");
-        let classes = ["kiwi".to_owned(), "plum".to_owned()];
-        for _ in 0..2 {
-            let all = [labelled(&files[0], "a.png", 0, true)];
-            assert_eq!(sort(&target, SortMode::Link, &all, &classes).unwrap().placed.len(), 1);
-        }
-        let all = [labelled(&files[0], "a.png", 1, true)];
-        sort(&target, SortMode::Link, &all, &classes).unwrap();
-        assert!(!target.join("kiwi/a.png").exists() && files[0].exists());
-        assert_eq!(fs::read_to_string(target.join("plum/a.png")).unwrap(), "a.png");
+    fn two_pictures_for_one_place_are_told() {
+        let (folder, files) = place_of(&["a.png", "sub/a.png"]);
+        let all = [labelled(&files[0], "a.png", 0, true), labelled(&files[1], "../a.png", 0, true)];
+        let (target, list) = (folder.path().join("out"), folder.path().join("moved.csv"));
+        let sorted = sort(&target, SortMode::Move, &all, &["kiwi".to_owned()], &list).unwrap();
+        assert_eq!((sorted.placed.len(), sorted.failed.len()), (1, 1));
+        assert!(sorted.failed[0].error.contains("at the same place") && files[1].exists());
     }
 
     #[test]

@@ -77,13 +77,32 @@ pub enum Event<'a> {
         /// The folder of class folders.
         #[serde(serialize_with = "as_text")]
         folder: &'a Path,
+        /// The list by which they can be put back, of moved ones.
+        #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text_or_none")]
+        undo: Option<&'a Path>,
     },
-    /// A class was added to a model.
+    /// Moved pictures are back where they came from.
+    PutBack {
+        /// How many.
+        pictures: usize,
+        /// Those that were there before.
+        before: usize,
+        /// Those that could not be put back.
+        left: usize,
+        /// The list of them.
+        #[serde(serialize_with = "as_text")]
+        list: &'a Path,
+    },
+    /// A class was added to a model, or pictures to one of its classes.
     Added {
         /// Its name.
         class: &'a str,
-        /// Its pictures.
+        /// The pictures that were added.
         pictures: usize,
+        /// Those that it had already, and so were passed over.
+        known: usize,
+        /// Its pictures now.
+        of_class: usize,
         /// Classes of the model now.
         classes: usize,
     },

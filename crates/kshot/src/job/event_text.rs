@@ -51,16 +51,37 @@ impl fmt::Display for Event<'_> {
             Self::Picture(picture) => picture.fmt(f),
             Self::Failed { file, error } => write!(f, "failed: {file}: {error}"),
             Self::Judged { judgement } => judgement.fmt(f),
-            Self::Sorted { how, pictures, folder } => {
-                write!(f, "{pictures} {how} into {}", folder.display())
+            Self::Sorted { how, pictures, folder, undo } => {
+                write!(f, "{pictures} {how} into {}", folder.display())?;
+                match undo {
+                    Some(list) => {
+                        write!(f, "; `kshot classify --undo {}` puts them back", list.display())
+                    }
+                    None => Ok(()),
+                }
             }
-            Self::Added { class, pictures, classes } => {
-                let pictures = counted(*pictures, "picture", "pictures");
-                write!(
-                    f,
-                    "{class} added from {pictures}; {}",
-                    counted(*classes, "class", "classes")
-                )
+            Self::PutBack { pictures, before, left, list } => {
+                write!(f, "{} put back", counted(*pictures, "picture", "pictures"))?;
+                if *before > 0 {
+                    write!(f, ", {before} where it came from before")?;
+                }
+                match left {
+                    0 => Ok(()),
+                    left => write!(f, ", {left} not; these stay in {}", list.display()),
+                }
+            }
+            Self::Added { class, pictures, known, of_class, classes } => {
+                let classes = counted(*classes, "class", "classes");
+                let added = counted(*pictures, "picture", "pictures");
+                if pictures == of_class {
+                    return write!(f, "{class} added from {added}; {classes}");
+                }
+                write!(f, "{added} added to {class}, {of_class} now")?;
+                if *known > 0 {
+                    let was = counted(*known, "was", "were");
+                    write!(f, "; {was} there already, and passed over")?;
+                }
+                write!(f, "; {classes}")
             }
             Self::Dropped { class, classes, .. } => {
                 write!(f, "{class} dropped; {}", counted(*classes, "class stays", "classes stay"))

@@ -6,6 +6,7 @@
 //! | [`segment`](segment()) | [`SegmentOptions`] | [`SegmentOutcome`] |
 //! | [`classify`](classify()) | [`ClassifyOptions`] | [`ClassifyOutcome`] |
 //! | [`classify_run`](classify_run()) | [`ClassifyRunOptions`] | [`ClassifyOutcome`] |
+//! | [`undo`](undo()) | the list of moved pictures | [`PutBack`](crate::classify::moved::PutBack) |
 //! | [`train`](train()) | [`TrainOptions`], [`FolderTraining`] | [`Trained`](crate::train::run::Trained) |
 //! | [`eval`](eval()) | [`EvalOptions`] | [`Evaluation`](crate::eval::Evaluation) |
 //! | [`compare`](compare()) | [`CompareOptions`] | [`Comparison`](crate::eval::compare::Comparison)s |
@@ -30,7 +31,7 @@ mod train_page;
 pub mod watch;
 pub mod weights;
 
-pub use classify::{ClassSource, ClassifyOptions, ClassifyOutcome, classify};
+pub use classify::{ClassSource, ClassifyOptions, ClassifyOutcome, classify, undo};
 pub use classify_run::{ClassifyRunOptions, classify_run};
 pub use compare::{CompareOptions, compare};
 pub use eval::{EvalOptions, eval};

@@ -178,13 +178,16 @@ pub(super) fn go_on(data: &ClassificationPage<'_>) -> Markup {
                         li { code { (data.table) } ": class, probability, accepted or not, and the next classes of every picture" }
                         @if data.judgement.is_some() { li { code { "truth.json" } ": how good they are" } }
                         li { code { "run.toml" } ": what was run, with versions and hashes" }
+                        @if let Some(list) = &data.moved {
+                            li { code { (list) } ": from where to where the pictures were moved; " code { "kshot classify --undo" } " and this file put them back" }
+                        }
                     }
                 }
                 div {
                     p.lead { "Better labels" }
                     ul.list {
                         li { "Put a few of the least certain pictures into their class folders and run again: what was looked at is kept, so this takes seconds" }
-                        li { code { "--link DIR" } " or " code { "--move DIR" } " sorts the pictures into class folders" }
+                        li { code { "--link DIR" } " or " code { "--move DIR" } " sorts the pictures into class folders; what was moved can be put back" }
                         li { code { "--save FILE" } " keeps the classes; " code { "kshot model add-class" } " and " code { "drop-class" } " change them" }
                     }
                 }

@@ -57,6 +57,8 @@ pub struct ClassificationPage<'a> {
     pub failed: &'a [FailedPicture],
     /// The name of the table of labels.
     pub table: String,
+    /// The name of the list of moved pictures, where there is one.
+    pub moved: Option<String>,
 }
 
 /// A card to be shown.
@@ -347,6 +349,7 @@ mod tests {
             judgement: Some(judge(&known)),
             failed: &failed,
             table: "labels.csv".into(),
+            moved: Some("moved.csv".into()),
         };
         let folder = tempfile::tempdir().unwrap();
         let path = write(&folder.path().join("report.html"), &data).unwrap();

@@ -2,10 +2,11 @@
 
 mod place;
 mod report;
+mod sorting;
 mod source;
 
 use std::collections::{HashMap, HashSet};
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use kshot_data::atomic;
 use kshot_data::journal::Journal;
@@ -32,6 +33,7 @@ use crate::report::run::Counts;
 use crate::report::{classify_csv, classify_html};
 
 pub(super) use place::LabelsPath;
+pub use sorting::undo;
 pub use source::ClassSource;
 pub(super) use source::embedder;
 
@@ -141,13 +143,13 @@ pub fn classify(options: &ClassifyOptions, watch: &Watch<'_>) -> Result<Classify
     let place = LabelsPath::new(&options.out);
     options.check(&place)?;
     let methods = heads::by_name(&options.method)?;
+    let (items, listed) = sorting::items(&options.query, &place)?;
     let weights = options.weights.as_deref();
     let opened = options.source.open(weights, (&options.device, options.precision), watch)?;
     let Some((model, embedder)) = opened else {
         let outcome = ClassifyOutcome { cancelled: true, ..ClassifyOutcome::default() };
         return Ok(tell_done(outcome, &clock, watch));
     };
-    let (items, listed) = folder::items(&options.query)?;
     let classes: Vec<String> = model.classes.iter().map(|class| class.name.clone()).collect();
     if let Some((_, target)) = &options.sort {
         sort::check(target, &options.query, &classes)?;
@@ -170,11 +172,13 @@ pub fn classify(options: &ClassifyOptions, watch: &Watch<'_>) -> Result<Classify
     if outcome.cancelled {
         return Ok(tell_done(outcome, &clock, watch));
     }
-    let labelled = work.label(items, truths, &outcome.failed, &journal)?;
+    let mut labelled = work.label(items, truths, &outcome.failed, &journal)?;
     outcome.judgement = judged(&labelled, options.top_k, &place, watch)?;
     let files: Vec<String> =
         model.classes.iter().flat_map(|class| &class.examples).map(|e| e.file.clone()).collect();
     classify_csv::write(&place.table, &labelled, &classes, &files, options.top_k)?;
+    // Before the page, whose pictures are where they are then.
+    let not_sorted = sorting::sorted(options, &mut labelled, &classes, &place, watch)?;
     let results = report::ClassifyResults {
         options,
         model: &model,
@@ -186,12 +190,9 @@ pub fn classify(options: &ClassifyOptions, watch: &Watch<'_>) -> Result<Classify
         clock: &clock,
     };
     results.run_file()?.write(&place.beside("run.toml"))?;
-    let table = place.table.file_name().unwrap_or_default().to_string_lossy().into_owned();
-    outcome.report =
-        Some(classify_html::write(&place.report(), &results.page(&outcome.failed, table))?);
-    if let Some((how, target)) = &options.sort {
-        outcome.failed.extend(sorted(*how, target, &labelled, &classes, &place, watch)?);
-    }
+    let page = results.page(&outcome.failed, &place);
+    outcome.report = Some(classify_html::write(&place.report(), &page)?);
+    outcome.failed.extend(not_sorted);
     outcome.accepted = labelled.iter().filter(|one| one.found.accepted).count();
     outcome.none_of_these = labelled.len() - outcome.accepted;
     outcome.labels = Some(place.table);
@@ -356,24 +357,4 @@ fn judged(
     atomic::write(place.beside("truth.json"), text.as_bytes())?;
     watch.tell(&Event::Judged { judgement: &judgement });
     Ok(Some(judgement))
-}
-
-/// Puts pictures into class folders; those that could not be placed are given back.
-fn sorted(
-    how: SortMode,
-    target: &Path,
-    labelled: &[ClassifiedPicture],
-    classes: &[String],
-    place: &LabelsPath,
-    watch: &Watch<'_>,
-) -> Result<Vec<FailedPicture>> {
-    let sorted = sort::sort(target, how, labelled, classes)?;
-    if how == SortMode::Move && !sorted.placed.is_empty() {
-        // Enough to undo it.
-        sort::write_moves(&place.beside("moved.csv"), &sorted.placed)?;
-    }
-    let word = if how == SortMode::Move { "moved" } else { "linked" };
-    let pictures = sorted.placed.len();
-    watch.tell(&Event::Sorted { how: word, pictures, folder: target });
-    Ok(sorted.failed)
 }

@@ -42,6 +42,12 @@ impl LabelsPath {
         self.beside("report.html")
     }
 
+    /// A file in the folder that people need not look into: `.kshot/linked.csv`, or `.kshot/mine.linked.csv` of another table.
+    pub(in crate::job) fn hidden(&self, name: &str) -> PathBuf {
+        let name = self.beside(name);
+        self.folder.join(".kshot").join(name.file_name().unwrap_or_default())
+    }
+
     /// A file beside the table: `report.html` beside `labels.csv`, `mine.report.html` beside `mine.csv`, so that several
     /// tables in one folder each have their own.
     pub(in crate::job) fn beside(&self, name: &str) -> PathBuf {
@@ -74,5 +80,8 @@ mod tests {
             ["out", "out/labels.csv", "out/b.c.csv"].map(report),
             ["out/report.html", "out/report.html", "out/b.c.report.html"]
         );
+        let hidden = |out: &str| LabelsPath::new(Path::new(out)).hidden("linked.csv");
+        assert_eq!(hidden("out"), Path::new("out/.kshot/linked.csv"));
+        assert_eq!(hidden("out/b.csv"), Path::new("out/.kshot/b.linked.csv"));
     }
 }

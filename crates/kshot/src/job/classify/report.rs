@@ -1,5 +1,7 @@
 //! What `run.toml` and `report.html` say of the job.
 
+use std::path::Path;
+
 use kshot_data::query::FailedPicture;
 use serde_json::json;
 
@@ -9,7 +11,8 @@ use crate::classify::judge::Judgement;
 use crate::classify::model_file::{ModelFile, StoredClass};
 use crate::error::Result;
 use crate::job::bf16::Bf16Cost;
-use crate::job::classify::ClassifyOptions;
+use crate::job::classify::sorting::MOVED;
+use crate::job::classify::{ClassifyOptions, LabelsPath};
 use crate::job::run_file::{self, Clock};
 use crate::report::classify_html::ClassificationPage;
 use crate::report::correct;
@@ -63,8 +66,11 @@ impl<'a> ClassifyResults<'a> {
     pub(super) fn page(
         &self,
         failed: &'a [FailedPicture],
-        table: String,
+        place: &LabelsPath,
     ) -> ClassificationPage<'a> {
+        let name =
+            |path: &Path| path.file_name().unwrap_or_default().to_string_lossy().into_owned();
+        let moved = place.beside(MOVED);
         let query = self.options.query.file_name().unwrap_or(self.options.query.as_os_str());
         ClassificationPage {
             title: format!(
@@ -82,7 +88,8 @@ impl<'a> ClassifyResults<'a> {
             labelled: self.labelled,
             judgement: self.judgement.cloned(),
             failed,
-            table,
+            table: name(&place.table),
+            moved: moved.exists().then(|| name(&moved)),
         }
     }
 }
