@@ -7,7 +7,7 @@ use kshot::classify::heads;
 use kshot::classify::reject::Keep;
 use kshot::classify::sort::SortMode;
 use kshot::features::embed::InputViews;
-use kshot::job::{ClassSource, ClassifyOptions, ClassifyRunOptions, classify, classify_run};
+use kshot::job::{ClassSource, ClassifyOptions, ClassifyRunOptions, classify, classify_run, undo};
 use kshot::nn::Precision;
 use kshot::weights;
 
@@ -27,28 +27,30 @@ use crate::talk::Talk;
   kshot classify --support parts/ --query photos/ --out labels.csv --save parts.kshot --json
   kshot classify --model parts.kshot --query more/ --out more.csv
   kshot classify --run runs/proto --support drawings/ --query more/ --out labels.csv
+  kshot classify --undo run/moved.csv
 
 labels.csv: file,class,probability,accepted,familiarity,nearest,class_2,probability_2,...
   class        the likeliest class, whether accepted or not
   probability  its probability, should it show one of the classes; accepted: false is none of these
   familiarity  its similarity to the support, which decided; nearest: the most similar of the class
+Names that a spreadsheet would take for a formula (=1.png) have an apostrophe before them.
 
 Exit status: 0 all done, 2 wrong use, 3 some pictures failed (all others are written),
 4 no room on the disk, 130 stopped by Ctrl-C (143 by SIGTERM, 129 by SIGHUP).")]
 pub struct Arguments {
     /// Folder of class folders, or a csv of path,class.
-    #[arg(long, value_name = "DIR|CSV", required_unless_present = "model")]
+    #[arg(long, value_name = "DIR|CSV", required_unless_present_any = ["model", "undo"])]
     support: Option<PathBuf>,
     /// A model that --save wrote, in place of --support.
     #[arg(long, value_name = "FILE", conflicts_with_all = ["support", "shots", "size", "views", "encoder"])]
     model: Option<PathBuf>,
     /// Folder of pictures to label (subfolders too), one picture, or a list of them (.csv with a column
     /// path, or .txt).
-    #[arg(long, value_name = "DIR|LIST")]
-    query: PathBuf,
+    #[arg(long, value_name = "DIR|LIST", required_unless_present = "undo")]
+    query: Option<PathBuf>,
     /// The table of labels; or a folder, in which it is named labels.csv.
-    #[arg(long, value_name = "CSV|DIR")]
-    out: PathBuf,
+    #[arg(long, value_name = "CSV|DIR", required_unless_present = "undo")]
+    out: Option<PathBuf>,
     /// The folder of a training (`kshot train`): its method labels, as it was trained; nothing is rejected.
     #[arg(long, value_name = "RUN", requires = "support", conflicts_with_all = ["model", "method", "reject", "move_to", "link", "save", "encoder", "weights", "size", "views"])]
     run: Option<PathBuf>,
@@ -64,12 +66,17 @@ pub struct Arguments {
     /// Classes listed a picture.
     #[arg(long, default_value_t = 5, value_name = "K")]
     top_k: usize,
-    /// Moves the pictures into class folders here; what is not accepted into none-of-these.
+    /// Moves the pictures into class folders here; what is not accepted into none-of-these. Nothing is overwritten, and
+    /// moved.csv beside the labels lists every move of every run.
     #[arg(long = "move", value_name = "DIR", conflicts_with = "link")]
     move_to: Option<PathBuf>,
-    /// Links the pictures into class folders here.
+    /// Links the pictures into class folders here; links of the last run that do not belong there any more go.
     #[arg(long, value_name = "DIR")]
     link: Option<PathBuf>,
+    /// Puts back what --move moved, by its moved.csv (or the folder it is in), and does nothing else. Nothing is overwritten;
+    /// what cannot be put back is named and stays in the list.
+    #[arg(long, value_name = "FILE|DIR", conflicts_with_all = ["support", "model", "query", "out", "run", "move_to", "link", "truth", "save"])]
+    undo: Option<PathBuf>,
     /// What the pictures really show, as a csv of path,class, to judge the labels; another name than a class's
     /// means none of these. Queries in folders named like the classes are judged without.
     #[arg(long, value_name = "CSV")]
@@ -111,7 +118,14 @@ pub struct Arguments {
 pub fn run(arguments: Arguments, precision: Option<Precision>) -> anyhow::Result<u8> {
     arguments.threads.map_or(Ok(()), crate::set_threads)?;
     let talk = Talk::new(arguments.json, arguments.quiet);
-    let Arguments { support, model, query, out, shots, truth, top_k, device, .. } = arguments;
+    if let Some(list) = arguments.undo {
+        let back = talk.follow(|watch| undo(&list, watch))?;
+        return Ok(Talk::end(&back.failed, false));
+    }
+    let (Some(query), Some(out)) = (arguments.query, arguments.out) else {
+        anyhow::bail!("give --query and --out");
+    };
+    let Arguments { support, model, shots, truth, top_k, device, .. } = arguments;
     let command = crate::command();
     let link = arguments.link.map(|to| (SortMode::Link, to));
     let outcome = if let (Some(run), Some(support)) = (arguments.run, support.clone()) {

@@ -10,12 +10,13 @@ use serde_json::json;
 use crate::table::{aligned, print};
 use crate::talk::Talk;
 
-/// Lists, adds and drops the classes of a model that `kshot classify --save` wrote.
+/// Lists, adds to and drops the classes of a model that `kshot classify --save` wrote.
 #[derive(Args)]
 #[command(after_help = "Examples:
   kshot classify --support parts/ --query photos/ --out labels.csv --save parts.kshot
   kshot model ls parts.kshot
   kshot model add-class parts.kshot washer new/washer/
+  kshot model add-class parts.kshot washer one.jpg another.jpg
   kshot model drop-class parts.kshot bolt
 
 The vectors of the other classes stay as they are, bit for bit; heads are fitted anew at every use.
@@ -38,15 +39,16 @@ enum Command {
         /// The model.
         file: PathBuf,
     },
-    /// Adds a class from a folder of pictures (subfolders too) or one picture.
+    /// Adds a class from folders of pictures (subfolders too) or pictures, or more pictures to one that is there: those that
+    /// it has already (the same file, whatever its name) are passed over.
     AddClass {
         /// The model.
         file: PathBuf,
         /// The class's name.
         name: String,
         /// Its pictures.
-        #[arg(value_name = "DIR|PICTURE")]
-        pictures: PathBuf,
+        #[arg(value_name = "DIR|PICTURE", required = true)]
+        pictures: Vec<PathBuf>,
         /// Weights of the network, where they were given when the model was made.
         #[arg(long, value_name = "FILE|REPOSITORY")]
         weights: Option<PathBuf>,
