@@ -6,7 +6,7 @@
 use crate::error::Result;
 use crate::finding::LabelKind;
 use crate::labels::names::Classes;
-use crate::labels::{polygon, runs};
+use crate::labels::{polygon, runs, shapes};
 use crate::mask::{BACKGROUND, Mask, VOID};
 
 /// A corner: x and y in pixels, the first pixel's centre at 0.5, 0.5.
@@ -148,8 +148,9 @@ impl Annotation {
 /// all else are boxes the smaller ones come later, else the file's order holds.
 ///
 /// # Errors
-/// If an object's class has no number.
+/// If an object's class has no number, or there is so much to paint that it would take minutes.
 pub fn paint(objects: &[Object], classes: &Classes, width: usize, height: usize) -> Result<Mask> {
+    shapes::affordable(objects, width, height)?;
     let mut mask = Mask::filled(width, height, BACKGROUND);
     for object in in_order(objects) {
         let value = classes.value(&object.class)?;

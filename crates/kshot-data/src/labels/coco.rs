@@ -275,13 +275,7 @@ fn counts(value: &Value, size: Option<(usize, usize)>) -> Result<Vec<u32>, Strin
             .ok_or("run lengths that are no whole numbers")?,
         _ => return Err("run lengths without counts".to_owned()),
     };
-    let total: u64 = counts.iter().map(|&count| u64::from(count)).sum();
-    let pixels = (width as u64).saturating_mul(height as u64);
-    if total != pixels {
-        return Err(format!(
-            "run lengths of {total} pixels in all, but {width} x {height} are {pixels}"
-        ));
-    }
+    runs::check(&counts, (width, height))?;
     Ok(counts)
 }
 

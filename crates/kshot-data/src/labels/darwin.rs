@@ -5,6 +5,7 @@
 //! the kind `mask` name the classes of its values.
 
 use std::collections::{HashMap, HashSet};
+use std::ops::Range;
 use std::path::Path;
 
 use serde_json::Value;
@@ -18,7 +19,7 @@ use crate::labels::files::LabelFile;
 use crate::labels::passed_over::{
     EMPTY_ELLIPSE, EMPTY_MASK, FEW_CORNERS, LINE, POINT, Reason, SKELETON, TAG, UNKNOWN_KIND, VIDEO,
 };
-use crate::labels::runs::ColumnRuns;
+use crate::labels::runs::by_columns;
 use crate::labels::shapes::{NoShape, ellipse_corners, filled_box};
 use crate::labels::{Outlines, tidy, trace};
 
@@ -202,7 +203,8 @@ fn layers(raster: &Value, size: Option<(usize, usize)>) -> Result<Layers<'_>, St
     }
     let pairs = raster.get("dense_rle").and_then(Value::as_array);
     let pairs = pairs.ok_or("a raster layer without dense_rle")?;
-    let mut rows: Vec<u16> = Vec::new();
+    let mut rows: Vec<Vec<Range<usize>>> = vec![Vec::new(); ids.len()];
+    let mut at = 0usize;
     for pair in pairs.chunks(2) {
         let number = |at: usize| pair.get(at).and_then(Value::as_u64);
         let (Some(value), Some(count)) = (number(0), number(1)) else {
@@ -210,23 +212,19 @@ fn layers(raster: &Value, size: Option<(usize, usize)>) -> Result<Layers<'_>, St
         };
         let number = if value == 0 { Some(0) } else { numbers.get(&value).copied() };
         let number = number.ok_or_else(|| format!("the value {value} is of no mask"))?;
-        let count = usize::try_from(count).ok().filter(|count| *count <= pixels - rows.len());
+        let count = usize::try_from(count).ok().filter(|count| *count <= pixels - at);
         let count = count.ok_or_else(|| format!("a dense_rle of more than {pixels} pixels"))?;
-        rows.resize(rows.len() + count, number);
-    }
-    if rows.len() != pixels {
-        return Err(format!("a dense_rle of {} pixels, but {pixels} in the picture", rows.len()));
-    }
-    let mut runs = vec![ColumnRuns::default(); ids.len()];
-    for x in 0..width {
-        for y in 0..height {
-            let number = usize::from(rows[y * width + x]);
-            if number > 0 {
-                runs[number - 1].add(x * height + y);
-            }
+        if number > 0 && count > 0 {
+            rows[usize::from(number) - 1].push(at..at + count);
         }
+        at += count;
     }
-    let runs = runs.into_iter().map(|runs| runs.finish(pixels));
+    if at != pixels {
+        return Err(format!("a dense_rle of {at} pixels, but {pixels} in the picture"));
+    }
+    let runs = rows
+        .into_iter()
+        .map(|rows| (!rows.is_empty()).then(|| by_columns(&rows, width, [0, 0], (width, height))));
     Ok(ids.keys().map(String::as_str).zip(runs).collect())
 }
 

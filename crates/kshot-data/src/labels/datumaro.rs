@@ -12,7 +12,6 @@ use serde_json::Value;
 use crate::annotation::{Object, ObjectShape};
 use crate::error::{Error, Result};
 use crate::finding::{Findings, Severity};
-use crate::image::MOST_PIXELS;
 use crate::labels::collect::{FileItems, PictureItems};
 use crate::labels::files::LabelFile;
 use crate::labels::passed_over::{
@@ -199,8 +198,6 @@ fn counts(rle: &Value, size: &mut Option<(usize, usize)>) -> Result<Vec<u32>, St
     let side = |at: usize| usize::try_from(rle.get("size")?.get(at)?.as_u64()?).ok();
     let own = side(1).zip(side(0)).ok_or("run lengths without a size of [height, width]")?;
     let (width, height) = own;
-    let pixels = width.checked_mul(height).filter(|pixels| *pixels <= MOST_PIXELS);
-    let pixels = pixels.ok_or_else(|| format!("run lengths of {width} x {height} pixels"))?;
     let (w, h) = *size.get_or_insert(own);
     if own != (w, h) {
         return Err(format!("run lengths of {width} x {height} pixels in a picture of {w} x {h}"));
@@ -214,10 +211,7 @@ fn counts(rle: &Value, size: &mut Option<(usize, usize)>) -> Result<Vec<u32>, St
         }
         _ => return Err("run lengths without counts".to_owned()),
     };
-    let total: u64 = counts.iter().map(|&count| u64::from(count)).sum();
-    if total != pixels as u64 {
-        return Err(format!("run lengths of {total} pixels in all, but {pixels} in the picture"));
-    }
+    runs::check(&counts, own)?;
     Ok(counts)
 }
 
