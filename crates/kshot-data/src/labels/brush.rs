@@ -1,15 +1,82 @@
-//! What Label Studio's brush leaves: run lengths of a picture's bytes, packed bit by bit, or a PNG.
+//! What brushes of tools leave: Label Studio's run lengths of a picture's bytes, packed bit by bit, and PNGs in base64.
 
-use std::io::Cursor;
+use std::io::{Cursor, Read};
 use std::ops::Range;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
+use flate2::read::ZlibDecoder;
 use image::codecs::png::PngDecoder;
 use image::{DynamicImage, ImageDecoder as _};
 use serde_json::Value;
 
-use crate::labels::runs::by_columns;
+use crate::labels::runs::{ColumnRuns, by_columns};
+
+/// Bytes that a PNG may have beside its pixels: names, text, a profile.
+const MOST_BESIDE: u64 = 1 << 20;
+/// Bytes of a pixel at most.
+const MOST_OF_PIXEL: u64 = 8;
+
+/// The bytes of a PNG that may be packed by zlib once more, of a piece of a picture of this size.
+///
+/// # Errors
+/// In words, if they are damaged, or more than such a piece needs.
+pub fn unpacked(bytes: Vec<u8>, (width, height): (usize, usize)) -> Result<Vec<u8>, String> {
+    if bytes.starts_with(b"\x89PNG") {
+        return Ok(bytes);
+    }
+    // A PNG is hardly ever longer than its pixels; every row has a byte more.
+    let pixels = (width as u64).saturating_mul(height as u64).saturating_mul(MOST_OF_PIXEL);
+    let most = pixels.saturating_add(height as u64).saturating_add(MOST_BESIDE);
+    let mut png = Vec::new();
+    let packed = ZlibDecoder::new(bytes.as_slice()).take(most.saturating_add(1));
+    { packed }.read_to_end(&mut png).map_err(|error| error.to_string())?;
+    if png.len() as u64 > most {
+        return Err(format!("it unpacks to more than a picture of {width} x {height} pixels"));
+    }
+    Ok(png)
+}
+
+/// The piece of a picture of this size that a PNG holds.
+///
+/// # Errors
+/// In words, if it is damaged, no PNG, or larger than the picture.
+pub fn piece(png: &[u8], (width, height): (usize, usize)) -> Result<DynamicImage, String> {
+    let wrong = |error: image::ImageError| format!("no PNG: {error}");
+    let mut limits = image::Limits::no_limits();
+    limits.max_alloc = Some(MOST_BESIDE.saturating_add(width as u64 * MOST_OF_PIXEL));
+    let decoder = PngDecoder::with_limits(Cursor::new(png), limits).map_err(wrong)?;
+    let (w, h) = decoder.dimensions();
+    if w as usize > width || h as usize > height {
+        return Err(format!("it is {w} x {h} pixels, more than its picture of {width} x {height}"));
+    }
+    DynamicImage::from_decoder(decoder).map_err(wrong)
+}
+
+/// The run lengths of a piece of a picture that lies at a corner, cut at the picture's borders; `None` where no pixel is
+/// inside.
+pub fn placed(
+    (across, down): (u32, u32),
+    inside: impl Fn(u32, u32) -> bool,
+    [left, top]: [i64; 2],
+    (width, height): (usize, usize),
+) -> Option<Vec<u32>> {
+    let place = |corner: i64, at: u32, side: usize| {
+        usize::try_from(corner.saturating_add(i64::from(at))).ok().filter(|place| *place < side)
+    };
+    let mut runs = ColumnRuns::default();
+    for x in 0..across {
+        let Some(column) = place(left, x, width) else { continue };
+        for y in 0..down {
+            if let Some(row) = place(top, y, height)
+                && inside(x, y)
+            {
+                runs.add(column * height + row);
+            }
+        }
+    }
+    runs.finish(width * height)
+}
 
 /// The run lengths of a brush, in a picture of this size.
 ///
@@ -105,17 +172,54 @@ pub fn bitmask(picture: &Value, (width, height): (usize, usize)) -> Result<Vec<u
     let address = picture.as_str().unwrap_or_default();
     let base64 = address.split_once("base64,").map_or(address, |(_, data)| data);
     let bytes = STANDARD.decode(base64.trim()).map_err(|error| format!("no base64: {error}"))?;
-    let wrong = |error: image::ImageError| format!("no PNG: {error}");
-    let limits = image::Limits::default();
-    let decoder = PngDecoder::with_limits(Cursor::new(bytes), limits).map_err(wrong)?;
-    let (w, h) = decoder.dimensions();
+    let mask = piece(&bytes, (width, height))?;
+    let (w, h) = (mask.width(), mask.height());
     if (w as usize, h as usize) != (width, height) {
         return Err(format!("its mask is {w} x {h}, but its picture {width} x {height}"));
     }
-    let mask = DynamicImage::from_decoder(decoder).map_err(wrong)?.into_rgba8();
-    let mut inside = Vec::new();
-    for (at, _) in mask.pixels().enumerate().filter(|(_, pixel)| pixel.0[3] > 0) {
-        extend(&mut inside, 4 * at, 4 * at + 4);
+    let mask = mask.into_rgba8();
+    let inside = |x: u32, y: u32| mask.get_pixel(x, y).0[3] > 0;
+    let counts = placed((w, h), inside, [0, 0], (width, height));
+    Ok(counts.unwrap_or_else(|| vec![(width * height) as u32]))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write as _;
+
+    use flate2::Compression;
+    use flate2::write::ZlibEncoder;
+
+    use super::*;
+
+    fn packed(bytes: &[u8]) -> Vec<u8> {
+        let mut encoder = ZlibEncoder::new(Vec::new(), Compression::best());
+        encoder.write_all(bytes).unwrap();
+        encoder.finish().unwrap()
     }
-    Ok(by_columns(&inside, width, [0, 0], (width, height)))
+
+    #[test]
+    fn a_piece_is_no_larger_than_its_picture() {
+        let mut png = Cursor::new(Vec::new());
+        image::GrayImage::new(9, 7).write_to(&mut png, image::ImageFormat::Png).unwrap();
+        let png = png.into_inner();
+        assert_eq!(unpacked(packed(&png), (9, 7)).unwrap(), png);
+        assert_eq!(piece(&png, (9, 7)).unwrap().width(), 9);
+        let error = piece(&png, (8, 7)).unwrap_err();
+        assert!(error.contains("9 x 7 pixels, more than its picture of 8 x 7"), "{error}");
+        let bomb = packed(&vec![0; 8 << 20]);
+        let error = unpacked(bomb, (100, 100)).unwrap_err();
+        assert!(error.contains("more than a picture of 100 x 100"), "{error}");
+        assert!(unpacked(b"no zlib".to_vec(), (9, 7)).is_err());
+    }
+
+    #[test]
+    fn a_piece_is_cut_at_the_borders() {
+        let full = |x: i64, y: i64| placed((2, 3), |_, _| true, [x, y], (6, 4));
+        assert_eq!(full(-1, -1), Some(vec![0, 2, 22]));
+        assert_eq!(full(5, 2), Some(vec![22, 2]));
+        for far in [[6, 0], [i64::MIN, 0], [0, i64::MAX]] {
+            assert_eq!(full(far[0], far[1]), None);
+        }
+    }
 }

@@ -19,9 +19,8 @@ use crate::labels::files::LabelFile;
 use crate::labels::passed_over::{
     EMPTY_ELLIPSE, FEW_CORNERS, LINE, POINT, UNKNOWN_KIND, WRONG_CORNERS,
 };
-use crate::labels::shapes::{NoShape, filled_box};
-use crate::labels::{Outlines, boxes, runs};
-use crate::mask::Mask;
+use crate::labels::shapes::{NoShape, filled_box, pixel_size};
+use crate::labels::{Outlines, boxes, brush};
 
 /// The label of void outlines.
 const IGNORE: &str = "__ignore__";
@@ -181,19 +180,14 @@ fn painted(
     [left, top]: Corner,
     size: Option<(usize, usize)>,
 ) -> Result<Vec<u32>, String> {
-    let (width, height) = size.ok_or("the file does not say imageWidth and imageHeight")?;
+    size.ok_or("the file does not say imageWidth and imageHeight")?;
+    let size = pixel_size(size)?;
     let bytes = STANDARD.decode(base64).map_err(|error| format!("no base64: {error}"))?;
-    let piece = image::load_from_memory_with_format(&bytes, image::ImageFormat::Png)
-        .map_err(|error| format!("no PNG: {error}"))?
-        .to_luma8();
-    let mut mask = Mask::filled(width, height, 0);
-    for (x, y, _) in piece.enumerate_pixels().filter(|(_, _, pixel)| pixel.0[0] > 0) {
-        let (x, y) = (f64::from(x) + left.round(), f64::from(y) + top.round());
-        if (0.0..width as f64).contains(&x) && (0.0..height as f64).contains(&y) {
-            mask.pixels[y as usize * width + x as usize] = 1;
-        }
-    }
-    Ok(runs::encode(&mask, |value| value == 1))
+    let piece = brush::piece(&bytes, size)?.into_luma8();
+    let inside = |x: u32, y: u32| piece.get_pixel(x, y).0[0] > 0;
+    let corner = [left.round() as i64, top.round() as i64];
+    let counts = brush::placed(piece.dimensions(), inside, corner, size);
+    Ok(counts.unwrap_or_else(|| vec![(size.0 * size.1) as u32]))
 }
 
 fn same_corners(a: &[Corner], b: &[Corner]) -> bool {
@@ -243,6 +237,7 @@ pub fn text(picture: &str, width: usize, height: usize, objects: &[&Object]) -> 
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::mask::Mask;
 
     fn read_with(text: &str, findings: &mut Findings) -> Result<Outlines> {
         let value: Value = serde_json::from_str(text).unwrap();

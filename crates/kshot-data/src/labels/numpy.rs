@@ -2,11 +2,18 @@
 //!
 //! The format: NEP 1, versions 1 to 3. Cellpose's file is a pickled dictionary; what else it holds is not looked at.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use crate::error::{Error, Result};
+use crate::image::ReadLimits;
 use crate::labels::instances::{Numbers, whole};
 use crate::labels::pickle::{Id, Object, Pickle};
+use crate::names::counted;
+
+/// Bytes of a file that hold the header of an array of two dimensions.
+const MOST_HEADER: u64 = 1 << 16;
 
 /// What every file begins with.
 const MAGIC: &[u8] = b"\x93NUMPY";
@@ -35,6 +42,16 @@ pub fn read(path: &Path) -> Result<Numbers> {
     let sizes = shape.split(',').map(str::trim).filter(|size| !size.is_empty());
     let shape = sizes.map(|size| size.parse().map_err(|_| no_array())).collect::<Result<_>>()?;
     Array { kind, fortran: fortran == "True", shape, bytes: data }.numbers()
+}
+
+/// Width and height that an array's header says; `None` of Cellpose's files, and of what is no array of two dimensions.
+pub fn size(path: &Path) -> Option<(usize, usize)> {
+    let mut head = Vec::new();
+    File::open(path).ok()?.take(MOST_HEADER).read_to_end(&mut head).ok()?;
+    let ([_, _, shape], _) = header(&head).ok()?;
+    let mut sizes = shape.split(',').map(str::trim).filter(|size| !size.is_empty());
+    let (height, width) = (sizes.next()?.parse().ok()?, sizes.next()?.parse().ok()?);
+    sizes.next().is_none().then_some((width, height))
 }
 
 /// The kind of numbers, whether columns come first, the shape, and what follows.
@@ -115,10 +132,19 @@ impl Array<'_> {
                 "an array of shape {shape:?}; object numbers of a picture have two dimensions, height and width"
             )));
         };
-        let values = self.values()?;
-        if height.checked_mul(width) != Some(values.len()) {
-            return Err(Error::data("the file ends early"));
+        let side = |side: usize| u32::try_from(side).unwrap_or(u32::MAX);
+        ReadLimits::default().check(side(width), side(height))?;
+        let size = self.size_of_one()?;
+        let (wanted, there) = (width * height * size, self.bytes.len());
+        if wanted != there {
+            let numbers = counted(size, "byte", "bytes");
+            return Err(Error::data(format!(
+                "the file {}: {width} x {height} numbers of {numbers} each are {wanted} bytes, but it holds {there}; save it \
+                 again",
+                if there < wanted { "ends early" } else { "is longer than its array" }
+            )));
         }
+        let values = self.values()?;
         let values = if self.fortran {
             let at = |place: usize| values[place % width * height + place / width];
             (0..values.len()).map(at).collect()
@@ -126,6 +152,20 @@ impl Array<'_> {
             values
         };
         Ok(Numbers { width, height, values })
+    }
+
+    /// Bytes of a number.
+    fn size_of_one(&self) -> Result<usize> {
+        match self.kind.trim_start_matches(['<', '|', '=']) {
+            "u1" | "b1" | "i1" => Ok(1),
+            "u2" | "i2" => Ok(2),
+            "u4" | "i4" | "f4" => Ok(4),
+            "u8" | "i8" | "f8" => Ok(8),
+            _ => Err(Error::data(format!(
+                "numbers of the kind {}; valid are whole numbers and floats of 8 to 64 bits, the least byte first",
+                self.kind
+            ))),
+        }
     }
 
     fn values(&self) -> Result<Vec<u32>> {
@@ -149,11 +189,7 @@ impl Array<'_> {
             "i4" => of!(i32),
             "i8" => of!(i64),
             "f4" => of!(f32),
-            "f8" => of!(f64),
-            _ => Err(Error::data(format!(
-                "numbers of the kind {}; valid are whole numbers and floats of 8 to 64 bits, the least byte first",
-                self.kind
-            ))),
+            _ => of!(f64),
         }
     }
 }
@@ -202,7 +238,22 @@ mod tests {
                 &[0; 8],
                 "of the kind >u2",
             ),
-            ("{'descr': '<u2', 'fortran_order': False, 'shape': (2, 2), }", &[0; 6], "ends early"),
+            (
+                "{'descr': '<u2', 'fortran_order': False, 'shape': (2, 2), }",
+                &[0; 6],
+                "ends early: 2 x 2 numbers of 2 bytes each are 8 bytes, but it holds 6",
+            ),
+            (
+                "{'descr': '|u1', 'fortran_order': False, 'shape': (2, 2), }",
+                &[0; 6],
+                "is longer than its array",
+            ),
+            (
+                "{'descr': '|u1', 'fortran_order': False, 'shape': (4294967296, 4294967296), }",
+                &[],
+                "above the limit of 200 million",
+            ),
+            ("{'descr': '|u1', 'fortran_order': False, 'shape': (0, 3), }", &[], "no pixels"),
             (
                 "{'descr': '<f4', 'fortran_order': False, 'shape': (1, 1), }",
                 &[0, 0, 0, 63],

@@ -3,7 +3,12 @@
 //! Opcodes and their meaning: Python's `pickletools`, protocols 0 to 5 of what NumPy writes. Calls of functions stay data
 //! (their name and arguments), so that a file can hold anything and do nothing.
 
+use std::collections::HashMap;
+
 use crate::error::{Error, Result};
+
+/// Objects of a pickle at most; Cellpose's files have some hundreds.
+const MOST_OBJECTS: usize = 1_000_000;
 
 /// An object by its place in [`Pickle::objects`].
 pub type Id = usize;
@@ -50,11 +55,17 @@ impl<'a> Pickle<'a> {
             objects: Vec::new(),
             stack: Vec::new(),
             marks: Vec::new(),
-            memo: Vec::new(),
+            memo: HashMap::new(),
         };
         while let Some(root) = reader.step()? {
             if let Some(root) = root {
                 return Ok(Self { objects: reader.objects, root });
+            }
+            if reader.objects.len() > MOST_OBJECTS {
+                return Err(Error::data(format!(
+                    "a pickle of more than {} million objects; it is nothing that Cellpose saved",
+                    MOST_OBJECTS / 1_000_000
+                )));
             }
         }
         Err(Error::data("the file ends early"))
@@ -88,7 +99,7 @@ struct Reader<'a> {
     stack: Vec<Id>,
     /// Heights of the stack.
     marks: Vec<usize>,
-    memo: Vec<Option<Id>>,
+    memo: HashMap<usize, Id>,
 }
 
 impl<'a> Reader<'a> {
@@ -196,7 +207,7 @@ impl<'a> Reader<'a> {
             b'r' => self.remember(4)?,
             0x94 => {
                 let top = self.top()?;
-                self.memo.push(Some(top));
+                self.memo.insert(self.memo.len(), top);
             }
             b'h' => self.recall(1)?,
             b'j' => self.recall(4)?,
@@ -284,20 +295,13 @@ impl<'a> Reader<'a> {
 
     fn remember(&mut self, bytes: usize) -> Result<()> {
         let (place, top) = (self.number(bytes)?, self.top()?);
-        // Places are given one after the other: a larger one is no pickle that Python wrote.
-        if place > self.bytes.len() {
-            return Err(wrong(b'q', self.at));
-        }
-        if place >= self.memo.len() {
-            self.memo.resize(place + 1, None);
-        }
-        self.memo[place] = Some(top);
+        self.memo.insert(place, top);
         Ok(())
     }
 
     fn recall(&mut self, bytes: usize) -> Result<()> {
         let place = self.number(bytes)?;
-        let known = self.memo.get(place).copied().flatten();
+        let known = self.memo.get(&place).copied();
         self.stack.push(known.ok_or_else(|| wrong(b'h', self.at))?);
         Ok(())
     }
@@ -347,6 +351,7 @@ mod tests {
             b"r\xff\xff\xff\xff",
             b"\xff",
             b"]K\x01s.",
+            &[b"(".as_slice(), &[b'N'; 1_000_001], b"t."].concat(),
         ] {
             assert!(Pickle::read(bytes).is_err(), "{bytes:?}");
         }

@@ -5,13 +5,10 @@
 //! column and row of a rectangle are inside. Where a number has a fraction, it is a place in the
 //! picture, as Supervisely's own page writes it.
 
-use std::io::{Cursor, Read};
 use std::path::Path;
 
 use base64::Engine as _;
 use base64::engine::general_purpose::STANDARD;
-use flate2::read::ZlibDecoder;
-use image::{ImageFormat, ImageReader, Limits};
 use serde_json::Value;
 
 use crate::annotation::{Corner, Object, ObjectShape};
@@ -21,14 +18,8 @@ use crate::image::MOST_PIXELS;
 use crate::labels::collect::{FileItems, PictureItems};
 use crate::labels::files::LabelFile;
 use crate::labels::passed_over::{EMPTY_MASK, FEW_CORNERS, LINE, POINT, UNKNOWN_KIND};
-use crate::labels::runs::ColumnRuns;
 use crate::labels::shapes::{NoShape, filled_box};
-use crate::labels::{Outlines, boxes, trace};
-
-/// Most bytes of a bitmap's PNG.
-const MOST_BYTES: u64 = 256 << 20;
-/// Most bytes of a bitmap's pixels.
-const MOST_MEMORY: u64 = 1 << 30;
+use crate::labels::{Outlines, boxes, brush, trace};
 
 /// Whether a JSON value is Supervisely's of a picture.
 pub fn is(value: &Value) -> bool {
@@ -164,45 +155,21 @@ fn bitmap(value: &Value, (width, height): (usize, usize)) -> Result<Option<Vec<u
     };
     let unread = |error: &dyn std::fmt::Display| format!("its bitmap cannot be read: {error}");
     let bytes = STANDARD.decode(data.trim()).map_err(|error| unread(&error))?;
-    let png = if bytes.starts_with(b"\x89PNG") {
-        bytes
-    } else {
-        let mut png = Vec::new();
-        let mut packed = ZlibDecoder::new(bytes.as_slice()).take(MOST_BYTES);
-        packed.read_to_end(&mut png).map_err(|error| unread(&error))?;
-        png
-    };
-    let mut reader = ImageReader::with_format(Cursor::new(png), ImageFormat::Png);
-    let mut limits = Limits::no_limits();
-    limits.max_image_width = u32::try_from(width).ok();
-    limits.max_image_height = u32::try_from(height).ok();
-    limits.max_alloc = Some(MOST_MEMORY);
-    reader.limits(limits);
-    let piece = reader.decode().map_err(|error| unread(&error))?;
+    let png = brush::unpacked(bytes, (width, height)).map_err(|error| unread(&error))?;
+    let piece = brush::piece(&png, (width, height)).map_err(|error| unread(&error))?;
     let part = usize::from(piece.color().has_alpha());
     let piece = piece.into_luma_alpha8();
     // Far outside is as good as outside.
     let [left, top] = [left, top].map(|side| side.floor().clamp(-1e9, 1e9) as i64);
-    let place = |corner: i64, at: u32, side: usize| {
-        usize::try_from(corner + i64::from(at)).ok().filter(|place| *place < side)
-    };
-    let mut runs = ColumnRuns::default();
-    for x in 0..piece.width() {
-        let Some(column) = place(left, x, width) else { continue };
-        for y in 0..piece.height() {
-            if let Some(row) = place(top, y, height)
-                && piece.get_pixel(x, y).0[part] > 0
-            {
-                runs.add(column * height + row);
-            }
-        }
-    }
-    Ok(runs.finish(width * height))
+    let inside = |x: u32, y: u32| piece.get_pixel(x, y).0[part] > 0;
+    Ok(brush::placed(piece.dimensions(), inside, [left, top], (width, height)))
 }
 
 #[cfg(test)]
 mod tests {
-    use image::{DynamicImage, GrayImage, Luma, Rgba, RgbaImage};
+    use std::io::Cursor;
+
+    use image::{DynamicImage, GrayImage, ImageFormat, Luma, Rgba, RgbaImage};
     use serde_json::json;
 
     use super::*;
