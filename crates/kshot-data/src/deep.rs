@@ -10,6 +10,8 @@ use image::{ColorType, DynamicImage, ImageDecoder, ImageReader};
 use rayon::prelude::*;
 use serde::Serialize;
 
+use crate::image::{ReadLimits, undeveloped};
+
 /// Pictures looked at, at most: evenly among those that may be deep.
 const PICTURES: usize = 64;
 /// Share of all values that may lie below and above the range: hot and dead pixels.
@@ -61,21 +63,29 @@ impl DeepRange {
 
 /// How often each value occurs in a 16-bit picture, colours alike; `None` for any other file.
 fn counts(file: &Path) -> Option<Vec<u64>> {
-    let reader = ImageReader::open(file).ok()?.with_guessed_format().ok()?;
-    let decoder = reader.into_decoder().ok()?;
+    let reader = || ImageReader::open(file).ok()?.with_guessed_format().ok();
+    let decoder = reader()?.into_decoder().ok()?;
     let is_deep = |kind| {
         matches!(kind, ColorType::L16 | ColorType::La16 | ColorType::Rgb16 | ColorType::Rgba16)
     };
-    let (width, height) = decoder.dimensions();
-    let pixels = u64::from(width) * u64::from(height);
-    if !is_deep(decoder.color_type()) || pixels > crate::image::ReadLimits::default().pixels {
+    if !is_deep(decoder.color_type()) {
         return None;
     }
+    let length = std::fs::metadata(file).ok()?.len();
+    let picture = undeveloped(reader()?, length, ReadLimits::default()).ok()?.ok()?.0;
     let mut counts = vec![0u64; 1 << 16];
     let mut count = |value: u16| counts[usize::from(value)] += 1;
-    match DynamicImage::from_decoder(decoder).ok()? {
+    match picture {
         DynamicImage::ImageLuma16(gray) => gray.iter().for_each(|value| count(*value)),
-        other => other.to_rgb16().iter().for_each(|value| count(*value)),
+        DynamicImage::ImageRgb16(colours) => colours.iter().for_each(|value| count(*value)),
+        // Transparency is no value. What is gray and transparent counts as three colours.
+        DynamicImage::ImageLumaA16(gray) => {
+            gray.pixels().flat_map(|pixel| [pixel.0[0]; 3]).for_each(count);
+        }
+        DynamicImage::ImageRgba16(colours) => {
+            colours.pixels().flat_map(|pixel| [pixel.0[0], pixel.0[1], pixel.0[2]]).for_each(count);
+        }
+        _ => return None,
     }
     Some(counts)
 }

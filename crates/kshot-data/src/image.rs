@@ -5,6 +5,7 @@ pub mod embedded;
 mod jpeg;
 mod jpeg_xl;
 pub mod kinds;
+mod rgb;
 pub mod tiff_kinds;
 
 use std::fs::File;
@@ -12,7 +13,8 @@ use std::io::{BufRead, BufReader, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 
 use fast_image_resize as fir;
-use image::{DynamicImage, ImageDecoder, ImageReader, RgbImage};
+use image::metadata::Orientation;
+use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 
 use crate::caught::caught;
 use crate::deep::DeepRange;
@@ -31,7 +33,9 @@ pub struct ReadLimits {
 pub const MOST_PIXELS: usize = 200_000_000;
 
 impl Default for ReadLimits {
-    /// Sides up to 65 535 and 200 million pixels: above the largest cameras, below 1.6 GB at 16 bit.
+    /// Sides up to 65 535 and 200 million pixels: above the largest cameras. Such a picture takes, while it is read, 0.6 GB
+    /// (JPEG, RGB of 8 bits), 1.4 GB (with transparency, GIF), 1.8 GB (RGB of 16 bits) or 2.2 GB (that with
+    /// transparency): as its file has it, and the 0.6 GB that are left. TIFF takes the former twice.
     fn default() -> Self {
         Self { side: 65_535, pixels: MOST_PIXELS as u64 }
     }
@@ -95,10 +99,21 @@ pub fn read_with(
     decoded(path, limits, range).map_err(|error| error.in_file(path))
 }
 
+/// As [`read_with`], of a file in memory.
+///
+/// # Errors
+/// As [`read`].
+pub fn from_bytes(bytes: &[u8], limits: ReadLimits, range: Option<DeepRange>) -> Result<RgbImage> {
+    if bytes.starts_with(b"\xff\xd8") && !jpeg::is_whole(bytes) {
+        return Err(Error::data(CUT));
+    }
+    picture(Cursor::new(bytes), bytes.len() as u64, limits, range)
+}
+
 fn decoded(path: &Path, limits: ReadLimits, range: Option<DeepRange>) -> Result<RgbImage> {
     let io = |error| Error::io("read the picture", path, error);
     if embedded::is_one(path) {
-        return picture(Cursor::new(embedded::bytes(path)?), limits, range);
+        return from_bytes(&embedded::bytes(path)?, limits, range);
     }
     let mut file = File::open(path).map_err(io)?;
     let length = file.metadata().map_err(io)?.len();
@@ -109,25 +124,22 @@ fn decoded(path: &Path, limits: ReadLimits, range: Option<DeepRange>) -> Result<
     let known = file.read(&mut start).map_err(io)?;
     file.rewind().map_err(io)?;
     if start.starts_with(b"\xff\xd8") {
-        let mut bytes = Vec::with_capacity(length as usize);
+        let mut bytes = Vec::new();
         file.read_to_end(&mut bytes).map_err(io)?;
-        if !jpeg::is_whole(&bytes) {
-            return Err(Error::data(CUT));
-        }
-        return picture(Cursor::new(bytes), limits, range);
+        return from_bytes(&bytes, limits, range);
     }
     if let Some(read) = rare(&start[..known]) {
         let decoded = caught(|| read(BufReader::new(file), limits)).map_err(|panic| {
             Error::data(format!("damaged, it cannot be decoded ({panic}); copy or export it again"))
         });
-        return Ok(to_rgb(decoded??, range));
+        return Ok(rgb::to_rgb(decoded??, range));
     }
     if let Some(kind) = kinds::named(&start[..known]) {
         return Err(Error::data(format!(
             "no picture kshot reads: it is {kind}; export it as JPEG, PNG or TIFF"
         )));
     }
-    picture(BufReader::new(file), limits, range)
+    picture(BufReader::new(file), length, limits, range)
 }
 
 /// Reads a kind of picture that the usual decoders do not know.
@@ -147,8 +159,15 @@ fn rare<R: Read>(start: &[u8]) -> Option<ReadRare<R>> {
 /// What is said of files that end too early.
 const CUT: &str = "the file ends too early: it is truncated; copy or export it again";
 
+/// Bytes that a decoder may take beside a picture's pixels: text, profiles, rows.
+const BESIDE: u64 = 64 << 20;
+
+/// Pixels that a byte of a JPEG can hold at most: a block of 8 x 8 takes a bit or more.
+const PIXELS_OF_JPEG_BYTE: u64 = 1024;
+
 fn picture<R: BufRead + Seek>(
     mut bytes: R,
+    length: u64,
     limits: ReadLimits,
     range: Option<DeepRange>,
 ) -> Result<RgbImage> {
@@ -163,30 +182,50 @@ fn picture<R: BufRead + Seek>(
             "not a picture: its first bytes are of no format kshot reads (JPEG, PNG, TIFF, WebP, BMP, GIF)",
         ));
     }
-    match whole(reader, limits) {
-        Ok(picture) => Ok(to_rgb(picture?, range)),
+    match undeveloped(reader, length, limits) {
+        Ok(picture) => {
+            let (picture, orientation) = picture?;
+            let mut upright = DynamicImage::ImageRgb8(rgb::to_rgb(picture, range));
+            upright.apply_orientation(orientation);
+            Ok(upright.into_rgb8())
+        }
         Err(image::ImageError::Unsupported(_)) if is_tiff => {
             bytes.rewind().map_err(failed)?;
-            Ok(to_rgb(tiff_kinds::read(bytes, limits)?, range))
+            Ok(rgb::to_rgb(tiff_kinds::read(bytes, limits)?, range))
         }
         Err(error) => Err(explain(error)),
     }
 }
 
-/// The picture, upright; the outer error is the decoder's.
-fn whole<R: BufRead + Seek>(
-    reader: ImageReader<R>,
+/// A picture as its file has it, and how it must be turned; the outer error is the decoder's. Of animations it is the
+/// first picture. The header is checked before there is memory for pixels.
+pub(crate) fn undeveloped<R: BufRead + Seek>(
+    mut reader: ImageReader<R>,
+    length: u64,
     limits: ReadLimits,
-) -> std::result::Result<Result<DynamicImage>, image::ImageError> {
+) -> std::result::Result<Result<(DynamicImage, Orientation)>, image::ImageError> {
+    let is_jpeg = reader.format() == Some(ImageFormat::Jpeg);
+    reader.limits(memory(BESIDE));
     let mut decoder = reader.into_decoder()?;
     let (width, height) = decoder.dimensions();
     if let Err(error) = limits.check(width, height) {
         return Ok(Err(error));
     }
+    let pixels = u64::from(width) * u64::from(height);
+    if is_jpeg && pixels > length.saturating_mul(PIXELS_OF_JPEG_BYTE) {
+        return Ok(Err(Error::data(CUT)));
+    }
+    // Separated inks have a value more than the colours they become; no part of a file is longer than the file.
+    let all = decoder.total_bytes().saturating_mul(4) / 3 + BESIDE + length;
+    decoder.set_limits(memory(all))?;
     let orientation = decoder.orientation()?;
-    let mut picture = DynamicImage::from_decoder(decoder)?;
-    picture.apply_orientation(orientation);
-    Ok(Ok(picture))
+    Ok(Ok((DynamicImage::from_decoder(decoder)?, orientation)))
+}
+
+fn memory(bytes: u64) -> image::Limits {
+    let mut limits = image::Limits::no_limits();
+    limits.max_alloc = Some(bytes);
+    limits
 }
 
 /// Width and height of a picture, upright, from its header alone.
@@ -216,10 +255,11 @@ fn size_of<R: BufRead + Seek>(mut bytes: R) -> Result<(u32, u32)> {
     if dicom::is_one(&start[..known]) {
         return caught(|| dicom::dimensions(bytes)).map_err(damaged)?;
     }
-    let reader = ImageReader::new(&mut bytes).with_guessed_format().map_err(failed)?;
+    let mut reader = ImageReader::new(&mut bytes).with_guessed_format().map_err(failed)?;
+    reader.limits(memory(BESIDE));
     let upright = |mut decoder: Box<dyn ImageDecoder + '_>| {
         let (width, height) = decoder.dimensions();
-        use image::metadata::Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
+        use Orientation::{Rotate90, Rotate90FlipH, Rotate270, Rotate270FlipH};
         Ok(match decoder.orientation()? {
             Rotate90 | Rotate270 | Rotate90FlipH | Rotate270FlipH => (height, width),
             _ => (width, height),
@@ -238,8 +278,9 @@ fn size_of<R: BufRead + Seek>(mut bytes: R) -> Result<(u32, u32)> {
 
 /// EXIF's orientation of a picture, 1 to 8; `None` where it cannot be read.
 pub fn orientation(path: &Path) -> Option<u8> {
-    let reader = ImageReader::open(path).ok()?.with_guessed_format().ok()?;
-    reader.into_decoder().ok()?.orientation().ok().map(image::metadata::Orientation::to_exif)
+    let mut reader = ImageReader::open(path).ok()?.with_guessed_format().ok()?;
+    reader.limits(memory(BESIDE));
+    reader.into_decoder().ok()?.orientation().ok().map(Orientation::to_exif)
 }
 
 fn explain(error: image::ImageError) -> Error {
@@ -253,56 +294,6 @@ fn explain(error: image::ImageError) -> Error {
         other => format!("damaged, it cannot be decoded ({other}); copy or export it again"),
     };
     Error::data(message).caused_by(error)
-}
-
-/// Twelve bits: the brightest value of many scientific cameras in 16-bit files.
-const TWELVE_BITS: u16 = 4096;
-
-fn to_rgb(picture: DynamicImage, range: Option<DeepRange>) -> RgbImage {
-    match picture {
-        DynamicImage::ImageRgb8(picture) => picture,
-        DynamicImage::ImageLuma16(_)
-        | DynamicImage::ImageLumaA16(_)
-        | DynamicImage::ImageRgb16(_)
-        | DynamicImage::ImageRgba16(_) => {
-            let has_alpha = picture.color().has_alpha();
-            let deep = picture.to_rgba16();
-            let brightest = deep.pixels().flat_map(|p| p.0[..3].to_vec()).max().unwrap_or(u16::MAX);
-            let full = if brightest < TWELVE_BITS { brightest.max(1) } else { u16::MAX };
-            let range = range.unwrap_or(DeepRange { low: 0, high: full });
-            RgbImage::from_fn(deep.width(), deep.height(), |x, y| {
-                let pixel = deep.get_pixel(x, y).0;
-                let alpha = if has_alpha { f32::from(pixel[3]) / 65_535.0 } else { 1.0 };
-                image::Rgb(std::array::from_fn(|c| {
-                    let value = range.scaled(pixel[c]);
-                    (value * alpha + 255.0 * (1.0 - alpha) + 0.5) as u8
-                }))
-            })
-        }
-        DynamicImage::ImageLumaA8(_) | DynamicImage::ImageRgba8(_) => {
-            let shown = picture.to_rgba8();
-            RgbImage::from_fn(shown.width(), shown.height(), |x, y| {
-                let [r, g, b, a] = shown.get_pixel(x, y).0;
-                let over = |v: u8| {
-                    ((u16::from(v) * u16::from(a) + 255 * (255 - u16::from(a)) + 127) / 255) as u8
-                };
-                image::Rgb([over(r), over(g), over(b)])
-            })
-        }
-        DynamicImage::ImageRgb32F(_) | DynamicImage::ImageRgba32F(_) => {
-            // Floating-point pictures have no fixed range: what is there is stretched to 0..255.
-            let deep = picture.to_rgb32f();
-            let (low, high) = deep
-                .iter()
-                .filter(|v| v.is_finite())
-                .fold((f32::INFINITY, f32::NEG_INFINITY), |(l, h), &v| (l.min(v), h.max(v)));
-            let span = (high - low).max(1e-12);
-            RgbImage::from_fn(deep.width(), deep.height(), |x, y| {
-                image::Rgb(deep.get_pixel(x, y).0.map(|v| ((v - low) / span * 255.0 + 0.5) as u8))
-            })
-        }
-        other => other.to_rgb8(),
-    }
 }
 
 /// Resizes by an area-aware bilinear filter (no aliasing when shrinking).
@@ -412,6 +403,39 @@ mod tests {
         says("bomb.png", bomb.get_ref(), "40000 x 40000");
         let small = ReadLimits { pixels: 100, ..ReadLimits::default() };
         assert!(read_with(&file, small, None).is_err());
+    }
+
+    #[test]
+    fn headers_that_claim_much_take_nothing() {
+        let folder = tempfile::tempdir().unwrap();
+        let refused = |name: &str, bytes: &[u8], what: &str| {
+            let file = folder.path().join(name);
+            std::fs::write(&file, bytes).unwrap();
+            let error = read(&file).unwrap_err().to_string();
+            assert!(error.contains(what), "{name}: {error}");
+        };
+        let side = 65_535u16.to_le_bytes();
+        let gif = |screen: [u8; 2], frame: [u8; 2]| {
+            let start =
+                [b"GIF89a".as_slice(), &screen, &screen, b"\x80\0\0\0\0\0\x01\x01\x01"].concat();
+            let head = [b",\0\0\0\0".as_slice(), &frame, &frame, b"\0"].concat();
+            [start, head, b"\x02\x02\x44\x01\0;".to_vec()].concat()
+        };
+        refused("screen.gif", &gif(side, side), "65535 x 65535");
+        refused("frame.gif", &gif([1, 0], side), "too much memory");
+        let mut small = Cursor::new(Vec::new());
+        RgbImage::new(16, 16).write_to(&mut small, ImageFormat::Jpeg).unwrap();
+        let mut small = small.into_inner();
+        let frame = small.windows(2).position(|marker| marker == [0xff, 0xc0]).unwrap();
+        small[frame + 5..frame + 9].copy_from_slice(&[0x36, 0xb0, 0x36, 0xb0]);
+        refused("frame.jpg", &small, "ends too early");
+        let mut bmp = Cursor::new(Vec::new());
+        RgbImage::new(2, 2).write_to(&mut bmp, ImageFormat::Bmp).unwrap();
+        let mut bmp = bmp.into_inner();
+        for at in [18, 22] {
+            bmp[at..at + 4].copy_from_slice(&14_000u32.to_le_bytes());
+        }
+        refused("pixels.bmp", &bmp, "ends too early");
     }
 
     #[test]
