@@ -224,6 +224,7 @@ impl LabelFolder {
             LabelSource::Broken(_) => return Ok(None),
             LabelSource::Mask(path) => return self.mask(path, size, findings).map(Some),
             LabelSource::Scribble(path) => {
+                size.fits(path, "the scribble")?;
                 let mut values = index::values(path, self.cache.take(path)?)?;
                 self.meaning.of_strokes(&mut values);
                 size.fit_mask(&mut values, "the scribble", path, findings)?;
@@ -240,6 +241,7 @@ impl LabelFolder {
             LabelSource::ClassMasks(files) => {
                 let mut objects = Vec::new();
                 for (class, path) in files {
+                    size.fits(path, "the mask")?;
                     let (mut object, w, h) = class_masks::read(path, class)?;
                     let of = std::slice::from_mut(&mut object);
                     size.fit_objects((w, h), of, "the mask", path, findings)
@@ -343,18 +345,22 @@ impl LabelFolder {
         size: &PictureSize<'_>,
         findings: &mut Findings,
     ) -> Result<PaintedLabels> {
-        let mut file = self.cache.take(path)?;
-        let mask = match (&self.colours, &mut file.coloured) {
-            (Some(colours), Some(coloured)) => {
+        size.fits(path, "the mask")?;
+        let file = self.cache.take(path)?;
+        let declared = self.colours.as_ref().and_then(|colours| Some((colours, file.colours()?)));
+        let mask = match declared {
+            Some((colours, coloured)) => {
+                let mut coloured = coloured.into_owned();
                 let sides = (&mut coloured.width, &mut coloured.height);
                 size.fit(sides, &mut coloured.pixels, "the mask", path, findings)?;
-                let mask = colours.mask(path, coloured, &self.classes)?;
+                let mask = colours.mask(path, &coloured, &self.classes)?;
                 crate::check::values::colours(path, &mask, findings);
                 mask
             }
-            _ => {
+            None => {
                 let ours = file.names.is_some();
-                let (lossy, transparent, palette) = (file.lossy, file.transparent, file.palette);
+                let (lossy, transparent) = (file.lossy, file.transparent);
+                let palette = file.palette.is_some();
                 let mut values = index::values(path, file)?;
                 size.fit_mask(&mut values, "the mask", path, findings)?;
                 if lossy && !self.meaning.masks.is_threshold() {

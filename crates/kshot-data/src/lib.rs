@@ -38,6 +38,7 @@ pub mod overlay;
 pub mod palette;
 pub mod path_pairs;
 pub mod pixel_size;
+mod png_rows;
 pub mod predicted;
 pub mod query;
 pub mod result_folder;

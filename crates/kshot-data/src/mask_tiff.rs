@@ -4,7 +4,7 @@ use std::fs::File;
 use std::io::{BufReader, Cursor};
 use std::path::Path;
 
-use tiff::decoder::{Decoder, DecodingResult};
+use tiff::decoder::{Decoder, DecodingResult, Limits};
 use tiff::encoder::{TiffEncoder, colortype};
 use tiff::tags::Tag;
 
@@ -52,12 +52,24 @@ pub fn read(path: &Path) -> Result<Mask> {
     Mask::from_pixels(size[0], size[1], pixels)
 }
 
+/// Width and height of a TIFF's first picture, from its header; `None` of other files.
+pub fn size(path: &Path) -> Option<(usize, usize)> {
+    let mut decoder = Decoder::new(BufReader::new(File::open(path).ok()?)).ok()?;
+    let (width, height) = decoder.dimensions().ok()?;
+    Some((width as usize, height as usize))
+}
+
+/// Bytes of a picture of numbers at most: 200 million of 32 bits.
+const MOST_BYTES: usize = 800_000_000;
+
 /// The numbers of the first picture of a TIFF of one band, row by row, and its width and height.
 ///
 /// # Errors
 /// If the file is damaged, too large, or has several bands.
 pub fn numbers(path: &Path) -> Result<([usize; 2], DecodingResult)> {
-    let file = File::open(path).map_err(|error| Error::io("read the labels", path, error))?;
+    let failed = |error| Error::io("read the labels", path, error);
+    let file = File::open(path).map_err(failed)?;
+    let length = file.metadata().map_err(failed)?.len();
     let wrong = |error: tiff::TiffError| {
         Error::data(format!(
             "not a TIFF of labels kshot can read ({error}); save it as one band of whole numbers, or as a PNG"
@@ -65,16 +77,33 @@ pub fn numbers(path: &Path) -> Result<([usize; 2], DecodingResult)> {
         .in_file(path)
         .caused_by(error)
     };
-    let mut decoder = Decoder::new(BufReader::new(file)).map_err(wrong)?;
+    let mut limits = Limits::default();
+    limits.decoding_buffer_size = MOST_BYTES;
+    // No part can be longer than the file.
+    limits.intermediate_buffer_size =
+        limits.intermediate_buffer_size.max(usize::try_from(length).unwrap_or(usize::MAX));
+    let decoder = Decoder::new(BufReader::new(file)).map_err(wrong)?;
+    let mut decoder = decoder.with_limits(limits);
     let (width, height) = decoder.dimensions().map_err(wrong)?;
     ReadLimits::default().check(width, height).map_err(|error| error.in_file(path))?;
-    let bands = decoder.colortype().map_err(wrong)?.num_samples();
+    let kind = decoder.colortype().map_err(wrong)?;
+    let bands = kind.num_samples();
     if bands != 1 {
         return Err(Error::data(format!(
             "a TIFF of {bands} bands; labels have one, of class or object numbers: save it as one band, or as a PNG of \
              colours with colors.csv"
         ))
         .in_file(path));
+    }
+    let packed = decoder.find_tag_unsigned::<u16>(Tag::Compression).map_err(wrong)?;
+    let bits = u64::from(width) * u64::from(height) * u64::from(kind.bit_depth());
+    if packed.is_none_or(|packed| packed == 1) && bits.div_ceil(8) > length {
+        let text = format!(
+            "the file ends too early: {width} x {height} numbers of {} bits do not fit into its {length} bytes; copy or \
+             export it again",
+            kind.bit_depth()
+        );
+        return Err(Error::data(text).in_file(path));
     }
     Ok(([width as usize, height as usize], decoder.read_image().map_err(wrong)?))
 }
@@ -187,6 +216,26 @@ mod tests {
         assert_eq!(decoder.get_tag_f64_vec(Tag::ModelPixelScaleTag).unwrap(), scale);
         assert_eq!(decoder.get_tag_ascii_string(Tag::GeoAsciiParamsTag).unwrap(), "WGS 84|");
         assert!(read(&picture).unwrap_err().to_string().contains("3 bands"));
+    }
+
+    #[test]
+    fn what_is_not_in_the_file_is_not_read() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("m.tif");
+        let mut encoder = TiffEncoder::new(File::create(&path).unwrap()).unwrap();
+        encoder.write_image::<colortype::Gray8>(4, 1, &[0, 1, 2, 3]).unwrap();
+        // Width and height are the first numbers of the directory, of 12 bytes each.
+        let mut bytes = std::fs::read(&path).unwrap();
+        let directory = u32::from_le_bytes(bytes[4..8].try_into().unwrap()) as usize + 2;
+        for entry in 0..2 {
+            let at = directory + 12 * entry;
+            bytes[at + 2..at + 4].copy_from_slice(&4u16.to_le_bytes());
+            bytes[at + 8..at + 12].copy_from_slice(&14_000u32.to_le_bytes());
+        }
+        std::fs::write(&path, bytes).unwrap();
+        assert_eq!(size(&path), Some((14_000, 14_000)));
+        let error = read(&path).unwrap_err().to_string();
+        assert!(error.contains("ends too early") && error.contains("14000 x 14000"), "{error}");
     }
 
     #[test]

@@ -33,12 +33,15 @@ pub(super) fn name_classes(
                 }
                 folder.numbered = true;
                 // What is wrong with it is said when it is read for good.
+                if !index::may_be_read(path, &picture.file) {
+                    continue;
+                }
                 let Ok(file) = folder.cache.peek(path) else { continue };
                 if let Some(mut values) = file.values.clone() {
                     let meaning = &folder.meaning;
                     if scribble {
                         meaning.of_strokes(&mut values);
-                    } else if file.names.is_none() && !file.palette {
+                    } else if file.names.is_none() && file.palette.is_none() {
                         meaning.masks.apply(&mut values);
                     }
                     let number = if scribble {

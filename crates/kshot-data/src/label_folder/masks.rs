@@ -8,7 +8,7 @@ use crate::error::Result;
 use crate::finding::Severity;
 use crate::label_folder::find::{Finder, shown, without_ending};
 use crate::label_folder::{LabelSource, MaskReading};
-use crate::labels::{class_masks, instances};
+use crate::labels::{class_masks, index, instances};
 use crate::mask::{Mask, UNLABELLED, VOID};
 use crate::names::counted;
 
@@ -45,8 +45,13 @@ impl Finder {
                 let named = file.strip_prefix(&below).unwrap_or(&file);
                 if below == own {
                     found.push((below.clone(), file));
-                } else if instances::is_numbers(&file) && self.owner(named).is_some() {
-                    among.push((below.clone(), file));
+                } else if instances::is_numbers(&file)
+                    && let Some(owner) = self.owner(named)
+                {
+                    let picture = &self.pictures[owner].file;
+                    if index::may_be_read(&file, picture) {
+                        among.push((below.clone(), file));
+                    }
                 }
             }
         }
@@ -107,7 +112,7 @@ impl Finder {
         let Some(below) = self.masks.clone() else { return Ok(()) };
         let mut classed: BTreeMap<PathBuf, Vec<(String, PathBuf)>> = BTreeMap::new();
         let keys: Vec<PathBuf> = self.keys.keys().cloned().collect();
-        let keys: Vec<&Path> = keys.iter().map(PathBuf::as_path).collect();
+        let keys: HashSet<&Path> = keys.iter().map(PathBuf::as_path).collect();
         for file in self.mask_files(&below)? {
             let key = without_ending(file.strip_prefix(&below).unwrap_or(&file));
             if self.owners(&key).is_some() {

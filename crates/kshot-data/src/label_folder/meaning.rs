@@ -13,6 +13,7 @@ use crate::error::Error;
 use crate::finding::{Findings, Severity};
 use crate::label_folder::cache::MaskCache;
 use crate::label_folder::{LabelFolder, LabelSource};
+use crate::labels::index;
 use crate::labels::names::reserved;
 use crate::mask::{BACKGROUND, Mask, UNLABELLED, VOID};
 
@@ -136,10 +137,13 @@ struct Survey {
 
 impl Survey {
     /// Of one gray mask; `None` of palettes, colours and kshot's own, whose numbers are classes.
-    fn of(path: &Path, cache: &MaskCache) -> Option<Self> {
+    fn of(path: &Path, picture: &Path, cache: &MaskCache) -> Option<Self> {
+        if !index::may_be_read(path, picture) {
+            return None;
+        }
         // What is wrong with a file is said when it is read for good.
         let file = cache.peek(path).ok()?;
-        if file.names.is_some() || file.palette {
+        if file.names.is_some() || file.palette.is_some() {
             return None;
         }
         let values = file.values.as_ref()?;
@@ -212,7 +216,7 @@ pub(super) fn settle(
         .collect();
     let survey = |at: &usize| match &folder.pictures[*at].labels {
         Some(LabelSource::Mask(path)) if folder.colours.is_none() => {
-            Survey::of(path, &folder.cache)
+            Survey::of(path, &folder.pictures[*at].file, &folder.cache)
         }
         _ => None,
     };
@@ -327,7 +331,9 @@ fn strokes(folder: &mut LabelFolder, declared: Option<&[String]>) -> Meaning {
         .pictures
         .iter()
         .filter_map(|picture| match &picture.labels {
-            Some(LabelSource::Scribble(path)) => Some(path.clone()),
+            Some(LabelSource::Scribble(path)) if index::may_be_read(path, &picture.file) => {
+                Some(path.clone())
+            }
             _ => None,
         })
         .collect();

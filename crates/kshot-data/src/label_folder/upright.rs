@@ -8,6 +8,7 @@ use std::path::Path;
 use crate::annotation::{Corner, Object, ObjectShape};
 use crate::error::{Error, Result};
 use crate::finding::{Findings, Severity};
+use crate::labels::index;
 use crate::labels::instances::{self, Numbers};
 use crate::labels::runs;
 use crate::mask::Mask;
@@ -181,11 +182,21 @@ impl PictureSize<'_> {
         Ok(self.turn(width, height, what)?.is_some())
     }
 
+    /// Refuses a file of values whose header says another size, before it is read.
+    ///
+    /// # Errors
+    /// If it does.
+    pub(super) fn fits(&self, path: &Path, what: &str) -> Result<()> {
+        let Some((width, height)) = index::size(path) else { return Ok(()) };
+        self.turn(width, height, what).map(drop).map_err(|error| error.in_file(path))
+    }
+
     /// Object numbers of this size.
     ///
     /// # Errors
     /// If they cannot be read or are of another size.
     pub(super) fn numbers(&self, path: &Path, findings: &mut Findings) -> Result<Numbers> {
+        self.fits(path, "the picture of object numbers")?;
         let mut numbers = instances::read(path)?;
         let size = (&mut numbers.width, &mut numbers.height);
         let what = "the picture of object numbers";

@@ -1,13 +1,12 @@
 //! One mask per class: `masks/CLASS/NAME.png`, `masks/NAME_CLASS.png` or `masks/NAME-CLASS.png`;
 //! any pixel that is not 0 is the class.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, HashSet};
 use std::path::{Component, Path, PathBuf};
 
 use crate::annotation::{Object, ObjectShape};
 use crate::error::Result;
 use crate::labels::{index, runs};
-use crate::mask::Mask;
 
 /// The picture and class that a mask without a picture of its own name may be for: `below` is its
 /// path from masks/ without the ending, `keys` the pictures' paths without theirs.
@@ -15,23 +14,23 @@ use crate::mask::Mask;
 /// Where several pictures fit, the one with the longest name is meant; `declared` names win.
 pub fn belongs<'a>(
     below: &Path,
-    keys: &[&'a Path],
+    keys: &HashSet<&'a Path>,
     declared: &[String],
 ) -> Option<(&'a Path, String)> {
     let mut parts = below.components();
     if let Some(Component::Normal(class)) = parts.next() {
         let rest = parts.as_path();
-        if let Some(&key) = keys.iter().find(|key| **key == rest) {
+        if let Some(&key) = keys.get(rest) {
             return Some((key, class_name(&class.to_string_lossy())));
         }
     }
     let name = below.to_string_lossy();
-    let mut fits: Vec<(&Path, String)> = keys
-        .iter()
-        .filter_map(|&key| {
-            let rest = name.strip_prefix(&*key.to_string_lossy())?;
-            let class = rest.strip_prefix(['_', '-'])?;
-            (!class.is_empty()).then(|| (key, class.to_owned()))
+    let mut fits: Vec<(&Path, String)> = name
+        .match_indices(['_', '-'])
+        .filter_map(|(at, _)| {
+            let key = keys.get(Path::new(&name[..at]))?;
+            let class = &name[at + 1..];
+            (!class.is_empty()).then(|| (*key, class.to_owned()))
         })
         .collect();
     let known = |class: &String| {
@@ -143,20 +142,22 @@ pub fn read(path: &Path, class: &str) -> Result<(Object, usize, usize)> {
     Ok((Object::new(class, shape), mask.width, mask.height))
 }
 
-/// How many pixels belong to more than one of the objects.
+/// How many pixels belong to more than one of the objects, which are run lengths.
 pub fn overlap(objects: &[Object], width: usize, height: usize) -> usize {
-    let mut seen = Mask::filled(width, height, 0);
-    let mut double = Mask::filled(width, height, 0);
+    // Column by column, as the runs are: 1 is one object's, 2 several's.
+    let mut seen = vec![0u8; width * height];
     for object in objects {
-        let mut one = Mask::filled(width, height, 0);
-        object.shape.paint(&mut one, 1);
-        for ((one, seen), double) in one.pixels.iter().zip(&mut seen.pixels).zip(&mut double.pixels)
-        {
-            *double |= one & *seen;
-            *seen |= one;
+        let ObjectShape::Runs(counts) = &object.shape else { continue };
+        let mut position = 0usize;
+        for (index, &count) in counts.iter().enumerate() {
+            let end = position.saturating_add(count as usize).min(seen.len());
+            if index % 2 == 1 {
+                seen[position..end].iter_mut().for_each(|pixel| *pixel = (*pixel + 1).min(2));
+            }
+            position = end;
         }
     }
-    double.counts()[1]
+    seen.iter().filter(|pixel| **pixel == 2).count()
 }
 
 #[cfg(test)]
@@ -179,6 +180,14 @@ mod tests {
     }
 
     #[test]
+    fn pixels_of_several_classes_are_counted_once() {
+        let object = |counts: &[u32]| Object::new("a", ObjectShape::Runs(counts.to_vec()));
+        let objects = [object(&[1, 3, 2]), object(&[2, 4]), object(&[0, 3, 3]), object(&[6])];
+        assert_eq!(overlap(&objects, 3, 2), 3);
+        assert_eq!(overlap(&objects[..1], 3, 2), 0);
+    }
+
+    #[test]
     fn any_class_is_a_folder() {
         for (class, folder) in [
             ("cat", "cat"),
@@ -194,7 +203,7 @@ mod tests {
 
     #[test]
     fn folders_and_suffixes_tell_picture_and_class() {
-        let keys = ["a", "a_b", "sub/c"].map(Path::new);
+        let keys = HashSet::from(["a", "a_b", "sub/c"].map(Path::new));
         let declared = ["b_dog".to_owned()];
         for (below, expected) in [
             ("cat/a", Some(("a", "cat"))),

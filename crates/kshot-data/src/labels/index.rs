@@ -1,17 +1,20 @@
 //! Masks as pictures: index, palette, gray and binary PNG, TIFF of class numbers, and strokes over nothing.
 
+use std::borrow::Cow;
 use std::fs::File;
-use std::io::{BufReader, Read, Seek};
+use std::io::Read;
 use std::path::Path;
 
 use crate::error::{Error, Result};
-use crate::image::ReadLimits;
 use crate::labels::colours::listed;
+use crate::labels::instances::is_array;
+use crate::labels::numpy;
 use crate::mask::{BACKGROUND, Mask, UNLABELLED, VOID};
 use crate::mask_png::CLASSES_KEYWORD;
 use crate::mask_tiff;
 use crate::names::counted;
 use crate::palette::Rgb;
+use crate::png_rows::{self, PngRows};
 
 /// How far apart red, green and blue of a gray JPEG may be.
 const GRAY_ENOUGH: u8 = 24;
@@ -42,16 +45,60 @@ pub struct Coloured {
 pub struct MaskFile {
     /// Palette indices or gray levels; `None` for colours that are not gray all over.
     pub values: Option<Mask>,
-    /// The colours of a coloured or palette file; `None` for gray ones.
+    /// The colours of a coloured file; `None` for gray and palette ones.
     pub coloured: Option<Coloured>,
-    /// Whether the values are indices of a palette.
-    pub palette: bool,
+    /// The colours of the palette whose indices the values are.
+    pub palette: Option<Vec<Rgb>>,
     /// Whether they may have been changed by compression (JPEG).
     pub lossy: bool,
     /// Whether some pixels are transparent, and so background.
     pub transparent: bool,
     /// The classes' names that kshot's own masks carry.
     pub names: Option<Vec<String>>,
+}
+
+impl MaskFile {
+    /// The colours of a coloured or palette file; `None` for gray ones.
+    pub fn colours(&self) -> Option<Cow<'_, Coloured>> {
+        if let Some(coloured) = &self.coloured {
+            return Some(Cow::Borrowed(coloured));
+        }
+        let (values, palette) = (self.values.as_ref()?, self.palette.as_ref()?);
+        let colour = |value: &u8| palette.get(usize::from(*value)).copied().unwrap_or_default();
+        let pixels = values.pixels.iter().map(colour).collect();
+        Some(Cow::Owned(Coloured { width: values.width, height: values.height, pixels }))
+    }
+}
+
+/// Pixels from which on a mask is held against its picture before anything is made of it, and for which there is memory
+/// before they are decoded.
+pub(super) const LARGE: usize = 1 << 24;
+
+/// Width and height of a mask or file of object numbers, from its header alone; `None` where that does not say them.
+pub fn size(path: &Path) -> Option<(usize, usize)> {
+    if is_array(path) {
+        return numpy::size(path);
+    }
+    let mut start = [0; 4];
+    File::open(path).ok()?.read_exact(&mut start).ok()?;
+    if mask_tiff::is_tiff(&start) {
+        return mask_tiff::size(path);
+    }
+    if start.starts_with(b"\xff\xd8") {
+        let (width, height) = crate::image::dimensions(path).ok()?;
+        return Some((width as usize, height as usize));
+    }
+    png_rows::size(File::open(path).ok()?)
+}
+
+/// Whether a mask is small, or as large as its picture, by their headers: what a look at many masks may read. What is
+/// wrong with others is said when they are read for good.
+pub fn may_be_read(mask: &Path, picture: &Path) -> bool {
+    size(mask).is_none_or(|(width, height)| {
+        width.saturating_mul(height) <= LARGE
+            || crate::image::dimensions(picture)
+                .is_ok_and(|(w, h)| (w as usize, h as usize) == (width, height))
+    })
 }
 
 /// The raw values of a PNG or TIFF: palette indices or gray levels, never colours.
@@ -68,7 +115,8 @@ pub fn read_values(path: &Path) -> Result<Mask> {
 /// If it holds colours.
 pub fn values(path: &Path, file: MaskFile) -> Result<Mask> {
     file.values.ok_or_else(|| {
-        let colours = file.coloured.map(|coloured| listed(&coloured.pixels)).unwrap_or_default();
+        let colours =
+            file.coloured.as_ref().map(|coloured| listed(&coloured.pixels)).unwrap_or_default();
         Error::data(format!(
             "the mask holds colours, not class numbers: {colours}; say which class each is in \
              colors.csv (a line name,red,green,blue each), or save the mask as an index (palette) \
@@ -94,7 +142,6 @@ pub fn read_file(path: &Path) -> Result<MaskFile> {
     if start.starts_with(b"\xff\xd8") {
         return jpeg(path);
     }
-    file.rewind().map_err(failed)?;
     let wrong = |error: png::DecodingError| {
         Error::data(format!(
             "not a mask kshot can read ({error}); masks are PNG, TIFF or JPEG files"
@@ -102,37 +149,52 @@ pub fn read_file(path: &Path) -> Result<MaskFile> {
         .in_file(path)
         .caused_by(error)
     };
-    let mut decoder = png::Decoder::new(BufReader::new(file));
-    decoder.set_transformations(png::Transformations::IDENTITY);
-    let mut reader = decoder.read_info().map_err(wrong)?;
-    ReadLimits::default()
-        .check(reader.info().width, reader.info().height)
-        .map_err(|error| error.in_file(path))?;
-    let size = reader.output_buffer_size().ok_or_else(|| {
-        Error::data("the mask's header asks for more memory than there is").in_file(path)
-    })?;
-    let names = reader.info().utf8_text.iter().find(|chunk| chunk.keyword == CLASSES_KEYWORD);
-    let names = names.and_then(|chunk| serde_json::from_str(&chunk.get_text().ok()?).ok());
-    let palette = reader.info().palette.as_ref().map(|palette| palette.to_vec());
-    let mut buffer = vec![0; size];
-    let info = reader.next_frame(&mut buffer).map_err(wrong)?;
-    let (width, height) = (info.width as usize, info.height as usize);
-    let bits = match info.bit_depth {
-        png::BitDepth::One => 1,
-        png::BitDepth::Two => 2,
-        png::BitDepth::Four => 4,
-        png::BitDepth::Eight => 8,
-        png::BitDepth::Sixteen => 16,
-    };
-    let samples = info.color_type.samples();
-    if bits == 16 {
-        return deep(&buffer, (width, height), samples, names).map_err(|error| error.in_file(path));
+    let png = PngRows::open(path, wrong).map_err(|error| error.in_file(path))?;
+    from_png(png).map_err(|error| match error {
+        Unread::Png(error) => wrong(error),
+        Unread::Other(error) => error.in_file(path),
+    })
+}
+
+/// Why a PNG is no mask.
+enum Unread {
+    Png(png::DecodingError),
+    Other(Error),
+}
+
+impl From<png::DecodingError> for Unread {
+    fn from(error: png::DecodingError) -> Self {
+        Self::Png(error)
     }
+}
+
+impl From<Error> for Unread {
+    fn from(error: Error) -> Self {
+        Self::Other(error)
+    }
+}
+
+fn from_png<R: std::io::BufRead + std::io::Seek>(png: PngRows<R>) -> Result<MaskFile, Unread> {
+    let (width, height) = png.size();
+    let names = png.text(CLASSES_KEYWORD).and_then(|text| serde_json::from_str(&text).ok());
+    let (kind, bits) = (png.info().color_type, png.info().bit_depth as usize);
+    let samples = kind.samples();
+    let palette = png.info().palette.as_ref().filter(|_| kind == png::ColorType::Indexed);
+    let palette =
+        palette.map(|palette| palette.chunks_exact(3).map(|of| [of[0], of[1], of[2]]).collect());
+    if bits == 16 {
+        return deep(png, names);
+    }
+    let mut alpha = Vec::new();
     if samples > 2 {
-        let mut pixels: Vec<Rgb> =
-            buffer.chunks_exact(samples).map(|pixel| [pixel[0], pixel[1], pixel[2]]).collect();
-        let transparent =
-            samples == 4 && hide(&mut pixels, |at| buffer[at * 4 + 3], [0; 3], [VOID; 3]);
+        let mut pixels: Vec<Rgb> = Vec::with_capacity((width * height).min(LARGE));
+        png.rows(|row| {
+            pixels.extend(row.chunks_exact(samples).map(|pixel| [pixel[0], pixel[1], pixel[2]]));
+            if samples == 4 {
+                alpha.extend(row.chunks_exact(4).map(|pixel| pixel[3]));
+            }
+        })?;
+        let transparent = samples == 4 && hide(&mut pixels, |at| alpha[at], [0; 3], [VOID; 3]);
         let gray = pixels.iter().all(|[red, green, blue]| red == green && red == blue);
         let values = gray.then(|| pixels.iter().map(|pixel| pixel[0]).collect());
         let values = values.map(|pixels| Mask::from_pixels(width, height, pixels)).transpose()?;
@@ -140,28 +202,23 @@ pub fn read_file(path: &Path) -> Result<MaskFile> {
         return Ok(MaskFile { values, coloured, names, transparent, ..MaskFile::default() });
     }
     // A one-bit gray mask means black and white: its 1 stands for 255 in what follows.
-    let gray_bit = bits == 1 && info.color_type == png::ColorType::Grayscale;
-    let mut pixels = Vec::with_capacity(width * height);
-    for line in buffer.chunks_exact(info.line_size).take(height) {
-        for x in 0..width {
-            let bit = x * bits * samples;
-            let value = line[bit / 8] >> (8 - bits - bit % 8) & (255u16 >> (8 - bits)) as u8;
-            pixels.push(if gray_bit { value * 255 } else { value });
+    let gray_bit = bits == 1 && kind == png::ColorType::Grayscale;
+    let mut pixels = Vec::with_capacity((width * height).min(LARGE));
+    png.rows(|row| match (samples, bits) {
+        (1, 8) => pixels.extend_from_slice(row),
+        (2, 8) => {
+            pixels.extend(row.chunks_exact(2).map(|pixel| pixel[0]));
+            alpha.extend(row.chunks_exact(2).map(|pixel| pixel[1]));
         }
-    }
-    let transparent =
-        samples == 2 && bits == 8 && hide(&mut pixels, |at| buffer[at * 2 + 1], 0, VOID);
-    let colour = |value: u8, palette: &[u8]| {
-        let at = usize::from(value) * 3;
-        palette.get(at..at + 3).map_or([0; 3], |colour| [colour[0], colour[1], colour[2]])
-    };
-    let coloured = palette.filter(|_| info.color_type == png::ColorType::Indexed).map(|palette| {
-        let pixels = pixels.iter().map(|&value| colour(value, &palette)).collect();
-        Coloured { width, height, pixels }
-    });
+        _ => pixels.extend((0..width).map(|x| {
+            let bit = x * bits;
+            let value = row[bit / 8] >> (8 - bits - bit % 8) & (255u16 >> (8 - bits)) as u8;
+            if gray_bit { value * 255 } else { value }
+        })),
+    })?;
+    let transparent = samples == 2 && hide(&mut pixels, |at| alpha[at], 0, VOID);
     let values = Some(Mask::from_pixels(width, height, pixels)?);
-    let palette = coloured.is_some();
-    Ok(MaskFile { values, palette, coloured, names, transparent, ..MaskFile::default() })
+    Ok(MaskFile { values, palette, names, transparent, ..MaskFile::default() })
 }
 
 /// Makes transparent pixels background, where some are and others are not: what shows one colour alone is the object.
@@ -203,26 +260,28 @@ fn jpeg(path: &Path) -> Result<MaskFile> {
         .in_file(path));
     }
     let values = picture.pixels().map(|pixel| pixel.0[1]).collect();
+    drop(picture);
     let values = Some(Mask::from_pixels(width, height, values)?);
     Ok(MaskFile { values, lossy: true, ..MaskFile::default() })
 }
 
 /// The first band of a PNG of 16 bits.
-fn deep(
-    buffer: &[u8],
-    (width, height): (usize, usize),
-    samples: usize,
+fn deep<R: std::io::BufRead + std::io::Seek>(
+    png: PngRows<R>,
     names: Option<Vec<String>>,
-) -> Result<MaskFile> {
+) -> Result<MaskFile, Unread> {
+    let (width, height) = png.size();
+    let samples = png.info().color_type.samples();
     if samples > 2 {
-        return Err(Error::data(
+        return Err(Unread::Other(Error::data(
             "a mask of 16-bit colours; save it with 8 bits, or as class numbers in one band",
-        ));
+        )));
     }
-    let values: Vec<u16> = buffer
-        .chunks_exact(2 * samples)
-        .map(|pixel| u16::from_be_bytes([pixel[0], pixel[1]]))
-        .collect();
+    let mut values: Vec<u16> = Vec::with_capacity((width * height).min(LARGE));
+    png.rows(|row| {
+        let pixels = row.chunks_exact(2 * samples);
+        values.extend(pixels.map(|pixel| u16::from_be_bytes([pixel[0], pixel[1]])));
+    })?;
     let pixels = mask_tiff::narrow(&values, u16::MAX)
         .map_err(|what| Error::data(format!("the mask holds {what}")))?;
     let values = Some(Mask::from_pixels(width, height, pixels)?);

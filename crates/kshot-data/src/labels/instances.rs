@@ -4,8 +4,9 @@
 //! napari, QuPath or scikit-image save as a label image: PNG of 8 or 16 bits, TIFF of 8, 16 or 32 bits, NumPy's arrays,
 //! whole numbers also as floats.
 
+use std::collections::HashSet;
 use std::fs::File;
-use std::io::{BufReader, Read};
+use std::io::Read;
 use std::path::{Path, PathBuf};
 
 use tiff::decoder::DecodingResult;
@@ -15,6 +16,7 @@ use crate::error::{Error, Result};
 use crate::labels::{index, numpy};
 use crate::mask_tiff;
 use crate::objects::ObjectMap;
+use crate::png_rows::PngRows;
 use crate::rle;
 
 /// What a picture's name is followed by in Cellpose's files.
@@ -23,6 +25,9 @@ const SUFFIXES: [&str; 2] = ["_cp_masks", "_masks"];
 const ARRAY_SUFFIXES: [&str; 3] = ["_seg", "_cp_masks", "_masks"];
 /// What Cellpose's training folders put behind the names of pictures.
 const PICTURE: &str = "_img";
+
+/// Objects of a picture at most.
+const MOST_OBJECTS: usize = 1_000_000;
 
 /// How names of NumPy's arrays end.
 const ARRAY: &str = "npy";
@@ -91,7 +96,26 @@ pub fn read(path: &Path) -> Result<Numbers> {
         path if is_tiff(path) => read_tiff(path),
         path => read_png(path),
     };
-    read.map_err(|error| error.in_file(path))
+    read.and_then(few_enough).map_err(|error| error.in_file(path))
+}
+
+/// Refuses more objects than a picture shows: each has a name, a box and an outline.
+fn few_enough(numbers: Numbers) -> Result<Numbers> {
+    let largest = numbers.values.iter().max().copied().unwrap_or(0);
+    if largest as usize > MOST_OBJECTS {
+        let mut known = HashSet::new();
+        for &number in &numbers.values {
+            known.insert(number);
+            if known.len() > MOST_OBJECTS {
+                return Err(Error::data(format!(
+                    "more than {} million different object numbers; this is no picture of objects, or one to be cut into \
+                     parts",
+                    MOST_OBJECTS / 1_000_000
+                )));
+            }
+        }
+    }
+    Ok(numbers)
 }
 
 fn read_png(path: &Path) -> Result<Numbers> {
@@ -100,30 +124,27 @@ fn read_png(path: &Path) -> Result<Numbers> {
         let values = mask.pixels.into_iter().map(u32::from).collect();
         return Ok(Numbers { width: mask.width, height: mask.height, values });
     }
-    let file =
-        File::open(path).map_err(|error| Error::io("read the object numbers", path, error))?;
     let wrong = |error: png::DecodingError| {
         Error::data(format!("not a picture of object numbers kshot can read ({error})"))
             .caused_by(error)
     };
-    let mut reader = png::Decoder::new(BufReader::new(file)).read_info().map_err(wrong)?;
-    let size = reader
-        .output_buffer_size()
-        .ok_or_else(|| Error::data("the header asks for more memory than there is"))?;
-    let mut bytes = vec![0; size];
-    let info = reader.next_frame(&mut bytes).map_err(wrong)?;
-    let (width, height) = (info.width as usize, info.height as usize);
-    let pairs = bytes.chunks_exact(2).take(width * height);
-    let values = pairs.map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))).collect();
+    let png = PngRows::open(path, wrong)?;
+    let (width, height) = png.size();
+    let mut values = Vec::with_capacity((width * height).min(index::LARGE));
+    png.rows(|row| {
+        let pairs = row.chunks_exact(2);
+        values.extend(pairs.map(|pair| u32::from(u16::from_be_bytes([pair[0], pair[1]]))));
+    })
+    .map_err(wrong)?;
     Ok(Numbers { width, height, values })
 }
 
 fn read_tiff(path: &Path) -> Result<Numbers> {
     let ([width, height], values) = mask_tiff::numbers(path)?;
     let values = match values {
-        DecodingResult::U8(values) => whole(values.into_iter().map(f64::from)),
-        DecodingResult::U16(values) => whole(values.into_iter().map(f64::from)),
-        DecodingResult::U32(values) => whole(values.into_iter().map(f64::from)),
+        DecodingResult::U8(values) => Ok(values.into_iter().map(u32::from).collect()),
+        DecodingResult::U16(values) => Ok(values.into_iter().map(u32::from).collect()),
+        DecodingResult::U32(values) => Ok(values),
         DecodingResult::I8(values) => whole(values.into_iter().map(f64::from)),
         DecodingResult::I16(values) => whole(values.into_iter().map(f64::from)),
         DecodingResult::I32(values) => whole(values.into_iter().map(f64::from)),
@@ -223,6 +244,17 @@ mod tests {
             let error = read(&at(name)).unwrap_err().to_string();
             assert!(error.contains(words) && error.contains(name), "{error}");
         }
+    }
+
+    #[test]
+    fn more_objects_than_a_picture_shows_are_refused() {
+        let numbers = |count: u32| Numbers { width: 0, height: 0, values: (0..count).collect() };
+        assert!(few_enough(numbers(1_000_000)).is_ok());
+        let error = few_enough(numbers(1_000_002)).unwrap_err().to_string();
+        assert!(error.contains("more than 1 million"), "{error}");
+        // One with a large number is one.
+        let one = Numbers { width: 2, height: 1, values: vec![0, u32::MAX] };
+        assert!(few_enough(one).is_ok());
     }
 
     #[test]
