@@ -35,7 +35,7 @@ pub fn scribble(mask: &Mask, share: f64, seed: u64) -> Mask {
         while marked < wanted && idle < 20 {
             let Some(&start) = starts.choose(&mut random) else { break };
             let before = marked;
-            stroke(mask, &mut drawn, start, wanted, &mut marked, &mut random);
+            stroke(mask, &mut drawn, start as usize, wanted, &mut marked, &mut random);
             idle = if marked == before { idle + 1 } else { 0 };
         }
     }
@@ -54,12 +54,16 @@ fn clear(mask: &Mask, x: isize, y: isize, reach: isize) -> bool {
 }
 
 /// Where strokes of a class may start: well inside if it has such pixels, else anywhere in it.
-fn starts(mask: &Mask, class: u8) -> Vec<usize> {
-    let all: Vec<usize> =
-        (0..mask.pixels.len()).filter(|&index| mask.pixels[index] == class).collect();
+fn starts(mask: &Mask, class: u8) -> Vec<u32> {
+    let places = (0..).zip(&mask.pixels);
+    let all: Vec<u32> =
+        places.filter(|(_, value)| **value == class).map(|(place, _)| place).collect();
     for reach in [CLEARANCE, HALF_WIDTH] {
-        let at = |index: usize| ((index % mask.width) as isize, (index / mask.width) as isize);
-        let inside: Vec<usize> = all
+        let at = |index: u32| {
+            let index = index as usize;
+            ((index % mask.width) as isize, (index / mask.width) as isize)
+        };
+        let inside: Vec<u32> = all
             .iter()
             .copied()
             .filter(|&index| {

@@ -1,10 +1,15 @@
 //! Text files as tools and editors of all systems leave them.
 
+use std::fs::File;
+use std::io::Read;
 use std::path::Path;
 
 use encoding_rs::{GB18030, UTF_16BE, UTF_16LE, WINDOWS_1252};
 
 use crate::error::{Error, Result};
+
+/// Bytes of a text at most: COCO's files of 120 000 pictures have half of it.
+const MOST_BYTES: u64 = 1 << 30;
 
 /// What stands between the columns of tables.
 const DELIMITERS: [u8; 4] = *b",;\t|";
@@ -15,7 +20,26 @@ const DELIMITERS: [u8; 4] = *b",;\t|";
 /// # Errors
 /// If it cannot be read, or is none of these.
 pub fn text_of(file: &Path) -> Result<String> {
-    let bytes = std::fs::read(file).map_err(|error| Error::io("read the text", file, error))?;
+    text_within(file, MOST_BYTES)
+}
+
+/// The same of a file that has so many bytes at most.
+///
+/// # Errors
+/// As [`text_of`]; if it is larger.
+pub fn text_within(file: &Path, most: u64) -> Result<String> {
+    let failed = |error| Error::io("read the text", file, error);
+    let opened = File::open(file).map_err(failed)?;
+    let mut bytes = Vec::new();
+    opened.take(most.saturating_add(1)).read_to_end(&mut bytes).map_err(failed)?;
+    if bytes.len() as u64 > most {
+        let text = format!(
+            "a text of more than {} MiB, which is more than kshot reads of one file; divide it, or leave out what is no \
+             label",
+            most >> 20
+        );
+        return Err(Error::data(text).in_file(file));
+    }
     decoded(bytes).map_err(|error| error.in_file(file))
 }
 
@@ -73,6 +97,15 @@ fn national(bytes: &[u8]) -> Option<String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_text_that_is_too_long_is_refused() {
+        let file = tempfile::NamedTempFile::new().unwrap();
+        std::fs::write(file.path(), "four").unwrap();
+        assert_eq!(text_within(file.path(), 4).unwrap(), "four");
+        let error = text_within(file.path(), 3).unwrap_err().to_string();
+        assert!(error.contains("more than 0 MiB"), "{error}");
+    }
 
     #[test]
     fn text_of_every_system_is_read() {

@@ -35,6 +35,7 @@ impl Colours {
 
     fn read(path: &Path) -> Result<Self> {
         let mut entries: Vec<(String, Rgb)> = Vec::new();
+        let mut known: HashMap<Rgb, String> = HashMap::new();
         for (index, line) in lines(path)?.iter().enumerate() {
             if line.starts_with('#') {
                 continue;
@@ -50,9 +51,8 @@ impl Colours {
                 ))
                 .in_file(path));
             };
-            if let Some((other, _)) =
-                entries.iter().find(|(other, known)| *known == colour && *other != name)
-            {
+            let other = known.entry(colour).or_insert_with(|| name.clone());
+            if *other != name {
                 return Err(Error::data(format!(
                     "`{other}` and `{name}` have the same colour {}; give each its own",
                     shown(colour)

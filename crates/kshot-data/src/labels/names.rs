@@ -194,7 +194,11 @@ pub fn declared(path: &Path, findings: &mut Findings) -> Option<Vec<String>> {
 }
 
 /// Names that are most likely one: they differ by case or blanks, or by a letter more or less (`Banana`, `Bananna`).
+/// Of more names than a mask can hold, which is an error of its own, none.
 pub fn doubled(names: &[String]) -> Vec<(&str, &str)> {
+    if names.len() > usize::from(MAX_CLASSES) {
+        return Vec::new();
+    }
     let plain = |name: &str| -> String {
         name.chars()
             .filter(|letter| letter.is_alphanumeric())
@@ -229,6 +233,7 @@ fn one_letter_more(long: &str, short: &str) -> bool {
 pub struct Gathered {
     /// Names in the order of a tool's own list.
     listed: Vec<String>,
+    /// The same, to find them.
     known: HashSet<String>,
     /// The first file that gave a list.
     pub list: Option<PathBuf>,

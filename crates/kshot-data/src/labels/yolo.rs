@@ -13,8 +13,10 @@ use crate::labels::shapes::{NoShape, filled_box};
 use crate::labels::{Outlines, names, trace};
 use crate::mask::MAX_CLASSES;
 use crate::names::{SHOWN, counted, listed, shortened};
-use crate::text_file::text_of;
+use crate::text_file::text_within;
 
+/// Bytes of the labels of a picture at most.
+const MOST_BYTES: u64 = 64 << 20;
 /// How far outside the picture a share may lie: tools round, and shift outlines that they augment.
 const OUTSIDE: f64 = 0.5;
 /// From here on it is told.
@@ -31,7 +33,7 @@ pub fn read(path: &Path, names: Option<&[String]>, findings: &mut Findings) -> R
     let mut items = PictureItems::default();
     let (mut outside, mut confidences) = (0, 0);
     let mut unknown: BTreeMap<usize, usize> = BTreeMap::new();
-    let text = text_of(path)?;
+    let text = text_within(path, MOST_BYTES)?;
     for (index, line) in text.lines().enumerate().filter(|(_, line)| !line.trim().is_empty()) {
         let wrong = |what: String| Error::data(what).at_line(path, index + 1);
         let mut words = line.split_whitespace();
