@@ -23,6 +23,15 @@ const HALVES: [&str; 2] = ["images_background", "images_evaluation"];
 /// Vinyals's split (Vinyals et al. 2016, arXiv 1606.04080) as later code uses it.
 const VINYALS: &str = include_str!("vinyals.csv");
 
+/// Pixels of a drawing's longer side at most.
+const MOST_SIDE: u32 = 1024;
+/// Bytes of a drawing at most; those published have a few hundred.
+const MOST_BYTES: u64 = 1 << 18;
+/// Bytes of all drawings of a zip at most, of which there are nearly 20 000.
+const MOST_OF_ALL: u64 = 1 << 28;
+/// Entries of a zip at most.
+const MOST_ENTRIES: usize = 200_000;
+
 /// How characters are cut into training, validation and test.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 #[serde(rename_all = "kebab-case")]
@@ -145,9 +154,8 @@ pub fn read(
     let each = size * size;
     let mut bytes = vec![0; drawings.len() * each];
     bytes.par_chunks_exact_mut(each).zip(&drawings).try_for_each(|(target, drawing)| {
-        let picture = image::load_from_memory_with_format(&drawing.bytes, image::ImageFormat::Png)
-            .map_err(|error| Error::data(format!("not a PNG: {error}")).in_file(&drawing.name))?;
-        gray_into(&picture.into_luma8(), [size; 2], target)
+        gray(&drawing.bytes)
+            .and_then(|picture| gray_into(&picture, [size; 2], target))
             .map_err(|error| error.in_file(&drawing.name))
     })?;
     let pixels = Arc::new(Pixels::kept(bytes, 1, [size; 2], scaling));
@@ -169,6 +177,18 @@ pub fn read(
         if rotations { set.with_rotations() } else { set }
     });
     Ok(Splits { train, validation, test })
+}
+
+/// A drawing's pixels, under limits: those published have 105 x 105.
+fn gray(bytes: &[u8]) -> Result<image::GrayImage> {
+    let wrong = |error: image::ImageError| Error::data(format!("not a PNG of a drawing: {error}"));
+    let mut limits = image::Limits::no_limits();
+    (limits.max_image_width, limits.max_image_height) = (Some(MOST_SIDE), Some(MOST_SIDE));
+    limits.max_alloc = Some(8 * u64::from(MOST_SIDE) * u64::from(MOST_SIDE));
+    let mut reader = image::ImageReader::new(std::io::Cursor::new(bytes));
+    reader.set_format(image::ImageFormat::Png);
+    reader.limits(limits);
+    Ok(reader.decode().map_err(wrong)?.into_luma8())
 }
 
 /// Says for half, alphabet and character which part it belongs to: 0, 1, 2 or none.
@@ -225,11 +245,26 @@ fn unpacked(folder: &Path, half: usize, drawings: &mut Vec<Drawing>) -> Result<(
         // Only drawings two folders below: ALPHABET/CHARACTER/DRAWING.
         let depth = name.strip_prefix(folder).map_or(0, |inside| inside.iter().count());
         let (3, Some((alphabet, character))) = (depth, parts_of(&name)) else { continue };
-        let bytes =
-            std::fs::read(&name).map_err(|error| Error::io("read the drawing", &name, error))?;
+        let failed = |error| Error::io("read the drawing", &name, error);
+        let mut file = File::open(&name).map_err(failed)?;
+        let bytes = drawn(&mut file, &name).map_err(failed)??;
         drawings.push(Drawing { half, alphabet, character, bytes, name });
     }
     Ok(())
+}
+
+/// The bytes of a drawing; the inner error is of one that is far too large.
+fn drawn(from: &mut impl Read, name: &Path) -> std::io::Result<Result<Vec<u8>>> {
+    let mut bytes = Vec::new();
+    from.take(MOST_BYTES + 1).read_to_end(&mut bytes)?;
+    if bytes.len() as u64 > MOST_BYTES {
+        let text = format!(
+            "a drawing of more than {} KiB; those of Omniglot have less than one: take it away",
+            MOST_BYTES >> 10
+        );
+        return Ok(Err(Error::data(text).in_file(name)));
+    }
+    Ok(Ok(bytes))
 }
 
 fn packed(archive: &Path, half: usize, drawings: &mut Vec<Drawing>) -> Result<()> {
@@ -238,16 +273,36 @@ fn packed(archive: &Path, half: usize, drawings: &mut Vec<Drawing>) -> Result<()
     };
     let file = File::open(archive).map_err(|error| Error::io("open the zip", archive, error))?;
     let mut zip = zip::ZipArchive::new(file).map_err(|error| wrong(&error))?;
+    if zip.len() > MOST_ENTRIES {
+        let text = format!(
+            "a zip of {} entries; Omniglot has fewer than {MOST_ENTRIES}: download it again",
+            zip.len()
+        );
+        return Err(Error::data(text).in_file(archive));
+    }
+    let mut all = 0;
     for index in 0..zip.len() {
         let mut entry = zip.by_index(index).map_err(|error| wrong(&error))?;
-        let Some(name) = entry.enclosed_name() else { continue };
+        let Some(name) = entry.enclosed_name() else {
+            let text = format!(
+                "the entry `{}` would lie outside the zip's folder; download it again",
+                String::from_utf8_lossy(entry.name_raw())
+            );
+            return Err(Error::data(text).in_file(archive));
+        };
         if name.extension().is_none_or(|extension| extension != "png") {
             continue;
         }
         let Some((alphabet, character)) = parts_of(&name) else { continue };
-        let mut bytes = Vec::new();
-        // A drawing has a few hundred bytes; a bomb shall not fill the memory.
-        entry.by_ref().take(1 << 20).read_to_end(&mut bytes).map_err(|error| wrong(&error))?;
+        let bytes = drawn(&mut entry, &archive.join(&name)).map_err(|error| wrong(&error))??;
+        all += bytes.len() as u64;
+        if all > MOST_OF_ALL {
+            let text = format!(
+                "its drawings have more than {} MiB; Omniglot's have 5: download it again",
+                MOST_OF_ALL >> 20
+            );
+            return Err(Error::data(text).in_file(archive));
+        }
         drawings.push(Drawing { half, alphabet, character, bytes, name: archive.join(name) });
     }
     Ok(())
@@ -288,5 +343,37 @@ mod tests {
             .unwrap_err()
             .to_string();
         assert!(error.contains("did you mean `Greek`"), "{error}");
+    }
+
+    #[test]
+    fn zips_are_read_under_limits() {
+        use std::io::Write as _;
+        let root = tempfile::tempdir().unwrap();
+        let png = |side: u32| {
+            let mut png = std::io::Cursor::new(Vec::new());
+            let drawing = image::GrayImage::from_pixel(side, side, image::Luma([255]));
+            drawing.write_to(&mut png, image::ImageFormat::Png).unwrap();
+            png.into_inner()
+        };
+        let read = |entries: &[(&str, Vec<u8>)]| {
+            let file = File::create(root.path().join("images_background.zip")).unwrap();
+            let mut zip = zip::ZipWriter::new(file);
+            for (name, bytes) in entries {
+                zip.start_file(*name, zip::write::SimpleFileOptions::default()).unwrap();
+                zip.write_all(bytes).unwrap();
+            }
+            zip.finish().unwrap();
+            super::read(root.path(), 28, &OmniglotSplit::Lake, false, Scaling::INK)
+        };
+        let good = ("Latin/character01/0001_01.png", png(105));
+        assert_eq!(read(std::slice::from_ref(&good)).unwrap().train.classes.len(), 1);
+        for (name, bytes, word) in [
+            ("Latin/character01/2.png", vec![0; 1 << 20], "more than 256 KiB"),
+            ("Latin/character01/2.png", png(2000), "not a PNG of a drawing"),
+            ("../../Latin/character01/2.png", png(105), "outside the zip's folder"),
+        ] {
+            let error = read(&[good.clone(), (name, bytes)]).err().unwrap().to_string();
+            assert!(error.contains(word), "{error}");
+        }
     }
 }
