@@ -87,7 +87,8 @@ impl std::fmt::Display for Finding {
 /// So many files of which the same is found are told one by one.
 const ONE_BY_ONE: usize = 3;
 
-/// Findings for people: the same of more than three files is told once, at the first.
+/// Findings for people: the same of more than three files is told once, at the first. Errors stay one by one: which file is
+/// wrong is what has to be mended.
 pub fn gathered(findings: &[Finding]) -> Vec<Finding> {
     type Key<'a> = (Severity, &'a str, &'a str);
     fn key(finding: &Finding) -> Key<'_> {
@@ -99,7 +100,7 @@ pub fn gathered(findings: &[Finding]) -> Vec<Finding> {
     for finding in findings {
         match counts.get_mut(&key(finding)) {
             Some(0) => {}
-            Some(count) if *count > ONE_BY_ONE => {
+            Some(count) if *count > ONE_BY_ONE && finding.severity != Severity::Error => {
                 let what = format!("{} (and {} more files)", finding.what, *count - 1);
                 *count = 0;
                 told.push(Finding { what, ..finding.clone() });
@@ -202,9 +203,12 @@ mod tests {
         for at in 0..5 {
             findings.add(Severity::Warning, Path::new(&format!("{at}.png")), "turned", "look");
             findings.add(Severity::Note, Path::new("a"), format!("odd {}", at % 2), "");
+            findings.add(Severity::Error, Path::new("b"), "cut", "");
         }
         let told: Vec<String> = gathered(&findings.0).iter().map(ToString::to_string).collect();
         let first = "0.png: turned (and 4 more files); look";
+        let (errors, told): (Vec<_>, Vec<_>) = told.into_iter().partition(|of| of == "b: cut");
         assert_eq!(told, [first, "a: odd 0", "a: odd 1", "a: odd 0", "a: odd 1", "a: odd 0"]);
+        assert_eq!(errors.len(), 5);
     }
 }
