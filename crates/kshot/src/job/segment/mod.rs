@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use agree::Written;
 use kshot_data::deep::DeepRange;
 use kshot_data::image::kinds;
+use kshot_data::image::tiff_kinds::Pages;
 use kshot_data::journal::{FinishedPicture, Journal};
 use kshot_data::label_folder::{FolderPicture, LabelFolder, MaskReading};
 use kshot_data::pixel_size::PixelSize;
@@ -200,6 +201,10 @@ pub fn segment(options: &SegmentOptions, watch: &Watch<'_>) -> Result<SegmentOut
     if let Some(unread) = kinds::unread(&options.query) {
         let query = options.query.display();
         watch.warn(&format!("{query}: not read: {unread}; export them as JPEG, PNG or TIFF"));
+    }
+    let files = items.iter().map(|item| item.file.as_path());
+    if let Some(pages) = Pages::of(files).in_words() {
+        watch.warn(&format!("{}: {pages}", options.query.display()));
     }
     let settings = Settings::new(options, &network, &support, range)?;
     earlier::check(options, &items)?;
