@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 
 use clap::Args;
-use kshot::eval::compare::{ComparedMetric, ComparedUnits, Comparison};
+use kshot::eval::compare::{ComparedMetric, ComparedUnits, Comparison, points};
 use kshot::job::{CompareOptions, compare};
 
 use crate::DONE;
@@ -102,12 +102,12 @@ fn row(of: &ComparedMetric, units: &ComparedUnits) -> Vec<String> {
     let difference = &of.difference;
     let percent = |share: f64| format!("{:.2} %", 100.0 * share);
     let none = || "-".to_owned();
-    let interval = |[low, high]: [f64; 2]| format!("{:+.2} to {:+.2}", 100.0 * low, 100.0 * high);
+    let interval = |[low, high]: [f64; 2]| format!("{} to {}", points(low), points(high));
     vec![
         of.metric.clone(),
         percent(difference.first),
         percent(difference.second),
-        format!("{:+.2}", 100.0 * difference.difference),
+        points(difference.difference),
         difference.interval.map_or_else(none, interval),
         difference.above_zero.map_or_else(none, |share| format!("{:.1} %", 100.0 * share)),
         difference.p.map_or_else(none, p_value),

@@ -148,7 +148,7 @@ fn pair_of(
         kinds.iter().flat_map(|kind| kind.metrics.iter().map(String::as_str)).collect();
     let both = || first.metrics.keys().filter(|name| second.metrics.contains_key(*name));
     let not_compared: Vec<String> =
-        both().filter(|name| !known.contains(&name.as_str())).cloned().collect();
+        both().filter(|name| !known.iter().any(|known| is_named(known, name))).cloned().collect();
     if let Some(name) = metric {
         check_metric(name, &known, &not_compared)?;
     }
@@ -167,7 +167,7 @@ fn pair_of(
             metrics: paired::compare(kind.figures.as_ref(), seed)
                 .into_iter()
                 .zip(&kind.metrics)
-                .filter(|(_, name)| metric.is_none_or(|wanted| wanted == *name))
+                .filter(|(_, name)| metric.is_none_or(|wanted| is_named(name, wanted)))
                 .map(|(difference, name)| words.metric(name, difference, kind.over))
                 .collect(),
         })
@@ -188,9 +188,20 @@ fn pair_of(
     })
 }
 
+/// Whether a metric is what a name says: `accuracy` is that of every setting.
+fn is_named(metric: &str, name: &str) -> bool {
+    metric == name || (name == "accuracy" && metric.starts_with("accuracy_"))
+}
+
+/// A difference of shares in points with its sign; none where it is rounded to nothing.
+pub fn points(difference: f64) -> String {
+    let hundredths = (1e4 * difference).round();
+    if hundredths == 0.0 { "0.00".to_owned() } else { format!("{:+.2}", hundredths / 100.0) }
+}
+
 /// Refuses a metric that is none of those that rows recompute.
 fn check_metric(name: &str, known: &[&str], not_compared: &[String]) -> Result<()> {
-    if known.contains(&name) {
+    if known.iter().any(|known| is_named(known, name)) {
         return Ok(());
     }
     let mut names = known.to_vec();
@@ -232,17 +243,15 @@ impl Words {
     fn of(&self, of: &Difference, verdict: Verdict, over: (&str, &str)) -> String {
         let [first, second] = self.letters;
         let n = format!("n = {}", counted(of.n, over.0, over.1));
-        let points = 100.0 * of.difference;
+        let points = points(of.difference);
         let Some(interval) = of.interval else {
-            return format!(
-                "no interval from {}: {points:+.2} points",
-                counted(of.n, over.0, over.1)
-            );
+            return format!("no interval from {}: {points} points", counted(of.n, over.0, over.1));
         };
-        let [low, high] = interval.map(|bound| 100.0 * bound);
+        let [low, high] = interval.map(self::points);
         // By how much it is better or worse is a positive number, whatever the sign of the difference.
-        let [least, most] = if points < 0.0 { [-high, -low] } else { [low, high] };
-        let size = points.abs();
+        let mut sizes = interval.map(|bound| 100.0 * bound.abs());
+        sizes.sort_by(f64::total_cmp);
+        let ([least, most], size) = (sizes, 100.0 * of.difference.abs());
         match verdict {
             Verdict::Better => {
                 format!("{second} is better by {size:.2} points ({least:.2} to {most:.2}), {n}")
@@ -254,7 +263,7 @@ impl Words {
                 format!("{first} and {second} are the same, {n}")
             }
             Verdict::Undecided => format!(
-                "no difference can be told between {first} and {second}: {points:+.2} points ({low:.2} to {high:.2}), {n}"
+                "no difference can be told between {first} and {second}: {points} points ({low} to {high}), {n}"
             ),
         }
     }

@@ -199,6 +199,11 @@ fn episodes_of_pictures_are_compared_by_their_accuracy() {
 }
 
 #[test]
+fn differences_have_a_sign_unless_there_is_none() {
+    assert_eq!([0.1234, -0.1, -0.000_01, 0.0].map(points), ["+12.34", "-10.00", "0.00", "0.00"]);
+}
+
+#[test]
 fn each_setting_of_recognition_is_compared_by_itself() {
     let place = Place::new();
     let mut two = recognition(&[5, 6, 7]);
@@ -215,6 +220,11 @@ fn each_setting_of_recognition_is_compared_by_itself() {
     let of = place.compare(&two, &two);
     let names: Vec<&str> = of.units.iter().map(|units| units.metrics[0].metric.as_str()).collect();
     assert_eq!(names, ["accuracy_5way_1shot", "accuracy_5way_5shot"]);
+    assert_eq!(of.not_compared, ["ece"], "accuracy is that of the first setting");
+    let file = place.result("two.json", &two);
+    let both = [file.clone(), file];
+    assert_eq!(run(&both, Some("accuracy"), 0).unwrap()[0].units.len(), 2);
+    assert_eq!(run(&both, Some("accuracy_5way_5shot"), 0).unwrap()[0].units.len(), 1);
     assert!(of.units.iter().all(|units| units.main && units.metrics[0].difference.n == 3));
 }
 
