@@ -257,9 +257,11 @@ fn checkpoints_of_an_earlier_version_count_if_they_can_be_read() {
     assert_eq!(run.points(), whole.points());
     for part in ["model-3.bpk", "optim-3.bpk", "scheduler-3.bpk"] {
         let run = without_sums();
-        run.cut(part);
+        // All of a schedule's state is at the beginning of its file.
+        let bytes = fs::read(run.at(part)).unwrap();
+        fs::write(run.at(part), &bytes[..20]).unwrap();
         let told = run::damaged(run.out()).unwrap();
-        assert!(told.len() == 1 && told[0].contains(part), "{told:?}");
+        assert!(told.len() == 1 && told[0].contains(part), "{part}: {told:?}");
         run.go_on(None).unwrap();
         assert_eq!(run.points(), whole.points());
     }

@@ -286,7 +286,7 @@ mod tests {
     }
 
     #[test]
-    fn no_mutation_panics_and_none_of_the_numbers_passes() {
+    fn no_mutation_panics_and_no_flipped_number_passes() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("model.bpk");
         let first = network(1);
@@ -314,10 +314,9 @@ mod tests {
             std::fs::write(&path, &bytes).unwrap();
             let read = read(network(2), &path);
             drop((check(&path), check_optimizer(&path)));
-            // With a checksum, what is read is what was written.
-            if let (true, Ok(read)) = (round % 2 == 0, read) {
-                let header = bytes.windows(SUM.len()).any(|part| part == SUM.as_bytes());
-                assert!(!header || numbers(&read) == numbers(&first), "round {round}");
+            // A flipped bit is in the checksum or in what it is of, not in both.
+            if let (true, 1, Ok(read)) = (round % 2 == 0, round % 3, read) {
+                assert_eq!(numbers(&read), numbers(&first), "round {round}");
             }
         }
     }
