@@ -89,6 +89,6 @@ mod tests {
     #[test]
     fn a_cell_is_of_one_line_and_without_codes() {
         let rows = [vec!["a\x1b[31m\n".to_owned(), "1".to_owned()]];
-        assert_eq!(aligned(&["class", "n"], &rows), "class          n\na\\x1b[31m\\n  1\n");
+        assert_eq!(aligned(&["class", "n"], &rows), "class        n\na\\x1b[31m\\n  1\n");
     }
 }

@@ -15,6 +15,8 @@ use common::{DONE, Place, Ran, WRONG_USE, mask, picture, save};
 
 const NO_ROOM: i32 = 4;
 const PICTURES: u32 = 12;
+/// Twelve pictures are too few to be in the middle of.
+const MORE: u32 = 150;
 
 /// A support of two and a query of twelve pictures.
 fn place() -> Place {
@@ -178,10 +180,10 @@ fn signal(name: &str, child: &std::process::Child) {
     assert!(Command::new("kill").args([name, &id]).status().unwrap().success());
 }
 
-/// Twelve pictures are too few to be in the middle of.
+/// So many that a signal comes in the middle of them.
 fn long_place() -> Place {
     let place = place();
-    for index in 0..300 {
+    for index in 0..MORE {
         save(&place.at(&format!("query/more-{index:03}.png")), &picture(index));
     }
     place
@@ -190,7 +192,7 @@ fn long_place() -> Place {
 #[test]
 fn a_signal_ends_a_run_in_order_with_its_own_status() {
     let place = long_place();
-    let pictures = u64::from(PICTURES) + 300;
+    let pictures = u64::from(PICTURES + MORE);
     for (name, status) in [("-TERM", 143), ("-HUP", 129)] {
         // Only Linux says whether a process was told to outlive its terminal.
         if name == "-HUP" && !cfg!(target_os = "linux") {
