@@ -16,7 +16,7 @@ use crate::weights::{EMBEDDED, apply, catalog};
 pub struct RepositoryFile {
     /// `owner/name`.
     pub repository: String,
-    /// A branch, tag or commit.
+    /// A branch, tag or commit, or `refs/pr/1` and the like.
     pub revision: String,
     /// The file; the usual names of weights are tried if absent.
     pub file: Option<String>,
@@ -167,12 +167,16 @@ pub fn repository(words: &str) -> Option<RepositoryFile> {
     }
     let (revision, file) = match rest {
         None | Some("") => ("main", None),
-        Some(rest) => match rest.split_once('/') {
-            Some((revision, file)) => (revision, Some(file.to_owned())),
-            None => (rest, None),
-        },
+        Some(rest) => {
+            // `refs/pr/1` and the like have slashes of their own.
+            let parts = if rest.starts_with("refs/") { 3 } else { 1 };
+            match rest.match_indices('/').nth(parts - 1) {
+                Some((end, _)) => (&rest[..end], Some(rest[end + 1..].to_owned())),
+                None => (rest, None),
+            }
+        }
     };
-    legal(revision).then(|| RepositoryFile {
+    revision.split('/').all(legal).then(|| RepositoryFile {
         repository: repository.to_owned(),
         revision: revision.to_owned(),
         file,
@@ -192,6 +196,10 @@ mod tests {
             (&*found.revision, found.file.as_deref()),
             ("v1", Some("sub/model.safetensors"))
         );
+        let found = repository("a/b@refs/pr/7").unwrap();
+        assert_eq!((&*found.revision, found.file), ("refs/pr/7", None));
+        let found = repository("a/b@refs/pr/7/sub/x.pth").unwrap();
+        assert_eq!((&*found.revision, found.file.as_deref()), ("refs/pr/7", Some("sub/x.pth")));
         for words in ["resnet.pth", "a/b.pth", "/abs/b", "../b", "a/b/c", "a b/c", "a/", "/"] {
             assert!(repository(words).is_none(), "{words}");
         }
