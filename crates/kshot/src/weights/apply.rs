@@ -15,7 +15,7 @@ use burn::tensor::{DType, TensorData};
 use crate::encoder::keys::Renamed;
 use crate::encoder::{Encoder, EncoderConfig};
 use crate::error::{Error, Result};
-use crate::weights::state::StateDict;
+use crate::weights::state::{StateDict, broken, not_finite};
 
 /// At most that many names are shown in a message.
 const SHOWN: usize = 10;
@@ -23,7 +23,8 @@ const SHOWN: usize = 10;
 /// The encoder with the tensors of a file.
 ///
 /// # Errors
-/// When a tensor is missing, does not belong to the network, or has another shape.
+/// When a tensor is missing, does not belong to the network, has another shape, or holds numbers that
+/// are not finite.
 pub fn into_encoder(config: &EncoderConfig, state: &StateDict, device: &Device) -> Result<Encoder> {
     let mut filler = Filler::new(state, |name| config.rename(name));
     filler.adapt(config.first_kernels(), config.in_channels());
@@ -62,7 +63,8 @@ pub fn into_embedding(
 /// Fills any network by a renaming of the file's tensors.
 ///
 /// # Errors
-/// When a tensor is missing, does not belong to the network, or has another shape.
+/// When a tensor is missing, does not belong to the network, has another shape, or holds numbers that
+/// are not finite.
 pub fn into_module<M: Module>(
     module: M,
     what: &str,
@@ -83,6 +85,8 @@ struct Filler {
     unknown: Vec<String>,
     missing: Vec<String>,
     misshapen: Vec<String>,
+    /// The first tensor that holds numbers that are not finite, and how many.
+    broken: Option<(String, usize)>,
 }
 
 impl Filler {
@@ -98,7 +102,8 @@ impl Filler {
                 Renamed::Unknown => unknown.push(name.clone()),
             }
         }
-        Self { path: Vec::new(), given, unknown, missing: Vec::new(), misshapen: Vec::new() }
+        let (missing, misshapen) = (Vec::new(), Vec::new());
+        Self { path: Vec::new(), given, unknown, missing, misshapen, broken: None }
     }
 
     /// Adapts kernels for three channels to `channels`.
@@ -139,7 +144,10 @@ impl Filler {
             }
         }
         if faults.is_empty() {
-            return Ok(());
+            return match self.broken {
+                Some((name, count)) => Err(broken(&name, count).in_file(&state.path)),
+                None => Ok(()),
+            };
         }
         Err(Error::weights(format!(
             "the file does not fit {what}: it {}. Give the file of this very network, or name \
@@ -190,6 +198,10 @@ impl ModuleMapper for Filler {
         }
         let device = param.lazy_device();
         let data = data.convert_dtype(DType::F32);
+        let count = not_finite(&data);
+        if count > 0 {
+            self.broken.get_or_insert((name, count));
+        }
         let data = TensorData::from_bytes(data.into_parts().0, wanted, DType::F32);
         let tensor = Tensor::from_data(data, &device);
         let id = param.id;

@@ -2,8 +2,10 @@
 
 pub mod apply;
 pub mod catalog;
+mod file;
 #[cfg(feature = "hub")]
 pub mod hub;
+mod pickle;
 pub mod source;
 pub mod state;
 
