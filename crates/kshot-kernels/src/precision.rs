@@ -15,6 +15,7 @@ thread_local! {
 /// A network that has one runs inside [`run`](Self::run); convolutions ask for it once, when they begin, and
 /// gradients follow the choice of their forward pass.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[cfg_attr(feature = "schemars", derive(schemars::JsonSchema))]
 #[serde(rename_all = "kebab-case")]
 pub enum Precision {
     /// In 32 bits, by the fastest algorithm.

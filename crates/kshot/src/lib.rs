@@ -50,5 +50,6 @@ pub mod postprocess;
 pub mod predict;
 pub mod recipe;
 pub mod report;
+mod schema;
 pub mod train;
 pub mod weights;

@@ -173,7 +173,7 @@ fn settings_out_of_range_are_refused_by_key() {
     for (text, says) in [
         ("{ name = 'flip', horizontal = 1.5 }", "horizontal"),
         ("{ name = 'scale', range = [2.0, 0.5] }", "range"),
-        ("{ name = 'scale', range = [0.0, 1.0] }", "0.05 to 20"),
+        ("{ name = 'scale', range = [0.0, 1.0] }", "0.05 to 8"),
         ("{ name = 'crop', size = 0 }", "size"),
         ("{ name = 'rotate', degrees = [-700.0, 0.0] }", "degrees"),
         ("{ name = 'resize', size = [20, 99999] }", "99999 x 20"),

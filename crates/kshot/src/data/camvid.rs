@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use kshot_data::labels::index::read_values;
 use kshot_data::mask::{Mask, VOID};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::dataset::{Dataset, DatasetLayout, ListedPairs, lines};
@@ -27,10 +28,11 @@ pub const CAMVID_CLASSES: [&str; 11] = [
 ];
 
 /// Where it is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct CamvidConfig {
     /// The folder that holds `train.txt`, `val.txt` and the frames.
+    #[schemars(length(min = 1), example = &"path/to/data")]
     pub root: PathBuf,
 }
 

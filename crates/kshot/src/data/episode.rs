@@ -29,7 +29,17 @@ pub struct EpisodeSampler {
 }
 
 /// How classes are cut into folds.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClassFolds {
     /// Neighbours together, as PANet's folds of VOC: 1-5, 6-10, ...

@@ -10,29 +10,34 @@ use kshot_data::mask::Mask;
 use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::dataset::{Dataset, DatasetLayout, Subset, lines};
 use crate::error::{Error, Result};
 
 /// Where it is, and how it is cut into parts.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FolderConfig {
     /// The folder.
+    #[schemars(length(min = 1), example = &"path/to/data")]
     pub root: PathBuf,
     /// How pictures are drawn for `train`, `validation` and `test` where no list of that name says.
     #[serde(default, skip_serializing_if = "FolderSplit::is_default")]
+    #[schemars(!skip_serializing_if)]
     pub split: FolderSplit,
 }
 
 /// Shares of the labelled pictures for each part; what they leave is for training.
-#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct FolderSplit {
     /// Share for validation, 0 to 1; at least one picture if it is above 0.
+    #[schemars(extend("exclusiveMaximum" = 1.0), range(min = 0.0))]
     pub validation: f64,
     /// Share for the test, 0 to 1.
+    #[schemars(extend("exclusiveMaximum" = 1.0), range(min = 0.0))]
     pub test: f64,
     /// Seed of the draw.
     pub seed: u64,

@@ -27,6 +27,7 @@ use std::sync::Arc;
 
 use classes::layout::{ClassLayout, ClassRow};
 pub use dataset::{Dataset, DatasetLayout};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -36,7 +37,7 @@ use crate::names::Row;
 macro_rules! datasets {
     (masks { $($mask:ident($mask_config:path);)+ } classes { $($class:ident($class_config:path);)+ }) => {
         /// Which data set and where, as recipes write it.
-        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(tag = "dataset", rename_all = "kebab-case")]
         pub enum DatasetConfig {
             $(#[doc = concat!("[`", stringify!($mask_config), "`]")] $mask($mask_config),)+

@@ -6,6 +6,7 @@ use std::sync::Arc;
 
 use kshot_data::labels::index::{Reading, read};
 use kshot_data::mask::Mask;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::dataset::{Dataset, DatasetLayout, ListedPairs, lines};
@@ -36,10 +37,11 @@ pub const VOC_CLASSES: [&str; 20] = [
 ];
 
 /// Where it is.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct VocConfig {
     /// The year's folder, such as `VOCdevkit/VOC2012`.
+    #[schemars(length(min = 1), example = &"path/to/data")]
     pub root: PathBuf,
 }
 

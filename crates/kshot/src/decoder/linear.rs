@@ -15,10 +15,13 @@ use crate::error::{Error, Result};
 use crate::nn::{Conv, ConvConfig};
 
 /// What a [`LinearDecoder`] is made from.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
 #[serde(deny_unknown_fields, default)]
 pub struct LinearConfig {
     /// How many of the coarsest maps are used.
+    #[schemars(range(min = 1, max = 16))]
     pub maps: usize,
 }
 

@@ -14,6 +14,7 @@
 use burn::module::Module;
 use burn::prelude::*;
 pub use linear::{LinearConfig, LinearDecoder};
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 pub use segmenter::Segmenter;
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
@@ -22,6 +23,7 @@ pub use unet::{UNet, UNetConfig};
 use crate::encoder::Features;
 use crate::error::{Error, Result};
 use crate::names::Row;
+use crate::schema::named_tables;
 
 pub mod linear;
 pub mod segmenter;
@@ -140,6 +142,14 @@ macro_rules! decoders {
                 })
             }
 
+            /// The schema of each one's settings by its name.
+            fn schemas(generator: &mut SchemaGenerator) -> Vec<(&'static str, Schema)> {
+                vec![$((
+                    <$config as DecodeConfig>::NAME,
+                    generator.subschema_for::<$config>(),
+                ),)+]
+            }
+
             /// Its settings, without the name.
             fn settings(&self) -> std::result::Result<toml::Table, toml::ser::Error> {
                 match self { $(Self::$variant(config) => toml::Table::try_from(config),)+ }
@@ -187,6 +197,16 @@ impl Serialize for DecoderConfig {
         table.insert("name".to_owned(), self.name().into());
         table.extend(self.settings().map_err(serde::ser::Error::custom)?);
         table.serialize(serializer)
+    }
+}
+
+impl JsonSchema for DecoderConfig {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "DecoderConfig".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        named_tables(Self::schemas(generator))
     }
 }
 

@@ -23,10 +23,13 @@ const EPSILON: f64 = 1e-5;
 const WIDTHS: std::ops::RangeInclusive<usize> = 1..=1024;
 
 /// What a [`UNet`] is made from.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
 #[serde(deny_unknown_fields, default)]
 pub struct UNetConfig {
     /// Channels at the finest map; each coarser one has twice as many.
+    #[schemars(range(min = *WIDTHS.start(), max = *WIDTHS.end()))]
     pub width: usize,
 }
 

@@ -1,11 +1,13 @@
 //! Which encoder, and what of it differs from its preset.
 
 use burn::prelude::*;
+use schemars::{JsonSchema, Schema, SchemaGenerator, json_schema};
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
 use crate::encoder::keys::Renamed;
 use crate::encoder::{Architecture, Encoder, Normalization};
 use crate::error::{Error, Result};
+use crate::schema::named_tables;
 
 /// Numbers of input channels that make sense.
 const IN_CHANNELS: std::ops::RangeInclusive<usize> = 1..=1024;
@@ -282,6 +284,44 @@ impl Serialize for EncoderConfig {
             return serializer.serialize_str(self.name);
         }
         table.serialize(serializer)
+    }
+}
+
+impl EncoderConfig {
+    /// The schema of each preset's options by its name.
+    pub(crate) fn schemas() -> Vec<(&'static str, Schema)> {
+        let (least, most) = (IN_CHANNELS.start(), IN_CHANNELS.end());
+        let options = |config: &Self| {
+            json_schema!({
+                "type": "object",
+                "properties": {
+                    "output_stride": {
+                        "type": "integer",
+                        "enum": config.architecture.output_strides(),
+                        "default": config.output_stride(),
+                        "description": "Stride of the coarsest map: later stages are dilated instead of strided.",
+                    },
+                    "in_channels": {
+                        "type": "integer",
+                        "minimum": least,
+                        "maximum": most,
+                        "default": config.in_channels(),
+                        "description": "Channels of the pictures; those of recipes have 3 (red, green, blue).",
+                    },
+                },
+            })
+        };
+        Self::all().iter().map(|config| (config.name, options(config))).collect()
+    }
+}
+
+impl JsonSchema for EncoderConfig {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "EncoderConfig".into()
+    }
+
+    fn json_schema(_: &mut SchemaGenerator) -> Schema {
+        named_tables(Self::schemas())
     }
 }
 

@@ -19,7 +19,17 @@ use crate::nn::norm::{BatchNorm, Pass};
 use crate::nn::weights::{Cursor, FlatWeights};
 
 /// How a block halves its picture.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Reduction {
     /// 2x2 max pooling after the activation.
@@ -32,12 +42,16 @@ pub enum Reduction {
 }
 
 /// What a [`Conv4`] is made from.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
 #[serde(deny_unknown_fields, default, rename_all = "kebab-case")]
 pub struct Conv4Config {
     /// Channels of each block.
+    #[schemars(range(min = 1, max = 4096))]
     pub width: usize,
     /// Blocks.
+    #[schemars(range(min = 1, max = 16))]
     pub blocks: usize,
     /// How blocks halve the picture.
     pub reduction: Reduction,

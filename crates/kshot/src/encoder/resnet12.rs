@@ -17,10 +17,13 @@ use crate::nn::weights::{Cursor, FlatWeights};
 const SLOPE: f64 = 0.1;
 
 /// What a [`ResNet12`] is made from.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
 #[serde(deny_unknown_fields, default)]
 pub struct ResNet12Config {
     /// Channels of each block.
+    #[schemars(inner(range(min = 1, max = 4096)))]
     pub widths: [usize; 4],
 }
 

@@ -12,6 +12,7 @@ use burn::tensor::TensorData;
 use fast_image_resize as fir;
 use image::RgbImage;
 use rayon::prelude::*;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::encoder::{Encode, Encoder, EncoderConfig, Normalization};
@@ -20,12 +21,14 @@ use crate::nn::{Precision, cpu_values};
 use crate::weights::source::WeightsSource;
 
 /// Input size and test-time views of an [`Embedder`]. Vectors of different settings cannot be compared.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct InputViews {
     /// Side in pixels of the square that the encoder sees, 32 to 1024.
+    #[schemars(range(min = SIZES[0], max = SIZES[1]))]
     pub size: usize,
     /// Views of a picture whose vectors are averaged, 1 to 12; each costs as much time as the first.
+    #[schemars(range(min = 1, max = VIEWS))]
     pub views: usize,
 }
 

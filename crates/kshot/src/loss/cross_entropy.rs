@@ -7,18 +7,21 @@
 
 use burn::prelude::*;
 use burn::tensor::TensorData;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::loss::{Criterion, KEY};
 
 /// The cross entropy's settings.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CrossEntropy {
     /// A weight a class, 0 or more; empty for 1 each. Makes rare classes count.
+    #[schemars(length(max = 254), inner(range(min = 0.0, max = 1e6)))]
     pub weights: Vec<f64>,
     /// The share of each target that is spread over all classes, 0 to below 1.
+    #[schemars(range(min = 0.0, max = 0.999))]
     pub label_smoothing: f64,
 }
 

@@ -7,16 +7,18 @@
 //! noisy alone, so it is usually added to cross entropy.
 
 use burn::prelude::*;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::loss::{Criterion, KEY};
 
 /// The Dice loss's settings.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Dice {
     /// Added to the shared area and to the mean of both areas, in pixels; 0 or more.
+    #[schemars(range(min = 0.0, max = 1e9))]
     pub smooth: f64,
 }
 

@@ -13,6 +13,7 @@
 //! of this file. Recipes, `kshot list` and the registry-wide tests read the table.
 
 use burn::prelude::*;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -55,7 +56,7 @@ pub trait Criterion: Default {
 macro_rules! losses {
     ($($variant:ident($config:path) = $name:literal;)+) => {
         /// Any of the built-in losses, by its name in recipes.
-        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(tag = "name")]
         pub enum Loss {
             $(
@@ -107,13 +108,14 @@ macro_rules! losses {
 }
 
 /// A loss and its share in the sum.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 pub struct Term {
     /// Which, with its own keys.
     #[serde(flatten)]
     pub loss: Loss,
     /// By what it is multiplied, 0 or more.
     #[serde(default = "one")]
+    #[schemars(range(min = 0.0, max = 1e6))]
     pub weight: f64,
 }
 
@@ -128,10 +130,11 @@ fn one() -> f64 {
 /// let loss: kshot::loss::LossConfig = toml::from_str(text).unwrap();
 /// assert_eq!(loss.terms[1].weight, 0.5);
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LossConfig {
     /// What is added up.
+    #[schemars(length(min = 1, max = 100))]
     pub terms: Vec<Term>,
 }
 

@@ -59,7 +59,7 @@ macro_rules! learners {
         }
 
         /// Which method, as recipes write it.
-        #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+        #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
         #[serde(tag = "name", rename_all = "kebab-case")]
         pub enum Learning {
             $(#[doc = concat!("[`", stringify!($module), "`](crate::method::", stringify!($group), "::", stringify!($module), ")")] $variant($group::$module::$config),)+

@@ -16,6 +16,7 @@ pub mod trained;
 
 use few_shot::HeadConfig;
 use learner::Learning;
+use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 use trained::TrainedConfig;
@@ -23,7 +24,7 @@ use trained::TrainedConfig;
 use crate::names::{self, Row};
 
 /// Any method, with its own keys.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 #[serde(untagged)]
 pub enum MethodConfig {
     /// Labels whole pictures; learns from episodes.

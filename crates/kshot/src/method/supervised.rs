@@ -7,6 +7,7 @@ use image::RgbImage;
 use kshot_data::mask::Mask;
 use kshot_data::overlay::{self, OverlayStyle};
 use kshot_data::palette::Palette;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::episodic::scalar;
@@ -32,7 +33,7 @@ pub const SUMMARY: &str = "an encoder and a decoder trained on pictures with mas
 pub const SOURCE: &str = "";
 
 /// It has no keys of its own: encoder and decoder are `[model]`'s, the loss is `[loss]`'s.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct SupervisedConfig {}
 

@@ -1,5 +1,6 @@
 //! Networks that label pixels and are trained by steps: the table.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::few_shot::panet::{self, PanetConfig};
@@ -7,7 +8,7 @@ use super::supervised::{self, SupervisedConfig};
 use crate::names::Row;
 
 /// Which, with its own keys.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "name", rename_all = "kebab-case")]
 pub enum TrainedConfig {
     /// [`panet`]

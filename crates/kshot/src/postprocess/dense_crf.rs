@@ -20,20 +20,28 @@ const SIDE: usize = 1_536;
 const LEAST: f32 = 1e-5;
 
 /// The kernels of the random field; the defaults are those the authors' example uses.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
 #[serde(default, deny_unknown_fields)]
 pub struct DenseCrf {
     /// Mean-field steps.
+    #[schemars(range(min = 0, max = 100))]
     pub steps: usize,
     /// Standard deviation of the colour kernel in position, in pixels of the picture.
+    #[schemars(range(min = 0.1, max = 10_000.0))]
     pub position: f32,
     /// Its standard deviation in colour, in levels of 0 to 255.
+    #[schemars(range(min = 0.1, max = 10_000.0))]
     pub colour: f32,
     /// Its weight.
+    #[schemars(range(min = 0.0, max = 1000.0))]
     pub weight: f32,
     /// Standard deviation of the kernel of position alone, in pixels.
+    #[schemars(range(min = 0.1, max = 10_000.0))]
     pub near: f32,
     /// Its weight; 0 leaves it out.
+    #[schemars(range(min = 0.0, max = 1000.0))]
     pub near_weight: f32,
 }
 
@@ -103,7 +111,7 @@ fn check(stds: &[f32], weights: &[f32]) -> Result<()> {
         "standard deviations {stds:?} and weights {weights:?}: standard deviations are above 0 (pixels, \
          or levels of 0 to 255), weights finite"
     );
-    Err(Error::config(text).at_key("method.refinement"))
+    Err(Error::config(text).at_key("predict.refinement"))
 }
 
 /// Probabilities at the picture's own size (or its longer side cut to 1536 pixels) after one pass of

@@ -15,7 +15,9 @@ use crate::postprocess::dense_crf::{self, DenseCrf};
 use crate::postprocess::local;
 
 /// How coarse probabilities become pixels.
-#[derive(Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, Copy, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Refinement {
     /// What suits the labelled pictures: tried on held-out labels where all pixels are labelled, else a dense CRF.
@@ -25,8 +27,10 @@ pub enum Refinement {
     /// The fast guided filter.
     Guided {
         /// Half the window, in cells of the coarse grid.
+        #[schemars(range(min = 1, max = 64), example = 2)]
         radius: usize,
         /// Variance of colour (0..1 squared) below which a window counts as flat.
+        #[schemars(range(min = 1e-6, max = 100.0), example = 1e-3)]
         epsilon: f32,
     },
     /// A classifier of pixels for each picture (see [`local`]).
@@ -34,8 +38,10 @@ pub enum Refinement {
     /// Joint bilateral filtering.
     Bilateral {
         /// Standard deviation in position, in pixels of the picture.
+        #[schemars(range(min = 0.1, max = 10_000.0), example = 8.0)]
         position: f32,
         /// Standard deviation in colour, in levels of 0 to 255.
+        #[schemars(range(min = 0.1, max = 10_000.0), example = 13.0)]
         colour: f32,
     },
     /// A fully connected conditional random field (see [`dense_crf`]).

@@ -1,14 +1,19 @@
 //! `[data]`: the data set, its parts, and what is done to pictures that are trained on.
 
+use schemars::JsonSchema;
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::data::DatasetConfig;
+use crate::data::classes::omniglot::OmniglotConfig;
 use crate::data::transforms::{Transform, check_all};
 use crate::error::{Error, Result};
 
+/// The least standard deviation that gray values of 0 to 1 are divided by.
+const LEAST_STD: f32 = 1e-3;
+
 /// The data set.
-#[derive(Debug, Clone, PartialEq, Serialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, JsonSchema)]
 pub struct Data {
     /// Which and where, with its own keys.
     #[serde(flatten)]
@@ -19,26 +24,32 @@ pub struct Data {
 }
 
 /// What all data sets have besides their own keys.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Parts {
     /// The part that is learnt from, such as a list's name.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
     pub train: Option<String>,
     /// The part by which the best checkpoint is chosen.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
     pub validation: Option<String>,
     /// The part that is measured.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
     pub test: Option<String>,
     /// Pictures whose longer side has more pixels are shrunk to so many, in training and prediction alike.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 32, max = 16384))]
     pub longest_side: Option<u32>,
     /// What is done at random to pictures that are trained on (to the queries of episodes).
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
     pub transforms: Vec<Transform>,
     /// What is done at random to the support of training episodes.
     #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
     pub support_transforms: Vec<Transform>,
 }
 
@@ -115,14 +126,14 @@ impl Data {
     /// # Errors
     /// If a number is out of range; the key is named.
     pub(super) fn check(&self) -> Result<()> {
-        if let Some(side) = self.parts.longest_side.filter(|side| *side < 32) {
-            let text = format!("{side} pixels; pictures keep at least 32");
-            return Err(Error::config(text).at_key("data.longest_side"));
-        }
-        if let Ok(layout) = self.dataset.classes()
-            && layout.size()[0] == 0
+        if let DatasetConfig::Omniglot(OmniglotConfig { normalize: Some([_, std]), .. }) =
+            &self.dataset
+            && *std < LEAST_STD
         {
-            return Err(Error::config("pictures need at least 1 pixel").at_key("data.size"));
+            let text = format!(
+                "a standard deviation of {std}; values are divided by it, so give {LEAST_STD} or more"
+            );
+            return Err(Error::config(text).at_key("data.normalize"));
         }
         check_all(&self.parts.transforms)?;
         check_all(&self.parts.support_transforms)

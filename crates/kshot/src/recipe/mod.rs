@@ -9,10 +9,14 @@
 //! [loss]      terms with weights
 //! [train]     steps, batch, optimizer, learning_rate, schedule, validate_every, monitor, seed
 //! ```
-//! A file is read as TOML, `--set` edits the value, and only then is it typed: an unknown key is told with its
-//! line and the nearest valid one, a key of an earlier version with its new name.
+//! A file is read as TOML, `--set` edits the value, and what results is held against the tree of all keys
+//! ([`keys`]) before it is typed: whatever is wrong is told with its line and its key, an unknown key with the nearest
+//! valid one, a key of an earlier version with its new name.
 
 mod data;
+mod fit;
+pub mod keys;
+mod memory;
 mod model;
 mod named;
 pub mod optimizer;
@@ -27,6 +31,7 @@ use std::path::Path;
 pub use data::Data;
 pub use model::{EncoderChoice, FrozenPart, Model};
 pub use protocol::{Counting, OneOrMore, Protocol, SupportLabels};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 pub use training::{Training, TrainingEpisodes};
 
@@ -39,12 +44,12 @@ pub use crate::nn::Precision;
 use crate::postprocess::refine::Refinement;
 
 /// A recipe, typed.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Recipe {
     /// What is measured.
     pub protocol: Protocol,
-    /// On what.
+    /// The data set, its parts, and what is done to its pictures.
     pub data: Data,
     /// The network.
     #[serde(default)]
@@ -53,9 +58,11 @@ pub struct Recipe {
     pub method: MethodConfig,
     /// How scores become pixels.
     #[serde(default, skip_serializing_if = "Predict::is_default")]
+    #[schemars(!skip_serializing_if)]
     pub predict: Predict,
     /// The training loss of supervised segmentation.
     #[serde(default, skip_serializing_if = "is_default")]
+    #[schemars(!skip_serializing_if)]
     pub loss: LossConfig,
     /// How it is trained; absent if nothing is.
     #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -67,7 +74,7 @@ fn is_default<T: Default + PartialEq>(value: &T) -> bool {
 }
 
 /// How scores become pixels.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Predict {
     /// How coarse probabilities become pixels.
@@ -76,6 +83,7 @@ pub struct Predict {
     pub effort: Effort,
     /// Working pixels per picture pixel of methods fitted to features; by the labelled objects' thickness if absent.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.05, max = 4.0))]
     pub scale: Option<f32>,
 }
 
@@ -97,9 +105,7 @@ impl Recipe {
     /// # Errors
     /// If the file cannot be read, is not TOML, has a key or value that is none, or asks for what cannot be.
     pub fn read(path: &Path, changes: &[String]) -> Result<Self> {
-        let text = std::fs::read_to_string(path)
-            .map_err(|error| Error::io("read the recipe", path, error))?;
-        Self::parse(&text, path, changes)
+        Self::parse(&text::read(path)?, path, changes)
     }
 
     /// As [`Self::read`], of a text; `path` is for messages only.
@@ -110,7 +116,7 @@ impl Recipe {
         let table = text::table(text, path, changes)?;
         renamed::refuse(&table, path, text)?;
         let recipe: Self = text::typed(table, path, text, changes)?;
-        recipe.check()?;
+        recipe.check().map_err(|error| text::placed(error, path, text, changes))?;
         Ok(recipe)
     }
 
@@ -129,6 +135,11 @@ impl Recipe {
     /// # Errors
     /// If it asks for what cannot be; the key is named.
     pub fn check(&self) -> Result<()> {
+        let written = toml::Table::try_from(self).map_err(|error| {
+            Error::config(format!("the recipe cannot be written as TOML: {error}"))
+        })?;
+        fit::check(&written)
+            .map_err(|fault| Error::config(fault.text).at_key(fit::dotted(&fault.path)))?;
         self.protocol.check()?;
         self.data.check()?;
         self.model.check(&self.method)?;
@@ -176,10 +187,13 @@ impl Recipe {
                 format!("`{method}` learns from queries: give at least 1 a class"),
             );
         }
-        if self.train.is_none() || self.method.is_trained() {
-            return Ok(());
+        if self.train.is_some() && !self.method.is_trained() {
+            return wrong(
+                "train",
+                format!("`{method}` is not trained by steps; leave [train] out"),
+            );
         }
-        wrong("train", format!("`{method}` is not trained by steps; leave [train] out"))
+        memory::check(self)
     }
 
     /// Whether the method is trained before it is measured.
@@ -210,5 +224,7 @@ impl Recipe {
     }
 }
 
+#[cfg(test)]
+mod extremes;
 #[cfg(test)]
 mod tests;

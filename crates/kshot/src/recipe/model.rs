@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 
+use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
@@ -14,30 +15,36 @@ use crate::features::embed::InputViews;
 use crate::method::MethodConfig;
 use crate::method::network::{EncoderNetwork, NetworkConfig};
 use crate::nn::Precision;
+use crate::schema::named_tables;
 
 /// The network.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Model {
     /// The encoder.
     pub encoder: EncoderChoice,
     /// Its weights: a file or a Hugging Face repository; the built-in or fetched ones where it has them.
     #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
     pub weights: Option<PathBuf>,
     /// What of it stays as it is while it trains; by default what suits the method.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub freeze: Option<FrozenPart>,
     /// What turns an encoder's maps into a class for each pixel (supervised segmentation).
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(!skip_serializing_if)]
     pub decoder: DecoderConfig,
     /// Input size and views of a frozen encoder that makes one vector of a picture.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(!skip_serializing_if)]
     pub views: InputViews,
     /// Units of a residual bottleneck that learns behind a frozen encoder; none by default.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(!skip_serializing_if, range(min = 0, max = 65536))]
     pub bottleneck: usize,
     /// How convolutions sum.
     #[serde(skip_serializing_if = "is_default")]
+    #[schemars(!skip_serializing_if)]
     pub precision: Precision,
 }
 
@@ -74,6 +81,21 @@ impl EncoderChoice {
             Self::Resnet12(_) => "resnet12".to_owned(),
             Self::Encoder(config) => config.to_string(),
         }
+    }
+}
+
+impl JsonSchema for EncoderChoice {
+    fn schema_name() -> std::borrow::Cow<'static, str> {
+        "EncoderChoice".into()
+    }
+
+    fn json_schema(generator: &mut SchemaGenerator) -> Schema {
+        let mut rows = vec![
+            ("conv4", generator.subschema_for::<Conv4Config>()),
+            ("resnet12", generator.subschema_for::<ResNet12Config>()),
+        ];
+        rows.extend(EncoderConfig::schemas());
+        named_tables(rows)
     }
 }
 
@@ -140,7 +162,7 @@ impl<'de> Deserialize<'de> for EncoderChoice {
 }
 
 /// What stays as it is while a network trains.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum FrozenPart {
     /// Nothing: batch normalisation uses the batch's statistics.

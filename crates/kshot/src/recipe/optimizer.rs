@@ -3,11 +3,13 @@
 use burn::optim::decay::WeightDecayConfig;
 use burn::optim::momentum::MomentumConfig;
 use burn::optim::{AdamConfig, AdamWConfig, ModuleOptimizer, SgdConfig};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::names::Row;
 use crate::recipe::named::name_or_table;
+use crate::schema::or_name;
 
 /// The optimiser: a bare name, or a table with its settings.
 ///
@@ -19,8 +21,9 @@ use crate::recipe::named::name_or_table;
 /// assert_eq!(read("optimizer = 'adam'"), OptimizerConfig::default());
 /// read("optimizer = { name = 'sgd', momentum = 0.9, weight_decay = 5e-4 }");
 /// ```
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "name", rename_all = "lowercase", remote = "Self")]
+#[schemars(transform = or_name)]
 pub enum OptimizerConfig {
     /// [`Sgd`]
     Sgd(Sgd),
@@ -33,28 +36,34 @@ pub enum OptimizerConfig {
 name_or_table!(OptimizerConfig, "an optimizer");
 
 /// Stochastic gradient descent, as `torch.optim.SGD` (without dampening).
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Sgd {
     /// Share of the last step that is kept, 0 (none) to below 1.
+    #[schemars(range(min = 0.0, max = 0.999_999))]
     pub momentum: f64,
     /// Added to gradients by this share of the parameters (L2 penalty).
+    #[schemars(range(min = 0.0, max = 100.0))]
     pub weight_decay: f64,
     /// Nesterov's momentum, which looks one step ahead.
     pub nesterov: bool,
 }
 
 /// Adam (Kingma and Ba, ICLR 2015, arXiv 1412.6980), as `torch.optim.Adam`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Adam {
     /// Decay of the mean of gradients, 0 to below 1.
+    #[schemars(range(min = 0.0, max = 0.999_999))]
     pub beta1: f64,
     /// Decay of the mean of their squares, 0 to below 1.
+    #[schemars(range(min = 0.0, max = 0.999_999))]
     pub beta2: f64,
     /// Added to the root of the squares' mean.
+    #[schemars(range(min = 1e-30, max = 1.0))]
     pub epsilon: f64,
     /// Added to gradients by this share of the parameters (L2 penalty).
+    #[schemars(range(min = 0.0, max = 100.0))]
     pub weight_decay: f64,
 }
 
@@ -66,16 +75,20 @@ impl Default for Adam {
 
 /// Adam with decoupled weight decay (Loshchilov and Hutter, ICLR 2019, arXiv 1711.05101), as
 /// `torch.optim.AdamW`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct AdamW {
     /// Decay of the mean of gradients, 0 to below 1.
+    #[schemars(range(min = 0.0, max = 0.999_999))]
     pub beta1: f64,
     /// Decay of the mean of their squares, 0 to below 1.
+    #[schemars(range(min = 0.0, max = 0.999_999))]
     pub beta2: f64,
     /// Added to the root of the squares' mean.
+    #[schemars(range(min = 1e-30, max = 1.0))]
     pub epsilon: f64,
     /// Each step takes the learning rate times this share off the parameters.
+    #[schemars(range(min = 0.0, max = 100.0))]
     pub weight_decay: f64,
 }
 

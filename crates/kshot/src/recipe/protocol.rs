@@ -1,5 +1,6 @@
 //! `[protocol]`: what is measured.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::data::classes::split::ClassPart;
@@ -7,42 +8,55 @@ use crate::data::episode::ClassFolds;
 use crate::error::{Error, Result};
 
 /// What is measured.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "name", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Protocol {
     /// Episodes of `ways` unseen classes from `shots` pictures each, fold by fold.
     FewShotSegmentation {
         /// Classes an episode.
+        #[schemars(range(min = 1, max = 253), example = 1)]
         ways: usize,
         /// Labelled pictures a class.
+        #[schemars(range(min = 1, max = 1000), example = 1)]
         shots: usize,
         /// Folds evaluated, from 0, of `folds` in all.
+        #[schemars(length(min = 1, max = 253), inner(range(min = 0, max = 252)), example = [0])]
         evaluate: Vec<usize>,
         /// How many folds the classes are cut into.
+        #[schemars(range(min = 1, max = 253), example = 4)]
         folds: usize,
         /// How classes are cut into folds.
         #[serde(default)]
         split: ClassFolds,
         /// Episodes a run and fold.
+        #[schemars(range(min = 1, max = 1_000_000), example = 1000)]
         episodes: usize,
         /// Runs: the interval is over them.
+        #[schemars(range(min = 1, max = 10_000), example = 5)]
         runs: usize,
         /// How pixels are counted.
+        #[schemars(example = &"panet")]
         counting: Counting,
         /// Seed of the episodes.
+        #[schemars(example = 1)]
         seed: u64,
     },
     /// Accuracy over episodes of classes.
     FewShotRecognition {
         /// Classes an episode; several values are measured one after the other.
+        #[schemars(example = 5)]
         ways: OneOrMore,
         /// Support pictures a class; several values are measured one after the other.
+        #[schemars(example = 1)]
         shots: OneOrMore,
         /// Query pictures a class.
+        #[schemars(range(min = 1, max = 1000), example = 15)]
         queries: usize,
         /// Episodes.
+        #[schemars(range(min = 1, max = 1_000_000), example = 1000)]
         episodes: usize,
         /// Seed of the episodes.
+        #[schemars(example = 1)]
         seed: u64,
         /// Which classes.
         #[serde(default)]
@@ -52,9 +66,11 @@ pub enum Protocol {
     Segmentation {
         /// Labelled pictures drawn from `data.train`; 0 takes all. (Not for trained networks.)
         #[serde(default)]
+        #[schemars(range(min = 0, max = 1_000_000))]
         labelled: usize,
         /// One draw and fit a seed: the interval is over them. (Not for trained networks.)
         #[serde(default = "one_seed")]
+        #[schemars(length(min = 1, max = 1000))]
         seeds: Vec<u64>,
         /// What the labelled pictures are labelled with.
         #[serde(default)]
@@ -63,12 +79,16 @@ pub enum Protocol {
     /// From pictures of one class: is it in other pictures at all?
     Presence {
         /// Labelled pictures of the class, drawn from `data.train`.
+        #[schemars(range(min = 1, max = 1000), example = 5)]
         shots: usize,
         /// Pictures with the class, and as many without it, at most.
+        #[schemars(range(min = 1, max = 100_000), example = 10)]
         queries: usize,
         /// Draws: the interval is over them.
+        #[schemars(range(min = 1, max = 10_000), example = 3)]
         runs: usize,
         /// Seed of the draws.
+        #[schemars(example = 0)]
         seed: u64,
     },
 }
@@ -78,7 +98,7 @@ fn one_seed() -> Vec<u64> {
 }
 
 /// What labelled pictures are labelled with.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum SupportLabels {
     /// Their masks.
@@ -87,12 +107,13 @@ pub enum SupportLabels {
     /// Strokes drawn from the masks by [`kshot_data::scribble::scribble`].
     Scribble {
         /// Share of the labelled pixels that is marked, 0 to 1.
+        #[schemars(range(min = 0.0, max = 1.0), example = 0.02)]
         share: f64,
     },
 }
 
 /// How the pixels of few-shot episodes are counted.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Counting {
     /// PANet's: a class's pixels count only in episodes that ask for it.
@@ -103,13 +124,13 @@ pub enum Counting {
 }
 
 /// A number or a list of numbers.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum OneOrMore {
     /// One.
-    One(usize),
+    One(#[schemars(range(min = 1, max = 1000))] usize),
     /// Several.
-    More(Vec<usize>),
+    More(#[schemars(length(min = 1, max = 100), inner(range(min = 1, max = 1000)))] Vec<usize>),
 }
 
 impl OneOrMore {
@@ -166,17 +187,11 @@ impl Protocol {
     /// # Errors
     /// If a number is out of range; the key is named.
     pub(super) fn check(&self) -> Result<()> {
-        let wrong = |key: &str, text: &str| Err(Error::config(text).at_key(key));
-        if let Self::FewShotRecognition { ways, shots, queries, episodes, .. } = self {
-            if ways.all().is_empty() || shots.all().is_empty() {
-                return wrong("protocol.ways", "give at least one number of ways and of shots");
-            }
-            if shots.all().contains(&0) || *queries == 0 {
-                return wrong("protocol.shots", "shots and queries must be at least 1");
-            }
-            if *episodes == 0 {
-                return wrong("protocol.episodes", "at least 1 episode");
-            }
+        if let Self::FewShotSegmentation { evaluate, folds, .. } = self
+            && let Some(fold) = evaluate.iter().find(|fold| *fold >= folds)
+        {
+            let text = format!("fold {fold} of {folds}; they are numbered from 0 to {}", folds - 1);
+            return Err(Error::config(text).at_key("protocol.evaluate"));
         }
         Ok(())
     }

@@ -2,7 +2,9 @@
 
 use std::path::Path;
 
+use super::fit::Step;
 use super::text::line_of;
+use crate::encoder::EncoderConfig;
 use crate::error::{Error, Result};
 
 /// An old key and what is written now.
@@ -50,6 +52,10 @@ pub(super) fn refuse(table: &toml::Table, path: &Path, text: &str) -> Result<()>
         )
         .at_key("train.optimizer"));
     }
+    if let Some(name) = text_at("model", "encoder").filter(|name| name.ends_with("-os8")) {
+        let encoder: Result<EncoderConfig> = name.parse();
+        encoder.map_err(|error| error.at_key("model.encoder"))?;
+    }
     for (old, new) in RENAMED {
         let mut parts = old.split('.');
         let Some(first) = parts.next() else { continue };
@@ -58,9 +64,9 @@ pub(super) fn refuse(table: &toml::Table, path: &Path, text: &str) -> Result<()>
         if *old == "method.scale" && has_scale {
             continue;
         }
-        let (section, key) = old.rsplit_once('.').unwrap_or(("", old));
+        let steps: Vec<Step> = old.split('.').map(|key| Step::Key(key.to_owned())).collect();
         let wrong = Error::config(format!("`{old}` is now {new}"));
-        return Err(match line_of(text, section, key) {
+        return Err(match line_of(text, &steps) {
             Some(line) => wrong.at_line(path, line),
             None => wrong.at_key(*old),
         });

@@ -2,11 +2,13 @@
 
 use burn::lr_scheduler::module_lr_scheduler::ModuleLrScheduler;
 use burn::lr_scheduler::{LrScheduler, LrSchedulerRecord};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
 use crate::names::Row;
 use crate::recipe::named::name_or_table;
+use crate::schema::or_name;
 
 /// The schedule: a bare name, or a table with its settings and the steps of warm-up.
 ///
@@ -20,21 +22,23 @@ use crate::recipe::named::name_or_table;
 /// assert_eq!(rates[..3], [0.5, 1.0, 1.0]);
 /// assert!((rates[3] - 0.5f64.powf(0.9)).abs() < 1e-12);
 /// ```
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(remote = "Self")]
+#[schemars(transform = or_name)]
 pub struct ScheduleConfig {
     /// What happens behind the warm-up, with its own keys.
     #[serde(flatten)]
     pub decay: Decay,
     /// Steps of warm-up.
     #[serde(default)]
+    #[schemars(range(min = 0, max = 1_000_000_000))]
     pub warmup: usize,
 }
 
 name_or_table!(ScheduleConfig, "a schedule");
 
 /// How the learning rate decays.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "name", rename_all = "lowercase")]
 pub enum Decay {
     /// [`Constant`]
@@ -57,17 +61,19 @@ impl Default for Decay {
 }
 
 /// Not at all.
-#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Constant {}
 
 /// By a factor every so many steps, as `torch.optim.lr_scheduler.StepLR`.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct StepSchedule {
     /// How many steps lie between two changes.
+    #[schemars(range(min = 1, max = 1_000_000_000))]
     pub every: usize,
     /// The factor.
+    #[schemars(extend("exclusiveMinimum" = 0.0), range(max = 1.0))]
     pub gamma: f64,
 }
 
@@ -78,10 +84,11 @@ impl Default for StepSchedule {
 }
 
 /// By a power of the share of steps left, as `PolynomialLR` and DeepLab (arXiv 1606.00915).
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Poly {
     /// The power.
+    #[schemars(extend("exclusiveMinimum" = 0.0), range(max = 100.0))]
     pub power: f64,
 }
 
@@ -93,18 +100,20 @@ impl Default for Poly {
 
 /// Along half a cosine, as `CosineAnnealingLR` (Loshchilov and Hutter, *SGDR*, ICLR 2017, arXiv
 /// 1608.03983; without restarts).
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Cosine {
     /// The share of the learning rate that it goes down to, 0 to 1.
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub minimum: f64,
 }
 
 /// Evenly; what follows the last step would have the minimum.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct LinearSchedule {
     /// The share of the learning rate that it goes down to, 0 to 1.
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub minimum: f64,
 }
 

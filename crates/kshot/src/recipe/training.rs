@@ -1,5 +1,6 @@
 //! `[train]`: how a method is trained.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::optimizer::OptimizerConfig;
@@ -7,28 +8,36 @@ use super::schedule::ScheduleConfig;
 use crate::error::{Error, Result};
 
 /// How a method is trained.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Training {
     /// Steps in all.
+    #[schemars(range(min = 1, max = 1_000_000_000), example = 1000)]
     pub steps: usize,
     /// Pictures, or episodes, a step.
     #[serde(default = "one")]
+    #[schemars(range(min = 1, max = 4096))]
     pub batch: usize,
     /// Steps between two validations, each of which leaves a checkpoint.
+    #[schemars(range(min = 1, max = 1_000_000_000), example = 100)]
     pub validate_every: usize,
     /// Seed of parameters and items.
+    #[schemars(example = 1)]
     pub seed: u64,
-    /// The metric on the validation set by which the best checkpoint is chosen; by default the method's own.
+    /// The metric on the validation set by which the best checkpoint is chosen, one of
+    /// `kshot list metrics`; by default the method's own.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(length(min = 1))]
     pub monitor: Option<String>,
     /// Stops after so many validations without a better one.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub patience: Option<usize>,
     /// The optimiser.
     #[serde(default)]
     pub optimizer: OptimizerConfig,
     /// The learning rate before the schedule.
+    #[schemars(extend("exclusiveMinimum" = 0.0), range(max = 10.0), example = 1e-3)]
     pub learning_rate: f64,
     /// How the learning rate changes.
     #[serde(default)]
@@ -39,17 +48,21 @@ pub struct Training {
 }
 
 /// Ways, shots and queries of training episodes, and how many episodes validate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingEpisodes {
     /// Classes an episode.
+    #[schemars(range(min = 1, max = 1000), example = 5)]
     pub ways: usize,
     /// Support pictures a class.
+    #[schemars(range(min = 1, max = 1000), example = 1)]
     pub shots: usize,
     /// Query pictures a class.
+    #[schemars(range(min = 0, max = 1000), example = 5)]
     pub queries: usize,
     /// Episodes of a validation, of the protocol's first ways and shots.
     #[serde(default = "validation_episodes")]
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub validation: usize,
 }
 
@@ -67,24 +80,8 @@ impl Training {
     /// # Errors
     /// If a number is out of range; the key is named.
     pub(super) fn check(&self) -> Result<()> {
-        let wrong = |key: &str, text: &str| Err(Error::config(text).at_key(key));
-        if self.steps == 0 || self.validate_every == 0 || self.batch == 0 {
-            return wrong("train.steps", "steps, validate_every and batch must be at least 1");
-        }
-        if let Some(episodes) = &self.episodes {
-            if episodes.shots == 0 {
-                return wrong("train.episodes.shots", "at least 1 support picture a class");
-            }
-            if episodes.validation == 0 {
-                return wrong("train.episodes.validation", "at least 1 episode");
-            }
-        }
         self.optimizer.check()?;
-        self.schedule.check(self.steps)?;
-        if !(self.learning_rate > 0.0 && self.learning_rate <= 10.0) {
-            return wrong("train.learning_rate", "must be above 0 and at most 10");
-        }
-        Ok(())
+        self.schedule.check(self.steps)
     }
 
     /// Validations in all.

@@ -11,19 +11,23 @@ use crate::data::classes::{ClassSet, ImageClass};
 use crate::error::{Error, Result};
 
 /// Class folders as recipes write them.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct ClassFoldersConfig {
     /// Their folder.
+    #[schemars(length(min = 1), example = &"path/to/data")]
     pub root: PathBuf,
     /// Height and width of the pictures.
     #[serde(default = "usual_size")]
+    #[schemars(range(min = 1, max = 1024))]
     pub size: usize,
     /// Gray pictures instead of colours.
     #[serde(default, skip_serializing_if = "std::ops::Not::not")]
+    #[schemars(!skip_serializing_if)]
     pub gray: bool,
     /// Shares of the classes for validation and test, where no folders say.
     #[serde(default = "usual_shares")]
+    #[schemars(inner(range(min = 0.0, max = 1.0)))]
     pub shares: [f64; 2],
     /// Seed of that cut.
     #[serde(default)]
@@ -73,7 +77,7 @@ impl ClassLayout for ClassFoldersConfig {
 
 /// miniImageNet (Vinyals et al. 2016, arXiv 1606.04080): `train`, `val` and `test` as class folders, or Ravi and
 /// Larochelle's lists.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(transparent)]
 pub struct MiniImagenetConfig(pub ClassFoldersConfig);
 

@@ -33,7 +33,9 @@ const MOST_OF_ALL: u64 = 1 << 28;
 const MOST_ENTRIES: usize = 200_000;
 
 /// How characters are cut into training, validation and test.
-#[derive(Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug, Clone, PartialEq, Eq, serde::Serialize, serde::Deserialize, schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum OmniglotSplit {
     /// By character over all alphabets: 1028, 172 and 423.
@@ -45,19 +47,23 @@ pub enum OmniglotSplit {
 }
 
 /// Omniglot as recipes write it.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct OmniglotConfig {
     /// Its folder.
+    #[schemars(length(min = 1), example = &"path/to/data")]
     pub root: PathBuf,
     /// Height and width of the pictures.
     #[serde(default = "usual_size")]
+    #[schemars(range(min = 1, max = 1024))]
     pub size: usize,
     /// How characters are cut into training, validation and test.
+    #[schemars(example = &"lake")]
     pub split: OmniglotSplit,
     /// Mean and standard deviation of gray values (0 to 1) to normalise by, as published weights expect; by
     /// default ink is 1 and paper 0.
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(inner(range(min = -1000.0, max = 1000.0)))]
     pub normalize: Option<[f32; 2]>,
     /// Whether quarter turns count as classes of their own.
     #[serde(default = "yes")]

@@ -8,7 +8,17 @@ use crate::data::classes::{ClassSet, ImageClass};
 use crate::error::{Error, Result};
 
 /// Which classes.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum ClassPart {
     /// Those that a network is trained on.

@@ -2,18 +2,21 @@
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::data::transforms::{Change, Pair, check_range, draw};
 use crate::error::Result;
 
 /// How much.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Blur {
     /// Standard deviations of the Gaussian in pixels.
+    #[schemars(inner(range(min = 0.0, max = 100.0)))]
     pub sigma: [f64; 2],
     /// Share of the pictures that are blurred.
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub probability: f64,
 }
 

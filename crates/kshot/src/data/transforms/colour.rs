@@ -2,22 +2,27 @@
 //! order.
 
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::data::transforms::{Change, Pair, check_range, draw};
 use crate::error::Result;
 
 /// By how much at most.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Colour {
     /// Values are multiplied by a factor within 1 plus or minus this.
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub brightness: f64,
     /// Distances from the picture's mean grey are multiplied by a factor within 1 plus or minus this.
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub contrast: f64,
     /// Distances from each pixel's grey are multiplied by a factor within 1 plus or minus this.
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub saturation: f64,
     /// Degrees that hues are turned by, each way; up to 180.
+    #[schemars(range(min = 0.0, max = 180.0))]
     pub hue: f64,
 }
 

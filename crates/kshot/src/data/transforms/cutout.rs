@@ -7,18 +7,21 @@ use image::Rgb;
 use kshot_data::mask::VOID;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::data::transforms::{Change, Pair, check_range, draw, wrong};
 use crate::error::Result;
 
 /// How much.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Cutout {
     /// Rectangles a picture.
+    #[schemars(range(min = 0, max = 1000))]
     pub holes: usize,
     /// Their sides as shares of the picture's.
+    #[schemars(inner(range(min = 0.0, max = 1.0)))]
     pub size: [f64; 2],
     /// What is put there.
     pub fill: Fill,
@@ -28,7 +31,7 @@ pub struct Cutout {
 }
 
 /// What is put in place of pixels.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum Fill {
     /// The picture's mean colour.

@@ -3,18 +3,21 @@
 use kshot_data::mask::Mask;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::data::transforms::{Change, Pair, check_range};
 use crate::error::Result;
 
 /// How often.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Flip {
     /// Probability of exchanging left and right.
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub horizontal: f64,
     /// Probability of exchanging top and bottom.
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub vertical: f64,
 }
 

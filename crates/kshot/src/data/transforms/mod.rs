@@ -19,6 +19,7 @@
 use image::RgbImage;
 use kshot_data::mask::Mask;
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -101,7 +102,7 @@ pub trait Change: Default {
 macro_rules! transforms {
     ($($variant:ident($config:path) = $name:literal;)+) => {
         /// Any of the built-in transforms, by its name in recipes.
-        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+        #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
         #[serde(tag = "name")]
         pub enum Transform {
             $(
@@ -208,13 +209,13 @@ fn apply(transforms: &[Transform], pair: Pair, random: &mut ChaCha8Rng) -> Resul
 }
 
 /// Width and height of a result in pixels: in recipes a side, or `[height, width]`.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(untagged)]
 pub enum OutputSize {
     /// A square of that side.
-    Square(usize),
+    Square(#[schemars(range(min = 1, max = 8192))] usize),
     /// Height and width.
-    Rectangle([usize; 2]),
+    Rectangle(#[schemars(inner(range(min = 1, max = 8192)))] [usize; 2]),
 }
 
 impl OutputSize {
@@ -227,11 +228,11 @@ impl OutputSize {
     }
 
     fn check(self, name: &str) -> Result<()> {
-        if self.sides().iter().all(|side| (1..=16_384).contains(side)) {
+        if self.sides().iter().all(|side| (1..=8192).contains(side)) {
             return Ok(());
         }
         let [width, height] = self.sides();
-        wrong(name, &format!("size {width} x {height}; valid are sides of 1 to 16384 pixels"))
+        wrong(name, &format!("size {width} x {height}; valid are sides of 1 to 8192 pixels"))
     }
 }
 

@@ -2,16 +2,18 @@
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::data::transforms::{Change, Pair, check_range, draw};
 use crate::error::Result;
 
 /// How much.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct GaussianNoise {
     /// Standard deviations in levels of 0 to 255; one is drawn for a picture.
+    #[schemars(inner(range(min = 0.0, max = 255.0)))]
     pub std: [f64; 2],
 }
 

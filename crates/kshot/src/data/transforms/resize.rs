@@ -2,13 +2,14 @@
 //! nearest neighbour.
 
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::data::transforms::{Change, OutputSize, Pair, check_range, draw};
 use crate::error::Result;
 
 /// To which size.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Resize {
     /// A side, or `[height, width]`, in pixels; the aspect is not kept.
@@ -36,10 +37,11 @@ impl Change for Resize {
 }
 
 /// By how much.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct RandomScale {
     /// Factors that both sides are multiplied by.
+    #[schemars(inner(range(min = 0.05, max = 8.0)))]
     pub range: [f64; 2],
 }
 
@@ -56,7 +58,7 @@ impl Change for RandomScale {
     const GEOMETRIC: bool = true;
 
     fn check(&self) -> Result<()> {
-        check_range(Self::NAME, "range", self.range, [0.05, 20.0])
+        check_range(Self::NAME, "range", self.range, [0.05, 8.0])
     }
 
     fn apply(&self, pair: Pair, random: &mut ChaCha8Rng) -> Result<Pair> {

@@ -3,16 +3,18 @@
 use image::{Rgb, RgbImage};
 use kshot_data::mask::{Mask, VOID};
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::data::transforms::{Change, Pair, check_range, draw};
 use crate::error::Result;
 
 /// By how much.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Rotate {
     /// Degrees, counter-clockwise; the size stays.
+    #[schemars(inner(range(min = -360.0, max = 360.0)))]
     pub degrees: [f64; 2],
 }
 

@@ -2,16 +2,18 @@
 
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::data::transforms::{Change, Pair, wrong};
 use crate::error::Result;
 
 /// How far.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Shift {
     /// Pixels at most, each way.
+    #[schemars(range(min = 0, max = 8192))]
     pub pixels: usize,
 }
 
@@ -29,8 +31,8 @@ impl Change for Shift {
 
     fn check(&self) -> Result<()> {
         match self.pixels {
-            0..=16_384 => Ok(()),
-            pixels => wrong(Self::NAME, &format!("{pixels} pixels; valid are 0 to 16384")),
+            0..=8192 => Ok(()),
+            pixels => wrong(Self::NAME, &format!("{pixels} pixels; valid are 0 to 8192")),
         }
     }
 

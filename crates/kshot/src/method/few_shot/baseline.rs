@@ -14,6 +14,7 @@ use burn::module::{Module, Param, RunningState};
 use burn::nn::Initializer;
 use burn::prelude::*;
 use burn::tensor::TensorData;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::episodic::{FewShot, cross_entropy};
@@ -27,7 +28,7 @@ use crate::nn::norm::BatchNormMode;
 use crate::nn::weights::{constant, leaves, plain};
 
 /// Which head labels the queries.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum BaselineHead {
     /// The nearest class mean.
@@ -42,16 +43,19 @@ pub enum BaselineHead {
 }
 
 /// How a baseline is set up.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct BaselineConfig {
     /// The head.
     pub head: BaselineHead,
     /// Steps that a fitted head takes on the support.
+    #[schemars(range(min = 0, max = 1_000_000))]
     pub steps: usize,
     /// Learning rate.
+    #[schemars(range(min = 0.0, max = 100.0))]
     pub rate: f64,
     /// Weight decay of a fitted head.
+    #[schemars(range(min = 0.0, max = 100.0))]
     pub decay: f64,
     /// Statistics at evaluation.
     pub batch_norm: BatchNormMode,

@@ -4,6 +4,7 @@
 //! the Hessian's eigenvalues and the local spread at several scales, and a forest on them. It knows nothing of what
 //! things are, which is an advantage where an encoder trained on photographs knows the wrong things.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
@@ -12,18 +13,23 @@ use crate::method::few_shot::forest::ForestConfig;
 use crate::method::few_shot::{SegmentationHead, SegmentationMethod, Shot};
 
 /// How the forest is grown.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FilterForestConfig {
     /// Number of trees.
+    #[schemars(range(min = 1, max = 2000))]
     pub trees: usize,
     /// Features a tree sees.
+    #[schemars(range(min = 1, max = 4096))]
     pub features: usize,
     /// Cells a tree sees.
+    #[schemars(range(min = 2, max = 1_000_000))]
     pub rows: usize,
     /// Deepest level.
+    #[schemars(range(min = 1, max = 64))]
     pub depth: u16,
     /// At most this many cells a picture are kept for training.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub cells: usize,
 }
 

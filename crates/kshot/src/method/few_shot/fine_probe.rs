@@ -4,6 +4,7 @@
 //! the pixels themselves (see [`filter_bank`](crate::features::filter_bank)) tell it. The head is that of
 //! [`probe`](super::probe), with fewer hidden units for the many cells.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
@@ -12,16 +13,20 @@ use crate::method::few_shot::probe::ProbeConfig;
 use crate::method::few_shot::{SegmentationHead, SegmentationMethod, Shot};
 
 /// How the head is trained.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct FineProbeConfig {
     /// Units of the hidden layer; 0 for a linear probe.
+    #[schemars(range(min = 0, max = 4096))]
     pub hidden: usize,
     /// Steps of Adam.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub steps: usize,
     /// How strongly rare classes are raised: weights are frequency to the power of minus this.
+    #[schemars(range(min = 0.0, max = 2.0))]
     pub balance: f32,
     /// At most this many pixels a picture are kept for training.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub cells: usize,
 }
 

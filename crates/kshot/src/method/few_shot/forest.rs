@@ -23,18 +23,23 @@ use crate::method::few_shot::{SegmentationHead, SegmentationMethod, Shot};
 type Tree = DecisionTreeClassifier<f32, u32, DenseMatrix<f32>, Vec<u32>>;
 
 /// How a forest is grown.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ForestConfig {
     /// Number of trees.
+    #[schemars(range(min = 1, max = 2000))]
     pub trees: usize,
     /// Features a tree sees.
+    #[schemars(range(min = 1, max = 4096))]
     pub features: usize,
     /// Cells a tree sees.
+    #[schemars(range(min = 2, max = 1_000_000))]
     pub rows: usize,
     /// Deepest level.
+    #[schemars(range(min = 1, max = 64))]
     pub depth: u16,
     /// At most this many cells a picture are kept for training.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub cells: usize,
 }
 

@@ -13,6 +13,7 @@ use burn::module::Module;
 use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 use burn::tensor::activation::{relu, sigmoid};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::episodic::{FewShot, cross_entropy};
@@ -26,7 +27,7 @@ use crate::method::noise::EpisodeNoise;
 use crate::nn::norm::{BatchNormMode, Pass};
 
 /// What is generated.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum GeneratedSpace {
     /// Pictures with values from 0 to 1.
@@ -37,20 +38,25 @@ pub enum GeneratedSpace {
 }
 
 /// How the generative method is set up.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct GenerativeConfig {
     /// What is generated.
     pub space: GeneratedSpace,
     /// Examples generated for each class.
+    #[schemars(range(min = 0, max = 1000))]
     pub generated: usize,
     /// What a generated example counts in a class's mean, against 1 of a real one.
+    #[schemars(range(min = 0.0, max = 1000.0))]
     pub weight: f64,
     /// Latent dimension.
+    #[schemars(range(min = 1, max = 1024))]
     pub latent: usize,
     /// Units of the hidden layers.
+    #[schemars(range(min = 1, max = 8192))]
     pub hidden: usize,
     /// Weight of reconstruction and KL in the loss.
+    #[schemars(range(min = 0.0, max = 1000.0))]
     pub generation: f64,
     /// Statistics at evaluation; training uses those of support and query together.
     pub batch_norm: BatchNormMode,

@@ -10,6 +10,7 @@ use burn::module::Module;
 use burn::nn::{BiLstm, BiLstmConfig, Linear, LinearConfig};
 use burn::prelude::*;
 use burn::tensor::activation::{sigmoid, softmax};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::episodic::{FewShot, cross_entropy};
@@ -22,7 +23,7 @@ use crate::method::network::EmbeddingNetwork;
 use crate::nn::norm::BatchNormMode;
 
 /// How Matching Networks are set up.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MatchingNetworksConfig {
     /// How embeddings are compared.
@@ -30,6 +31,7 @@ pub struct MatchingNetworksConfig {
     /// Full context embeddings.
     pub full_context: bool,
     /// Steps of the LSTM that reads the support for each query.
+    #[schemars(range(min = 1, max = 1000))]
     pub steps: usize,
     /// Statistics at evaluation; training uses those of support and query together.
     pub batch_norm: BatchNormMode,

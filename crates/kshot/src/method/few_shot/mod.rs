@@ -167,7 +167,17 @@ impl PixelMethod {
 }
 
 /// How much is tried before pictures are labelled.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(rename_all = "kebab-case")]
 pub enum Effort {
     /// Heads on the encoder's features; one method a picture.
@@ -207,7 +217,7 @@ impl std::str::FromStr for Effort {
 macro_rules! heads {
     ($($variant:ident($config:path, $efforts:expr, $about:expr);)+) => {
         /// Which of these methods, with its own keys, as recipes write it.
-        #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+        #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
         #[serde(tag = "name", rename_all = "kebab-case")]
         pub enum HeadConfig {
             /// Tries them on held-out labels and joins those that help.
@@ -252,7 +262,17 @@ macro_rules! heads {
 }
 
 /// `auto` has no keys.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
+#[derive(
+    Debug,
+    Clone,
+    Copy,
+    Default,
+    PartialEq,
+    Eq,
+    serde::Serialize,
+    serde::Deserialize,
+    schemars::JsonSchema,
+)]
 #[serde(deny_unknown_fields)]
 pub struct Auto {}
 

@@ -26,16 +26,20 @@ use crate::metric::confusion::Confusion;
 use crate::metric::state::MetricState;
 
 /// How it compares and by what it is trained.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PanetConfig {
     /// Side of the square that pictures are resized to, in pixels.
+    #[schemars(range(min = *SIZES.start(), max = *SIZES.end()))]
     pub size: usize,
     /// How many of the encoder's deepest stages are used.
+    #[schemars(range(min = 1, max = 16))]
     pub stages: usize,
     /// The logit of a cosine of 1.
+    #[schemars(extend("exclusiveMinimum" = 0.0), range(max = 1000.0))]
     pub scale: f32,
     /// Weight of the prototype alignment loss; 0 leaves it out.
+    #[schemars(range(min = 0.0, max = 1000.0))]
     pub align: f32,
 }
 

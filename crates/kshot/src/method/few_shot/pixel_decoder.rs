@@ -26,24 +26,32 @@ use crate::method::few_shot::{CellLabels, SegmentationHead, SegmentationMethod, 
 use crate::nn::{Activation, BatchNorm, Conv, ConvConfig, ConvNormAct, cpu_values};
 
 /// How the decoder is made and trained.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PixelDecoderConfig {
     /// Channels at the pixels; a level that is half as fine has half as many more, up to three times as many.
+    #[schemars(range(min = 1, max = 256))]
     pub width: usize,
     /// Steps of AdamW.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub steps: usize,
     /// Crops a step.
+    #[schemars(range(min = 1, max = 256))]
     pub batch: usize,
     /// Side of a crop, in working pixels.
+    #[schemars(range(min = 32, max = 2048))]
     pub crop: usize,
     /// The learning rate; it falls to zero along a cosine.
+    #[schemars(extend("exclusiveMinimum" = 0.0), range(max = 1.0))]
     pub learning_rate: f64,
     /// Decoupled weight decay (AdamW, arXiv 1711.05101).
+    #[schemars(range(min = 0.0, max = 100.0))]
     pub weight_decay: f32,
     /// Probability that a channel of the encoder is dropped in training.
+    #[schemars(range(min = 0.0, max = 0.95))]
     pub dropout: f32,
     /// How strongly rare classes are raised: weights are frequency to the power of minus this.
+    #[schemars(range(min = 0.0, max = 2.0))]
     pub balance: f32,
 }
 

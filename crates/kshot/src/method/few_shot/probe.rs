@@ -22,24 +22,32 @@ use crate::method::few_shot::{SegmentationHead, SegmentationMethod, Shot};
 use crate::nn::cpu_values;
 
 /// How a probe is trained.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct ProbeConfig {
     /// Units of the hidden layer; 0 for a linear probe.
+    #[schemars(range(min = 0, max = 4096))]
     pub hidden: usize,
     /// Steps of Adam.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub steps: usize,
     /// Cells a step.
+    #[schemars(range(min = 1, max = 65536))]
     pub batch: usize,
     /// Adam's rate; it falls to zero along a cosine.
+    #[schemars(extend("exclusiveMinimum" = 0.0), range(max = 1.0))]
     pub rate: f32,
     /// Decoupled weight decay (AdamW, arXiv 1711.05101).
+    #[schemars(range(min = 0.0, max = 100.0))]
     pub weight_decay: f32,
     /// Probability that a hidden unit is dropped in training.
+    #[schemars(range(min = 0.0, max = 0.95))]
     pub dropout: f32,
     /// How strongly rare classes are raised: weights are frequency to the power of minus this.
+    #[schemars(range(min = 0.0, max = 2.0))]
     pub balance: f32,
     /// At most this many cells a picture are kept for training.
+    #[schemars(range(min = 1, max = 1_000_000))]
     pub cells: usize,
 }
 

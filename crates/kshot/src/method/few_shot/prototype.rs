@@ -14,14 +14,17 @@ use crate::method::few_shot::{SegmentationHead, SegmentationMethod, Shot};
 use crate::method::kmeans::kmeans;
 
 /// How prototypes are made.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct PrototypeConfig {
     /// Prototypes a class, background included; 1 is PANet's.
+    #[schemars(range(min = 1, max = 1000))]
     pub per_class: usize,
     /// How many of the deepest stages are used.
+    #[schemars(range(min = 1, max = 16))]
     pub stages: usize,
     /// The logit of a cosine of 1.
+    #[schemars(extend("exclusiveMinimum" = 0.0), range(max = 1000.0))]
     pub scale: f32,
 }
 

@@ -3,6 +3,7 @@
 
 use burn::module::Module;
 use burn::prelude::*;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::episodic::{FewShot, cross_entropy};
@@ -14,7 +15,7 @@ use crate::method::network::EmbeddingNetwork;
 use crate::nn::norm::{BatchNormMode, Pass};
 
 /// How Prototypical Networks are set up.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct PrototypicalNetworksConfig {
     /// How embeddings are compared.
@@ -22,6 +23,7 @@ pub struct PrototypicalNetworksConfig {
     /// What scores are divided by before the softmax, above 0; the paper's is 1. Squared distances
     /// grow with the numbers of an embedding: with the 1600 of `conv4` at 84 pixels they saturate the
     /// softmax of a network that has not learnt yet (TADAM, Oreshkin et al. 2018, arXiv 1805.10123).
+    #[schemars(range(min = 1e-6, max = 1e6))]
     pub temperature: f64,
     /// Statistics at evaluation; training uses those of support and query together.
     pub batch_norm: BatchNormMode,

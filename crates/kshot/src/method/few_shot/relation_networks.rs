@@ -11,6 +11,7 @@ use burn::module::{Module, Param};
 use burn::nn::{Linear, LinearConfig};
 use burn::prelude::*;
 use burn::tensor::activation::{relu, sigmoid};
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::episodic::{FewShot, cross_entropy};
@@ -25,7 +26,7 @@ use crate::nn::weights::{Cursor, FlatWeights};
 use crate::weights::state::StateDict;
 
 /// The training loss of Relation Networks.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "kebab-case")]
 pub enum RelationLoss {
     /// The squared difference of each relation with 1 (same class) or 0: the paper's.
@@ -36,12 +37,14 @@ pub enum RelationLoss {
 }
 
 /// How Relation Networks are set up.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RelationNetworksConfig {
     /// Channels of the relation module's convolutions.
+    #[schemars(range(min = 1, max = 1024))]
     pub width: usize,
     /// Units of its hidden layer.
+    #[schemars(range(min = 1, max = 4096))]
     pub hidden: usize,
     /// Whether its convolutions add a bias (the published weights have one).
     pub bias: bool,
@@ -88,16 +91,16 @@ impl LearnerConfig for RelationNetworksConfig {
         if let EmbeddingNetwork::Frozen(_) = network {
             return Err(Error::config(
                 "relation-networks compares maps, and a frozen encoder gives a vector; write \
-                 network.frozen = false, or use conv4",
+                 [model] freeze = \"norm\", or use conv4",
             )
-            .at_key("network.frozen"));
+            .at_key("model.freeze"));
         }
         if height < 4 || width < 4 {
             return Err(Error::config(format!(
                 "relation-networks pools the maps twice, and these are {width} x {height}; use \
-                 network.reduction = \"relation\", or larger pictures"
+                 [model] encoder = {{ name = \"conv4\", reduction = \"relation\" }}, or larger pictures"
             ))
-            .at_key("network.reduction"));
+            .at_key("model.encoder"));
         }
         let blocks = vec![
             ConvBlock::new([2 * channels, self.width], self.bias, &device),
@@ -125,7 +128,7 @@ impl RelationNetworks {
     /// convolutions with `bias`), a file cannot be read, or it holds other tensors.
     pub fn with_published(mut self, encoder: &Path, relation: &Path) -> Result<Self> {
         let EmbeddingNetwork::Conv4(network) = &mut self.network else {
-            return Err(Error::config("the published weights are of conv4").at_key("network.name"));
+            return Err(Error::config("the published weights are of conv4").at_key("model.encoder"));
         };
         let mut state = StateDict::read(encoder)?;
         for (index, block) in network.blocks_mut().iter_mut().enumerate() {

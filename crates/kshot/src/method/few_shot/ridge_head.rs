@@ -10,6 +10,7 @@ use burn::module::{Module, Param};
 use burn::prelude::*;
 use burn::tensor::TensorData;
 use nalgebra::DMatrix;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::episodic::{FewShot, cross_entropy};
@@ -21,10 +22,11 @@ use crate::method::network::EmbeddingNetwork;
 use crate::nn::norm::BatchNormMode;
 
 /// How the ridge head is set up.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct RidgeHeadConfig {
     /// Lambda before learning.
+    #[schemars(range(min = 1e-6, max = 1e6))]
     pub lambda: f32,
     /// Statistics at evaluation; training uses those of support and query together.
     pub batch_norm: BatchNormMode,

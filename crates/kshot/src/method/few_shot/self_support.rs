@@ -25,24 +25,32 @@ use crate::method::few_shot::similarity::{
 use crate::nn::cpu_values;
 
 /// The constants of the method.
-#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize)]
+#[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct SelfSupport {
     /// Square input sizes in pixels, multiples of 32; their features are concatenated.
+    #[schemars(length(min = 1, max = 8), inner(range(min = 32, max = 1024)))]
     pub sizes: Vec<usize>,
     /// How many of the deepest stages are used.
+    #[schemars(range(min = 1, max = 16))]
     pub stages: usize,
     /// Cells a side of the grid on which all is compared.
+    #[schemars(range(min = 2, max = 64))]
     pub grid: usize,
     /// Temperature of the attention and of the diffusion's weights.
+    #[schemars(range(min = 1e-3, max = 1000.0))]
     pub temperature: f32,
     /// Slope from the difference of cosines to the first guess's probability.
+    #[schemars(range(min = 0.0, max = 1000.0))]
     pub slope: f32,
     /// Probability from which a pixel of the first guess counts as sure.
+    #[schemars(range(min = 0.0, max = 1.0))]
     pub sure: f32,
     /// Sure pixels at least, taken from the top where too few pass.
+    #[schemars(range(min = 1, max = 4096))]
     pub least: usize,
     /// How far scores spread over like pixels; 0 for none.
+    #[schemars(range(min = 0.0, max = 0.999))]
     pub diffusion: f32,
     /// Whether the query's own pixels are used; without, this is PANet's prototype.
     pub adapt: bool,

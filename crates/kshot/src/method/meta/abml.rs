@@ -14,6 +14,7 @@ use burn::module::{Module, Param};
 use burn::optim::GradientsParams;
 use burn::prelude::*;
 use rayon::prelude::*;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::episodic::{EpisodeStep, FewShot, accuracy, cross_entropy, mixture};
@@ -30,24 +31,31 @@ use crate::nn::norm::{BatchNormMode, Pass};
 use crate::nn::weights::{constant, plain};
 
 /// How ABML is set up.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct AbmlConfig {
     /// Gradient steps on the support in training.
+    #[schemars(range(min = 1, max = 1000))]
     pub steps: usize,
     /// Gradient steps at evaluation; as many as in training if absent.
+    #[schemars(range(min = 1, max = 1000))]
     pub test_steps: Option<usize>,
     /// Inner learning rate.
+    #[schemars(extend("exclusiveMinimum" = 0.0), range(max = 100.0))]
     pub rate: f64,
     /// Whether the rates of each layer's means and standard deviations at each step are learnt, from `rate` on.
     pub learn_rates: bool,
     /// The prior's standard deviation before learning.
+    #[schemars(extend("exclusiveMinimum" = 0.0), range(max = 10.0))]
     pub std: f64,
     /// Samples of the parameters in each loss.
+    #[schemars(range(min = 1, max = 100))]
     pub samples: usize,
     /// Samples that a prediction averages.
+    #[schemars(range(min = 1, max = 1000))]
     pub test_samples: usize,
     /// Weight of the KL divergence, per support picture.
+    #[schemars(range(min = 0.0, max = 1000.0))]
     pub kl_weight: f64,
     /// Statistics at evaluation: `query` or `support`.
     pub batch_norm: BatchNormMode,

@@ -1,6 +1,7 @@
 //! ANIL, almost no inner loop (Raghu et al. 2020, arXiv 1909.09157): MAML whose inner loop adapts the
 //! head alone. The outer gradient is exact: the network's part holds the mixed second derivatives.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
@@ -8,7 +9,7 @@ use crate::method::learner::{LearnerConfig, LearnerSetting};
 use crate::method::meta::maml::{Loop, Maml, MamlConfig, Rates};
 
 /// How ANIL is set up: as MAML.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct AnilConfig(pub MamlConfig);
 

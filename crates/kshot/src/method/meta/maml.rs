@@ -11,6 +11,7 @@ use burn::module::{Module, Param};
 use burn::optim::GradientsParams;
 use burn::prelude::*;
 use rayon::prelude::*;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::episodic::{EpisodeStep, FewShot, accuracy, cross_entropy};
@@ -26,14 +27,17 @@ use crate::nn::norm::{BatchNormMode, Pass};
 use crate::nn::weights::{FlatWeights, constant, plain};
 
 /// How MAML is set up.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct MamlConfig {
     /// Gradient steps on the support in training.
+    #[schemars(range(min = 1, max = 1000))]
     pub steps: usize,
     /// Gradient steps at evaluation; as many as in training if absent.
+    #[schemars(range(min = 1, max = 1000))]
     pub test_steps: Option<usize>,
     /// Inner learning rate, or its start where it is learnt.
+    #[schemars(extend("exclusiveMinimum" = 0.0), range(max = 100.0))]
     pub rate: f64,
     /// Whether each layer's rate at each step is learnt (MAML++).
     pub learn_rates: bool,
@@ -57,7 +61,7 @@ impl Default for MamlConfig {
 }
 
 /// First-order MAML: as [`MamlConfig`], and second derivatives are taken as zero.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct FirstOrderMamlConfig(pub MamlConfig);
 

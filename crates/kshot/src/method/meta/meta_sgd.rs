@@ -1,5 +1,6 @@
 //! Meta-SGD (Li et al. 2017, arXiv 1707.09835): MAML that learns a rate for every single parameter.
 
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::Result;
@@ -7,7 +8,7 @@ use crate::method::learner::{LearnerConfig, LearnerSetting};
 use crate::method::meta::maml::{Loop, Maml, MamlConfig, Rates};
 
 /// How Meta-SGD is set up: as MAML; `rate` is where the learnt rates start.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(transparent)]
 pub struct MetaSgdConfig(pub MamlConfig);
 

@@ -16,6 +16,7 @@ use rand::SeedableRng;
 use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
+use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::contract::episodic::{EpisodeStep, FewShot, accuracy, cross_entropy};
@@ -30,18 +31,23 @@ use crate::nn::norm::{BatchNormMode, Pass};
 use crate::nn::weights::{constant, plain};
 
 /// How Reptile is set up.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct ReptileConfig {
     /// Inner steps in training.
+    #[schemars(range(min = 1, max = 1_000))]
     pub steps: usize,
     /// Inner steps at evaluation.
+    #[schemars(range(min = 1, max = 10_000))]
     pub test_steps: usize,
     /// Support pictures of each inner step.
+    #[schemars(range(min = 1, max = 4096))]
     pub batch: usize,
     /// The inner rate.
+    #[schemars(extend("exclusiveMinimum" = 0.0), range(max = 10.0))]
     pub rate: f64,
     /// Adam's beta2.
+    #[schemars(range(min = 0.0, max = 0.999_999))]
     pub beta2: f64,
     /// Statistics at evaluation: `support` or `query`.
     pub batch_norm: BatchNormMode,
@@ -91,7 +97,7 @@ impl LearnerConfig for ReptileConfig {
         }
         if setting.network.weights().0.is_empty() {
             return Err(Error::config("an encoder cannot be adapted as a whole; use conv4")
-                .at_key("network.name"));
+                .at_key("model.encoder"));
         }
         let device = setting.device.clone();
         let classifier = Classifier::new(setting)?;
