@@ -6,22 +6,28 @@ use kshot::job::tables;
 use kshot::names::Row;
 use serde_json::json;
 
-use crate::DONE;
 use crate::table::{self, aligned, print};
+use crate::{DONE, keys};
 
-/// Lists what is built in: encoders, decoders, methods, losses, metrics, data sets, devices, file formats...
+/// Lists what is built in: encoders, decoders, methods, losses, metrics, data sets, devices, file formats, the keys of
+/// recipes...
 #[derive(Args)]
 #[command(after_help = "Examples:
-  kshot list
   kshot list encoders
   kshot list methods --json
+  kshot list keys                     every key of recipes: meaning, default, valid values
+  kshot list keys train.optimizer     those below a path
+  kshot list keys panet               those of a name
 
 Exit status: 0 done, 2 wrong use.")]
 pub struct Arguments {
-    /// Which table; all of them by default.
+    /// Which table; all of them but keys by default.
     #[arg(value_enum)]
     table: Option<Table>,
-    /// One JSON object a line on standard output, for programs.
+    /// Of keys: a path such as train.optimizer, or a name such as panet or beta1.
+    #[arg(value_name = "PATH_OR_NAME")]
+    word: Option<String>,
+    /// One JSON object a line on standard output, for programs; of keys one array.
     #[arg(long)]
     json: bool,
 }
@@ -55,6 +61,8 @@ enum Table {
     Devices,
     /// Files read and written.
     Formats,
+    /// What recipes hold.
+    Keys,
 }
 
 impl Table {
@@ -77,6 +85,7 @@ impl Table {
             Self::Schedules => tables::schedules(),
             Self::Devices => tables::devices(),
             Self::Formats => tables::formats(),
+            Self::Keys => Vec::new(),
         }
     }
 
@@ -112,9 +121,16 @@ impl Table {
 
 /// Runs the command; the exit status is returned.
 pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
-    let tables = match &arguments.table {
-        Some(table) => std::slice::from_ref(table),
-        None => Table::value_variants(),
+    if arguments.table == Some(Table::Keys) {
+        print(&keys::text(arguments.word.as_deref(), arguments.json)?)?;
+        return Ok(DONE);
+    }
+    if let Some(word) = &arguments.word {
+        anyhow::bail!("`{word}`: only `kshot list keys` takes a path or a name");
+    }
+    let tables: Vec<&Table> = match &arguments.table {
+        Some(table) => vec![table],
+        None => Table::value_variants().iter().filter(|table| **table != Table::Keys).collect(),
     };
     let mut text = String::new();
     for (index, table) in tables.iter().enumerate() {

@@ -15,6 +15,7 @@ mod demo;
 mod eval;
 mod fault;
 mod interrupt;
+mod keys;
 mod list;
 mod model;
 mod segment;

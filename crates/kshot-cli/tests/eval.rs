@@ -264,7 +264,7 @@ fn wrong_use_says_what_is_wrong_and_exits_with_2() {
     let folder = tempfile::tempdir().unwrap();
     for (arguments, what) in [
         (&["--set", "protocol.episode=3"][..], "did you mean `episodes`"),
-        (&["--set", "protocol.evaluate=[]"], "at least one"),
+        (&["--set", "protocol.evaluate=[]"], "an empty list"),
         (&["--set", "protocol.evaluate=[1, 1]"], "named once"),
         (&["--set", "protocol.counting=mine"], "panet"),
         (&["--set", "data.dataset=vok"], "voc"),
