@@ -207,7 +207,7 @@ fn supports() {
                 let csv = "image,xmin,ymin,xmax,ymax,class\na.png,9,9,9,12,square\n";
                 relabelled(place, "support/boxes.csv", csv);
             },
-            &["boxes.csv", "1 empty boxes (line 2)"],
+            &["boxes.csv", "1 empty box (line 2)"],
         ),
         wrong(
             "both masks of another size",

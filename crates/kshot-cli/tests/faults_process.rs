@@ -54,7 +54,7 @@ impl Random {
     }
 }
 
-/// What a run leaves that is to be the same: masks and the table, in which no times stand.
+/// What a run leaves that is to be the same: masks and the tables, in which no times stand.
 fn results(place: &Place, out: &str) -> BTreeMap<String, Vec<u8>> {
     let masks = place.at(&format!("{out}/masks"));
     let mut results: BTreeMap<String, Vec<u8>> = fs::read_dir(masks)
@@ -63,8 +63,11 @@ fn results(place: &Place, out: &str) -> BTreeMap<String, Vec<u8>> {
         .filter(|entry| entry.path().extension().is_some_and(|extension| extension == "png"))
         .map(|entry| (entry.file_name().into_string().unwrap(), fs::read(entry.path()).unwrap()))
         .collect();
-    let table = fs::read(place.at(&format!("{out}/labels.csv"))).unwrap();
-    results.insert("labels.csv".to_owned(), table);
+    let read = |name: &str| fs::read(place.at(&format!("{out}/{name}"))).unwrap();
+    let mut coco: serde_json::Value = serde_json::from_slice(&read("coco.json")).unwrap();
+    coco["info"]["date_created"] = serde_json::Value::Null;
+    results.insert("coco.json".to_owned(), coco.to_string().into_bytes());
+    results.insert("labels.csv".to_owned(), read("labels.csv"));
     results
 }
 
@@ -75,10 +78,35 @@ fn a_segmentation_killed_at_any_moment_goes_on_to_the_same_result() {
     assert_eq!(ran(segment(&place, "whole")).faults(DONE, &[]), [""; 0]);
     let whole = started.elapsed();
     let wanted = results(&place, "whole");
-    assert_eq!(wanted.len() as u32, PICTURES + 1);
+    assert_eq!(wanted.len() as u32, PICTURES + 2);
     let mut random = Random(11);
     for round in 0..10 {
         let out = format!("killed-{round}");
+        let mut child = segment(&place, &out).stdout(Stdio::null()).spawn().unwrap();
+        std::thread::sleep(whole.mul_f64(random.share()));
+        child.kill().unwrap();
+        child.wait().unwrap();
+        assert_eq!(ran(segment(&place, &out)).faults(DONE, &[]), [""; 0], "round {round}");
+        assert!(results(&place, &out) == wanted, "round {round}");
+    }
+}
+
+#[test]
+fn an_update_killed_at_any_moment_leaves_nothing_of_before() {
+    let place = place();
+    assert_eq!(ran(segment(&place, "before")).faults(DONE, &[]), [""; 0]);
+    mask(&place.at("support/masks/a.png"), 32, |x, y| u8::from(x < 20 && y < 25));
+    let started = Instant::now();
+    assert_eq!(ran(segment(&place, "after")).faults(DONE, &[]), [""; 0]);
+    let whole = started.elapsed();
+    let wanted = results(&place, "after");
+    assert!(wanted != results(&place, "before"));
+    let mut random = Random(16);
+    for round in 0..10 {
+        let out = format!("updated-{round}");
+        let copied =
+            Command::new("cp").arg("-r").args([place.at("before"), place.at(&out)]).status();
+        assert!(copied.unwrap().success());
         let mut child = segment(&place, &out).stdout(Stdio::null()).spawn().unwrap();
         std::thread::sleep(whole.mul_f64(random.share()));
         child.kill().unwrap();
@@ -189,13 +217,20 @@ fn long_place() -> Place {
     place
 }
 
+/// Whether this test, and so what it starts, was told to outlive its terminal (`nohup`), which only Linux says.
+fn outlives_its_terminal() -> bool {
+    let status = fs::read_to_string("/proc/self/status").unwrap_or_default();
+    let ignored = status.lines().find_map(|line| line.strip_prefix("SigIgn:"));
+    let ignored = ignored.and_then(|mask| u64::from_str_radix(mask.trim(), 16).ok());
+    ignored.is_none_or(|mask| mask & 1 == 1)
+}
+
 #[test]
 fn a_signal_ends_a_run_in_order_with_its_own_status() {
     let place = long_place();
     let pictures = u64::from(PICTURES + MORE);
     for (name, status) in [("-TERM", 143), ("-HUP", 129)] {
-        // Only Linux says whether a process was told to outlive its terminal.
-        if name == "-HUP" && !cfg!(target_os = "linux") {
+        if name == "-HUP" && outlives_its_terminal() {
             continue;
         }
         let out = format!("out{name}");

@@ -156,6 +156,14 @@ fn rare<R: Read>(start: &[u8]) -> Option<ReadRare<R>> {
     }
 }
 
+/// A file whose header says more pixels than its bytes can hold.
+fn unfilled(width: u32, height: u32, length: u64) -> Error {
+    Error::data(format!(
+        "its header says {width} x {height} pixels, which its {length} bytes cannot hold: it is damaged; copy or export it \
+         again"
+    ))
+}
+
 /// What is said of files that end too early.
 const CUT: &str = "the file ends too early: it is truncated; copy or export it again";
 

@@ -210,6 +210,9 @@ fn damaged_pictures_are_answered() {
         ("bmp", encoded(gray().into_rgb8().into(), ImageFormat::Bmp)),
         ("webp", encoded(gray().into_rgb8().into(), ImageFormat::WebP)),
     ];
+    for name in ["lossless.jxl", "lossy.jxl", "gray16.jxl", "window.dcm", "rle.dcm", "jpeg.dcm"] {
+        files.push((name, golden(&format!("rare/{name}"))));
+    }
     files.extend(tiffs());
     let file = folder.path().join("picture");
     for (name, whole) in files {

@@ -1,7 +1,7 @@
 //! DICOM: the picture as a viewer shows it, by the window that the file asks for, without one from its least to its
 //! greatest value; of several frames the first.
 
-use std::io::Read;
+use std::io::{Cursor, Read};
 
 use dicom_dictionary_std::tags;
 use dicom_object::{DefaultDicomObject, OpenFileOptions};
@@ -10,6 +10,9 @@ use image::{DynamicImage, GrayImage, RgbImage};
 
 use crate::error::{Error, Result};
 use crate::image::{ReadLimits, tiff_kinds};
+
+/// Pixels that a byte of a file can hold at most: a block of 8 x 8 of a JPEG inside takes a bit or more.
+const PIXELS_OF_BYTE: u64 = 1024;
 
 /// Whether a file begins as DICOM files do; `start` is at least 132 bytes of it.
 pub fn is_one(start: &[u8]) -> bool {
@@ -20,10 +23,17 @@ pub fn is_one(start: &[u8]) -> bool {
 ///
 /// # Errors
 /// If it is damaged, too large, without a picture, or compressed in a way that is not known (JPEG 2000, JPEG-LS).
-pub fn read<R: Read>(bytes: R, limits: ReadLimits) -> Result<DynamicImage> {
-    let object = OpenFileOptions::new().from_reader(bytes).map_err(|error| wrong(&error))?;
+pub fn read<R: Read>(mut bytes: R, limits: ReadLimits) -> Result<DynamicImage> {
+    let mut whole = Vec::new();
+    bytes.read_to_end(&mut whole).map_err(|error| wrong(&error))?;
+    let length = whole.len() as u64;
+    let object = OpenFileOptions::new().from_reader(Cursor::new(whole));
+    let object = object.map_err(|error| wrong(&error))?;
     let (width, height) = size(&object)?;
     limits.check(width, height)?;
+    if u64::from(width) * u64::from(height) > length * PIXELS_OF_BYTE {
+        return Err(super::unfilled(width, height, length));
+    }
     let pixels = object.decode_pixel_data_frame(0).map_err(|error| wrong(&error))?;
     let picture = if pixels.samples_per_pixel() == 1 {
         GrayImage::from_raw(width, height, gray(&pixels)?).map(DynamicImage::ImageLuma8)

@@ -92,10 +92,7 @@ impl PictureItems {
 
 /// Why a picture is left out whose objects were all passed over.
 pub fn nothing_left(passed: &PassedOver) -> String {
-    format!(
-        "nothing is left of its labels, so that it cannot count as background all over: {}",
-        passed.in_words()
-    )
+    format!("nothing is left of its labels: {}", passed.in_words())
 }
 
 impl FileItems {

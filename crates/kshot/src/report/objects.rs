@@ -2,9 +2,9 @@
 
 use std::path::{Path, PathBuf};
 
-use kshot_data::atomic;
 use kshot_data::journal::Journal;
 use kshot_data::pixel_size::PixelSize;
+use kshot_data::{atomic, csv_text};
 
 use crate::error::{Error, Result};
 use crate::report::table::{AREA, columns, physical};
@@ -49,7 +49,8 @@ pub fn write(
             for object in record.objects.iter().flat_map(|objects| &objects.found) {
                 let number = object.class.to_string();
                 let name = classes.get(usize::from(object.class) - 1).unwrap_or(&number);
-                let mut row = vec![record.path.clone(), object.id.to_string(), name.clone()];
+                let text = |of: &str| csv_text::field(of).into_owned();
+                let mut row = vec![text(&record.path), object.id.to_string(), text(name)];
                 row.push(object.area.to_string());
                 row.extend(pixel_size.map(|size| physical(size, object.area)));
                 row.extend(object.centroid.map(|side| format!("{side:.2}")));

@@ -2,9 +2,9 @@
 
 use std::path::PathBuf;
 
-use kshot_data::atomic;
 use kshot_data::journal::Journal;
 use kshot_data::pixel_size::PixelSize;
+use kshot_data::{atomic, csv_text};
 
 use crate::error::Result;
 
@@ -32,7 +32,7 @@ pub const COLUMNS: [&str; 9] = [
 /// the order of their names. `fraction`, `confidence` (the mean of the class's pixels; empty where it has none),
 /// `estimated_iou` (empty for a class that is not there, and was not expected to be), `picture_confidence` and
 /// `expected_accuracy` are 0..1; `flags` are joined by `;`; with `objects` a last column tells how many of the class
-/// there are. With `pixel_size` a column such as `area_um2` follows `area_px`.
+/// there are. Names that a spreadsheet would take for a formula have an apostrophe before them. With `pixel_size` a column such as `area_um2` follows `area_px`.
 ///
 /// # Errors
 /// If the journal cannot be read or the file not written.
@@ -62,7 +62,8 @@ pub fn write(
                 let estimate = estimate.map(|iou| format!("{iou:.4}"));
                 let told = record.objects.as_ref();
                 let count = told.map_or(0, |objects| objects.of_class(place as u8 + 1)).to_string();
-                let row = [&*record.path, name, &area].into_iter().chain(physical.as_deref());
+                let (path, name) = (csv_text::field(&record.path), csv_text::field(name));
+                let row = [&*path, &*name, &area].into_iter().chain(physical.as_deref());
                 let rest = [
                     &*fraction,
                     &confidence.unwrap_or_default(),
@@ -126,6 +127,9 @@ mod tests {
         assert!(sized.starts_with("file,class,area_px,area_um2,fraction"), "{sized}");
         assert!(sized.contains("\"a,b.png\",cell,8,2.00000,0.250000"), "{sized}");
         assert!(sized.contains("\"a,b.png\",debris,0,0,0.000000"), "{sized}");
+        let formula =
+            std::fs::read_to_string(write(&journal, &["=1+1".to_owned()], false, None).unwrap());
+        assert!(formula.unwrap().contains("c.png,'=1+1,0"));
         let text = read(None);
         assert_eq!(
             text,

@@ -125,9 +125,10 @@ pub(super) fn told(
     let mut words = Vec::new();
     if replaced > 0 {
         words.push(format!(
-            "of an earlier run with other labels or options, {} replaced one by one; tables and page name only what this \
+            "{} of an earlier run with other labels or options {} replaced one by one; tables and page name only what this \
              run gives",
-            counted(replaced, "mask is", "masks are")
+            counted(replaced, "mask", "masks"),
+            if replaced == 1 { "is" } else { "are" }
         ));
     }
     if !gone.is_empty() {
