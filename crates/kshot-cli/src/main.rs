@@ -4,7 +4,6 @@ use std::process::ExitCode;
 
 use clap::{Parser, Subcommand};
 use kshot::nn::Precision;
-use kshot_data::atomic;
 
 mod check;
 mod classify;
@@ -13,6 +12,7 @@ mod convert;
 mod data;
 mod demo;
 mod eval;
+mod failure;
 mod fault;
 mod interrupt;
 mod keys;
@@ -99,27 +99,9 @@ fn main() -> ExitCode {
     match result {
         Ok(code) => ExitCode::from(code),
         Err(error) => {
-            table::say(&format!("kshot: {error:#}"));
-            ExitCode::from(status_of(&error))
+            table::say(&format!("kshot: {}", failure::told(&error)));
+            ExitCode::from(failure::status(&error))
         }
-    }
-}
-
-/// The exit status that an error means.
-fn status_of(error: &anyhow::Error) -> u8 {
-    let no_room = |cause: &(dyn std::error::Error + 'static)| {
-        cause.downcast_ref::<std::io::Error>().is_some_and(atomic::no_room)
-    };
-    let stopped = |cause: &(dyn std::error::Error + 'static)| {
-        let error = cause.downcast_ref::<kshot::Error>();
-        error.is_some_and(|error| error.kind() == kshot::ErrorKind::Cancelled)
-    };
-    if error.chain().any(no_room) {
-        NO_ROOM
-    } else if interrupt::asked() && error.chain().any(stopped) {
-        interrupt::status()
-    } else {
-        WRONG_USE
     }
 }
 

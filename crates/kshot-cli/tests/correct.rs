@@ -307,7 +307,7 @@ fn results_are_not_mixed_without_a_word() {
     GrayImage::new(96, 96).save(place.at("out/masks/q4.png")).unwrap();
     let words =
         place.refused("segment --support labelled --query photos --out out --method prototype");
-    assert!(words.contains("1 masks here were changed") && words.contains("q4.png"), "{words}");
+    assert!(words.contains("1 mask here was changed") && words.contains("q4.png"), "{words}");
     place.done("data convert --from out --to mask --only q4.png --out corrected");
 }
 

@@ -7,7 +7,7 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{DONE, Place, Ran, SOME_FAILED, WRONG_USE, mask, picture, save};
+use common::{DONE, Place, Ran, SOME_FAILED, WRONG_USE, inside, mask, picture, save};
 
 #[test]
 fn a_second_run_skips_what_is_finished() {
@@ -127,6 +127,18 @@ fn empty_and_damaged_results_are_written_again() {
     let said = ["records.jsonl: 1 line was cut or damaged"];
     assert_eq!(place.segment(&[]).faults(DONE, &said), [""; 0]);
     assert_eq!(fs::read(&path).unwrap(), whole);
+}
+
+#[test]
+fn labels_of_one_class_all_over_are_refused() {
+    let place = Place::new();
+    for name in ["a", "b"] {
+        mask(&place.at(&format!("support/masks/{name}.png")), 32, |_, _| 1);
+    }
+    let said = ["all labelled pixels are of `square`", "label background"];
+    assert_eq!(place.segment(&[]).faults(WRONG_USE, &said), [""; 0]);
+    mask(&place.at("support/masks/b.png"), 32, |x, y| inside(1, x, y));
+    assert_eq!(place.segment(&[]).faults(DONE, &["2 done"]), [""; 0]);
 }
 
 #[test]

@@ -3,6 +3,7 @@
 use std::fmt;
 use std::path::{Path, PathBuf};
 
+use crate::names;
 use crate::visible::visible;
 
 /// Shorthand for results of this library.
@@ -100,9 +101,21 @@ impl Error {
 
     /// A failed read or write: `doing` completes "could not ...", such as "read the mask".
     pub fn io(doing: &str, path: impl AsRef<Path>, source: std::io::Error) -> Self {
-        Self::new(ErrorKind::Io, format!("could not {doing}: {source}"))
+        let why = match source.kind() {
+            std::io::ErrorKind::NotFound => {
+                format!("there is no such file; {}", names::instead_of(path.as_ref()))
+            }
+            _ => source.to_string(),
+        };
+        Self::new(ErrorKind::Io, format!("could not {doing}: {why}"))
             .in_file(path)
             .caused_by(source)
+    }
+
+    /// A folder that is not there; the nearest name is suggested.
+    pub fn no_folder(folder: &Path) -> Self {
+        let instead = names::instead_of(folder);
+        Self::data(format!("there is no such folder; {instead}")).in_file(folder)
     }
 
     /// Adds the file.

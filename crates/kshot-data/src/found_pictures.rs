@@ -27,7 +27,7 @@ impl FoundPictures {
     /// If there is no such folder or it cannot be listed.
     pub fn of(folder: &Path, recursive: bool) -> Result<Self> {
         if !folder.exists() {
-            return Err(Error::data("there is no such folder; check the path").in_file(folder));
+            return Err(Error::no_folder(folder));
         }
         let depth = if recursive { usize::MAX } else { 1 };
         let mut found = Self::default();

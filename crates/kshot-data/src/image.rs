@@ -1,6 +1,7 @@
 //! Reading pictures: any format, any depth, the right way up, under limits.
 
 mod dicom;
+mod dicom_lengths;
 pub mod embedded;
 mod jpeg;
 mod jpeg_xl;
@@ -353,7 +354,7 @@ pub fn list(folder: impl AsRef<Path>, recursive: bool) -> Result<Vec<PathBuf>> {
 /// If there is no such folder or it cannot be listed.
 pub fn list_ending(folder: &Path, recursive: bool, endings: &[&str]) -> Result<Vec<PathBuf>> {
     if !folder.exists() {
-        return Err(Error::data("there is no such folder; check the path").in_file(folder));
+        return Err(Error::no_folder(folder));
     }
     let depth = if recursive { usize::MAX } else { 1 };
     let mut files = Vec::new();

@@ -1,6 +1,7 @@
 //! Names: the rows of tables, and what a misspelt name was meant to be.
 
 use std::borrow::Cow;
+use std::path::Path;
 
 /// A row of any of the tables (encoders, methods, losses, ...), for people.
 #[derive(Debug, Clone, PartialEq, Eq, serde::Serialize)]
@@ -117,6 +118,29 @@ pub fn nearest<'a>(given: &str, valid: &[&'a str]) -> Option<&'a str> {
     (edits * 3 <= name.chars().count().max(3)).then_some(name)
 }
 
+/// What to do about a path that is not there: the nearest name beside the first part that is missing, or a look at it.
+pub fn instead_of(path: &Path) -> String {
+    let missing =
+        path.ancestors().take_while(|of| !of.as_os_str().is_empty() && !of.exists()).last();
+    let near = missing.and_then(|missing| {
+        let name = missing.file_name()?.to_str()?;
+        let parent = missing.parent()?;
+        let beside = if parent.as_os_str().is_empty() { Path::new(".") } else { parent };
+        let names = std::fs::read_dir(beside).ok()?.take(MOST_LISTED);
+        let names = names.filter_map(|entry| entry.ok()?.file_name().into_string().ok());
+        let names: Vec<String> = names.filter(|name| !name.starts_with('.')).collect();
+        let names: Vec<&str> = names.iter().map(String::as_str).collect();
+        Some(parent.join(nearest(name, &names)?))
+    });
+    match near {
+        Some(near) => format!("did you mean `{}`?", near.display()),
+        None => "check the path".to_owned(),
+    }
+}
+
+/// Entries of a folder that are compared with a name that is not there.
+const MOST_LISTED: usize = 10_000;
+
 /// How many characters must be inserted, deleted or replaced to turn one text into the other.
 pub(crate) fn edits(from: &str, to: &str) -> usize {
     let to: Vec<char> = to.chars().collect();
@@ -144,6 +168,19 @@ mod tests {
         {
             assert_eq!(edits(from, to), expected, "{from} -> {to}");
         }
+    }
+
+    #[test]
+    fn the_name_beside_the_first_missing_part_is_suggested() {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir_all(folder.path().join("labelled/images")).unwrap();
+        for (given, meant) in
+            [("labeled", "labelled"), ("labeled/images", "labelled"), ("labelled/imags", "images")]
+        {
+            let words = instead_of(&folder.path().join(given));
+            assert!(words.contains("did you mean") && words.contains(meant), "{given}: {words}");
+        }
+        assert_eq!(instead_of(&folder.path().join("photographs")), "check the path");
     }
 
     #[test]

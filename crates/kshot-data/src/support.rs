@@ -102,6 +102,25 @@ impl Support {
         Ok(support)
     }
 
+    /// Refuses labels that are of one class all over: nothing tells what is not of it, and whatever is predicted seems right.
+    ///
+    /// # Errors
+    /// If there is no pixel of another class, nor of background.
+    pub fn check_contrast(&self) -> Result<()> {
+        let mut found = [false; 256];
+        for picture in &self.pictures {
+            picture.mask.pixels.iter().for_each(|&value| found[usize::from(value)] = true);
+        }
+        let classes: Vec<usize> =
+            (0..=usize::from(MAX_CLASSES)).filter(|&value| found[value]).collect();
+        let [class] = classes[..] else { return Ok(()) };
+        let name = self.classes.get(class.wrapping_sub(1)).map_or("background", String::as_str);
+        Err(Error::data(format!(
+            "all labelled pixels are of `{name}`, so that nothing tells what is not: label background (0 in masks and \
+             strokes), or another class, in one of the pictures"
+        )))
+    }
+
     /// This with another folder's pictures. Classes are joined by name: these keep their numbers, new ones follow. A picture
     /// that both hold (the same file, byte by byte) has the labels of the other, which is told.
     ///

@@ -9,7 +9,7 @@ use dicom_pixeldata::{DecodedPixelData, PixelDecoder};
 use image::{DynamicImage, GrayImage, RgbImage};
 
 use crate::error::{Error, Result};
-use crate::image::{ReadLimits, tiff_kinds};
+use crate::image::{ReadLimits, dicom_lengths, tiff_kinds};
 
 /// Pixels that a byte of a file can hold at most: a block of 8 x 8 of a JPEG inside takes a bit or more.
 const PIXELS_OF_BYTE: u64 = 1024;
@@ -27,6 +27,9 @@ pub fn read<R: Read>(mut bytes: R, limits: ReadLimits) -> Result<DynamicImage> {
     let mut whole = Vec::new();
     bytes.read_to_end(&mut whole).map_err(|error| wrong(&error))?;
     let length = whole.len() as u64;
+    if !dicom_lengths::fit(&whole) {
+        return Err(damaged());
+    }
     let object = OpenFileOptions::new().from_reader(Cursor::new(whole));
     let object = object.map_err(|error| wrong(&error))?;
     let (width, height) = size(&object)?;
@@ -96,6 +99,12 @@ fn colours(pixels: &DecodedPixelData<'_>) -> Result<Vec<u8>> {
     })
 }
 
+fn damaged() -> Error {
+    Error::data(
+        "a DICOM file that is cut off, damaged or packed as a whole; copy it again, or export it as PNG",
+    )
+}
+
 fn unknown(kind: &str) -> Error {
     Error::data(format!(
         "a DICOM file of the kind {kind}, which is not read (gray, and RGB or YBR of 8 bits are); export it as PNG"
@@ -106,8 +115,14 @@ fn unknown(kind: &str) -> Error {
 ///
 /// # Errors
 /// If it is damaged or has no picture.
-pub fn dimensions<R: Read>(bytes: R) -> Result<(u32, u32)> {
-    let head = OpenFileOptions::new().read_until(tags::PIXEL_DATA).from_reader(bytes);
+pub fn dimensions<R: Read>(mut bytes: R) -> Result<(u32, u32)> {
+    let mut whole = Vec::new();
+    bytes.read_to_end(&mut whole).map_err(|error| wrong(&error))?;
+    if !dicom_lengths::fit(&whole) {
+        return Err(damaged());
+    }
+    let head = OpenFileOptions::new().read_until(tags::PIXEL_DATA);
+    let head = head.from_reader(Cursor::new(whole));
     size(&head.map_err(|error| wrong(&error))?)
 }
 

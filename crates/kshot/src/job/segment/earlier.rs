@@ -63,7 +63,7 @@ pub(super) fn refuse_changed(items: &[Item], journal: &Journal) -> Result<()> {
     }
     let from = journal.out().display();
     Err(Error::config(format!(
-        "{} changed since kshot wrote them and would be written over: {}. To learn from them, take them \
+        "{} changed since kshot wrote this result, and would be written over: {}. To learn from them, take them \
          out first (kshot data convert --from {from} --to mask --only PICTURE --out corrected, then --support corrected \
          besides); to lose the changes, --force",
         counted(changed.len(), "mask here was", "masks here were"),

@@ -197,6 +197,9 @@ pub fn segment(options: &SegmentOptions, watch: &Watch<'_>) -> Result<SegmentOut
     for folder in folders {
         support = support.and(Support::of(folder, range)?)?;
     }
+    if !support.pictures.is_empty() {
+        support.check_contrast()?;
+    }
     support.warnings.iter().for_each(|words| watch.warn(words));
     if let Some(unread) = kinds::unread(&options.query) {
         let query = options.query.display();
