@@ -2,9 +2,13 @@
 
 /// A length that the end of the content tells.
 const UNDEFINED: u32 = u32::MAX;
-/// Value representations with a length of 32 bits (PS3.5, table 7.1-1).
-const LONG: [&[u8; 2]; 13] =
-    [b"OB", b"OD", b"OF", b"OL", b"OV", b"OW", b"SQ", b"SV", b"UC", b"UN", b"UR", b"UT", b"UV"];
+/// Value representations with a length of 16 bits (PS3.5, table 7.1-2); all others, unknown ones too, have 32.
+const SHORT: [&[u8; 2]; 21] = [
+    b"AE", b"AS", b"AT", b"CS", b"DA", b"DS", b"DT", b"FL", b"FD", b"IS", b"LO", b"LT", b"PN",
+    b"SH", b"SL", b"SS", b"ST", b"TM", b"UI", b"UL", b"US",
+];
+/// How many bytes of the head follow.
+const HEAD_LENGTH: (u16, u16) = (0x0002, 0x0000);
 const TRANSFER_SYNTAX: (u16, u16) = (0x0002, 0x0010);
 const PIXELS: (u16, u16) = (0x7fe0, 0x0010);
 const ITEM: (u16, u16) = (0xfffe, 0xe000);
@@ -49,10 +53,15 @@ fn scan(file: &[u8]) -> Option<()> {
     let mut at = Cursor { rest: file.get(132..)?, big_endian: false };
     let (mut explicit, mut in_head, mut in_pixels) = (true, true, false);
     let mut syntax: &[u8] = b"";
+    let mut head_ends = None;
     // Some writers fill up with zeros.
     while at.rest.len() >= 8 || at.rest.iter().any(|byte| *byte != 0) {
         if in_head && at.rest.get(..2) != Some(&[2, 0][..]) {
             in_head = false;
+            // The reader goes by this number.
+            if head_ends != Some(at.rest.len()) {
+                return None;
+            }
             explicit = syntax != b"1.2.840.10008.1.2";
             at.big_endian = syntax == b"1.2.840.10008.1.2.2";
             if syntax == b"1.2.840.10008.1.2.1.99" {
@@ -72,12 +81,12 @@ fn scan(file: &[u8]) -> Option<()> {
             continue;
         }
         let kind: [u8; 2] = if explicit { at.take(2)?.try_into().ok()? } else { [0; 2] };
-        let length = match (explicit, LONG.contains(&&kind)) {
-            (true, true) => {
+        let length = match (explicit, SHORT.contains(&&kind)) {
+            (true, true) => u32::from(at.short()?),
+            (true, false) => {
                 at.take(2)?;
                 at.long()?
             }
-            (true, false) => u32::from(at.short()?),
             (false, _) => at.long()?,
         };
         let is_sequence = kind == *b"SQ" || (!explicit && at.begins_with_item());
@@ -94,7 +103,10 @@ fn scan(file: &[u8]) -> Option<()> {
         // What is in a sequence is looked at like what is beside it.
         if !is_sequence {
             let value = at.take(length as usize)?;
-            if tag == TRANSFER_SYNTAX {
+            if tag == HEAD_LENGTH {
+                let length = u32::from_le_bytes(value.try_into().ok()?);
+                head_ends = at.rest.len().checked_sub(length as usize);
+            } else if tag == TRANSFER_SYNTAX {
                 syntax = value.strip_suffix(b"\0").unwrap_or(value).trim_ascii_end();
             }
         }
@@ -110,7 +122,9 @@ mod tests {
     fn lengths_beyond_the_file_are_found() {
         let head = |syntax: &str| {
             let mut file = vec![0; 128];
-            file.extend(b"DICM\x02\0\x10\0UI");
+            file.extend(b"DICM\x02\0\0\0UL\x04\0");
+            file.extend((8 + syntax.len() as u32).to_le_bytes());
+            file.extend(b"\x02\0\x10\0UI");
             file.extend((syntax.len() as u16).to_le_bytes());
             file.extend(syntax.as_bytes());
             file
