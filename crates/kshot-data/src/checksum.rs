@@ -1,5 +1,7 @@
 //! Damage that is noticed: a checksum in each line of a journal, and pictures that are whole.
 
+use std::fs::File;
+use std::io::{Read, Seek, SeekFrom};
 use std::path::Path;
 
 use flate2::Crc;
@@ -38,12 +40,23 @@ pub fn is_sound(object: &[u8]) -> bool {
 /// another program's half ones. Of a PNG every chunk's checksum is compared, of a JPEG its ends are. Other files are
 /// whole if they are not empty.
 pub fn is_whole(path: &Path) -> bool {
-    let Ok(bytes) = std::fs::read(path) else { return false };
     match path.extension().and_then(|end| end.to_str()) {
-        Some("png") => is_whole_png(&bytes),
-        Some("jpg") => bytes.starts_with(b"\xff\xd8") && bytes.ends_with(b"\xff\xd9"),
-        _ => !bytes.is_empty(),
+        Some("png") => std::fs::read(path).is_ok_and(|bytes| is_whole_png(&bytes)),
+        Some("jpg") => ends(path).is_ok_and(|ends| ends == *b"\xff\xd8\xff\xd9"),
+        _ => path.metadata().is_ok_and(|about| about.is_file() && about.len() > 0),
     }
+}
+
+/// The first and the last two bytes of a file: many overlays are looked at before a run, and what is between is not read.
+fn ends(path: &Path) -> std::io::Result<[u8; 4]> {
+    let mut file = File::open(path)?;
+    let mut ends = [0; 4];
+    file.read_exact(&mut ends[..2])?;
+    // Two bytes after the first two, so that these do not count twice.
+    if file.seek(SeekFrom::End(-2))? >= 2 {
+        file.read_exact(&mut ends[2..])?;
+    }
+    Ok(ends)
 }
 
 fn is_whole_png(bytes: &[u8]) -> bool {

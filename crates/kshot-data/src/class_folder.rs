@@ -94,7 +94,7 @@ impl ClassFolder {
         let mut folders = Vec::new();
         for entry in std::fs::read_dir(root).map_err(unlisted)? {
             let path = entry.map_err(unlisted)?.path();
-            let hidden = path.file_name().is_some_and(|n| n.as_encoded_bytes().starts_with(b"."));
+            let hidden = crate::image::is_hidden(&path);
             if path.is_dir() && !hidden {
                 folders.push(path);
             }

@@ -3,7 +3,7 @@
 
 use std::path::{Path, PathBuf};
 
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::image;
 use crate::names::{counted, listed};
 use crate::query::slashed;
@@ -26,44 +26,19 @@ impl FoundPictures {
     /// # Errors
     /// If there is no such folder or it cannot be listed.
     pub fn of(folder: &Path, recursive: bool) -> Result<Self> {
-        if !folder.exists() {
-            return Err(Error::no_folder(folder));
-        }
-        let depth = if recursive { usize::MAX } else { 1 };
-        let mut found = Self::default();
-        let hidden = |entry: &walkdir::DirEntry| {
-            let name = entry.file_name();
-            entry.depth() > 0 && (name == "@eaDir" || name == "__MACOSX" || is_hidden(entry.path()))
-        };
-        let walk = walkdir::WalkDir::new(folder).max_depth(depth).follow_links(true);
-        for entry in walk.into_iter().filter_entry(|entry| !hidden(entry)) {
-            match entry {
-                Ok(entry) => {
-                    let known = entry.path().extension().is_some_and(image::is_ending);
-                    if entry.file_type().is_file() && known {
-                        found.files.push(entry.into_path());
-                    }
-                }
-                Err(error) => {
-                    let path = error.path().unwrap_or(folder).to_owned();
-                    if !path.is_symlink() || path.exists() {
-                        let what = format!("the folder cannot be listed: {error}");
-                        return Err(Error::data(what).in_file(path));
-                    }
-                    if !is_hidden(&path) {
-                        found.broken.push(path);
-                    }
-                }
+        let mut broken = Vec::new();
+        let files = image::walk(folder, recursive, image::EXTENSIONS, |place, error| {
+            if !place.is_symlink() || place.exists() {
+                return Err(image::unlisted(place, &error));
             }
-        }
-        found.files.sort();
-        found.broken.sort();
-        Ok(found)
+            if !image::is_hidden(&place) {
+                broken.push(place);
+            }
+            Ok(())
+        })?;
+        broken.sort();
+        Ok(Self { files, broken })
     }
-}
-
-fn is_hidden(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
 }
 
 /// Says once that links below `root` point nowhere; nothing where there is none.

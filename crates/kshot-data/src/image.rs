@@ -353,6 +353,16 @@ pub fn list(folder: impl AsRef<Path>, recursive: bool) -> Result<Vec<PathBuf>> {
 /// # Errors
 /// If there is no such folder or it cannot be listed.
 pub fn list_ending(folder: &Path, recursive: bool, endings: &[&str]) -> Result<Vec<PathBuf>> {
+    walk(folder, recursive, endings, |place, error| Err(unlisted(place, &error)))
+}
+
+/// The same; what of the folder cannot be listed is the caller's to refuse or to pass over.
+pub(crate) fn walk(
+    folder: &Path,
+    recursive: bool,
+    endings: &[&str],
+    mut failed: impl FnMut(PathBuf, walkdir::Error) -> Result<()>,
+) -> Result<Vec<PathBuf>> {
     if !folder.exists() {
         return Err(Error::no_folder(folder));
     }
@@ -362,14 +372,17 @@ pub fn list_ending(folder: &Path, recursive: bool, endings: &[&str]) -> Result<V
         let name = entry.file_name();
         // What storage devices and archives leave beside the pictures.
         let side = name == "@eaDir" || name == "__MACOSX";
-        entry.depth() > 0 && (side || name.as_encoded_bytes().starts_with(b"."))
+        entry.depth() > 0 && (side || is_hidden(entry.path()))
     };
     let walk = walkdir::WalkDir::new(folder).max_depth(depth).follow_links(true);
     for entry in walk.into_iter().filter_entry(|entry| !hidden(entry)) {
-        let entry = entry.map_err(|error| {
-            let place = error.path().unwrap_or(folder).to_owned();
-            Error::data(format!("the folder cannot be listed: {error}")).in_file(place)
-        })?;
+        let entry = match entry {
+            Ok(entry) => entry,
+            Err(error) => {
+                failed(error.path().unwrap_or(folder).to_owned(), error)?;
+                continue;
+            }
+        };
         let known = entry.path().extension().is_some_and(|extension| {
             endings.iter().any(|known| extension.eq_ignore_ascii_case(known))
         });
@@ -379,6 +392,16 @@ pub fn list_ending(folder: &Path, recursive: bool, endings: &[&str]) -> Result<V
     }
     files.sort();
     Ok(files)
+}
+
+/// Whether a file or folder is hidden by its name.
+pub(crate) fn is_hidden(path: &Path) -> bool {
+    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
+}
+
+/// A folder, or a place in it, that cannot be listed.
+pub(crate) fn unlisted(place: PathBuf, error: &walkdir::Error) -> Error {
+    Error::data(format!("the folder cannot be listed: {error}")).in_file(place)
 }
 
 #[cfg(test)]

@@ -43,12 +43,8 @@ pub fn shortened(text: &str, most: usize) -> Cow<'_, str> {
 
 /// Names of classes one after the other, at most so many, none longer than [`SHOWN`].
 pub fn classes<T: AsRef<str>>(names: &[T], most: usize) -> String {
-    let shown = names.iter().take(most).map(|name| shortened(name.as_ref(), SHOWN));
-    let shown = shown.collect::<Vec<_>>().join(", ");
-    match names.len().saturating_sub(most) {
-        0 => shown,
-        more => format!("{shown} and {more} more"),
-    }
+    let shown: Vec<_> = names.iter().map(|name| shortened(name.as_ref(), SHOWN)).collect();
+    listed(&shown, most)
 }
 
 /// How many things there are, and the first of them by name.

@@ -23,13 +23,9 @@ pub fn is_one(start: &[u8]) -> bool {
 ///
 /// # Errors
 /// If it is damaged, too large, without a picture, or compressed in a way that is not known (JPEG 2000, JPEG-LS).
-pub fn read<R: Read>(mut bytes: R, limits: ReadLimits) -> Result<DynamicImage> {
-    let mut whole = Vec::new();
-    bytes.read_to_end(&mut whole).map_err(|error| wrong(&error))?;
+pub fn read<R: Read>(bytes: R, limits: ReadLimits) -> Result<DynamicImage> {
+    let whole = whole(bytes)?;
     let length = whole.len() as u64;
-    if !dicom_lengths::fit(&whole) {
-        return Err(damaged());
-    }
     let object = OpenFileOptions::new().from_reader(Cursor::new(whole));
     let object = object.map_err(|error| wrong(&error))?;
     let (width, height) = size(&object)?;
@@ -99,10 +95,16 @@ fn colours(pixels: &DecodedPixelData<'_>) -> Result<Vec<u8>> {
     })
 }
 
-fn damaged() -> Error {
-    Error::data(
+/// A file's bytes, if its elements end within it.
+fn whole<R: Read>(mut bytes: R) -> Result<Vec<u8>> {
+    let mut whole = Vec::new();
+    bytes.read_to_end(&mut whole).map_err(|error| wrong(&error))?;
+    if dicom_lengths::fit(&whole) {
+        return Ok(whole);
+    }
+    Err(Error::data(
         "a DICOM file that is cut off, damaged or packed as a whole; copy it again, or export it as PNG",
-    )
+    ))
 }
 
 fn unknown(kind: &str) -> Error {
@@ -115,14 +117,9 @@ fn unknown(kind: &str) -> Error {
 ///
 /// # Errors
 /// If it is damaged or has no picture.
-pub fn dimensions<R: Read>(mut bytes: R) -> Result<(u32, u32)> {
-    let mut whole = Vec::new();
-    bytes.read_to_end(&mut whole).map_err(|error| wrong(&error))?;
-    if !dicom_lengths::fit(&whole) {
-        return Err(damaged());
-    }
+pub fn dimensions<R: Read>(bytes: R) -> Result<(u32, u32)> {
     let head = OpenFileOptions::new().read_until(tags::PIXEL_DATA);
-    let head = head.from_reader(Cursor::new(whole));
+    let head = head.from_reader(Cursor::new(whole(bytes)?));
     size(&head.map_err(|error| wrong(&error))?)
 }
 

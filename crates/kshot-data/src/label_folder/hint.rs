@@ -2,6 +2,7 @@
 
 use std::path::{Path, PathBuf};
 
+use crate::image::is_hidden;
 use crate::label_folder::MaskReading;
 use crate::label_folder::find;
 use crate::names::{counted, listed};
@@ -21,8 +22,7 @@ const NAMED: usize = 4;
 pub(super) fn of(root: &Path) -> Option<String> {
     let mut entries: Vec<PathBuf> =
         std::fs::read_dir(root).ok()?.filter_map(|entry| Some(entry.ok()?.path())).collect();
-    entries
-        .retain(|path| !path.file_name().is_some_and(|of| of.as_encoded_bytes().starts_with(b".")));
+    entries.retain(|path| !is_hidden(path));
     entries.sort();
     let folders = entries.iter().filter(|path| path.is_dir()).take(LOOKED);
     let labelled: Vec<String> = folders
@@ -57,11 +57,11 @@ pub(super) fn of(root: &Path) -> Option<String> {
                 .to_owned(),
         ),
         (pictures, 0) => {
-            let pictures = counted(pictures, "picture", "pictures");
+            let there = counted(pictures, "picture", "pictures");
             Some(format!(
-                "there {} {pictures}, but no labels: label a few in a tool of `kshot list formats`, or put their masks \
+                "there {} {there}, but no labels: label a few in a tool of `kshot list formats`, or put their masks \
                  into masks/ (PNG of the same name)",
-                if pictures.starts_with("1 ") { "is" } else { "are" }
+                if pictures == 1 { "is" } else { "are" }
             ))
         }
         _ => None,

@@ -152,9 +152,7 @@ pub(super) fn contents(root: &Path) -> String {
         .into_iter()
         .flatten()
         .filter_map(|entry| entry.ok().map(|entry| entry.path()))
-        .filter(|path| {
-            !path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
-        })
+        .filter(|path| !crate::image::is_hidden(path))
         .collect();
     entries.sort();
     for path in entries {
