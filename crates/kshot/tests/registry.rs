@@ -36,11 +36,22 @@ fn with_options() -> Vec<EncoderConfig> {
     all
 }
 
-/// Every decoder on every family.
-fn segmenters() -> Vec<(EncoderConfig, DecoderConfig)> {
+/// Every decoder on every one of the encoders that it fits.
+fn pairs(encoders: Vec<EncoderConfig>) -> Vec<(EncoderConfig, DecoderConfig)> {
     let decoders = DecoderConfig::all();
     let on = |encoder| decoders.iter().map(move |decoder| (encoder, decoder.clone()));
-    tiny().into_iter().flat_map(on).collect()
+    encoders.into_iter().flat_map(on).filter(|pair| misfit(pair).is_none()).collect()
+}
+
+/// Every decoder on every family that it fits.
+fn segmenters() -> Vec<(EncoderConfig, DecoderConfig)> {
+    pairs(tiny())
+}
+
+/// Why a decoder does not fit an encoder.
+fn misfit((encoder, decoder): &(EncoderConfig, DecoderConfig)) -> Option<String> {
+    let made = decoder.init(&encoder.channels(), &encoder.strides(), 3, &Device::flex());
+    made.err().map(|error| error.to_string())
 }
 
 fn segmenter((encoder, decoder): &(EncoderConfig, DecoderConfig), device: &Device) -> Segmenter {
@@ -220,18 +231,38 @@ fn maps_are_as_documented_on_odd_sizes() {
 #[test]
 fn logits_are_as_large_as_the_pictures() {
     let device = Device::flex();
-    for config in with_options() {
-        for decoder in DecoderConfig::all() {
-            let network = segmenter(&(config, decoder.clone()), &device);
-            for [height, width] in SIZES {
-                let images = Tensor::zeros([2, config.in_channels(), height, width], &device);
-                let logits = network.forward(images);
-                assert_eq!(logits.dims(), [2, 3, height, width], "{} on {config}", decoder.name());
-            }
+    for pair in pairs(with_options()) {
+        let network = segmenter(&pair, &device);
+        let (config, name) = (pair.0, pair.1.name());
+        for [height, width] in SIZES {
+            let images = Tensor::zeros([2, config.in_channels(), height, width], &device);
+            let logits = network.forward(images);
+            assert_eq!(logits.dims(), [2, 3, height, width], "{name} on {config}");
         }
     }
     let error = Segmenter::new(tiny()[0].init(&device), &DecoderConfig::default(), 0, &device);
     assert!(error.unwrap_err().to_string().contains("0 classes"));
+}
+
+/// A pair that does not fit is refused with the strides or the maps at fault; every encoder and every decoder has a
+/// partner.
+#[test]
+fn what_does_not_fit_is_refused_with_the_reason() {
+    let (mut encoders, mut decoders) = (BTreeMap::new(), BTreeMap::new());
+    for encoder in tiny() {
+        for decoder in DecoderConfig::all() {
+            let misfit = misfit(&(encoder, decoder.clone()));
+            if let Some(reason) = &misfit {
+                let told = reason.contains("stride") || reason.contains("maps");
+                assert!(told, "{} on {encoder}: {reason}", decoder.name());
+            }
+            *encoders.entry(encoder.name()).or_default() |= misfit.is_none();
+            *decoders.entry(decoder.name()).or_default() |= misfit.is_none();
+        }
+    }
+    for (name, fits) in encoders.into_iter().chain(decoders) {
+        assert!(fits, "{name} has no partner");
+    }
 }
 
 #[test]
@@ -250,7 +281,12 @@ fn every_parameter_gets_a_finite_gradient_that_is_not_zero() {
     }
     for config in segmenters() {
         let network = segmenter(&config, &device);
-        let loss = weighted_sum(network.forward(random([2, 3, 65, 50], &device)));
+        let outcome = network.train_forward(random([2, 3, 65, 50], &device));
+        let auxiliary = outcome.auxiliary.into_iter().map(|head| {
+            assert!(head.weight > 0.0 && head.logits.dims()[..2] == [2, 3]);
+            weighted_sum(head.logits)
+        });
+        let loss = auxiliary.fold(weighted_sum(outcome.logits), |sum, one| sum + one);
         let faults = without_gradient(&network.decoder, &loss.backward());
         assert!(faults.is_empty(), "{} on {}: {faults:#?}", config.1.name(), config.0);
     }

@@ -20,7 +20,10 @@ fn the_same_seed_gives_the_same_network() {
             values(encoder.init_embedding(&device).embedding(image.clone()))
         };
         assert!(embedding(9) == embedding(9) && embedding(9) != embedding(10), "{encoder}");
-        for decoder in DecoderConfig::all() {
+        let fits = |decoder: &DecoderConfig| {
+            decoder.init(&encoder.channels(), &encoder.strides(), 3, &device).is_ok()
+        };
+        for decoder in DecoderConfig::all().into_iter().filter(fits) {
             let logits = |seed| {
                 device.seed(seed);
                 let encoder = encoder.init(&device);

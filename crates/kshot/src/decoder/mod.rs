@@ -4,7 +4,9 @@
 //! [`DecodeConfig::init`] makes a decoder for maps of given channels and strides, finest first, as
 //! [`Encode`](crate::encoder::Encode) tells them. [`Decode::forward`] takes these maps and the
 //! pictures' size, whatever it is, and returns logits `[batch, classes, height, width]`.
-//! A [`Segmenter`] is an encoder with a decoder.
+//! [`Decode::train_forward`] also gives those of heads that only training sees.
+//! A [`Segmenter`] is an encoder with a decoder; what does not fit an encoder's maps is refused by
+//! [`DecodeConfig::init`] with the reason.
 //!
 //! # Adding one
 //! One file with a configuration that implements [`DecodeConfig`] and a module that implements
@@ -40,6 +42,32 @@ pub trait Decode {
     /// # Panics
     /// If the features are of another encoder than the decoder was made for.
     fn forward(&self, features: &Features, size: [usize; 2]) -> Tensor<4>;
+
+    /// The same, with the logits of auxiliary heads where the decoder has some.
+    ///
+    /// # Shapes
+    /// As [`Self::forward`]; auxiliary logits are `[batch, classes, h, w]` of any size.
+    fn train_forward(&self, features: &Features, size: [usize; 2]) -> TrainLogits {
+        TrainLogits { logits: self.forward(features, size), auxiliary: Vec::new() }
+    }
+}
+
+/// What a decoder gives while it trains.
+#[derive(Debug, Clone)]
+pub struct TrainLogits {
+    /// The pictures' logits, `[batch, classes, height, width]`.
+    pub logits: Tensor<4>,
+    /// Those of heads that only training sees: auxiliary heads, deep supervision.
+    pub auxiliary: Vec<AuxiliaryLogits>,
+}
+
+/// The logits of a head that only training sees.
+#[derive(Debug, Clone)]
+pub struct AuxiliaryLogits {
+    /// `[batch, classes, h, w]`; they are held against labels of that size.
+    pub logits: Tensor<4>,
+    /// What their loss counts beside the main one's 1.
+    pub weight: f64,
 }
 
 /// How a decoder is configured, as recipes write it; its defaults are those of a recipe that says
@@ -90,6 +118,10 @@ macro_rules! decoders {
         impl Decode for Decoder {
             fn forward(&self, features: &Features, size: [usize; 2]) -> Tensor<4> {
                 match self { $(Self::$variant(network) => network.forward(features, size),)+ }
+            }
+
+            fn train_forward(&self, features: &Features, size: [usize; 2]) -> TrainLogits {
+                match self { $(Self::$variant(network) => network.train_forward(features, size),)+ }
             }
         }
 

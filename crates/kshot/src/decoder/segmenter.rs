@@ -3,7 +3,7 @@
 use burn::module::Module;
 use burn::prelude::*;
 
-use super::{Decode, Decoder, DecoderConfig};
+use super::{Decode, Decoder, DecoderConfig, TrainLogits};
 use crate::encoder::{Encode, Encoder};
 use crate::error::Result;
 
@@ -59,6 +59,15 @@ impl Segmenter {
     pub fn forward(&self, images: Tensor<4>) -> Tensor<4> {
         let [_, _, height, width] = images.dims();
         self.decoder.forward(&self.encoder.forward(images), [height, width])
+    }
+
+    /// As [`Self::forward`], with the logits of heads that only training sees.
+    ///
+    /// # Panics
+    /// As [`Self::forward`].
+    pub fn train_forward(&self, images: Tensor<4>) -> TrainLogits {
+        let [_, _, height, width] = images.dims();
+        self.decoder.train_forward(&self.encoder.forward(images), [height, width])
     }
 
     /// The same function, faster, for inference only: batch normalisation becomes part of the

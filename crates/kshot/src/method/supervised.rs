@@ -3,6 +3,7 @@
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::prelude::*;
+use burn::tensor::TensorData;
 use image::RgbImage;
 use kshot_data::mask::Mask;
 use kshot_data::overlay::{self, OverlayStyle};
@@ -13,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::contract::episodic::scalar;
 use crate::contract::{Objective, StepResult};
 use crate::data::batch::Batch;
-use crate::decoder::Segmenter;
+use crate::decoder::{Segmenter, TrainLogits};
 use crate::encoder::Normalization;
 use crate::loss::LossConfig;
 use crate::metric::confusion::Confusion;
@@ -80,6 +81,20 @@ fn masks(logits: Tensor<4>, labels: Tensor<3, Int>) -> Vec<(Mask, Mask)> {
         .collect()
 }
 
+/// Labels `[batch, height, width]` at another size, `[batch, size[0], size[1]]`, each that of the nearest pixel.
+fn nearest(labels: Tensor<3, Int>, size: [usize; 2]) -> Tensor<3, Int> {
+    let [_, height, width] = labels.dims();
+    let places = |from: usize, to: usize| {
+        let places = (0..to).map(|place| ((2 * place + 1) * from / (2 * to)) as i64);
+        let places: Vec<i64> = places.collect();
+        Tensor::<1, Int>::from_data(TensorData::new(places, [to]), &labels.device())
+    };
+    let resized = |labels: Tensor<3, Int>, axis: usize, from: usize, to: usize| {
+        if from == to { labels } else { labels.select(axis, places(from, to)) }
+    };
+    resized(resized(labels.clone(), 1, height, size[0]), 2, width, size[1])
+}
+
 impl Supervised {
     fn counted(&self, logits: Tensor<4>, labels: Tensor<3, Int>) -> Confusion {
         let [_, planes, ..] = logits.dims();
@@ -96,8 +111,13 @@ impl Objective for Supervised {
     type Item = Batch<3>;
 
     fn step(&self, item: Batch<3>) -> StepResult {
-        let logits = self.segmenter.forward(item.images);
-        let loss = self.loss.forward(logits.clone(), item.labels.clone());
+        let TrainLogits { logits, auxiliary } = self.segmenter.train_forward(item.images);
+        let main = self.loss.forward(logits.clone(), item.labels.clone());
+        let loss = auxiliary.into_iter().fold(main, |sum, head| {
+            let [.., height, width] = head.logits.dims();
+            let labels = nearest(item.labels.clone(), [height, width]);
+            sum + self.loss.forward(head.logits, labels) * head.weight
+        });
         let value = f64::from(scalar(&loss));
         let gradients = GradientsParams::from_grads(loss.backward(), self);
         let confusion = self.counted(logits.inner(), item.labels.inner());
@@ -140,5 +160,21 @@ impl Objective for Supervised {
 
     fn monitor(&self) -> &'static str {
         "mean_iou"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn labels_of_auxiliary_heads_are_those_of_the_nearest_pixels() {
+        let device = Device::flex();
+        let labels =
+            Tensor::<3, Int>::from_data([[[0, 1, 2, 3], [4, 5, 6, 7], [8, 9, 10, 255]]], &device);
+        let of = |size| -> Vec<i64> { nearest(labels.clone(), size).into_data().iter().collect() };
+        assert_eq!(of([3, 4]), (0..11).chain([255]).collect::<Vec<i64>>());
+        assert_eq!(of([1, 2]), [5, 7]);
+        assert_eq!(of([3, 8])[..8], [0, 0, 1, 1, 2, 2, 3, 3]);
     }
 }

@@ -22,9 +22,14 @@ pub struct RepositoryFile {
     pub file: Option<String>,
 }
 
+/// What users write for random weights.
+pub const RANDOM: &str = "none";
+
 /// What a user's words for weights mean.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub enum WeightsSource {
+    /// None: random ones from the device's seed, to train from scratch.
+    Random,
     /// Inside this binary.
     BuiltIn,
     /// A file.
@@ -34,14 +39,17 @@ pub enum WeightsSource {
 }
 
 impl WeightsSource {
-    /// What `weights` means for an encoder: a file that exists, or a repository (`owner/name`). Without
-    /// `weights`, the built-in ones, else the published ones of `catalog` if they were pulled before.
+    /// What `weights` means for an encoder: `none` for random ones, a file that exists, or a repository
+    /// (`owner/name`). Without `weights`, the built-in ones, else the published ones of `catalog` if they were pulled before.
     ///
     /// # Errors
     /// When there is no such file and the words are no repository either, or when no weights are given
     /// for an encoder that has none at hand.
     pub fn of(config: &EncoderConfig, weights: Option<&Path>) -> Result<Self> {
         let Some(weights) = weights else { return Self::default_of(config) };
+        if weights == Path::new(RANDOM) {
+            return Ok(Self::Random);
+        }
         if weights.exists() {
             return Ok(Self::File(weights.to_owned()));
         }
@@ -63,7 +71,8 @@ impl WeightsSource {
         }
         let Some(published) = catalog::of(config) else {
             return Err(Error::weights(format!(
-                "{name} has no built-in weights and none are published; give a weights file"
+                "{name} has no built-in weights and none are published; give a weights file, or `none` to train it \
+                 from scratch"
             )));
         };
         let wanted = RepositoryFile {
@@ -81,12 +90,15 @@ impl WeightsSource {
         )))
     }
 
-    /// The encoder with these weights, and the SHA-256 of their file (64 hexadecimal digits).
+    /// The encoder with these weights, and the SHA-256 of their file (64 hexadecimal digits; empty for random
+    /// ones).
     ///
     /// # Errors
     /// When the file cannot be fetched or read, is damaged, or does not fit the encoder whole.
     pub fn load(&self, config: &EncoderConfig, device: &Device) -> Result<(Encoder, String)> {
-        let (state, sha256) = self.state()?;
+        let Some((state, sha256)) = self.state()? else {
+            return Ok((config.init(device), String::new()));
+        };
         Ok((apply::into_encoder(config, &state, device)?, sha256))
     }
 
@@ -99,20 +111,23 @@ impl WeightsSource {
         config: &EncoderConfig,
         device: &Device,
     ) -> Result<(Encoder, String)> {
-        let (state, sha256) = self.state()?;
+        let Some((state, sha256)) = self.state()? else {
+            return Ok((config.init_embedding(device), String::new()));
+        };
         Ok((apply::into_embedding(config, &state, device)?, sha256))
     }
 
-    /// The tensors, and the SHA-256 of their file.
-    fn state(&self) -> Result<(StateDict, String)> {
-        match self {
-            Self::BuiltIn => built_in(),
-            Self::File(path) => Ok((StateDict::read(path)?, hash::of_file(path)?)),
+    /// The tensors, and the SHA-256 of their file; nothing of random ones.
+    fn state(&self) -> Result<Option<(StateDict, String)>> {
+        Ok(Some(match self {
+            Self::Random => return Ok(None),
+            Self::BuiltIn => built_in()?,
+            Self::File(path) => (StateDict::read(path)?, hash::of_file(path)?),
             Self::Repository(file) => {
                 let (path, sha256) = fetch(file)?;
-                Ok((StateDict::read(&path)?, sha256))
+                (StateDict::read(&path)?, sha256)
             }
-        }
+        }))
     }
 }
 
