@@ -12,6 +12,7 @@ mod convert;
 mod data;
 mod demo;
 mod eval;
+mod export;
 mod failure;
 mod fault;
 mod interrupt;
@@ -54,6 +55,7 @@ enum Command {
     Demo(demo::Arguments),
     Eval(eval::Arguments),
     Compare(compare::Arguments),
+    Export(export::Arguments),
     Check(check::Arguments),
     Data(data::Arguments),
     List(list::Arguments),
@@ -91,6 +93,7 @@ fn main() -> ExitCode {
         Command::Demo(arguments) => demo::run(arguments),
         Command::Eval(arguments) => eval::run(arguments, precision),
         Command::Compare(arguments) => compare::run(arguments),
+        Command::Export(arguments) => export::run(arguments),
         Command::Check(arguments) => check::run(&arguments, precision),
         Command::Data(arguments) => data::run(&arguments),
         Command::List(arguments) => list::run(&arguments),

@@ -1,12 +1,13 @@
 //! `kshot train`.
 
 use std::io::IsTerminal;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use clap::Args;
 use kshot::job::train::{cost, default_out};
-use kshot::job::{FolderTraining, TrainOptions, precision, train};
+use kshot::job::{TrainOptions, plan, precision, train};
 use kshot::nn::Precision;
+use kshot::plan::{PLAN, PlanOptions};
 
 use crate::DONE;
 use crate::table::{print, say};
@@ -14,14 +15,16 @@ use crate::talk::Talk;
 
 /// Trains by a recipe, or on a folder of labelled pictures. A stopped training goes on.
 ///
-/// With --data the recipe is made: a U-Net on the built-in encoder, crops, steps and parts by what the folder
-/// holds. It is left as OUT/recipe.toml, to read, to change and to run again.
+/// With --data the recipe follows from the pictures, their labels and the machine; each choice is told with its reason
+/// and left in OUT/plan.json. The recipe is left as OUT/recipe.toml, to read, to change and to run again. What --set says
+/// stays as it is.
 ///
 /// Leaves in --out: recipe.toml, metrics.jsonl (a line a validation), curve.html (the same drawn, to look at while
 /// it runs), checkpoint/, previews/ (predictions on validation pictures) and model.bpk, the best by the validation set.
 #[derive(Args)]
 #[command(after_help = "Examples:
   kshot train --data labelled/ --out runs/mine
+  kshot train --data labelled/ --out runs/mine --minutes 10
   kshot segment --model runs/mine --query photos/ --out result/
   kshot train recipes/omniglot/prototypical-networks.toml --out runs/proto
   kshot train recipes/omniglot/maml-5way-1shot.toml --dry-run
@@ -38,8 +41,11 @@ pub struct Arguments {
     #[arg(long, value_name = "DIR", conflicts_with = "recipe", requires = "out")]
     data: Option<PathBuf>,
     /// Steps (with --data; by the number of pictures by default).
-    #[arg(long, value_name = "N", requires = "data")]
+    #[arg(long, value_name = "N", requires = "data", conflicts_with = "minutes")]
     steps: Option<usize>,
+    /// The time that the training may take, from which its steps follow (with --data).
+    #[arg(long, value_name = "M", requires = "data")]
+    minutes: Option<f64>,
     /// Seed of everything random (with --data).
     #[arg(long, default_value_t = 0, requires = "data")]
     seed: u64,
@@ -78,17 +84,26 @@ pub struct Arguments {
 /// Runs the command; the exit status is returned.
 pub fn run(arguments: Arguments, asked: Option<Precision>) -> anyhow::Result<u8> {
     arguments.threads.map_or(Ok(()), crate::set_threads)?;
-    let made = |data: PathBuf| FolderTraining {
-        data,
-        steps: arguments.steps,
-        seed: arguments.seed,
-        changes: arguments.changes.clone(),
-    };
+    let out = arguments
+        .out
+        .unwrap_or_else(|| default_out(arguments.recipe.as_deref().unwrap_or(Path::new(""))));
+    let mut notes = Vec::new();
     let recipe = match (&arguments.recipe, arguments.data) {
         (Some(file), _) => {
             precision::read_recipe(file, &arguments.changes, asked, &arguments.device)?
         }
-        (None, Some(data)) => precision::take(made(data).recipe()?, asked, &arguments.device)?,
+        (None, Some(data)) => {
+            let (steps, minutes, seed) = (arguments.steps, arguments.minutes, arguments.seed);
+            let changes = arguments.changes.clone();
+            let options = PlanOptions { data, steps, minutes, seed, changes };
+            let before = (!arguments.force).then_some(out.as_path());
+            let plan = plan(&options, before, &arguments.device)?;
+            if !(arguments.json || arguments.quiet) {
+                plan.told().iter().for_each(|line| say(line));
+            }
+            notes.push((PLAN.to_owned(), serde_json::to_string_pretty(&plan)? + "\n"));
+            precision::take(plan.recipe, asked, &arguments.device)?
+        }
         (None, None) => {
             anyhow::bail!("give a recipe, or a folder of labelled pictures with --data")
         }
@@ -100,18 +115,15 @@ pub fn run(arguments: Arguments, asked: Option<Precision>) -> anyhow::Result<u8>
         print(&format!("{text}\n"))?;
         return Ok(DONE);
     }
-    let file = arguments.recipe.unwrap_or_default();
     let dashboard =
         std::io::stdout().is_terminal() && !(arguments.json || arguments.quiet || arguments.plain);
-    if file.as_os_str().is_empty() && !(arguments.json || arguments.quiet) {
-        say(&format!("the recipe, which is left as recipe.toml:\n\n{}", recipe.to_toml()?));
-    }
     let options = TrainOptions {
         recipe,
-        out: arguments.out.unwrap_or_else(|| default_out(&file)),
+        out,
         force: arguments.force,
         at_most: arguments.validations,
         device: arguments.device,
+        notes,
         dashboard,
     };
     let talk = Talk::new(arguments.json, arguments.quiet);

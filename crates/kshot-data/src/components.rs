@@ -13,6 +13,16 @@ pub struct Piece {
     pub outline: usize,
 }
 
+impl Piece {
+    /// How thick it is, in pixels: four times the area over the outline's length is a square's side and twice a line's
+    /// width, and how much it falls below the side of a square of that area tells which of both it is.
+    pub fn thickness(&self) -> f32 {
+        let area = self.area as f32;
+        let across = 4.0 * area / self.outline as f32;
+        across * 0.5 * (1.0 + across / area.sqrt())
+    }
+}
+
 /// Every 4-connected piece of one class (background, void and unlabelled left out), in reading order of their first
 /// pixels.
 pub fn measured(mask: &Mask) -> Vec<Piece> {

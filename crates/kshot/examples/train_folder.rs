@@ -2,7 +2,8 @@
 //! --example train_folder [DATA QUERY OUT [STEPS]]`. Without arguments a few steps on the coins of this repository
 //! show the way; they are too few to be good.
 
-use kshot::job::{Event, FolderTraining, SegmentOptions, TrainOptions, Watch, segment, train};
+use kshot::job::{Event, SegmentOptions, TrainOptions, Watch, plan, segment, train};
+use kshot::plan::PlanOptions;
 
 fn main() -> kshot::Result<()> {
     let coins = concat!(env!("CARGO_MANIFEST_DIR"), "/../../examples/coins");
@@ -17,7 +18,8 @@ fn main() -> kshot::Result<()> {
             Some(20),
         ),
     };
-    let folder = FolderTraining { data: data.into(), steps, seed: 1, changes: Vec::new() };
+    let changes = Vec::new();
+    let options = PlanOptions { data: data.into(), steps, minutes: None, seed: 1, changes };
     let tell = |event: &Event<'_>| {
         if matches!(event, Event::Validation { .. } | Event::Picture(_) | Event::Done(_)) {
             println!("{event}");
@@ -25,7 +27,9 @@ fn main() -> kshot::Result<()> {
     };
     let watch = Watch::new(&tell);
     let run = format!("{out}/run");
-    let trained = train(&TrainOptions::new(folder.recipe()?, &run), &watch)?;
+    let plan = plan(&options, None, "flex")?;
+    plan.told().iter().for_each(|line| println!("{line}"));
+    let trained = train(&TrainOptions::new(plan.recipe, &run), &watch)?;
     println!("best {}: {:.3}", trained.monitor, trained.best.monitored(&trained.monitor));
     segment(&SegmentOptions::with_model(run, query, format!("{out}/masks")), &watch)?;
     Ok(())

@@ -32,7 +32,8 @@ fn used(text: &str) -> Vec<(usize, String)> {
             // `crate::{a, b}` names several.
             let names = match rest.strip_prefix('{') {
                 Some(list) => list.split('}').next().unwrap_or_default(),
-                None => rest,
+                // Commas behind one path are of what is inside it.
+                None => rest.split(',').next().unwrap_or_default(),
             };
             for name in names.split(',') {
                 let end = name.trim().find(|c: char| !(c.is_ascii_lowercase() || c == '_'));
@@ -97,9 +98,9 @@ fn the_drawing_names_every_module_once() {
 
 #[test]
 fn paths_are_found_in_code_and_not_in_comments() {
-    let text =
-        "use crate::nn::x;\n// crate::job\nlet a = crate::data::y(); use crate::{eval, train};";
+    let text = "use crate::nn::x;\n// crate::job\nlet a = crate::data::y(); use crate::{eval, train};\n\
+                use crate::features::{A, plan};";
     let names: Vec<_> =
         used(text).into_iter().map(|(line, name)| format!("{line} {name}")).collect();
-    assert_eq!(names, ["1 nn", "3 data", "3 eval", "3 train"]);
+    assert_eq!(names, ["1 nn", "3 data", "3 eval", "3 train", "4 features"]);
 }

@@ -7,9 +7,11 @@
 //! | [`classify`](classify()) | [`ClassifyOptions`] | [`ClassifyOutcome`] |
 //! | [`classify_run`](classify_run()) | [`ClassifyRunOptions`] | [`ClassifyOutcome`] |
 //! | [`undo`](undo()) | the list of moved pictures | [`PutBack`](crate::classify::moved::PutBack) |
-//! | [`train`](train()) | [`TrainOptions`], [`FolderTraining`] | [`Trained`](crate::train::run::Trained) |
+//! | [`plan`](plan()) | [`PlanOptions`](crate::plan::PlanOptions) | [`Plan`](crate::plan::Plan) |
+//! | [`train`](train()) | [`TrainOptions`] | [`Trained`](crate::train::run::Trained) |
 //! | [`eval`](eval()) | [`EvalOptions`] | [`Evaluation`](crate::eval::Evaluation) |
 //! | [`compare`](compare()) | [`CompareOptions`] | [`Comparison`](crate::eval::compare::Comparison)s |
+//! | [`export`](export()) | [`ExportOptions`] | [`Exported`](export::Exported) |
 //! | [`model::add_class`], [`model::drop_class`] | | |
 //! | [`weights::pull`], [`weights::info`], [`weights::verify`] | | |
 
@@ -20,13 +22,14 @@ pub mod compare;
 pub mod eval;
 pub mod event;
 mod event_text;
+pub mod export;
 pub mod model;
+pub mod plan;
 pub mod precision;
 mod run_file;
 pub mod segment;
 pub mod tables;
 pub mod train;
-pub mod train_folder;
 mod train_page;
 pub mod watch;
 pub mod weights;
@@ -36,7 +39,8 @@ pub use classify_run::{ClassifyRunOptions, classify_run};
 pub use compare::{CompareOptions, compare};
 pub use eval::{EvalOptions, eval};
 pub use event::Event;
+pub use export::{ExportFormat, ExportOptions, export};
+pub use plan::plan;
 pub use segment::{SegmentOptions, SegmentOutcome, segment};
 pub use train::{TrainOptions, train};
-pub use train_folder::FolderTraining;
 pub use watch::Watch;

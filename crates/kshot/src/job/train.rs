@@ -35,6 +35,8 @@ pub struct TrainOptions {
     pub at_most: Option<usize>,
     /// The compute device, such as `flex` (CPU) or `cuda:0`.
     pub device: String,
+    /// Files to leave beside the recipe: name and text.
+    pub notes: Vec<(String, String)>,
     /// Shows burn-train's dashboard on the terminal in place of telling each validation.
     pub dashboard: bool,
 }
@@ -43,7 +45,8 @@ impl TrainOptions {
     /// The defaults of `kshot train`.
     pub fn new(recipe: Recipe, out: impl Into<PathBuf>) -> Self {
         let (out, device) = (out.into(), "flex".to_owned());
-        Self { recipe, out, force: false, at_most: None, device, dashboard: false }
+        let notes = Vec::new();
+        Self { recipe, out, force: false, at_most: None, device, notes, dashboard: false }
     }
 }
 
@@ -80,10 +83,11 @@ pub fn cost(recipe: &Recipe, device: &str) -> Result<(String, StepCost)> {
 }
 
 fn run_session<O: Objective>(
-    session: Session<O>,
+    mut session: Session<O>,
     options: &TrainOptions,
     watch: &Watch<'_>,
 ) -> Result<Trained> {
+    session.notes.extend(options.notes.iter().cloned());
     let (title, about) = (session.title.clone(), session.about.clone());
     watch.tell(&Event::Start(Start::Train {
         title: &title,

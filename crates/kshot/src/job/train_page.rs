@@ -11,6 +11,7 @@ use crate::method::trained::TrainedConfig;
 use crate::recipe::Training;
 use crate::report::correct;
 use crate::report::curve_html::{self, CURVE_PAGE, CurveReport, TrainingState};
+use crate::report::tensorboard;
 use crate::train::checkpoint;
 use crate::train::curve::{self, CurvePoint};
 use crate::train::load::{CHECKPOINTS, RECIPE};
@@ -122,7 +123,8 @@ impl CurvePage {
             preview: curve_html::newest_preview(&self.out),
             state,
         };
-        curve_html::write(&self.out.join(CURVE_PAGE), &report)
+        curve_html::write(&self.out.join(CURVE_PAGE), &report)?;
+        tensorboard::write(&self.out, points)
     }
 }
 

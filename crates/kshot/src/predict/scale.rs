@@ -1,6 +1,6 @@
 //! How large pictures are shown, by how thick the labelled objects are.
 
-use kshot_data::mask::{BACKGROUND, MAX_CLASSES, Mask, UNLABELLED};
+use kshot_data::mask::{Mask, UNLABELLED};
 use kshot_data::support::Support;
 
 /// Scales that are taken: smallest and largest.
@@ -75,21 +75,10 @@ impl ObjectSizes {
     }
 }
 
-/// Thickness and area of each connected piece, in pixels: four times the area over the outline's length is a square's
-/// side and twice a line's width, and how much it falls below the side of a square of that area tells which of both it
-/// is.
+/// Thickness and area of each connected piece.
 fn thicknesses(mask: &Mask) -> Vec<(f32, f32)> {
     let pieces = kshot_data::components::measured(mask);
-    let wanted = |class: u8| class != BACKGROUND && class <= MAX_CLASSES;
-    pieces
-        .into_iter()
-        .filter(|piece| wanted(piece.class))
-        .map(|piece| {
-            let area = piece.area as f32;
-            let across = 4.0 * area / piece.outline as f32;
-            (across * 0.5 * (1.0 + across / area.sqrt()), area)
-        })
-        .collect()
+    pieces.iter().map(|piece| (piece.thickness(), piece.area as f32)).collect()
 }
 
 #[cfg(test)]

@@ -10,7 +10,9 @@ use super::network::SegmenterModel;
 use super::panet::PanetEncoder;
 use super::{Calibrated, Predictor, SegmentationChoice};
 use crate::data::Dataset;
+use crate::decoder::Segmenter;
 use crate::error::{Error, Result};
+use crate::export::OnnxOptions;
 use crate::method::MethodConfig;
 use crate::method::supervised::Supervised;
 use crate::method::trained::TrainedConfig;
@@ -91,6 +93,36 @@ pub fn supervised(
     let made = session::supervised(recipe, classes.len(), background, device)?;
     let network = load::from_run(made, run)?.valid();
     around(recipe, network, (classes, background), told(recipe, run), refinement, device)
+}
+
+/// The network of a supervised run with what a file for other programs says of it; for pictures of one height and width
+/// alone, where these are given.
+///
+/// # Errors
+/// If it is a run of another method, or its recipe, classes or weights are missing or wrong.
+pub fn network(run: &Path, size: Option<[usize; 2]>) -> Result<(Segmenter, OnnxOptions)> {
+    let recipe = load::recipe_of(run)?;
+    if !matches!(&recipe.method, MethodConfig::Trained(TrainedConfig::Supervised(_))) {
+        return Err(Error::config(format!(
+            "`{}` is no encoder with a decoder; runs of supervised segmentation can be written",
+            recipe.method.name()
+        ))
+        .at_key("method.name"));
+    }
+    let names = load::classes_of(run)?;
+    let background = recipe.data.dataset.has_background();
+    let device = Device::flex();
+    let made = session::supervised(&recipe, names.len(), background, &device)?;
+    let segmenter = load::from_run(made, run)?.valid().segmenter;
+    let classes = std::iter::once("background".to_owned()).chain(names).collect();
+    let about = OnnxOptions {
+        classes,
+        normalization: recipe.model.encoder()?.normalization(),
+        longest_side: recipe.data.parts.longest_side,
+        background,
+        size,
+    };
+    Ok((segmenter, about))
 }
 
 fn around(

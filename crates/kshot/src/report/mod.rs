@@ -22,6 +22,7 @@ pub mod page;
 mod plot;
 pub mod run;
 pub mod table;
+pub mod tensorboard;
 
 #[cfg(test)]
 pub(crate) mod tests {

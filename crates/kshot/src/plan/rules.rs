@@ -1,0 +1,380 @@
+//! The rules: from what a folder is like to a recipe.
+
+use std::path::{Path, PathBuf};
+
+use serde::{Deserialize, Serialize};
+use toml::Value;
+
+use super::{DataFindings, PlanOptions};
+use crate::data::batches::shrunk;
+use crate::error::{Error, Result};
+
+/// Pictures whose longer side is above it are shrunk, where objects stay thick enough.
+const LONGEST: u32 = 1024;
+/// Working pixels that the thinnest class's typical piece keeps when pictures are shrunk.
+const LEAST_THICKNESS: f32 = 6.0;
+/// Side of the patches that are trained on.
+const PATCH: u32 = 256;
+/// The same where objects are thicker than half a patch.
+const LARGE_PATCH: u32 = 384;
+/// Pictures a step.
+const BATCH: usize = 4;
+/// From so many pictures on a part is left for the test.
+const TESTED: usize = 10;
+/// Share of the pictures for validation, and as many for the test where there is one.
+const SHARE: f64 = 0.2;
+/// A class with a smaller share of the pixels is rare.
+const RARE: f64 = 0.02;
+/// With fewer pictures to learn from, they are changed more.
+const FEW: usize = 50;
+/// Rounds over the pictures, and the bounds of the steps that make them.
+const ROUNDS: usize = 60;
+const STEPS: std::ops::RangeInclusive<usize> = 600..=6000;
+/// Validations of a training.
+const VALIDATIONS: usize = 10;
+
+/// The reason of what a person set.
+pub const SET: &str = "set by you";
+
+/// A key of the recipe with its value and why it has it.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
+pub struct Choice {
+    /// Such as `data.longest_side`.
+    pub key: String,
+    /// What the recipe says.
+    pub value: Value,
+    /// Why, in words; empty where it could hardly be otherwise.
+    pub reason: String,
+}
+
+impl Choice {
+    /// A choice for a reason.
+    pub fn new(key: &str, value: impl Into<Value>, reason: impl Into<String>) -> Self {
+        Self { key: key.to_owned(), value: value.into(), reason: reason.into() }
+    }
+}
+
+/// What a person asks for.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Wishes {
+    root: PathBuf,
+    steps: Option<usize>,
+    seed: u64,
+    /// Keys that are set, with their values.
+    set: Vec<(String, Value)>,
+}
+
+impl Wishes {
+    /// Of options, for the folder `root`.
+    ///
+    /// # Errors
+    /// If a change is not `key=value`.
+    pub fn new(options: &PlanOptions, root: &Path) -> Result<Self> {
+        let set = options.changes.iter().map(|change| {
+            let (key, value) = change.split_once('=').ok_or_else(|| {
+                Error::config(format!("`--set {change}`; write key=value, such as train.steps=100"))
+            })?;
+            // As `--set` reads it: TOML, or a word.
+            let read = toml::from_str::<toml::Table>(&format!("value = {value}"));
+            let read = read.ok().and_then(|mut table| table.remove("value"));
+            Ok((key.trim().to_owned(), read.unwrap_or_else(|| Value::String(value.to_owned()))))
+        });
+        let set = set.collect::<Result<_>>()?;
+        Ok(Self { root: root.to_owned(), steps: options.steps, seed: options.seed, set })
+    }
+
+    /// The value of a key that is set.
+    fn of(&self, key: &str) -> Option<&Value> {
+        self.set.iter().rev().find(|(of, _)| of == key).map(|(_, value)| value)
+    }
+
+    /// Whether a list of that name is in the folder.
+    fn listed(&self, name: &str) -> bool {
+        self.root.join(format!("{name}.txt")).is_file()
+    }
+}
+
+/// The choices for a folder, in the recipe's order. Keys that a person set are not among them.
+pub fn choices(found: &DataFindings, wishes: &Wishes) -> Vec<Choice> {
+    let mut all = vec![
+        Choice::new("protocol.name", "segmentation", ""),
+        Choice::new("data.dataset", "folder", ""),
+        Choice::new("data.root", wishes.root.to_string_lossy().into_owned(), ""),
+    ];
+    all.extend(parts(found, wishes));
+    all.extend(working_size(found));
+    all.extend(transforms(found, wishes));
+    all.extend(network(found));
+    all.push(Choice::new("method.name", "supervised", ""));
+    all.extend(loss(found));
+    all.extend(training(found, wishes));
+    let is_set = |choice: &Choice| {
+        let inside =
+            |key: &str| key.strip_prefix(&choice.key).is_some_and(|rest| rest.starts_with('.'));
+        wishes.set.iter().any(|(key, _)| *key == choice.key || inside(key))
+    };
+    for choice in all.iter_mut().filter(|choice| is_set(choice)) {
+        // The value stays for tables of which a part is set; the change is applied to the recipe as everywhere.
+        SET.clone_into(&mut choice.reason);
+        if let Some(value) = wishes.of(&choice.key) {
+            choice.value = value.clone();
+        }
+    }
+    all
+}
+
+/// A table of a recipe from its TOML.
+fn table(text: &str) -> Value {
+    // The texts are this file's own, and the recipe that they become is checked.
+    toml::from_str::<toml::Table>(text)
+        .ok()
+        .and_then(|mut table| table.remove("value"))
+        .unwrap_or(Value::Boolean(false))
+}
+
+fn parts(found: &DataFindings, wishes: &Wishes) -> Vec<Choice> {
+    let tested = wishes.listed("test") || found.pictures >= TESTED;
+    let test = if tested && !wishes.listed("test") { SHARE } else { 0.0 };
+    let validation = if wishes.listed("validation") { 0.0 } else { SHARE };
+    let seed = wishes.seed;
+    let split = table(&format!(
+        "value = {{ validation = {validation:?}, test = {test:?}, seed = {seed} }}"
+    ));
+    let why = match (tested, wishes.listed("validation")) {
+        (_, true) => "by the lists in the folder".to_owned(),
+        (true, _) => format!(
+            "of {} labelled pictures a fifth validates, and a fifth is kept to measure the result",
+            found.pictures
+        ),
+        (false, _) => format!(
+            "{} labelled pictures are too few to keep some for a test: what is measured is the validation set",
+            found.pictures
+        ),
+    };
+    vec![
+        Choice::new("data.train", "train", ""),
+        Choice::new("data.validation", "validation", ""),
+        Choice::new("data.test", if tested { "test" } else { "validation" }, ""),
+        Choice::new("data.split", split, why),
+    ]
+}
+
+/// The working size, where it is not the pictures' own.
+fn working_size(found: &DataFindings) -> Vec<Choice> {
+    if found.longest <= LONGEST {
+        return Vec::new();
+    }
+    let by_objects = found
+        .thinnest()
+        .map_or(0.0, |(_, thickness)| LEAST_THICKNESS / thickness * found.longest as f32);
+    let side = (by_objects.ceil() as u32).clamp(LONGEST, found.longest);
+    if side >= found.longest {
+        return Vec::new();
+    }
+    let why = match found.thinnest() {
+        Some((class, thickness)) => format!(
+            "pictures have up to {} pixels a side; at this size `{class}`, whose pieces are about {thickness:.0} pixels \
+             thick, still has {:.0}",
+            found.longest,
+            thickness * side as f32 / found.longest as f32
+        ),
+        None => format!("pictures have up to {} pixels a side", found.longest),
+    };
+    vec![Choice::new("data.longest_side", i64::from(side), why)]
+}
+
+/// The longer side that pictures are brought down to, by the rules or by the person.
+fn longest(found: &DataFindings, wishes: &Wishes) -> u32 {
+    let set = wishes.of("data.longest_side").and_then(Value::as_integer);
+    let chosen = working_size(found).pop().and_then(|choice| choice.value.as_integer());
+    set.or(chosen).and_then(|side| u32::try_from(side).ok()).unwrap_or(found.longest)
+}
+
+fn transforms(found: &DataFindings, wishes: &Wishes) -> Vec<Choice> {
+    let (width, height) = shrunk(found.longest, found.shortest, Some(longest(found, wishes)));
+    let thick = found.classes.iter().filter_map(|class| class.thickness).fold(0.0, f32::max);
+    let wanted = if thick > PATCH as f32 / 2.0 { LARGE_PATCH } else { PATCH };
+    let patch = (width.min(height) / 32 * 32).clamp(64, wanted);
+    let few = found.pictures < FEW;
+    let turned = found.upright == Some(false);
+    let mut list = Vec::new();
+    list.push(
+        if turned { "{ name = \"flip\", vertical = 0.5 }" } else { "{ name = \"flip\" }" }
+            .to_owned(),
+    );
+    if turned {
+        list.push("{ name = \"rotate\", degrees = [-180.0, 180.0] }".to_owned());
+    } else if few {
+        list.push("{ name = \"rotate\", degrees = [-15.0, 15.0] }".to_owned());
+    }
+    let range = if few { "[0.7, 1.4]" } else { "[0.75, 1.5]" };
+    list.push(format!("{{ name = \"scale\", range = {range} }}"));
+    list.push(format!("{{ name = \"crop\", size = {patch} }}"));
+    list.push("{ name = \"colour\" }".to_owned());
+    let up = match found.upright {
+        Some(true) => {
+            "classes keep their place between top and bottom, so pictures are mirrored left to right alone"
+        }
+        Some(false) => {
+            "no class keeps its place between top and bottom, so pictures are turned any way"
+        }
+        None => {
+            "too few pictures tell whether top and bottom differ, so they are mirrored left to right alone"
+        }
+    };
+    let strength = if few { "; few pictures are changed more" } else { "" };
+    let why = format!("patches of {patch} pixels; {up}{strength}");
+    vec![Choice::new("data.transforms", table(&format!("value = [{}]", list.join(", "))), why)]
+}
+
+fn network(_found: &DataFindings) -> Vec<Choice> {
+    vec![
+        Choice::new(
+            "model.encoder",
+            "efficientnet-lite0",
+            "weights of ImageNet are built in; with up to thousands of pictures networks that start from them need fewer \
+             labels",
+        ),
+        Choice::new("model.decoder", table("value = { name = \"unet\", width = 16 }"), ""),
+    ]
+}
+
+fn loss(found: &DataFindings) -> Vec<Choice> {
+    let rare = found.rarest().filter(|class| class.share < RARE);
+    let weight = if rare.is_some() { 1.0 } else { 0.5 };
+    let why = match rare {
+        Some(class) => format!(
+            "`{}` covers {:.2} % of the labelled pixels: Dice counts each class alike, cross entropy each pixel",
+            class.name,
+            100.0 * class.share
+        ),
+        None => "cross entropy for each pixel, Dice for each class".to_owned(),
+    };
+    let terms = format!(
+        "value = [{{ name = \"cross-entropy\" }}, {{ name = \"dice\", weight = {weight:?} }}]"
+    );
+    vec![Choice::new("loss.terms", table(&terms), why)]
+}
+
+fn training(found: &DataFindings, wishes: &Wishes) -> Vec<Choice> {
+    let batch = wishes.of("train.batch").and_then(Value::as_integer).unwrap_or(BATCH as i64);
+    let batch = usize::try_from(batch).unwrap_or(BATCH).max(1);
+    let learnt = (found.pictures as f64 * (1.0 - 2.0 * SHARE)).ceil() as usize;
+    let by_rounds = (ROUNDS * learnt).div_ceil(batch);
+    let (steps, why) = match wishes.steps {
+        Some(steps) => (steps, "as asked for".to_owned()),
+        None => {
+            let steps = by_rounds.clamp(*STEPS.start(), *STEPS.end());
+            (steps, format!("about {} rounds over the pictures", steps * batch / learnt.max(1)))
+        }
+    };
+    let mut all = vec![Choice::new("train.batch", BATCH as i64, "")];
+    all.extend(schedule(steps, &why));
+    all.extend([
+        Choice::new("train.seed", wishes.seed as i64, ""),
+        Choice::new("train.monitor", "mean_iou", ""),
+        Choice::new(
+            "train.optimizer",
+            table("value = { name = \"adamw\", weight_decay = 0.01 }"),
+            "",
+        ),
+        Choice::new("train.learning_rate", 1e-3, ""),
+    ]);
+    all
+}
+
+/// The keys that follow from the number of steps.
+pub fn schedule(steps: usize, why: &str) -> Vec<Choice> {
+    let every = steps.div_ceil(VALIDATIONS).max(1);
+    let warmup = steps / 20;
+    let poly = format!("value = {{ name = \"poly\", power = 0.9, warmup = {warmup} }}");
+    vec![
+        Choice::new("train.steps", steps as i64, why),
+        Choice::new("train.validate_every", every as i64, ""),
+        Choice::new("train.schedule", table(&poly), ""),
+    ]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::super::ClassFindings;
+    use super::*;
+
+    fn found() -> DataFindings {
+        DataFindings {
+            pictures: 20,
+            typical: [360, 480],
+            shortest: 360,
+            longest: 480,
+            classes: vec![ClassFindings {
+                name: "cell".into(),
+                share: 0.3,
+                pictures: 20,
+                thickness: Some(20.0),
+            }],
+            labelled: 1.0,
+            upright: Some(false),
+            gray: false,
+        }
+    }
+
+    fn wishes(changes: &[&str]) -> Wishes {
+        let options = PlanOptions {
+            data: "cells".into(),
+            steps: None,
+            minutes: None,
+            seed: 3,
+            changes: changes.iter().map(|&change| change.to_owned()).collect(),
+        };
+        Wishes::new(&options, Path::new("cells")).unwrap()
+    }
+
+    fn of(found: &DataFindings, key: &str, changes: &[&str]) -> Option<Choice> {
+        choices(found, &wishes(changes)).into_iter().find(|choice| choice.key == key)
+    }
+
+    #[test]
+    fn large_pictures_are_shrunk_as_far_as_thin_things_allow() {
+        let at = |longest, thickness| {
+            let mut found = found();
+            (found.longest, found.classes[0].thickness) = (longest, Some(thickness));
+            of(&found, "data.longest_side", &[]).and_then(|choice| choice.value.as_integer())
+        };
+        assert_eq!(at(1000, 100.0), None);
+        assert_eq!(at(4000, 100.0), Some(1024));
+        assert_eq!(at(4000, 12.0), Some(2000));
+        assert_eq!(at(4000, 5.0), None);
+    }
+
+    #[test]
+    fn pictures_are_turned_only_where_no_class_has_its_place() {
+        let text = |upright| {
+            let found = DataFindings { upright, ..found() };
+            of(&found, "data.transforms", &[]).unwrap().value.to_string()
+        };
+        assert!(text(Some(false)).contains("180"));
+        assert!(!text(Some(true)).contains("180") && !text(None).contains("vertical"));
+    }
+
+    #[test]
+    fn rare_classes_are_told_and_weigh_more() {
+        let mut found = found();
+        found.classes[0].share = 0.001;
+        let loss = of(&found, "loss.terms", &[]).unwrap();
+        assert!(loss.reason.contains("`cell` covers 0.10 %"), "{}", loss.reason);
+    }
+
+    #[test]
+    fn what_a_person_sets_stays_and_rules_see_it() {
+        let batch = of(&found(), "train.batch", &["train.batch=12"]).unwrap();
+        assert_eq!((batch.value.as_integer(), batch.reason.as_str()), (Some(12), SET));
+        let mut many = found();
+        many.pictures = 400;
+        let steps =
+            |changes: &[&str]| of(&many, "train.steps", changes).unwrap().value.as_integer();
+        assert_eq!(steps(&[]), Some(3600));
+        assert_eq!(steps(&["train.batch=12"]), Some(1200));
+        let patch = of(&many, "data.transforms", &["data.longest_side=200"]).unwrap();
+        assert!(patch.reason.contains("patches of 128"), "{}", patch.reason);
+    }
+}
