@@ -148,9 +148,8 @@ fn inference(bencher: Bencher, index: usize) {
     let numbers =
         |count: usize| (0..count).map(|i| (i % 17) as f32 / 17.0 - 0.5).collect::<Vec<_>>();
     let weight = numbers(channels_out * channels_in / groups * kernel * kernel);
-    let shape = [kernel, stride, 1, groups];
-    let conv =
-        Conv2d::new(weight, numbers(channels_out), [channels_in, channels_out], shape).unwrap();
+    let (channels, steps) = ([channels_in, channels_out], [stride, 1, groups]);
+    let conv = Conv2d::new(weight, numbers(channels_out), channels, [kernel; 2], steps).unwrap();
     let image = numbers(channels_in * height * width);
     let pads = [(kernel / 2, kernel / 2); 2];
     let work =

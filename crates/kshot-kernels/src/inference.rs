@@ -4,14 +4,15 @@ use crate::packed::Packed;
 use crate::precision::Precision;
 use crate::{Activation, Geometry, Pads, conv2d};
 
-/// A two-dimensional convolution with square kernels, ready to run.
+/// A two-dimensional convolution, ready to run.
 #[derive(Debug, Clone)]
 pub struct Conv2d {
     kernels: Kernels,
     /// `[channels_out]`
     bias: Vec<f32>,
     channels: [usize; 2],
-    kernel: usize,
+    /// Rows and columns.
+    kernel: [usize; 2],
     stride: usize,
     dilation: usize,
     groups: usize,
@@ -19,7 +20,7 @@ pub struct Conv2d {
 
 #[derive(Debug, Clone)]
 enum Kernels {
-    /// `[channels_out, channels_in / groups, kernel, kernel]`
+    /// `[channels_out, channels_in / groups, rows, columns]`
     Plain(Vec<f32>),
     /// In panels, where products of matrices are all that is asked of them.
     Packed(Packed),
@@ -27,9 +28,9 @@ enum Kernels {
 
 impl Conv2d {
     /// A convolution from `channels[0]` to `channels[1]` channels. `weight` is
-    /// `[channels[1], channels[0] / groups, kernel, kernel]`, `bias` is `[channels[1]]`.
+    /// `[channels[1], channels[0] / groups, kernel[0], kernel[1]]`, `bias` is `[channels[1]]`.
     ///
-    /// `None` where stride, dilation, groups or the kernel are zero or the channels do not divide into
+    /// `None` where stride, dilation, groups or a side of the kernel are zero or the channels do not divide into
     /// the groups.
     ///
     /// # Panics
@@ -38,18 +39,20 @@ impl Conv2d {
         weight: Vec<f32>,
         bias: Vec<f32>,
         channels: [usize; 2],
-        [kernel, stride, dilation, groups]: [usize; 4],
+        kernel: [usize; 2],
+        [stride, dilation, groups]: [usize; 3],
     ) -> Option<Self> {
         let [channels_in, channels_out] = channels;
-        if [kernel, stride, dilation, groups].contains(&0)
+        let taps = kernel[0] * kernel[1];
+        if [taps, stride, dilation, groups].contains(&0)
             || channels.iter().any(|channels| *channels == 0 || !channels.is_multiple_of(groups))
         {
             return None;
         }
-        assert_eq!(weight.len(), channels_out * (channels_in / groups) * kernel * kernel);
+        assert_eq!(weight.len(), channels_out * (channels_in / groups) * taps);
         assert_eq!(bias.len(), channels_out);
-        let kernels = if conv2d::is_product([kernel; 2], [stride; 2], groups, channels) {
-            let extents = [channels_out / groups, channels_in / groups * kernel * kernel];
+        let kernels = if conv2d::is_product(kernel, [stride; 2], groups, channels) {
+            let extents = [channels_out / groups, channels_in / groups * taps];
             Kernels::Packed(Packed::new(&weight, groups, extents))
         } else {
             Kernels::Plain(weight)
@@ -67,8 +70,8 @@ impl Conv2d {
     /// # Panics
     /// If the padded input is smaller than the kernel.
     pub fn size(&self, size: [usize; 2], pads: Pads) -> [usize; 2] {
-        let covered = (self.kernel - 1) * self.dilation + 1;
         std::array::from_fn(|axis| {
+            let covered = (self.kernel[axis] - 1) * self.dilation + 1;
             let (before, after) = pads[axis];
             let padded = size[axis] + before + after;
             assert!(padded >= covered, "{padded} pixels are fewer than the kernel's {covered}");
@@ -94,7 +97,7 @@ impl Conv2d {
         let [channels_in, channels_out] = self.channels;
         let geometry = Geometry::new(
             [images.len() / each, channels_in, size[0], size[1]],
-            [channels_out, channels_in / self.groups, self.kernel, self.kernel],
+            [channels_out, channels_in / self.groups, self.kernel[0], self.kernel[1]],
             [self.stride; 2],
             pads,
             [self.dilation; 2],
@@ -132,7 +135,7 @@ mod tests {
     ) -> Vec<f64> {
         let [channels_in, channels_out] = conv.channels;
         let [height, width] = conv.size(size, pads);
-        let (inside, k) = (channels_in / conv.groups, conv.kernel);
+        let (inside, [rows, columns]) = (channels_in / conv.groups, conv.kernel);
         let batch = images.len() / (channels_in * size[0] * size[1]);
         let (low, high) = activation.bounds();
         let mut out = Vec::new();
@@ -143,8 +146,8 @@ mod tests {
                     for x in 0..width {
                         let mut sum = f64::from(conv.bias[o]);
                         for i in 0..inside {
-                            for ky in 0..k {
-                                for kx in 0..k {
+                            for ky in 0..rows {
+                                for kx in 0..columns {
                                     let at = |place: usize, tap: usize, before: usize| {
                                         (place * conv.stride + tap * conv.dilation)
                                             .checked_sub(before)
@@ -159,7 +162,8 @@ mod tests {
                                     }
                                     let plane = image * channels_in + group * inside + i;
                                     let value = images[(plane * size[0] + sy) * size[1] + sx];
-                                    let weight = weight[((o * inside + i) * k + ky) * k + kx];
+                                    let tap = ((o * inside + i) * rows + ky) * columns + kx;
+                                    let weight = weight[tap];
                                     sum += f64::from(value) * f64::from(weight);
                                 }
                             }
@@ -178,24 +182,28 @@ mod tests {
         let mut numbers = |count: usize| -> Vec<f32> {
             (0..count).map(|_| random.random_range(-1.0..1.0)).collect()
         };
-        // channels in, out, kernel, stride, dilation, groups, height, width, padding, batch
-        for [i, o, k, s, d, g, h, w, p, n] in [
-            [3, 32, 3, 2, 1, 1, 17, 23, 1, 1],
-            [16, 24, 1, 1, 1, 1, 31, 33, 0, 2],
-            [40, 7, 1, 2, 1, 1, 9, 8, 0, 1],
-            [5, 6, 3, 1, 2, 1, 12, 40, 2, 1],
-            [3, 4, 7, 2, 1, 1, 20, 19, 3, 1],
-            [300, 70, 1, 1, 1, 1, 3, 5, 0, 1],
-            [8, 8, 3, 1, 1, 8, 20, 37, 1, 2],
-            [8, 8, 3, 2, 1, 8, 21, 38, 1, 1],
-            [6, 6, 5, 1, 1, 6, 9, 7, 2, 1],
-            [6, 6, 5, 2, 1, 6, 30, 35, 2, 1],
-            [2, 2, 5, 2, 1, 2, 1, 1, 2, 1],
-            [6, 8, 3, 2, 1, 2, 9, 11, 1, 2],
-            [20, 18, 3, 1, 2, 1, 13, 9, 2, 1],
+        // channels in, out, rows and columns of the kernel, stride, dilation, groups, height, width, padding, batch
+        for [i, o, rows, columns, s, d, g, h, w, p, n] in [
+            [3, 32, 3, 3, 2, 1, 1, 17, 23, 1, 1],
+            [16, 24, 1, 1, 1, 1, 1, 31, 33, 0, 2],
+            [40, 7, 1, 1, 2, 1, 1, 9, 8, 0, 1],
+            [5, 6, 3, 3, 1, 2, 1, 12, 40, 2, 1],
+            [3, 4, 7, 7, 2, 1, 1, 20, 19, 3, 1],
+            [300, 70, 1, 1, 1, 1, 1, 3, 5, 0, 1],
+            [8, 8, 3, 3, 1, 1, 8, 20, 37, 1, 2],
+            [8, 8, 3, 3, 2, 1, 8, 21, 38, 1, 1],
+            [6, 6, 5, 5, 1, 1, 6, 9, 7, 2, 1],
+            [6, 6, 5, 5, 2, 1, 6, 30, 35, 2, 1],
+            [2, 2, 5, 5, 2, 1, 2, 1, 1, 2, 1],
+            [6, 8, 3, 3, 2, 1, 2, 9, 11, 1, 2],
+            [20, 18, 3, 3, 1, 2, 1, 13, 9, 2, 1],
+            [24, 20, 1, 7, 1, 1, 1, 9, 12, 3, 2],
+            [20, 24, 7, 1, 1, 1, 1, 9, 12, 3, 1],
+            [4, 20, 1, 3, 1, 1, 1, 9, 12, 1, 1],
+            [6, 6, 3, 5, 2, 1, 6, 9, 17, 2, 1],
         ] {
-            let weight = numbers(o * i / g * k * k);
-            let conv = Conv2d::new(weight.clone(), numbers(o), [i, o], [k, s, d, g]);
+            let weight = numbers(o * i / g * rows * columns);
+            let conv = Conv2d::new(weight.clone(), numbers(o), [i, o], [rows, columns], [s, d, g]);
             let conv = conv.unwrap();
             let images = numbers(n * i * h * w);
             for (pads, activation) in [
@@ -209,7 +217,7 @@ mod tests {
                 let scale = expected.iter().fold(1e-3, |a: f64, b| a.max(b.abs()));
                 for (ours, expected) in ours.iter().zip(&expected) {
                     let far = (f64::from(*ours) - expected).abs() / scale;
-                    assert!(far < 1e-5, "{far:e} in {i} {o} {k} {s} {d} {g} {h} {w}");
+                    assert!(far < 1e-5, "{far:e} in {i} {o} {rows}x{columns} {s} {d} {g} {h} {w}");
                 }
             }
         }
@@ -233,7 +241,7 @@ mod tests {
             [130, 128, 3, 1, 2, 7, 6],
         ] {
             let (weight, images) = (numbers(o * i / g * k * k), numbers(2 * i * h * w));
-            let conv = Conv2d::new(weight.clone(), numbers(o), [i, o], [k, s, 1, g]).unwrap();
+            let conv = Conv2d::new(weight.clone(), numbers(o), [i, o], [k; 2], [s, 1, g]).unwrap();
             let Kernels::Packed(packed) = &conv.kernels else { panic!("no product of matrices") };
             let pads = [(k / 2, k / 2); 2];
             let geometry =
@@ -265,9 +273,11 @@ mod tests {
 
     #[test]
     fn what_makes_no_convolution_is_refused() {
-        let new = |channels: [usize; 2], shape: [usize; 4]| {
-            let count = channels[1] * channels[0] / shape[3].max(1) * shape[0] * shape[0];
-            Conv2d::new(vec![0.0; count], vec![0.0; channels[1]], channels, shape).is_some()
+        let new = |channels: [usize; 2], [kernel, stride, dilation, groups]: [usize; 4]| {
+            let count = channels[1] * channels[0] / groups.max(1) * kernel * kernel;
+            let (weight, bias) = (vec![0.0; count], vec![0.0; channels[1]]);
+            let steps = [stride, dilation, groups];
+            Conv2d::new(weight, bias, channels, [kernel; 2], steps).is_some()
         };
         assert!(
             new([4, 4], [3, 1, 1, 1]) && new([4, 4], [3, 1, 2, 4]) && new([4, 8], [7, 3, 1, 2])

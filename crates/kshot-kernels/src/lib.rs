@@ -1,5 +1,5 @@
 //! Convolutions on CPUs in 32-bit floats, for training and inference, as operations of Burn; and what
-//! networks do between them: batch normalisation, pooling, resizing, softmax and cross entropy.
+//! networks do between them: batch normalisation, smooth activations, pooling, resizing, softmax and cross entropy.
 //!
 //! # Which path computes what
 //!
@@ -43,6 +43,7 @@ mod norm;
 mod packed;
 mod panels;
 mod patches;
+mod pointwise;
 mod pool;
 mod precision;
 mod resize;
@@ -60,13 +61,14 @@ mod winograd;
 pub use extension::{
     AveragePool, KernelBackend, NormOptions, add_activated, avg_pool2d, batch_norm,
     batch_norm_layer, bilinear, conv_transpose2d, conv2d, conv2d_activated, cross_entropy2d,
-    log_softmax2d, max_pool2d, scale_kernels, softmax2d,
+    log_softmax2d, max_pool2d, pointwise, scale_kernels, softmax2d,
 };
 pub use geometry::{Geometry, Pads, Refused};
 #[cfg(feature = "mimalloc")]
 pub use heap::keep_pages;
 pub use inference::Conv2d;
 pub use norm::{Affine, Gradients, Planes, Statistics};
+pub use pointwise::Pointwise;
 pub use precision::{NoBf16, Precision};
 pub use resize::Resize;
 pub use softmax::Channels;
@@ -83,6 +85,7 @@ pub mod slices {
     pub use crate::average::{avg_pool, avg_pool_gradient};
     pub use crate::conv2d::{bias_gradient, forward, input_gradient, weight_gradient};
     pub use crate::norm::{batch_norm, batch_norm_gradients};
+    pub use crate::pointwise::{pointwise, pointwise_gradient};
     pub use crate::pool::{max_pool, max_pool_gradient};
     pub use crate::resize::{resize, resize_gradient};
     pub use crate::scale::{scale_gradient, scale_kernels};

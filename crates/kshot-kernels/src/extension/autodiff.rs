@@ -8,9 +8,9 @@ use burn::backend::tensor::FloatTensor;
 
 use super::{
     AutodiffTensor, AveragePool, KernelBackend, NormOptions, add, conv_transpose2d, conv2d, linear,
-    norm, pool, scale, softmax,
+    norm, pointwise, pool, scale, softmax,
 };
-use crate::{Activation, Conv2d, Geometry, Pads, Resize, Windows};
+use crate::{Activation, Conv2d, Geometry, Pads, Pointwise, Resize, Windows};
 
 impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
     fn convolve(
@@ -50,6 +50,19 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
     ) -> FloatTensor<Self> {
         let (result, gradient) = (result.into_primitive(), gradient.into_primitive());
         AutodiffTensor::new(B::activation_gradient(result, gradient, activation))
+    }
+
+    fn pointwise(values: FloatTensor<Self>, function: Pointwise) -> FloatTensor<Self> {
+        pointwise::record::<B, C>(values, function)
+    }
+
+    fn pointwise_gradient(
+        values: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        function: Pointwise,
+    ) -> FloatTensor<Self> {
+        let (values, gradient) = (values.into_primitive(), gradient.into_primitive());
+        AutodiffTensor::new(B::pointwise_gradient(values, gradient, function))
     }
 
     fn convolve_biased(

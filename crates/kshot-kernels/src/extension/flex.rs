@@ -7,7 +7,9 @@ use burn::backend::flex::FlexTensor;
 use burn::tensor::TensorData;
 
 use super::{AveragePool, KernelBackend, NormOptions};
-use crate::{Activation, Channels, Conv2d, Geometry, Pads, Planes, Resize, Windows, slices};
+use crate::{
+    Activation, Channels, Conv2d, Geometry, Pads, Planes, Pointwise, Resize, Windows, slices,
+};
 
 /// A tensor's floats in order.
 fn contiguous(tensor: FlexTensor) -> FlexTensor {
@@ -91,6 +93,23 @@ impl KernelBackend for Flex {
     ) -> FlexTensor {
         let (result, mut gradient) = (contiguous(result), contiguous(gradient));
         slices::activation_gradient(result.storage(), gradient.storage_mut(), activation);
+        gradient
+    }
+
+    fn pointwise(values: FlexTensor, function: Pointwise) -> FlexTensor {
+        // In their own place where nobody else needs them; else a copy is made.
+        let mut values = contiguous(values);
+        slices::pointwise(values.storage_mut(), function);
+        values
+    }
+
+    fn pointwise_gradient(
+        values: FlexTensor,
+        gradient: FlexTensor,
+        function: Pointwise,
+    ) -> FlexTensor {
+        let (values, mut gradient) = (contiguous(values), contiguous(gradient));
+        slices::pointwise_gradient(values.storage(), gradient.storage_mut(), function);
         gradient
     }
 

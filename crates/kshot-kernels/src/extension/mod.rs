@@ -7,6 +7,7 @@ mod conv_transpose2d;
 mod flex;
 mod linear;
 mod norm;
+mod pointwise;
 mod pool;
 mod resize;
 mod scale;
@@ -21,12 +22,13 @@ use burn::tensor::{DType, Device, Tensor};
 pub use conv_transpose2d::conv_transpose2d;
 pub use conv2d::{conv2d, conv2d_activated};
 pub use norm::{NormOptions, batch_norm, batch_norm_layer};
+pub use pointwise::pointwise;
 pub use pool::{AveragePool, avg_pool2d, max_pool2d};
 pub use resize::bilinear;
 pub use scale::scale_kernels;
 pub use softmax::{cross_entropy2d, log_softmax2d, softmax2d};
 
-use crate::{Activation, Conv2d, Geometry, Pads, Resize, Windows};
+use crate::{Activation, Conv2d, Geometry, Pads, Pointwise, Resize, Windows};
 
 /// Whether this crate's kernels take a tensor.
 fn ours<const D: usize>(tensor: &Tensor<D>) -> bool {
@@ -68,6 +70,16 @@ pub trait KernelBackend: Backend {
         result: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
         activation: Activation,
+    ) -> FloatTensor<Self>;
+
+    /// The function of each value.
+    fn pointwise(values: FloatTensor<Self>, function: Pointwise) -> FloatTensor<Self>;
+
+    /// Its gradient with respect to the values.
+    fn pointwise_gradient(
+        values: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        function: Pointwise,
     ) -> FloatTensor<Self>;
 
     /// The convolution plus a bias for each channel, then the activation.

@@ -162,6 +162,12 @@ impl EncoderConfig {
         self.architecture.rename(foreign)
     }
 
+    /// The same as weights with tensors of these names want it: some published networks of one name differ in a
+    /// layer.
+    pub(crate) fn matching<'a>(self, foreign: impl Iterator<Item = &'a str>) -> Self {
+        Self { architecture: self.architecture.matching(foreign), ..self }
+    }
+
     /// Our name of the first convolution's kernels, `[channels, in_channels, kernel, kernel]`.
     pub(crate) fn first_kernels(&self) -> &'static str {
         self.architecture.first_kernels()

@@ -14,8 +14,13 @@ use burn::module::Module;
 use burn::prelude::*;
 
 use crate::encoder::keys::{self, Renamed};
+use crate::encoder::mobile::{
+    BlockShape, InvertedResidual, PaddingKind, StageSteps, scaled, steps,
+};
 use crate::encoder::{About, Encode, Family, Features, Normalization, Preset};
-use crate::nn::{Activation, Conv, ConvConfig, ConvNormAct, Padding, global_average};
+use crate::nn::{
+    Activation, ActivationFunction, Conv, ConvConfig, ConvNormAct, Padding, global_average,
+};
 
 /// Stages of the smallest network: repeats, kernel, stride, expansion, channels.
 const STAGES: [(usize, usize, usize, usize, usize); 7] = [
@@ -51,11 +56,9 @@ impl EfficientNetLiteConfig {
     pub const LITE0: Self =
         Self { width: 1.0, depth: 1.0, stem: 32, head: 1280, output_stride: 32, in_channels: 3 };
 
-    /// Channels scaled by the width and rounded to a multiple of 8, never by more than a tenth down.
+    /// Channels scaled by the width.
     fn scaled(&self, channels: usize) -> usize {
-        let wanted = channels as f64 * self.width;
-        let rounded = (((wanted + 4.0) / 8.0) as usize * 8).max(8);
-        if (rounded as f64) < 0.9 * wanted { rounded + 8 } else { rounded }
+        scaled(channels, self.width)
     }
 
     fn repeats(&self, stage: usize) -> usize {
@@ -65,18 +68,8 @@ impl EfficientNetLiteConfig {
         }
     }
 
-    /// Stride of each stage's first block, and dilation of its depthwise convolutions.
-    fn stages(&self) -> [(usize, usize); 7] {
-        let (mut reached, mut dilation) = (2, 1); // those of the stem
-        STAGES.map(|(_, _, stride, ..)| {
-            if reached * stride <= self.output_stride {
-                reached *= stride;
-                (stride, dilation)
-            } else {
-                dilation *= stride;
-                (1, dilation)
-            }
-        })
+    fn steps(&self) -> Vec<StageSteps> {
+        steps(&STAGES.map(|(_, _, stride, ..)| stride), self.output_stride)
     }
 
     /// The network with a classifier of that many classes, as published networks have.
@@ -138,19 +131,25 @@ impl Family for EfficientNetLiteConfig {
             .with_padding(Padding::Same);
         let mut blocks = Vec::new();
         let mut stage_ends = Vec::new();
-        let (mut channels, mut before) = (self.stem, 1);
-        let stages = STAGES.iter().zip(self.stages()).enumerate();
-        for (index, (&(_, kernel, _, expansion, out), (mut stride, dilation))) in stages {
-            let out = self.scaled(out);
-            for _ in 0..self.repeats(index) {
-                // The first block of a dilated stage still has the dilation of the stage before.
-                let depthwise = ConvConfig::new([channels * expansion; 2], kernel)
-                    .depthwise()
-                    .with_stride(stride)
-                    .with_padding(Padding::Same)
-                    .with_dilation(before);
-                blocks.push(MbConv::new([channels, out], &depthwise, device));
-                (channels, stride, before) = (out, 1, dilation);
+        let mut input = self.stem;
+        let stages = STAGES.into_iter().zip(self.steps()).enumerate();
+        for (number, ((_, kernel, _, expansion, output), step)) in stages {
+            let output = self.scaled(output);
+            for index in 0..self.repeats(number) {
+                let shape = BlockShape {
+                    channels: [input, output],
+                    wide: input * expansion,
+                    expands: expansion > 1,
+                    kernel,
+                    stride: if index == 0 { step.stride } else { 1 },
+                    dilation: step.dilations[index.min(1)],
+                    padding: PaddingKind::Same,
+                    squeezed: None,
+                    epsilon: EPSILON,
+                    activation: ActivationFunction::Relu6,
+                };
+                blocks.push(InvertedResidual::new(&shape, device));
+                input = output;
             }
             stage_ends.push(blocks.len());
         }
@@ -172,12 +171,7 @@ impl Family for EfficientNetLiteConfig {
     }
 
     fn strides(&self) -> Vec<usize> {
-        let mut reached = 2;
-        let stages = self.stages().map(|(stride, _)| {
-            reached *= stride;
-            reached
-        });
-        stages.to_vec()
+        self.steps().iter().map(|step| step.reached).collect()
     }
 
     fn output_strides(&self) -> &'static [usize] {
@@ -201,7 +195,7 @@ impl Family for EfficientNetLiteConfig {
         let fold = |head: LiteHead| LiteHead { expand: head.expand.fold(), ..head };
         EfficientNetLite {
             stem: network.stem.fold(),
-            blocks: network.blocks.into_iter().map(MbConv::fold).collect(),
+            blocks: network.blocks.into_iter().map(InvertedResidual::fold).collect(),
             head: network.head.map(fold),
             ..network
         }
@@ -219,7 +213,7 @@ impl Family for EfficientNetLiteConfig {
 #[derive(Module, Debug)]
 pub struct EfficientNetLite {
     stem: ConvNormAct,
-    blocks: Vec<MbConv>,
+    blocks: Vec<InvertedResidual>,
     head: Option<LiteHead>,
     #[module(skip)]
     stage_ends: Vec<usize>,
@@ -280,55 +274,6 @@ impl Encode for EfficientNetLite {
 
     fn strides(&self) -> Vec<usize> {
         self.strides.clone()
-    }
-}
-
-/// An inverted residual: widen, filter each channel, narrow; the input is added where shapes allow.
-#[derive(Module, Debug)]
-struct MbConv {
-    expand: Option<ConvNormAct>,
-    depthwise: ConvNormAct,
-    project: ConvNormAct,
-    residual: bool,
-}
-
-impl MbConv {
-    /// Around the convolution that filters each channel; wider than the input it expands.
-    fn new([input, output]: [usize; 2], depthwise: &ConvConfig, device: &Device) -> Self {
-        let wide = depthwise.channels[0];
-        let layer =
-            |config: &ConvConfig, activation| ConvNormAct::new(config, EPSILON, activation, device);
-        let expand = ConvConfig::new([input, wide], 1);
-        let project = ConvConfig::new([wide, output], 1);
-        Self {
-            expand: (wide > input).then(|| layer(&expand, Activation::Relu6)),
-            depthwise: layer(depthwise, Activation::Relu6),
-            project: layer(&project, Activation::Identity),
-            residual: depthwise.stride == 1 && input == output,
-        }
-    }
-
-    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        // Not held where it isn't needed, so that the first layer may take its memory.
-        let kept = self.residual.then(|| input.clone());
-        let wide = match &self.expand {
-            Some(expand) => expand.forward(input),
-            None => input,
-        };
-        let output = self.project.forward(self.depthwise.forward(wide));
-        match kept {
-            Some(kept) => output + kept,
-            None => output,
-        }
-    }
-
-    fn fold(self) -> Self {
-        Self {
-            expand: self.expand.map(ConvNormAct::fold),
-            depthwise: self.depthwise.fold(),
-            project: self.project.fold(),
-            ..self
-        }
     }
 }
 

@@ -26,7 +26,12 @@ pub mod config;
 pub mod conv4;
 pub mod efficientnet_lite;
 pub mod feature_head;
+pub mod inception_v3;
 pub mod keys;
+mod mobile;
+pub mod mobilenet_v1;
+pub mod mobilenet_v2;
+pub mod mobilenet_v3;
 pub mod normalization;
 pub mod resnet;
 pub mod resnet12;
@@ -155,6 +160,13 @@ pub trait Family: Copy + PartialEq + 'static {
     /// Our name of a tensor that torchvision, timm or the original authors call `foreign`.
     fn rename(&self, foreign: &str) -> Renamed;
 
+    /// The same as weights with tensors of these names want it: some published networks of one name differ in a
+    /// layer.
+    #[must_use]
+    fn matching<'a>(self, _foreign: impl Iterator<Item = &'a str>) -> Self {
+        self
+    }
+
     /// Our name of the kernels that see the picture, `[channels, in_channels, kernel, kernel]`.
     const FIRST_KERNELS: &'static str;
 }
@@ -273,6 +285,12 @@ macro_rules! encoders {
                 match self { $(Self::$variant(config) => config.rename(foreign),)+ }
             }
 
+            fn matching<'a>(self, foreign: impl Iterator<Item = &'a str>) -> Self {
+                match self {
+                    $(Self::$variant(config) => Self::$variant(config.matching(foreign)),)+
+                }
+            }
+
             fn first_kernels(&self) -> &'static str {
                 match self { $(Self::$variant(_) => <$config>::FIRST_KERNELS,)+ }
             }
@@ -312,6 +330,10 @@ macro_rules! encoders {
 // The table: one line per family.
 encoders! {
     EfficientNetLite(efficientnet_lite::EfficientNetLite, efficientnet_lite::EfficientNetLiteConfig);
+    MobileNetV1(mobilenet_v1::MobileNetV1, mobilenet_v1::MobileNetV1Config);
+    MobileNetV2(mobilenet_v2::MobileNetV2, mobilenet_v2::MobileNetV2Config);
+    MobileNetV3(mobilenet_v3::MobileNetV3, mobilenet_v3::MobileNetV3Config);
+    InceptionV3(inception_v3::InceptionV3, inception_v3::InceptionV3Config);
     ResNet(resnet::ResNet, resnet::ResNetConfig);
     Vgg(vgg::Vgg, vgg::VggConfig);
 }

@@ -16,6 +16,9 @@ impl Normalization {
     /// The mean and standard deviation of ImageNet's pixels, as torchvision's networks expect.
     pub const IMAGENET: Self =
         Self { mean: [123.675, 116.28, 103.53], std: [58.395, 57.12, 57.375] };
+
+    /// Pixels to -1..1.
+    pub const HALF: Self = Self { mean: [127.5; 3], std: [127.5; 3] };
 }
 
 impl Normalization {

@@ -12,6 +12,7 @@ use burn::tensor::ops::ConvOptions;
 pub use kshot_kernels::Activation;
 use kshot_kernels::Conv2d;
 
+use crate::nn::activation::ActivationFunction;
 use crate::nn::cpu_values;
 use crate::nn::norm::BatchNorm;
 
@@ -49,7 +50,7 @@ impl Padding {
 ///
 /// # Shapes
 /// - `images`: `[batch, channels, height, width]`
-/// - `weight`: `[channels_out, channels / groups, kernel, kernel]`
+/// - `weight`: `[channels_out, channels / groups, kernel_height, kernel_width]`
 /// - `bias`: `[channels_out]`
 pub fn conv2d(
     images: Tensor<4>,
@@ -65,8 +66,8 @@ pub fn conv2d(
 pub struct ConvConfig {
     /// Channels of the input and of the output.
     pub channels: [usize; 2],
-    /// Side of the square kernel.
-    pub kernel: usize,
+    /// Rows and columns of the kernel.
+    pub kernel: [usize; 2],
     /// Step of the kernel.
     pub stride: usize,
     /// Zeros around the image.
@@ -78,10 +79,16 @@ pub struct ConvConfig {
 }
 
 impl ConvConfig {
-    /// A dense convolution of stride 1 which keeps the size of the image (for an odd kernel).
+    /// A dense convolution with a square kernel and stride 1 which keeps the size of the image (for an odd
+    /// kernel).
     pub fn new(channels: [usize; 2], kernel: usize) -> Self {
         let padding = Padding::Each(kernel / 2);
-        Self { channels, kernel, stride: 1, padding, dilation: 1, groups: 1 }
+        Self { channels, kernel: [kernel; 2], stride: 1, padding, dilation: 1, groups: 1 }
+    }
+
+    /// The same with a kernel of so many rows and columns, such as 1x7.
+    pub fn rectangular(channels: [usize; 2], kernel: [usize; 2]) -> Self {
+        Self { kernel, padding: Padding::Same, ..Self::new(channels, 1) }
     }
 
     /// Another stride.
@@ -103,7 +110,10 @@ impl ConvConfig {
     pub fn with_dilation(mut self, dilation: usize) -> Self {
         self.dilation = dilation;
         if let Padding::Each(_) = self.padding {
-            self.padding = Padding::Each(dilation * (self.kernel / 2));
+            let [rows, columns] = self.kernel;
+            let square = rows == columns;
+            self.padding =
+                if square { Padding::Each(dilation * (rows / 2)) } else { Padding::Same };
         }
         self
     }
@@ -119,11 +129,12 @@ impl ConvConfig {
     /// starts its ResNets); `bias` starts at zero.
     pub fn init(&self, bias: bool, device: &Device) -> Conv {
         let [channels_in, channels_out] = self.channels;
-        let area = self.kernel * self.kernel;
+        let [rows, columns] = self.kernel;
+        let area = rows * columns;
         let initializer =
             Initializer::KaimingNormal { gain: std::f64::consts::SQRT_2, fan_out_only: true };
         let weight = initializer.init_with(
-            [channels_out, channels_in / self.groups, self.kernel, self.kernel],
+            [channels_out, channels_in / self.groups, rows, columns],
             Some(channels_in / self.groups * area),
             Some(channels_out / self.groups * area),
             device,
@@ -141,10 +152,10 @@ impl ConvConfig {
     }
 }
 
-/// A two-dimensional convolution with square kernels.
+/// A two-dimensional convolution.
 #[derive(Module, Debug)]
 pub struct Conv {
-    /// `[channels_out, channels_in / groups, kernel, kernel]`
+    /// `[channels_out, channels_in / groups, kernel_height, kernel_width]`
     pub weight: Param<Tensor<4>>,
     /// `[channels_out]`
     pub bias: Option<Param<Tensor<1>>>,
@@ -166,13 +177,14 @@ impl Conv {
         if self.weight.val().device() != Device::flex() {
             return self;
         }
-        let [outputs, inside, kernel, _] = self.weight.dims();
+        let [outputs, inside, rows, columns] = self.weight.dims();
         let bias = self.bias.as_ref().map_or_else(|| vec![0.0; outputs], |b| cpu_values(b.val()));
         let compiled = Conv2d::new(
             cpu_values(self.weight.val()),
             bias,
             [inside * self.groups, outputs],
-            [kernel, self.stride, self.dilation, self.groups],
+            [rows, columns],
+            [self.stride, self.dilation, self.groups],
         );
         Self { compiled: compiled.map(Arc::new), ..self }
     }
@@ -187,11 +199,15 @@ impl Conv {
             let bias = self.bias.as_ref().map(|bias| bias.val());
             return self.slide(images, self.weight.val(), bias, activation);
         };
-        let [_, _, height, width] = images.dims();
-        let [_, _, kernel, _] = self.weight.dims();
-        let pads = [height, width]
-            .map(|size| self.padding.amounts(size, kernel, self.stride, self.dilation));
+        let pads = self.pads(&images);
         compiled.run(images, pads, activation)
+    }
+
+    /// Zeros before and after each axis of the images.
+    fn pads(&self, images: &Tensor<4>) -> [(usize, usize); 2] {
+        let ([.., height, width], [.., rows, columns]) = (images.dims(), self.weight.dims());
+        [(height, rows), (width, columns)]
+            .map(|(size, kernel)| self.padding.amounts(size, kernel, self.stride, self.dilation))
     }
 
     /// Slides the kernels over the images.
@@ -210,12 +226,9 @@ impl Conv {
         bias: Option<Tensor<1>>,
         activation: Activation,
     ) -> Tensor<4> {
-        let [_, _, height, width] = images.dims();
-        let [_, _, kernel, _] = weight.dims();
-        let amounts = |size| self.padding.amounts(size, kernel, self.stride, self.dilation);
         let options = ConvOptions::new_with_padding(
             [self.stride; 2],
-            [amounts(height), amounts(width)],
+            self.pads(&images),
             [self.dilation; 2],
             self.groups,
         );
@@ -252,12 +265,18 @@ pub struct ConvNormAct {
     /// The normalisation of its result; none once it is part of the kernels.
     pub norm: Option<BatchNorm>,
     #[module(skip)]
-    activation: Activation,
+    pub(super) activation: ActivationFunction,
 }
 
 impl ConvNormAct {
     /// Random kernels without bias, and normalisation with the given epsilon.
-    pub fn new(config: &ConvConfig, epsilon: f64, activation: Activation, device: &Device) -> Self {
+    pub fn new(
+        config: &ConvConfig,
+        epsilon: f64,
+        activation: impl Into<ActivationFunction>,
+        device: &Device,
+    ) -> Self {
+        let activation = activation.into();
         let norm = BatchNorm::new(config.channels[1], device).with_epsilon(epsilon);
         Self { conv: config.init(false, device), norm: Some(norm), activation }
     }
@@ -266,9 +285,10 @@ impl ConvNormAct {
     pub fn biased(
         config: &ConvConfig,
         epsilon: Option<f64>,
-        activation: Activation,
+        activation: impl Into<ActivationFunction>,
         device: &Device,
     ) -> Self {
+        let activation = activation.into();
         let normalise = |epsilon| BatchNorm::new(config.channels[1], device).with_epsilon(epsilon);
         Self { conv: config.init(true, device), norm: epsilon.map(normalise), activation }
     }
@@ -278,16 +298,17 @@ impl ConvNormAct {
     /// # Shapes
     /// `[batch, channels_in, height, width]` to `[batch, channels_out, height', width']`
     pub fn forward(&self, images: Tensor<4>) -> Tensor<4> {
-        match &self.norm {
-            Some(norm) if norm.trains(&images) => {
-                norm.forward(self.conv.forward(images), self.activation)
-            }
+        // What a convolution or normalisation does in the same pass, and what is left to do.
+        let clamp = self.activation.clamp();
+        let result = match &self.norm {
+            Some(norm) if norm.trains(&images) => norm.forward(self.conv.forward(images), clamp),
             Some(norm) => {
                 let (weight, bias) = self.conv.merged(norm);
-                self.conv.slide(images, weight, Some(bias), self.activation)
+                self.conv.slide(images, weight, Some(bias), clamp)
             }
-            None => self.conv.activated(images, self.activation),
-        }
+            None => self.conv.activated(images, clamp),
+        };
+        self.activation.after_clamp(result)
     }
 
     /// The same function for inference in one step: the running statistics become part of kernels

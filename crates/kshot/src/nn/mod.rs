@@ -1,10 +1,13 @@
 //! Layers that every encoder and decoder is made of: the one place convolutions pass through.
 
+pub mod activation;
 pub mod conv;
 pub mod dual;
 pub mod norm;
+pub mod squeeze_excite;
 pub mod weights;
 
+pub use activation::ActivationFunction;
 use burn::prelude::*;
 use burn::tensor::ops::AvgPoolOptions;
 pub use conv::{Activation, Conv, ConvConfig, ConvNormAct, Padding, conv2d};
@@ -12,6 +15,7 @@ pub use conv::{Activation, Conv, ConvConfig, ConvNormAct, Padding, conv2d};
 /// whether that was chosen.
 pub use kshot_kernels::{NoBf16, Precision};
 pub use norm::BatchNorm;
+pub use squeeze_excite::SqueezeExcite;
 
 /// The mean over the pixels, `[batch, channels, height, width]` to `[batch, channels, 1, 1]`.
 pub fn global_average(maps: Tensor<4>) -> Tensor<4> {

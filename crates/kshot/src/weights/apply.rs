@@ -5,6 +5,11 @@
 //! adapted as timm does: for one channel they are summed over red, green and blue, so that a grey
 //! picture gives what it gave as RGB (where the three were normalised alike); for `n` they are repeated
 //! in order, `n` in all, and scaled by `3 / n`, which keeps the size of the sums.
+//!
+//! # Networks that differ in a detail
+//! Of some encoders files exist of networks that differ a little: in a layer ([`Family::matching`](
+//! crate::encoder::Family::matching)) or in the epsilon of normalisations ([`Renamed::Raised`]). The names of the
+//! tensors tell.
 
 use std::collections::BTreeMap;
 
@@ -26,6 +31,7 @@ const SHOWN: usize = 10;
 /// When a tensor is missing, does not belong to the network, has another shape, or holds numbers that
 /// are not finite.
 pub fn into_encoder(config: &EncoderConfig, state: &StateDict, device: &Device) -> Result<Encoder> {
+    let config = matching(config, state);
     let mut filler = Filler::new(state, |name| config.rename(name));
     filler.adapt(config.first_kernels(), config.in_channels());
     let encoder = config.init(device).map_network(&mut filler);
@@ -46,18 +52,24 @@ pub fn into_embedding(
     device: &Device,
 ) -> Result<Encoder> {
     let holds_head = |name: &String| match config.rename(name) {
-        Renamed::Ours(ours) => ours.starts_with("head.expand."),
+        Renamed::Ours(ours) | Renamed::Raised(ours, _) => ours.starts_with("head.expand."),
         _ => false,
     };
     if !state.tensors.keys().any(holds_head) {
         return into_encoder(config, state, device);
     }
+    let config = matching(config, state);
     let mut filler = Filler::new(state, |name| config.rename(name));
     filler.adapt(config.first_kernels(), config.in_channels());
     let encoder = config.init_embedding(device).map_network(&mut filler);
     filler.given.retain(|ours, _| !ours.starts_with("head.classify."));
     filler.finish(config.name(), state)?;
     Ok(encoder)
+}
+
+/// The configuration as the file's tensors want it.
+fn matching(config: &EncoderConfig, state: &StateDict) -> EncoderConfig {
+    config.matching(state.tensors.keys().map(String::as_str))
 }
 
 /// Fills any network by a renaming of the file's tensors.
@@ -97,6 +109,11 @@ impl Filler {
             match rename(name) {
                 Renamed::Ours(ours) => {
                     given.insert(ours, (name.clone(), data.clone()));
+                }
+                Renamed::Raised(ours, by) => {
+                    let numbers: Vec<f32> = data.iter::<f32>().map(|x| x + by as f32).collect();
+                    let raised = TensorData::new(numbers, data.shape().clone());
+                    given.insert(ours, (name.clone(), raised));
                 }
                 Renamed::Spare => {}
                 Renamed::Unknown => unknown.push(name.clone()),

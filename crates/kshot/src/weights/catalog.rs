@@ -19,12 +19,17 @@ const fn row(encoder: &'static str, repository: &'static str, licence: &'static 
     Published { encoder, repository, licence, data: "ImageNet-1k" }
 }
 
-/// timm's repositories: names of tensors as in torchvision (ResNet, VGG) or timm (EfficientNet-Lite),
-/// both of which `keys` knows.
+/// timm's repositories: names of tensors as in torchvision (ResNet, VGG, Inception-v3) or timm (EfficientNet-Lite,
+/// MobileNets), both of which `keys` knows. An encoder's `normalization` is what these weights were trained with.
 const TABLE: &[Published] = &[
     row("efficientnet-lite0", "timm/tf_efficientnet_lite0.in1k", "Apache-2.0"),
     row("efficientnet-lite1", "timm/tf_efficientnet_lite1.in1k", "Apache-2.0"),
     row("efficientnet-lite2", "timm/tf_efficientnet_lite2.in1k", "Apache-2.0"),
+    row("mobilenet-v1", "timm/mobilenetv1_100.ra4_e3600_r224_in1k", "Apache-2.0"),
+    row("mobilenet-v2", "timm/mobilenetv2_100.ra_in1k", "Apache-2.0"),
+    row("mobilenet-v3-small", "timm/mobilenetv3_small_100.lamb_in1k", "Apache-2.0"),
+    row("mobilenet-v3-large", "timm/mobilenetv3_large_100.ra_in1k", "Apache-2.0"),
+    row("inception-v3", "timm/inception_v3.tv_in1k", "Apache-2.0"),
     row("resnet18", "timm/resnet18.tv_in1k", "BSD-3-Clause"),
     row("resnet34", "timm/resnet34.tv_in1k", "BSD-3-Clause"),
     row("resnet50", "timm/resnet50.tv_in1k", "BSD-3-Clause"),

@@ -1,6 +1,7 @@
 //! EfficientNet-Lite: names of `efficientnet-lite-pytorch` (as EfficientNet-PyTorch) and of timm.
 
-use crate::encoder::keys::{Renamed, norm_field};
+use crate::encoder::keys::Renamed;
+use crate::encoder::keys::mobilenet::{self, Kind, placed, timm_head};
 
 /// Our name of a foreign tensor of a network with that many blocks in each stage: timm counts
 /// blocks stage by stage.
@@ -14,72 +15,39 @@ pub fn rename(foreign: &str, repeats: &[usize]) -> Renamed {
     }
 }
 
-/// The place of a kernel or a normalisation, and the tensor's field there.
-fn placed(place: &str, norm: bool, field: &str) -> Option<String> {
-    if norm {
-        return norm_field(field).map(|field| format!("{place}.norm.{field}"));
-    }
-    (field == "weight").then(|| format!("{place}.conv.weight"))
-}
-
 fn original(foreign: &str) -> Option<String> {
     let (layer, field) = foreign.rsplit_once('.')?;
     match layer {
-        "_conv_stem" => placed("stem", false, field),
-        "_bn0" => placed("stem", true, field),
-        "_conv_head" => placed("head.expand", false, field),
-        "_bn1" => placed("head.expand", true, field),
+        "_conv_stem" => placed("stem", Kind::Conv, field),
+        "_bn0" => placed("stem", Kind::Norm, field),
+        "_conv_head" => placed("head.expand", Kind::Conv, field),
+        "_bn1" => placed("head.expand", Kind::Norm, field),
         "_fc" => Some(format!("head.classify.{field}")),
         _ => {
             let (index, layer) = layer.strip_prefix("_blocks.")?.split_once('.')?;
             let index: usize = index.parse().ok()?;
-            let (part, norm) = match layer {
-                "_expand_conv" => ("expand", false),
-                "_bn0" => ("expand", true),
-                "_depthwise_conv" => ("depthwise", false),
-                "_bn1" => ("depthwise", true),
-                "_project_conv" => ("project", false),
-                "_bn2" => ("project", true),
+            let (part, kind) = match layer {
+                "_expand_conv" => ("expand", Kind::Conv),
+                "_bn0" => ("expand", Kind::Norm),
+                "_depthwise_conv" => ("depthwise", Kind::Conv),
+                "_bn1" => ("depthwise", Kind::Norm),
+                "_project_conv" => ("project", Kind::Conv),
+                "_bn2" => ("project", Kind::Norm),
                 _ => return None,
             };
-            placed(&format!("blocks.{index}.{part}"), norm, field)
+            placed(&format!("blocks.{index}.{part}"), kind, field)
         }
     }
 }
 
 fn timm(foreign: &str, repeats: &[usize]) -> Option<String> {
     let (layer, field) = foreign.rsplit_once('.')?;
-    match layer {
-        "conv_stem" => placed("stem", false, field),
-        "bn1" => placed("stem", true, field),
-        "conv_head" => placed("head.expand", false, field),
-        "bn2" => placed("head.expand", true, field),
-        "classifier" => Some(format!("head.classify.{field}")),
-        _ => {
-            let mut parts = layer.strip_prefix("blocks.")?.splitn(3, '.');
-            let stage: usize = parts.next()?.parse().ok()?;
-            let index: usize = parts.next()?.parse().ok()?;
-            if index >= *repeats.get(stage)? {
-                return None;
-            }
-            // The first stage's blocks have nothing to expand, so their parts are numbered otherwise.
-            let (part, norm) = match (stage, parts.next()?) {
-                (0, "conv_dw") => ("depthwise", false),
-                (0, "bn1") => ("depthwise", true),
-                (0, "conv_pw") => ("project", false),
-                (0, "bn2") => ("project", true),
-                (0, _) => return None,
-                (_, "conv_pw") => ("expand", false),
-                (_, "bn1") => ("expand", true),
-                (_, "conv_dw") => ("depthwise", false),
-                (_, "bn2") => ("depthwise", true),
-                (_, "conv_pwl") => ("project", false),
-                (_, "bn3") => ("project", true),
-                _ => return None,
-            };
-            let before: usize = repeats[..stage].iter().sum();
-            placed(&format!("blocks.{}.{part}", before + index), norm, field)
-        }
+    if layer == "classifier" {
+        return Some(format!("head.classify.{field}"));
+    }
+    match timm_head(layer) {
+        Some(kind) => placed("head.expand", kind, field),
+        None => mobilenet::timm(foreign, repeats, 1),
     }
 }
 

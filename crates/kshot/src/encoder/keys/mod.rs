@@ -1,14 +1,19 @@
 //! Names of tensors in published files, and ours.
 
 pub mod efficientnet_lite;
+pub mod inception_v3;
+pub mod mobilenet;
 pub mod resnet;
 pub mod vgg;
 
 /// What becomes of a tensor of a published file.
-#[derive(Debug, Clone, PartialEq, Eq)]
+#[derive(Debug, Clone, PartialEq)]
 pub enum Renamed {
     /// It is this tensor of ours, if the network has it.
     Ours(String),
+    /// It is this tensor of ours once so much is added to each of its numbers: variances of a network of a larger
+    /// epsilon.
+    Raised(String, f64),
     /// It is known and may stay unused: a classifier's head, a counter.
     Spare,
     /// It does not belong to this network.
