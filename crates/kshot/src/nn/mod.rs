@@ -1,17 +1,22 @@
 //! Layers that every encoder and decoder is made of: the one place convolutions pass through.
 
 pub mod conv;
+pub mod dropout;
 pub mod dual;
 pub mod norm;
+pub mod pool;
+pub mod unpool;
 pub mod weights;
 
 use burn::prelude::*;
 use burn::tensor::ops::AvgPoolOptions;
 pub use conv::{Activation, Conv, ConvConfig, ConvNormAct, Padding, conv2d};
+pub use dropout::Dropout;
 /// Plain sums in every convolution from now on (slower, and three times closer to the exact result), and
 /// whether that was chosen.
 pub use kshot_kernels::{NoBf16, Precision};
 pub use norm::BatchNorm;
+pub use pool::adaptive_average;
 
 /// The mean over the pixels, `[batch, channels, height, width]` to `[batch, channels, 1, 1]`.
 pub fn global_average(maps: Tensor<4>) -> Tensor<4> {
