@@ -61,7 +61,7 @@ mod winograd;
 pub use extension::{
     AveragePool, KernelBackend, NormOptions, add_activated, avg_pool2d, batch_norm,
     batch_norm_layer, bilinear, conv_transpose2d, conv2d, conv2d_activated, cross_entropy2d,
-    log_softmax2d, max_pool2d, pointwise, scale_kernels, softmax2d,
+    log_softmax2d, max_pool2d, max_unpool2d, pointwise, scale_kernels, softmax2d,
 };
 pub use geometry::{Geometry, Pads, Refused};
 #[cfg(feature = "mimalloc")]
@@ -90,7 +90,9 @@ pub mod slices {
     pub use crate::resize::{resize, resize_gradient};
     pub use crate::scale::{scale_gradient, scale_kernels};
     pub use crate::softmax::{cross_entropy, cross_entropy_gradient, softmax, softmax_gradient};
-    pub use crate::windows::{max_pool_windows, max_pool_windows_gradient};
+    pub use crate::windows::{
+        max_pool_windows, max_pool_windows_gradient, max_pool_windows_picked,
+    };
 }
 
 /// What follows the convolution.

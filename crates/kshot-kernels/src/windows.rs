@@ -81,6 +81,21 @@ impl Windows {
         start.saturating_sub(before)..(start + self.kernel[axis] - before).min(size)
     }
 
+    /// The place of the first largest pixel under the window at row `y` and column `x`.
+    #[inline]
+    fn best(&self, image: &[f32], y: usize, x: usize) -> usize {
+        let (width, rows, columns) = (self.size[1], self.covers(0, y), self.covers(1, x));
+        let mut best = rows.start * width + columns.start;
+        for row in rows {
+            for at in row * width + columns.start..row * width + columns.end {
+                if beats(image[at], image[best]) {
+                    best = at;
+                }
+            }
+        }
+        best
+    }
+
     /// How many pixels those are, the padding's too if asked for.
     pub(crate) fn counts(&self, axis: usize, index: usize, padding: bool) -> usize {
         if !padding {
@@ -144,6 +159,28 @@ pub fn max_pool_windows_gradient(windows: &Windows, images: &[f32], gradient: &[
     })
 }
 
+/// The value of `planes` at each window's first largest pixel of `images`: the gradient of what
+/// [`max_pool_windows_gradient`] does to the gradient it is given, which is unpooling.
+///
+/// # Panics
+/// If the lengths do not fit each other.
+pub fn max_pool_windows_picked(windows: &Windows, images: &[f32], planes: &[f32]) -> Vec<f32> {
+    let [area, pooled] = windows.areas();
+    assert!(images.len().is_multiple_of(area), "images of another size");
+    assert_eq!(planes.len(), images.len(), "floats of the planes");
+    fresh(images.len() / area * pooled, |result| {
+        let pairs = images.par_chunks_exact(area).zip(planes.par_chunks_exact(area));
+        let all = result.par_chunks_exact_mut(pooled).zip(pairs);
+        all.with_min_len(4).for_each(|(result, (image, plane))| {
+            for (y, result) in result.chunks_exact_mut(windows.out[1]).enumerate() {
+                for (x, result) in result.iter_mut().enumerate() {
+                    *result = plane[windows.best(image, y, x)];
+                }
+            }
+        });
+    })
+}
+
 struct Pool<'a> {
     windows: &'a Windows,
     image: &'a [f32],
@@ -178,21 +215,10 @@ impl Kernel for Pool<'_> {
 }
 
 fn spread(windows: &Windows, image: &[f32], gradient: &[f32], result: &mut [f32]) {
-    let width = windows.size[1];
     result.fill(0.0);
     for (y, gradient) in gradient.chunks_exact(windows.out[1]).enumerate() {
-        let rows = windows.covers(0, y);
         for (x, gradient) in gradient.iter().enumerate() {
-            let columns = windows.covers(1, x);
-            let mut best = rows.start * width + columns.start;
-            for row in rows.clone() {
-                for at in row * width + columns.start..row * width + columns.end {
-                    if beats(image[at], image[best]) {
-                        best = at;
-                    }
-                }
-            }
-            result[best] += gradient;
+            result[windows.best(image, y, x)] += gradient;
         }
     }
 }
@@ -226,6 +252,7 @@ mod tests {
         assert_eq!(max_pool_windows(&windows, &images), [5.0, 6.0, 8.0, 9.0]);
         let back = max_pool_windows_gradient(&windows, &images, &[1.0, 2.0, 3.0, 4.0]);
         assert_eq!(back, [0.0, 0.0, 0.0, 0.0, 1.0, 2.0, 0.0, 3.0, 4.0]);
+        assert_eq!(max_pool_windows_picked(&windows, &images, &back), [1.0, 2.0, 3.0, 4.0]);
         let one = Windows::new([1, 3], [2, 2], [2, 2], [(0, 0); 2], true).unwrap();
         assert_eq!((one.out(), max_pool_windows(&one, &images[..3])), ([1, 2], vec![2.0, 3.0]));
     }

@@ -8,7 +8,7 @@ use burn::tensor::ops::{AvgPoolOptions, ConvOptions, ConvTransposeOptions, MaxPo
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use kshot_kernels::{
     Activation, add_activated, avg_pool2d, batch_norm_layer, bilinear, conv_transpose2d, conv2d,
-    conv2d_activated, cross_entropy2d, log_softmax2d, max_pool2d, softmax2d,
+    conv2d_activated, cross_entropy2d, log_softmax2d, max_pool2d, max_unpool2d, softmax2d,
 };
 
 fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
@@ -342,6 +342,39 @@ fn pooling_is_burns() {
         let (ours, theirs) = (run(max_pool2d), run(burn::tensor::module::max_pool2d));
         same(ours.0, theirs.0, "result");
         same(ours.1, theirs.1, "gradient");
+    }
+}
+
+/// Against Burn's indices and scatter: values, and their gradient.
+#[test]
+fn unpooling_is_burns() {
+    let device = Device::flex().autodiff();
+    device.seed(8);
+    let plain = MaxPoolOptions::new([2, 2]).with_stride([2, 2]);
+    let ceiled = plain.clone().with_ceil_mode(true);
+    let padded = MaxPoolOptions::new([3, 3]).with_stride([3, 3]).with_padding([1, 1]);
+    for (shape, options) in [[2, 3, 8, 6], [1, 2, 7, 5]]
+        .into_iter()
+        .flat_map(|shape| [&plain, &ceiled, &padded].map(|options| (shape, options.clone())))
+    {
+        let images: Tensor<4> = random(shape, &device);
+        let pooled = max_pool2d(images.clone(), options.clone());
+        let factors = random(shape, &device);
+        let leaf = random(pooled.dims(), &device).require_grad();
+        let ours = max_unpool2d(leaf.clone(), images.clone(), options.clone());
+        let gradients = (ours.clone() * factors.clone()).sum().backward();
+        let (_, places) = burn::tensor::module::max_pool2d_with_indices(images.inner(), options);
+        let [batch, channels, height, width] = shape;
+        let [.., rows, columns] = pooled.dims();
+        let flat = [batch, channels, rows * columns];
+        let places = places.reshape(flat);
+        let zeros =
+            Tensor::<3>::zeros([batch, channels, height * width], &ours.clone().inner().device());
+        let values = leaf.clone().inner().reshape(flat);
+        let theirs = zeros.scatter(2, places.clone(), values, burn::tensor::IndexingUpdateOp::Add);
+        same(ours.inner(), theirs.reshape(shape), "result");
+        let picked = factors.inner().reshape([batch, channels, height * width]).gather(2, places);
+        same(leaf.grad(&gradients).unwrap(), picked.reshape(pooled.dims()), "gradient");
     }
 }
 

@@ -69,7 +69,7 @@ fn episode(ways: usize, [shots, queries]: [usize; 2], size: usize) -> Episode<1>
             Tensor::<4>::from_data(TensorData::new(values, [rows, 1, size, size]), &device);
         let noise = Tensor::random(images.dims(), Distribution::Normal(0.0, 0.2), &device);
         let labels = Tensor::from_data(TensorData::new(labels, [rows]), &device);
-        Batch { images: images + noise, labels }
+        Batch { images: images + noise, labels, seed: 0 }
     };
     device.seed(4);
     let (support, query) = (batch(shots), batch(queries));
@@ -195,6 +195,7 @@ fn outer_gradients_are_pytorchs() {
     let batch = |name: &str, each| Batch {
         images: Tensor::from_data(tensor(name), &device),
         labels: labels(each),
+        seed: 0,
     };
     let episode = Episode {
         support: batch("maml.support", 2),
@@ -305,7 +306,7 @@ fn published_relation_networks_score_as_in_pytorch() {
     let batch = |name: &str, rows: usize| {
         let images = Tensor::<4>::from_data(state.tensors[name].clone(), &device);
         let labels = Tensor::zeros([rows], &device);
-        Batch { images: (images - 0.92206) / 0.08426, labels }
+        Batch { images: (images - 0.92206) / 0.08426, labels, seed: 0 }
     };
     let episode = Episode {
         support: batch("relation.support", 5),

@@ -8,7 +8,7 @@ use burn::backend::tensor::FloatTensor;
 
 use super::{
     AutodiffTensor, AveragePool, KernelBackend, NormOptions, add, conv_transpose2d, conv2d, linear,
-    norm, pointwise, pool, scale, softmax,
+    norm, pointwise, pool, scale, softmax, unpool,
 };
 use crate::{Activation, Conv2d, Geometry, Pads, Pointwise, Resize, Windows};
 
@@ -171,6 +171,23 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
     ) -> FloatTensor<Self> {
         let (images, gradient) = (images.into_primitive(), gradient.into_primitive());
         AutodiffTensor::new(B::pool_windows_gradient(images, gradient, windows))
+    }
+
+    fn unpool(
+        values: FloatTensor<Self>,
+        images: FloatTensor<Self>,
+        windows: Windows,
+    ) -> FloatTensor<Self> {
+        unpool::record::<B, C>(values, images, windows)
+    }
+
+    fn unpool_gradient(
+        gradient: FloatTensor<Self>,
+        images: FloatTensor<Self>,
+        windows: Windows,
+    ) -> FloatTensor<Self> {
+        let (gradient, images) = (gradient.into_primitive(), images.into_primitive());
+        AutodiffTensor::new(B::unpool_gradient(gradient, images, windows))
     }
 
     fn average(images: FloatTensor<Self>, average: AveragePool) -> FloatTensor<Self> {

@@ -247,6 +247,20 @@ impl KernelBackend for Flex {
         tensor(result, extents(&images))
     }
 
+    fn unpool(values: FlexTensor, images: FlexTensor, windows: Windows) -> FlexTensor {
+        // Where pooling sends a gradient is where it found the value.
+        Self::pool_windows_gradient(images, values, windows)
+    }
+
+    fn unpool_gradient(gradient: FlexTensor, images: FlexTensor, windows: Windows) -> FlexTensor {
+        let (images, gradient) = (contiguous(images), contiguous(gradient));
+        let [batch, channels, ..] = extents(&images);
+        let [height, width] = windows.out();
+        let (values, given) = (images.storage(), gradient.storage());
+        let result = slices::max_pool_windows_picked(&windows, values, given);
+        tensor(result, [batch, channels, height, width])
+    }
+
     fn average(images: FlexTensor, AveragePool { windows, padding }: AveragePool) -> FlexTensor {
         let images = contiguous(images);
         let [batch, channels, ..] = extents(&images);

@@ -12,6 +12,7 @@ mod pool;
 mod resize;
 mod scale;
 mod softmax;
+mod unpool;
 
 use std::sync::Arc;
 
@@ -27,6 +28,7 @@ pub use pool::{AveragePool, avg_pool2d, max_pool2d};
 pub use resize::bilinear;
 pub use scale::scale_kernels;
 pub use softmax::{cross_entropy2d, log_softmax2d, softmax2d};
+pub use unpool::max_unpool2d;
 
 use crate::{Activation, Conv2d, Geometry, Pads, Pointwise, Resize, Windows};
 
@@ -154,6 +156,20 @@ pub trait KernelBackend: Backend {
     fn pool_windows_gradient(
         images: FloatTensor<Self>,
         gradient: FloatTensor<Self>,
+        windows: Windows,
+    ) -> FloatTensor<Self>;
+
+    /// Each value at the place of its window's largest pixel.
+    fn unpool(
+        values: FloatTensor<Self>,
+        images: FloatTensor<Self>,
+        windows: Windows,
+    ) -> FloatTensor<Self>;
+
+    /// Its gradient with respect to the values.
+    fn unpool_gradient(
+        gradient: FloatTensor<Self>,
+        images: FloatTensor<Self>,
         windows: Windows,
     ) -> FloatTensor<Self>;
 

@@ -162,11 +162,12 @@ impl TrainedMethod {
             Tensor::<1, Int>::from_data(TensorData::new(values, [length]), &self.device)
         };
         let episode = Episode {
-            support: Batch { images: self.support.clone(), labels: labels(places) },
+            support: Batch { images: self.support.clone(), labels: labels(places), seed: 0 },
             // Nobody looks at a query's labels when it is predicted.
             query: Batch {
                 images: stacked(&self.input, pictures, &self.device),
                 labels: labels(vec![0; pictures.len()]),
+                seed: 0,
             },
             ways,
             classes: (0..ways).collect(),

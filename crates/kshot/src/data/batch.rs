@@ -15,6 +15,9 @@ pub struct Batch<const R: usize> {
     pub images: Tensor<4>,
     /// `[batch]`, or `[batch, height, width]` with 255 for pixels that do not count.
     pub labels: Tensor<R, Int>,
+    /// By which a training step seeds the device's random numbers, for noise that a network draws: of the item's
+    /// number alone. Episodes have their [`EpisodeId`] for that, and 0 here.
+    pub seed: u64,
 }
 
 /// Which episode it is: the same numbers give the same episode anywhere.
@@ -48,7 +51,8 @@ impl<const R: usize> Batch<R> {
         if self.images.is_autodiff() {
             return self;
         }
-        Self { images: Tensor::from_inner(self.images), labels: Tensor::from_inner(self.labels) }
+        let (images, labels) = (Tensor::from_inner(self.images), Tensor::from_inner(self.labels));
+        Self { images, labels, ..self }
     }
 }
 

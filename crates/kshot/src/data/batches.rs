@@ -131,6 +131,7 @@ impl ItemSource<Batch<3>> for TrainingBatches {
         Ok(Batch {
             images: normalised(&images, &self.pictures.normalization, device),
             labels: labels(&masks, device),
+            seed: self.seed.rotate_left(32) ^ index,
         })
     }
 }
@@ -150,6 +151,7 @@ impl ItemSource<Batch<3>> for WholePictures {
         Ok(Batch {
             images: normalised(&[&kept.0], &self.0.normalization, device),
             labels: labels(&[full], device),
+            seed: index as u64,
         })
     }
 }

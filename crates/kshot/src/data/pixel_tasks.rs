@@ -95,6 +95,7 @@ impl PixelTasks {
         Ok(Batch {
             images: normalised(&images, &self.squares.normalization, device),
             labels: labels(&masks, device),
+            seed: 0,
         })
     }
 }

@@ -13,23 +13,47 @@
 //! [`Decode`], and one line in the table at the end of this file. Lists and the registry-wide tests
 //! read the table.
 
-use burn::module::Module;
+use burn::module::{Module, ModuleMapper};
 use burn::prelude::*;
+pub use deeplab_v1::{DeepLabV1, DeepLabV1Config};
+pub use deeplab_v2::{DeepLabV2, DeepLabV2Config};
+pub use deeplab_v3::{DeepLabV3, DeepLabV3Config};
+pub use deeplab_v3_plus::{DeepLabV3Plus, DeepLabV3PlusConfig};
+pub use fcn::{Fcn, FcnConfig};
+pub use fcn_head::{FcnHead, FcnHeadConfig, FcnHeadDecoder};
+pub use layout::Layout;
 pub use linear::{LinearConfig, LinearDecoder};
+pub use pspnet::{PspNet, PspNetConfig};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 pub use segmenter::Segmenter;
+pub use segnet::{SegNet, SegNetConfig};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 pub use unet::{UNet, UNetConfig};
+pub use unet_nearest::{UNetNearest, UNetNearestConfig};
 
 use crate::encoder::Features;
+use crate::encoder::keys::Renamed;
 use crate::error::{Error, Result};
 use crate::names::Row;
 use crate::schema::named_tables;
 
+mod aspp;
+pub mod deeplab_v1;
+pub mod deeplab_v2;
+pub mod deeplab_v3;
+pub mod deeplab_v3_plus;
+pub mod fcn;
+pub mod fcn_head;
+mod keys;
+pub mod layout;
 pub mod linear;
+mod maps;
+pub mod pspnet;
 pub mod segmenter;
+pub mod segnet;
 pub mod unet;
+pub mod unet_nearest;
 
 /// A network from an encoder's maps to pixels.
 pub trait Decode {
@@ -96,6 +120,13 @@ pub trait DecodeConfig: Default + Clone + PartialEq + Serialize + DeserializeOwn
 
     /// The same function, faster, for inference only.
     fn optimize(network: Self::Network) -> Self::Network;
+
+    /// Our name of a decoder's tensor that a file of a whole segmenter calls `foreign`: torchvision's
+    /// `classifier.*` and `aux_classifier.*`, segmentation_models_pytorch's `decoder.*` and
+    /// `segmentation_head.*`. Unknown by default: nobody's files fit.
+    fn rename(&self, _foreign: &str) -> Renamed {
+        Renamed::Unknown
+    }
 }
 
 /// Makes the enums of all decoders from the table at the end of this file.
@@ -133,6 +164,11 @@ macro_rules! decoders {
                     $(Self::$variant(network) =>
                         Self::$variant(<$config as DecodeConfig>::optimize(network)),)+
                 }
+            }
+
+            /// Maps every tensor by paths that do not name the decoder.
+            pub(crate) fn map_network<M: ModuleMapper>(self, mapper: &mut M) -> Self {
+                match self { $(Self::$variant(network) => Self::$variant(network.map(mapper)),)+ }
             }
         }
 
@@ -172,6 +208,11 @@ macro_rules! decoders {
                     $(Self::$variant(config) =>
                         Decoder::$variant(config.init(channels, strides, classes, device)?),)+
                 })
+            }
+
+            /// Our name of a tensor of a published segmenter's decoder (see [`DecodeConfig::rename`]).
+            pub fn rename(&self, foreign: &str) -> Renamed {
+                match self { $(Self::$variant(config) => config.rename(foreign),)+ }
             }
 
             /// The schema of each one's settings by its name.
@@ -278,6 +319,15 @@ fn check_classes(classes: usize) -> Result<()> {
 decoders! {
     UNet(unet::UNet, unet::UNetConfig);
     Linear(linear::LinearDecoder, linear::LinearConfig);
+    Fcn(fcn::Fcn, fcn::FcnConfig);
+    FcnHead(fcn_head::FcnHeadDecoder, fcn_head::FcnHeadConfig);
+    SegNet(segnet::SegNet, segnet::SegNetConfig);
+    PspNet(pspnet::PspNet, pspnet::PspNetConfig);
+    DeepLabV1(deeplab_v1::DeepLabV1, deeplab_v1::DeepLabV1Config);
+    DeepLabV2(deeplab_v2::DeepLabV2, deeplab_v2::DeepLabV2Config);
+    DeepLabV3(deeplab_v3::DeepLabV3, deeplab_v3::DeepLabV3Config);
+    DeepLabV3Plus(deeplab_v3_plus::DeepLabV3Plus, deeplab_v3_plus::DeepLabV3PlusConfig);
+    UNetNearest(unet_nearest::UNetNearest, unet_nearest::UNetNearestConfig);
 }
 
 #[cfg(test)]

@@ -7,7 +7,6 @@ use serde::Serialize;
 
 use crate::device::Device;
 use crate::encoder::EncoderConfig;
-use crate::encoder::keys::Renamed;
 use crate::error::{Error, Result};
 use crate::hash;
 use crate::weights::apply;
@@ -175,7 +174,7 @@ pub struct FileInfo {
     pub tensors: Vec<TensorInfo>,
     /// Numbers in all of them.
     pub numbers: usize,
-    /// The encoders whose every tensor it holds, and nothing else beside a classifier's head.
+    /// The encoders whose every tensor it holds, and nothing else beside a classifier's head or a segmenter's other parts.
     pub fits: Vec<&'static str>,
 }
 
@@ -202,7 +201,7 @@ fn fitting(state: &StateDict) -> Vec<&'static str> {
     EncoderConfig::all()
         .iter()
         // Names alone rule most out, without making a network.
-        .filter(|config| !state.tensors.keys().any(|name| config.rename(name) == Renamed::Unknown))
+        .filter(|config| apply::knows_names(config, state))
         .filter(|config| apply::into_encoder(config, state, &device).is_ok())
         .map(EncoderConfig::name)
         .collect()

@@ -111,6 +111,8 @@ impl Objective for Supervised {
     type Item = Batch<3>;
 
     fn step(&self, item: Batch<3>) -> StepResult {
+        // Dropout draws the same whether training was interrupted or not.
+        item.images.device().seed(item.seed);
         let TrainLogits { logits, auxiliary } = self.segmenter.train_forward(item.images);
         let main = self.loss.forward(logits.clone(), item.labels.clone());
         let loss = auxiliary.into_iter().fold(main, |sum, head| {

@@ -211,6 +211,9 @@ fn supervised(recipe: &Recipe) -> Result<Vec<Held>> {
         let finest = encoder.strides().first().copied().unwrap_or(1);
         each = each.max(unet.width * side.div_ceil(finest).pow(2));
     }
+    if let DecoderConfig::UNetNearest(unet) = &recipe.model.decoder {
+        each = each.max(unet.width * side.pow(2));
+    }
     let what = format!("a batch of {batch} pictures of {side} x {side} pixels");
     Ok(vec![Held::new("train.batch", what, &[batch, each])])
 }

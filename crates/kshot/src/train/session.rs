@@ -1,5 +1,6 @@
 //! A recipe made real: data read, network and method set up, items to train and validate on.
 
+use std::path::Path;
 use std::sync::Arc;
 
 use burn::module::Module;
@@ -22,7 +23,8 @@ use crate::method::supervised::Supervised;
 use crate::method::trained::TrainedConfig;
 use crate::nn::Precision;
 use crate::recipe::{FrozenPart, Protocol, Recipe, Training};
-use crate::weights::source::WeightsSource;
+use crate::weights::segmenter::DecoderWeights;
+use crate::weights::source::{RANDOM, WeightsSource};
 
 /// What is trained, on what.
 pub struct Session<O: Objective> {
@@ -319,7 +321,8 @@ fn panet_session(recipe: &Recipe, config: &PanetConfig, device: &Device) -> Resu
     })
 }
 
-/// The network of a supervised recipe, its encoder with published weights, its decoder with random ones.
+/// The network of a supervised recipe, its encoder with published weights, its decoder with those of the same file
+/// where it holds a fitting one, else with random ones.
 ///
 /// # Errors
 /// If the encoder has no weights, or encoder and decoder do not go together.
@@ -329,12 +332,22 @@ pub fn supervised(
     background: bool,
     device: &Device,
 ) -> Result<Supervised> {
+    Ok(supervised_start(recipe, classes, background, device)?.0)
+}
+
+/// As [`supervised`], with where the decoder's weights are from.
+fn supervised_start(
+    recipe: &Recipe,
+    classes: usize,
+    background: bool,
+    device: &Device,
+) -> Result<(Supervised, DecoderWeights)> {
     let encoder = recipe.model.encoder()?;
-    let (network, _) =
-        WeightsSource::of(encoder, recipe.model.weights.as_deref())?.load(encoder, device)?;
+    let source = WeightsSource::of(encoder, recipe.model.weights.as_deref())?;
     let seed = recipe.train.as_ref().map_or(recipe.protocol.seed(), |train| train.seed);
     device.seed(seed);
-    let segmenter = Segmenter::new(network, &recipe.model.decoder, classes + 1, device)?;
+    let (segmenter, weights) =
+        source.load_segmenter(encoder, &recipe.model.decoder, classes + 1, device)?;
     let segmenter = match recipe.model.freeze.unwrap_or(FrozenPart::None) {
         FrozenPart::None => segmenter,
         FrozenPart::Norm => Segmenter { encoder: segmenter.encoder.freeze_norm(), ..segmenter },
@@ -343,7 +356,7 @@ pub fn supervised(
         }
     };
     let normalization = encoder.normalization();
-    Ok(Supervised::new(segmenter, recipe.loss.clone(), background, normalization))
+    Ok((Supervised::new(segmenter, recipe.loss.clone(), background, normalization), weights))
 }
 
 /// The training of an encoder and a decoder on `data.train`, validated on the whole pictures of `data.validation`.
@@ -367,8 +380,13 @@ fn supervised_session(recipe: &Recipe, device: &Device) -> Result<Session<Superv
         "train": names(train.as_ref()),
         "validation": names(validation.as_ref()),
     });
-    let about =
+    let (objective, weights) = supervised_start(recipe, classes.len(), background, device)?;
+    let mut about =
         format!("{} pictures to train on, {} to validate on", train.len(), validation.len());
+    // That a decoder starts at random is usual, and told only where somebody may expect otherwise.
+    if recipe.model.weights.as_deref().is_some_and(|weights| weights != Path::new(RANDOM)) {
+        about = format!("{about}; {weights}");
+    }
     let validation_items = validation.len();
     let normalization = recipe.model.encoder()?.normalization();
     let longest = recipe.data.parts.longest_side;
@@ -386,7 +404,7 @@ fn supervised_session(recipe: &Recipe, device: &Device) -> Result<Session<Superv
             ("classes.txt".to_owned(), classes.join("\n") + "\n"),
             ("split.json".to_owned(), format!("{split:#}\n")),
         ],
-        objective: supervised(recipe, classes.len(), background, device)?.train(),
+        objective: objective.train(),
         training,
         precision: recipe.model.precision,
         device: device.clone(),

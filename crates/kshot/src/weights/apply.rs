@@ -20,25 +20,34 @@ use burn::tensor::{DType, TensorData};
 use crate::encoder::keys::Renamed;
 use crate::encoder::{Encoder, EncoderConfig};
 use crate::error::{Error, Result};
+use crate::weights::prefix::Prefix;
 use crate::weights::state::{StateDict, broken, not_finite};
 
 /// At most that many names are shown in a message.
 const SHOWN: usize = 10;
 
-/// The encoder with the tensors of a file.
+/// The encoder with the tensors of a file: of this encoder, or of a whole segmenter around it, whose other parts are
+/// left out (see [`into_segmenter`](crate::weights::segmenter::into_segmenter)).
 ///
 /// # Errors
 /// When a tensor is missing, does not belong to the network, has another shape, or holds numbers that
 /// are not finite.
 pub fn into_encoder(config: &EncoderConfig, state: &StateDict, device: &Device) -> Result<Encoder> {
-    let config = matching(config, state);
-    let mut filler = Filler::new(state, |name| config.rename(name));
+    let config = &matching(config, state);
+    let prefix = Prefix::of(config, state);
+    let mut filler = Filler::new(state, |name| prefix.rename(config, name));
     filler.adapt(config.first_kernels(), config.in_channels());
     let encoder = config.init(device).map_network(&mut filler);
     // A classifier's head of the file is of no use to an encoder.
     filler.given.retain(|ours, _| !ours.starts_with("head."));
     filler.finish(config.name(), state)?;
     Ok(encoder)
+}
+
+/// Whether every tensor of a file has a place in that encoder, by names alone.
+pub fn knows_names(config: &EncoderConfig, state: &StateDict) -> bool {
+    let prefix = Prefix::of(config, state);
+    !state.tensors.keys().any(|name| prefix.rename(config, name) == Renamed::Unknown)
 }
 
 /// As [`into_encoder`], with the layer between the last stage and the classifier where the family has
@@ -90,19 +99,20 @@ pub fn into_module<M: Module>(
 }
 
 /// Visits the network's tensors by path and fills them.
-struct Filler {
+pub(super) struct Filler {
     path: Vec<String>,
     /// By our name: the file's name and the data. What is left at the end was not used.
     given: BTreeMap<String, (String, TensorData)>,
     unknown: Vec<String>,
     missing: Vec<String>,
-    misshapen: Vec<String>,
+    /// Their names with the shape in the file and in the network.
+    misshapen: Vec<(String, Vec<usize>, Vec<usize>)>,
     /// The first tensor that holds numbers that are not finite, and how many.
     broken: Option<(String, usize)>,
 }
 
 impl Filler {
-    fn new(state: &StateDict, rename: impl Fn(&str) -> Renamed) -> Self {
+    pub(super) fn new(state: &StateDict, rename: impl Fn(&str) -> Renamed) -> Self {
         let mut given = BTreeMap::new();
         let mut unknown = Vec::new();
         for (name, data) in &state.tensors {
@@ -147,31 +157,54 @@ impl Filler {
         }
     }
 
-    fn finish(mut self, what: &str, state: &StateDict) -> Result<()> {
-        self.unknown.extend(self.given.into_values().map(|(name, _)| name));
+    /// What is wrong, as the end of a sentence that begins with "it"; nothing where all has its place.
+    pub(super) fn faults(&mut self) -> Option<String> {
+        let left = std::mem::take(&mut self.given).into_values();
+        self.unknown.extend(left.map(|(name, _)| name));
         self.unknown.sort();
+        let shapes = self.misshapen.iter();
+        let misshapen: Vec<String> = shapes
+            .map(|(name, given, wanted)| format!("{name} ({given:?}, wanted {wanted:?})"))
+            .collect();
         let mut faults = Vec::new();
         for (names, fault) in [
             (&self.missing, "lacks"),
             (&self.unknown, "has, unused,"),
-            (&self.misshapen, "has of another shape"),
+            (&misshapen, "has of another shape"),
         ] {
             if !names.is_empty() {
                 faults.push(format!("{fault} {}", listed(names)));
             }
         }
-        if faults.is_empty() {
-            return match self.broken {
-                Some((name, count)) => Err(broken(&name, count).in_file(&state.path)),
-                None => Ok(()),
-            };
+        if let Some((name, count)) = &self.broken {
+            faults.push(format!("holds {count} numbers that are not finite in `{name}`"));
         }
-        Err(Error::weights(format!(
-            "the file does not fit {what}: it {}. Give the file of this very network, or name \
-             another encoder",
-            faults.join("; it ")
-        ))
-        .in_file(&state.path))
+        (!faults.is_empty()).then(|| faults.join("; it "))
+    }
+
+    /// How many classes the file's network tells apart, where that is all in which it differs from one of `classes`.
+    pub(super) fn other_classes(&self, classes: usize) -> Option<usize> {
+        let (_, first, _) = self.misshapen.first()?;
+        let theirs = *first.first()?;
+        let differs = |(_, given, wanted): &(String, Vec<usize>, Vec<usize>)| {
+            given.first() == Some(&theirs)
+                && wanted.first() == Some(&classes)
+                && given.get(1..) == wanted.get(1..)
+        };
+        (theirs != classes && self.missing.is_empty() && self.misshapen.iter().all(differs))
+            .then_some(theirs)
+    }
+
+    fn finish(mut self, what: &str, state: &StateDict) -> Result<()> {
+        let broke = self.broken.take();
+        match (self.faults(), broke) {
+            (None, None) => Ok(()),
+            (None, Some((name, count))) => Err(broken(&name, count).in_file(&state.path)),
+            (Some(faults), _) => Err(Error::weights(format!(
+                "the file does not fit {what}: it {faults}. Give the file of this very network, or name another encoder"
+            ))
+            .in_file(&state.path)),
+        }
     }
 }
 
@@ -206,11 +239,7 @@ impl ModuleMapper for Filler {
             shape[..shape.len() - ones].to_vec()
         };
         if trimmed(data.shape()) != trimmed(&wanted) {
-            self.misshapen.push(format!(
-                "{name} ({:?}, wanted {:?})",
-                data.shape().to_vec(),
-                wanted.to_vec()
-            ));
+            self.misshapen.push((name, data.shape().to_vec(), wanted.to_vec()));
             return param;
         }
         let device = param.lazy_device();

@@ -6,6 +6,8 @@ mod file;
 #[cfg(feature = "hub")]
 pub mod hub;
 mod pickle;
+mod prefix;
+pub mod segmenter;
 pub mod source;
 pub mod state;
 

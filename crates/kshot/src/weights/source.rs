@@ -4,9 +4,11 @@ use std::path::{Path, PathBuf};
 
 use burn::prelude::Device;
 
+use crate::decoder::{DecoderConfig, Segmenter};
 use crate::encoder::{Encoder, EncoderConfig};
 use crate::error::{Error, Result};
 use crate::hash;
+use crate::weights::segmenter::{DecoderWeights, into_segmenter};
 use crate::weights::state::StateDict;
 use crate::weights::{EMBEDDED, apply, catalog};
 
@@ -100,6 +102,25 @@ impl WeightsSource {
             return Ok((config.init(device), String::new()));
         };
         Ok((apply::into_encoder(config, &state, device)?, sha256))
+    }
+
+    /// An encoder with these weights and a decoder with those of the same file, where it holds a fitting one (see
+    /// [`into_segmenter`]), else with random ones (of the device's seed).
+    ///
+    /// # Errors
+    /// As [`Self::load`], and if encoder and decoder do not go together.
+    pub fn load_segmenter(
+        &self,
+        config: &EncoderConfig,
+        decoder: &DecoderConfig,
+        classes: usize,
+        device: &Device,
+    ) -> Result<(Segmenter, DecoderWeights)> {
+        let Some((state, _)) = self.state()? else {
+            let segmenter = Segmenter::new(config.init(device), decoder, classes, device)?;
+            return Ok((segmenter, DecoderWeights::Random("no file was given".to_owned())));
+        };
+        into_segmenter(config, decoder, classes, &state, device)
     }
 
     /// As [`Self::load`], with the layer before the classifier (see [`apply::into_embedding`]).

@@ -147,6 +147,7 @@ impl ItemSource<Episode<1>> for Tasks {
             Ok(Batch {
                 images: Tensor::from_data(TensorData::new(values, shape), device),
                 labels: Tensor::from_data(TensorData::new(labels, [ways * count]), device),
+                seed: 0,
             })
         };
         let (support, query) = (batch(0)?, batch(1)?);

@@ -197,6 +197,7 @@ impl Maml {
         let batch = Batch {
             images: plain(episode.query.images.clone()),
             labels: plain_labels(&episode.query.labels),
+            seed: 0,
         };
         path.iter()
             .enumerate()

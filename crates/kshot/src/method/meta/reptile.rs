@@ -115,6 +115,7 @@ fn pick(support: &Batch<1>, rows: &[i32]) -> Batch<1> {
     Batch {
         images: support.images.clone().select(0, rows.clone()),
         labels: support.labels.clone().select(0, rows),
+        seed: 0,
     }
 }
 

@@ -27,6 +27,7 @@ pub fn episode(device: &Device) -> Episode<1> {
     let batch = |labels: [i32; 4]| Batch {
         images: Tensor::<4>::random([4, 1, 6, 6], Distribution::Default, device),
         labels: Tensor::from_data(labels, device),
+        seed: 0,
     };
     Episode {
         support: batch([0, 0, 1, 1]),
