@@ -248,7 +248,8 @@ fn logits_are_as_large_as_the_pictures() {
 /// partner.
 #[test]
 fn what_does_not_fit_is_refused_with_the_reason() {
-    let (mut encoders, mut decoders) = (BTreeMap::new(), BTreeMap::new());
+    let (mut encoders, mut decoders) =
+        (BTreeMap::<&str, bool>::new(), BTreeMap::<&str, bool>::new());
     for encoder in tiny() {
         for decoder in DecoderConfig::all() {
             let misfit = misfit(&(encoder, decoder.clone()));
@@ -359,7 +360,7 @@ fn frozen_statistics_stay_and_others_move() {
             let trained = encoder.forward(images.clone()).last().inner();
             let after = encoder.valid().forward(images.inner()).last();
             let moved = largest(after.clone() - before) > 0.0;
-            let normalised = config.name() != "vgg-tiny";
+            let normalised = !["vgg-tiny", "plain-unet-tiny"].contains(&config.name());
             assert_eq!(moved, normalised && !frozen, "{config}, frozen {frozen}");
             if frozen {
                 let apart = largest(trained - after.clone());

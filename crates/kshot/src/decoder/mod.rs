@@ -16,6 +16,7 @@
 use burn::module::Module;
 use burn::prelude::*;
 pub use linear::{LinearConfig, LinearDecoder};
+pub use plain_unet::{PlainUNet, PlainUNetDecoderConfig};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 pub use segmenter::Segmenter;
 use serde::de::DeserializeOwned;
@@ -28,6 +29,7 @@ use crate::names::Row;
 use crate::schema::named_tables;
 
 pub mod linear;
+pub mod plain_unet;
 pub mod segmenter;
 pub mod unet;
 
@@ -50,6 +52,11 @@ pub trait Decode {
     fn train_forward(&self, features: &Features, size: [usize; 2]) -> TrainLogits {
         TrainLogits { logits: self.forward(features, size), auxiliary: Vec::new() }
     }
+
+    /// What the loss of the pictures' logits counts while it trains: 1, unless the weights of all heads add up to 1.
+    fn main_weight(&self) -> f64 {
+        1.0
+    }
 }
 
 /// What a decoder gives while it trains.
@@ -66,7 +73,7 @@ pub struct TrainLogits {
 pub struct AuxiliaryLogits {
     /// `[batch, classes, h, w]`; they are held against labels of that size.
     pub logits: Tensor<4>,
-    /// What their loss counts beside the main one's 1.
+    /// What their loss counts beside the main one's [`Decode::main_weight`].
     pub weight: f64,
 }
 
@@ -122,6 +129,10 @@ macro_rules! decoders {
 
             fn train_forward(&self, features: &Features, size: [usize; 2]) -> TrainLogits {
                 match self { $(Self::$variant(network) => network.train_forward(features, size),)+ }
+            }
+
+            fn main_weight(&self) -> f64 {
+                match self { $(Self::$variant(network) => network.main_weight(),)+ }
             }
         }
 
@@ -278,6 +289,7 @@ fn check_classes(classes: usize) -> Result<()> {
 decoders! {
     UNet(unet::UNet, unet::UNetConfig);
     Linear(linear::LinearDecoder, linear::LinearConfig);
+    PlainUNet(plain_unet::PlainUNet, plain_unet::PlainUNetDecoderConfig);
 }
 
 #[cfg(test)]

@@ -28,6 +28,7 @@ pub mod efficientnet_lite;
 pub mod feature_head;
 pub mod keys;
 pub mod normalization;
+pub mod plain_unet;
 pub mod resnet;
 pub mod resnet12;
 pub mod vgg;
@@ -314,4 +315,5 @@ encoders! {
     EfficientNetLite(efficientnet_lite::EfficientNetLite, efficientnet_lite::EfficientNetLiteConfig);
     ResNet(resnet::ResNet, resnet::ResNetConfig);
     Vgg(vgg::Vgg, vgg::VggConfig);
+    PlainUNet(plain_unet::PlainUNetEncoder, plain_unet::PlainUNetConfig);
 }

@@ -2,12 +2,14 @@
 
 pub mod conv;
 pub mod dual;
+pub mod instance_norm;
 pub mod norm;
 pub mod weights;
 
 use burn::prelude::*;
 use burn::tensor::ops::AvgPoolOptions;
 pub use conv::{Activation, Conv, ConvConfig, ConvNormAct, Padding, conv2d};
+pub use instance_norm::{ConvInstanceNorm, InstanceNorm};
 /// Plain sums in every convolution from now on (slower, and three times closer to the exact result), and
 /// whether that was chosen.
 pub use kshot_kernels::{NoBf16, Precision};

@@ -1,6 +1,7 @@
 //! Names of tensors in published files, and ours.
 
 pub mod efficientnet_lite;
+pub mod plain_unet;
 pub mod resnet;
 pub mod vgg;
 
