@@ -15,7 +15,7 @@ use crate::data::batch::{Batch, labels, normalised};
 use crate::data::cache::Cache;
 use crate::data::dataset::Dataset;
 use crate::data::source::{ItemSource, generator};
-use crate::data::transforms::{Transform, apply_all};
+use crate::data::transforms::{Transform, apply_to};
 use crate::encoder::Normalization;
 use crate::error::{Error, Result};
 
@@ -109,8 +109,9 @@ impl ItemSource<Batch<3>> for TrainingBatches {
             .into_par_iter()
             .map(|place| {
                 let kept = self.pictures.get(self.picture(place))?;
-                let (image, mask) = (kept.0.clone(), kept.1.clone());
-                apply_all(&self.transforms, image, mask, &mut generator(self.seed, place, 0))
+                let (image, mask) = (&kept.0, &kept.1);
+                let mut random = generator(self.seed, place, 0);
+                apply_to(&self.transforms, image, mask, None, &mut random)
             })
             .collect::<Result<Vec<_>>>()?;
         let (images, masks): (Vec<RgbImage>, Vec<Mask>) = pairs.into_iter().unzip();
