@@ -41,7 +41,12 @@ impl FolderTraining {
         let root = self.data.canonicalize().map_err(|error| {
             Error::io("open the folder of labelled pictures", &self.data, error)
         })?;
-        let config = FolderConfig { root: root.clone(), split: FolderSplit::default() };
+        let config = FolderConfig {
+            root: root.clone(),
+            split: FolderSplit::default(),
+            fold: None,
+            folds: 5,
+        };
         let all = config.open("*")?;
         let count = all.len();
         if count < 2 {
