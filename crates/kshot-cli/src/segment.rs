@@ -30,6 +30,7 @@ use crate::talk::Talk;
   kshot segment --support examples/coins/support --query examples/coins/query --out out/
   kshot segment --support labelled/ --query photos/ --out out/ --method probe --json
   kshot segment --model runs/mine --query photos/ --out out/
+  kshot segment --model runs/fold0 --model runs/fold1 --query photos/ --out out/
   kshot segment --support labelled/ --support corrected/ --query photos/ --out out/
   kshot segment --support labelled/ --query photos/ --out out/ --objects --min-object 30
 
@@ -45,10 +46,11 @@ pub struct Arguments {
     /// object), levels (those that occur, in their order) or threshold (from 128 on it is the class).
     #[arg(long, value_name = "READING", default_value = "auto")]
     masks: MaskReading,
-    /// The folder of a training (`kshot train`), in place of a method fitted to labelled pictures. PANet's takes
-    /// --support besides: the classes that are asked for.
+    /// The folder of a training (`kshot train`), in place of a method fitted to labelled pictures; given several times
+    /// (runs of the same classes, such as those of folds), the mean of the probabilities counts. PANet's takes --support
+    /// besides: the classes that are asked for.
     #[arg(long, value_name = "RUN", conflicts_with_all = ["method", "encoder", "weights", "scale"])]
-    model: Option<PathBuf>,
+    model: Vec<PathBuf>,
     /// Folder of pictures to segment (subfolders too), or one picture.
     #[arg(long, value_name = "DIR")]
     query: PathBuf,
@@ -116,7 +118,7 @@ pub fn run(arguments: Arguments, precision: Option<Precision>) -> anyhow::Result
         masks: arguments.masks,
         query: arguments.query,
         out: arguments.out,
-        model: arguments.model,
+        models: arguments.model,
         method: arguments.method,
         effort: arguments.effort,
         encoder: arguments.encoder,

@@ -60,6 +60,8 @@ pub struct Affine<'a> {
     pub epsilon: f64,
     /// What follows.
     pub activation: Activation,
+    /// Share of what the activation takes away that passes all the same: with ReLU, the slope of a leaky one below 0.
+    pub leak: f32,
 }
 
 /// The mean and the variance (over the count, not one less) of each channel.
@@ -272,6 +274,7 @@ impl Kernel for Normalise<'_> {
         let (low, high) = (simd.splat(low), simd.splat(high));
         let (mean, scale) = (simd.splat(self.mean), simd.splat(self.scale));
         let beta = simd.splat(affine.beta[channel]);
+        let (leak, rest) = (simd.splat(affine.leak), simd.splat(1.0 - affine.leak));
         for start in planes.starts(channel) {
             let plane = &images[start..start + planes.area];
             // SAFETY: each task has the planes of one channel.
@@ -282,8 +285,11 @@ impl Kernel for Normalise<'_> {
                 unsafe {
                     let values = load(simd, plane.as_ptr().add(at), count, 0.0);
                     let values = simd.fma(simd.sub(values, mean), scale, beta);
-                    let values = simd.clamp(values, [low, high]);
-                    store(simd, result.as_mut_ptr().add(at), count, values);
+                    let mut passed = simd.clamp(values, [low, high]);
+                    if affine.leak != 0.0 {
+                        passed = simd.fma(values, leak, simd.mul(passed, rest));
+                    }
+                    store(simd, result.as_mut_ptr().add(at), count, passed);
                 }
             }
         }
@@ -309,6 +315,8 @@ struct Through<S: Simd> {
     rest: f32,
     scale: S::Vector,
     beta: S::Vector,
+    /// The leak and what it leaves, where there is one.
+    leak: Option<[S::Vector; 2]>,
 }
 
 impl<S: Simd> Through<S> {
@@ -329,7 +337,11 @@ impl<S: Simd> Through<S> {
             unsafe { (load(simd, image, count, self.rest), load(simd, gradient, count, 0.0)) };
         let centred = simd.sub(values, self.mean);
         let normal = simd.fma(centred, self.scale, self.beta);
-        (centred, simd.inside(normal, self.bounds, gradient))
+        let passed = simd.inside(normal, self.bounds, gradient);
+        match self.leak {
+            Some([leak, rest]) => (centred, simd.fma(gradient, leak, simd.mul(passed, rest))),
+            None => (centred, passed),
+        }
     }
 }
 
@@ -347,6 +359,8 @@ impl Kernel for Back<'_> {
             rest: self.mean,
             scale: simd.splat(self.scale),
             beta: simd.splat(affine.beta[channel]),
+            leak: (affine.leak != 0.0)
+                .then(|| [simd.splat(affine.leak), simd.splat(1.0 - affine.leak)]),
         };
         let (mut total, mut product) = (0.0f64, 0.0f64);
         for start in planes.starts(channel) {
@@ -401,10 +415,11 @@ mod tests {
         planes: &Planes,
         images: &[f64],
         [gamma, beta]: [&[f64]; 2],
-        activation: Activation,
+        (activation, leak): (Activation, f32),
         factors: &[f32],
     ) -> f64 {
         let (low, high) = activation.bounds();
+        let leak = f64::from(leak);
         let mut loss = 0.0;
         for channel in 0..planes.channels {
             let pixels: Vec<usize> =
@@ -415,7 +430,8 @@ mod tests {
             for i in pixels {
                 let normal = (images[i] - mean) / (variance + 1e-5).sqrt();
                 let value = normal * gamma[channel] + beta[channel];
-                loss += value.clamp(f64::from(low), f64::from(high)) * f64::from(factors[i]);
+                let passed = value.clamp(f64::from(low), f64::from(high));
+                loss += (leak * value + (1.0 - leak) * passed) * f64::from(factors[i]);
             }
         }
         loss
@@ -424,7 +440,12 @@ mod tests {
     #[test]
     fn values_and_gradients_follow_the_definition() {
         for shape in [[2, 3, 5, 7], [5, 2, 3, 3], [1, 1, 8, 9], [3, 17, 1, 1], [1, 2, 13, 11]] {
-            for activation in [Activation::Identity, Activation::Relu, Activation::Relu6] {
+            for activation in [
+                (Activation::Identity, 0.0),
+                (Activation::Relu, 0.0),
+                (Activation::Relu6, 0.0),
+                (Activation::Relu, 0.01),
+            ] {
                 let planes = Planes::new(shape).unwrap();
                 let images: Vec<f32> =
                     numbers(planes.len(), 1).iter().map(|value| value * 3.0 + 10.0).collect();
@@ -432,7 +453,14 @@ mod tests {
                 let gamma: Vec<f32> =
                     numbers(planes.channels, 3).iter().map(|value| value * 4.0).collect();
                 let beta = numbers(planes.channels, 4);
-                let affine = Affine { gamma: &gamma, beta: &beta, epsilon: 1e-5, activation };
+                let (gammas, betas) = (&gamma, &beta);
+                let affine = Affine {
+                    gamma: gammas,
+                    beta: betas,
+                    epsilon: 1e-5,
+                    activation: activation.0,
+                    leak: activation.1,
+                };
                 let (result, statistics) = batch_norm(&planes, &images, affine);
                 let [wide, wide_gamma, wide_beta] = [&images, &gamma, &beta]
                     .map(|v| v.iter().map(|v| f64::from(*v)).collect::<Vec<_>>());

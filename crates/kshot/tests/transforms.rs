@@ -4,11 +4,14 @@
 
 use std::path::Path;
 
+use std::borrow::Cow;
+
 use image::{Rgb, RgbImage};
+use kshot::data::transforms::affine::Affine;
 use kshot::data::transforms::crop::Crop;
 use kshot::data::transforms::flip::Flip;
 use kshot::data::transforms::{
-    OutputSize, Pair, Transform, apply_all, apply_image, check_all, rows,
+    OutputSize, Pair, Transform, apply_all, apply_image, apply_to, check_all, rows,
 };
 use kshot_data::mask::{Mask, VOID};
 use rand::{RngCore, SeedableRng};
@@ -49,6 +52,9 @@ fn all() -> Vec<Transform> {
         .into_iter()
         .map(|transform| match transform {
             Transform::Crop(_) => Transform::Crop(Crop { size: OutputSize::Rectangle([24, 40]) }),
+            Transform::Affine(affine) => {
+                Transform::Affine(Affine { size: OutputSize::Rectangle([24, 40]), ..affine })
+            }
             other => other,
         })
         .collect()
@@ -133,16 +139,25 @@ fn nothing_changes_at_no_strength() {
                 { name = 'resize', size = [31, 50] }, { name = 'shift', pixels = 0 }, \
                 { name = 'colour', brightness = 0.0, contrast = 0.0, saturation = 0.0, hue = 0.0 }, \
                 { name = 'blur', probability = 0.0 }, { name = 'noise', std = [0.0, 0.0] }, \
-                { name = 'cutout', holes = 0 }";
+                { name = 'cutout', holes = 0 }, \
+                { name = 'affine', size = [31, 50], rotate = 0.0, scale = [1.0, 1.0] }, \
+                { name = 'brightness', range = [1.0, 1.0] }, { name = 'contrast', range = [1.0, 1.0] }, \
+                { name = 'gamma', range = [1.0, 1.0] }, { name = 'low-resolution', zoom = [1.0, 1.0] }";
     let transforms = parse(text);
     let names = |of: &[Transform]| of.iter().map(Transform::name).collect::<Vec<_>>();
     assert_eq!(names(&transforms), names(&Transform::all()), "one line here for every row");
     check_all(&transforms).unwrap();
     let (picture, mask) = halves(50, 31);
     for transform in transforms {
-        let pair = Pair { image: picture.clone(), mask: Some(mask.clone()) };
+        let pair = Pair {
+            image: Cow::Borrowed(&picture),
+            mask: Some(Cow::Borrowed(&mask)),
+            focus: Some([7.5, 8.5]),
+        };
         let changed = transform.apply(pair.clone(), &mut random(1)).unwrap();
         assert!(changed == pair, "{}", transform.name());
+        let borrowed = matches!(changed.image, Cow::Borrowed(_));
+        assert!(borrowed, "{} copies what it leaves", transform.name());
     }
 }
 
@@ -168,6 +183,97 @@ fn every_transform_survives_a_recipe_and_pictures_of_any_size() {
     }
 }
 
+/// A point goes where its pixel goes, and parts are cut out around it.
+#[test]
+fn the_focus_follows_its_pixel() {
+    let mut picture = RgbImage::new(60, 40);
+    let mut mask = Mask::filled(60, 40, 0);
+    // A square of 5 pixels, so that no nearest neighbour misses it.
+    for (x, y) in (0..25).map(|at| (40 + at % 5, 10 + at / 5)) {
+        picture.put_pixel(x, y, Rgb([255; 3]));
+        mask.pixels[(y * 60 + x) as usize] = 1;
+    }
+    let focus = [42.5, 12.5];
+    for transform in all().into_iter().filter(Transform::is_geometric) {
+        let name = transform.name();
+        for seed in 0..20 {
+            let pair = Pair {
+                image: Cow::Borrowed(&picture),
+                mask: Some(Cow::Borrowed(&mask)),
+                focus: Some(focus),
+            };
+            let changed = transform.apply(pair, &mut random(seed)).unwrap();
+            let [x, y] = changed.focus.unwrap();
+            let [width, height] = changed.size();
+            let inside = (0.0..width as f64).contains(&x) && (0.0..height as f64).contains(&y);
+            assert!(inside || name == "rotate" || name == "shift", "{name}: {x} {y}");
+            if inside {
+                let label = changed.mask.unwrap().at(x as usize, y as usize);
+                assert!(label == 1 || name == "cutout" && label == VOID, "{name}: {label}");
+                let level = changed.image.get_pixel(x as u32, y as u32).0[0];
+                assert!(level > 200 || name == "cutout", "{name}: {level}");
+            }
+        }
+    }
+    // In the middle, as far as the picture reaches.
+    let crop = parse("{ name = 'crop', size = [11, 21] }");
+    let (_, part) = apply_to(&crop, &picture, &mask, Some(focus), &mut random(0)).unwrap();
+    assert_eq!((part.at(10, 5), part.counts()[1]), (1, 25));
+    let crop = parse("{ name = 'crop', size = [30, 50] }");
+    let (_, part) = apply_to(&crop, &picture, &mask, Some(focus), &mut random(0)).unwrap();
+    assert_eq!((part.at(32, 12), part.counts()[1], part.counts()[255]), (1, 25, 0));
+}
+
+#[test]
+fn probabilities_are_shares_of_the_pictures() {
+    let (picture, mask) = halves(20, 12);
+    for text in [
+        "{ name = 'rotate', degrees = [30.0, 40.0], probability = 0.25 }",
+        "{ name = 'noise', std = [20.0, 20.0], probability = 0.25 }",
+        "{ name = 'colour', brightness = 1.0, probability = 0.25 }",
+        "{ name = 'gamma', range = [0.5, 0.6], keep_statistics = false, probability = 0.25 }",
+        "{ name = 'affine', size = [12, 20], scale_probability = 0.25, rotate_probability = 0.0 }",
+    ] {
+        let one =
+            parse(&text.replace("gamma'", "brightness'").replace(", keep_statistics = false", ""));
+        let changed = (0..400).filter(|seed| {
+            let changed = apply_all(&one, picture.clone(), mask.clone(), &mut random(*seed));
+            changed.unwrap().0 != picture
+        });
+        let count = changed.count();
+        assert!((70..130).contains(&count), "{text}: {count} of 400");
+    }
+}
+
+/// Turned and scaled about the middle, a part is what the whole picture gives that is turned and scaled.
+#[test]
+fn affine_is_rotation_scale_and_crop_in_one() {
+    let picture = RgbImage::from_fn(81, 81, |x, y| {
+        let wave = |at: u32, step: f64| (127.0 + 100.0 * (f64::from(at) / step).sin()) as u8;
+        Rgb([wave(x, 9.0), wave(y, 7.0), wave(x + y, 11.0)])
+    });
+    let mask = Mask::filled(81, 81, 1);
+    let focus = Some([40.5, 40.5]);
+    let affine = "{ name = 'affine', size = 41, rotate = 30.0, scale = [1.5, 1.5] }";
+    let (ours, labels) = apply_to(&parse(affine), &picture, &mask, focus, &mut random(5)).unwrap();
+    assert_eq!(labels.counts()[1], 41 * 41);
+    // The angle that was drawn, from where a point went.
+    let pair = Pair { image: Cow::Borrowed(&picture), mask: None, focus };
+    let turned = parse(affine)[0].apply(pair, &mut random(5)).unwrap();
+    assert_eq!(turned.focus.unwrap().map(|at| at.round()), [21.0, 21.0]);
+    let apart = |degrees: f64| {
+        let three = format!(
+            "{{ name = 'rotate', degrees = [{degrees:?}, {degrees:?}] }}, {{ name = 'scale', range = [1.5, 1.5] }}, \
+             {{ name = 'crop', size = 41 }}"
+        );
+        let (theirs, _) = apply_to(&parse(&three), &picture, &mask, focus, &mut random(0)).unwrap();
+        let differences = ours.iter().zip(theirs.iter()).map(|(a, b)| f64::from(a.abs_diff(*b)));
+        differences.sum::<f64>() / ours.len() as f64
+    };
+    let best = (-60..=60).map(|half| apart(f64::from(half) / 2.0)).fold(f64::MAX, f64::min);
+    assert!(best < 3.0, "{best}");
+}
+
 #[test]
 fn settings_out_of_range_are_refused_by_key() {
     for (text, says) in [
@@ -182,6 +288,14 @@ fn settings_out_of_range_are_refused_by_key() {
         ("{ name = 'blur', sigma = [0.0, nan] }", "sigma"),
         ("{ name = 'noise', std = [-1.0, 2.0] }", "std"),
         ("{ name = 'cutout', size = [0.1, 1.1] }", "size"),
+        ("{ name = 'noise', probability = 1.5 }", "probability"),
+        ("{ name = 'gamma', probability = nan }", "probability"),
+        ("{ name = 'gamma', range = [0.0, 1.0] }", "range"),
+        ("{ name = 'affine', scale = [0.0, 1.0] }", "scale"),
+        ("{ name = 'affine', rotate_probability = -1.0 }", "rotate_probability"),
+        ("{ name = 'brightness', range = [-1.0, 1.0] }", "range"),
+        ("{ name = 'contrast', range = [1.0, 11.0] }", "range"),
+        ("{ name = 'low-resolution', zoom = [0.5, 2.0] }", "zoom"),
     ] {
         let error = check_all(&parse(text)).unwrap_err().to_string();
         assert!(error.contains("data.transforms") && error.contains(says), "{error}");

@@ -22,7 +22,7 @@ use burn::backend::{Autodiff, Backend, backend_extension};
 use burn::tensor::{DType, Device, Tensor};
 pub use conv_transpose2d::conv_transpose2d;
 pub use conv2d::{conv2d, conv2d_activated};
-pub use norm::{NormOptions, batch_norm, batch_norm_layer};
+pub use norm::{NormOptions, batch_norm, batch_norm_layer, instance_norm};
 pub use pointwise::pointwise;
 pub use pool::{AveragePool, avg_pool2d, max_pool2d};
 pub use resize::bilinear;

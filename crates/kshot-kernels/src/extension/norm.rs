@@ -20,11 +20,14 @@ pub struct NormOptions {
     pub epsilon: f64,
     /// What follows.
     pub activation: Activation,
+    /// Share of what the activation takes away that passes all the same: with ReLU, the slope of a leaky one below 0.
+    pub leak: f32,
 }
 
 impl NormOptions {
     pub(super) fn affine<'a>(&self, gamma: &'a [f32], beta: &'a [f32]) -> Affine<'a> {
-        Affine { gamma, beta, epsilon: self.epsilon, activation: self.activation }
+        let Self { epsilon, activation, leak } = *self;
+        Affine { gamma, beta, epsilon, activation, leak }
     }
 }
 
@@ -52,7 +55,7 @@ pub fn batch_norm(
     if !ours(&images) || !ours(&gamma) || !ours(&beta) {
         let epsilon = options.epsilon;
         let normal = burn::tensor::module::batch_norm_train(images, gamma, beta, epsilon);
-        return (activate(normal.output, options.activation), normal.mean, normal.variance);
+        return (leaking(normal.output, options), normal.mean, normal.variance);
     }
     let (result, mean, variance) = Dispatch::normalise(
         images.into_dispatch(),
@@ -73,13 +76,47 @@ pub fn batch_norm_layer(layer: &BatchNorm, images: Tensor<4>, activation: Activa
     if !device.is_autodiff() || !layer.training.is_enabled() {
         return activate(layer.forward(images), activation);
     }
-    let options = NormOptions { epsilon: layer.epsilon, activation };
+    let options = NormOptions { epsilon: layer.epsilon, activation, leak: 0.0 };
     let (result, mean, variance) = batch_norm(images, layer.gamma.val(), layer.beta.val(), options);
     for (state, value) in [(&layer.running_mean, mean), (&layer.running_var, variance)] {
         let before = state.value_sync().to_device(&device).mul_scalar(1.0 - layer.momentum);
         state.update((before + value.detach().mul_scalar(layer.momentum)).detach());
     }
     result
+}
+
+/// Instance normalisation (Ulyanov, Vedaldi and Lempitsky 2016, arXiv 1607.08022): as [`batch_norm`], each picture's
+/// channels by their own mean and variance, in training and inference alike.
+///
+/// # Shapes
+/// - `images`: `[batch, channels, height, width]`, also returned
+/// - `gamma`, `beta`: `[channels]`
+///
+/// # Panics
+/// If gamma or beta is of another length than the channels, or there are no pixels.
+pub fn instance_norm(
+    images: Tensor<4>,
+    gamma: Tensor<1>,
+    beta: Tensor<1>,
+    options: NormOptions,
+) -> Tensor<4> {
+    let [batch, channels, height, width] = images.dims();
+    assert_eq!(gamma.dims(), [channels], "instance norm: one gamma for each channel");
+    assert_eq!(beta.dims(), [channels], "instance norm: one beta for each channel");
+    let apart = images.reshape([1, batch * channels, height, width]);
+    let [gamma, beta] =
+        [gamma, beta].map(|of| if batch == 1 { of } else { of.repeat_dim(0, batch) });
+    let (result, _, _) = batch_norm(apart, gamma, beta, options);
+    result.reshape([batch, channels, height, width])
+}
+
+/// The activation with its leak.
+fn leaking(images: Tensor<4>, options: NormOptions) -> Tensor<4> {
+    if options.leak == 0.0 {
+        return activate(images, options.activation);
+    }
+    let passed = activate(images.clone(), options.activation);
+    passed.mul_scalar(1.0 - options.leak) + images.mul_scalar(options.leak)
 }
 
 pub(super) fn activate(images: Tensor<4>, activation: Activation) -> Tensor<4> {

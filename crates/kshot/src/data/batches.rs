@@ -1,6 +1,6 @@
 //! Batches of pictures with masks, for supervised training and validation: each made from (seed, index) alone.
 
-use std::sync::Arc;
+use std::sync::{Arc, OnceLock};
 
 use burn::prelude::*;
 use image::RgbImage;
@@ -11,11 +11,12 @@ use rand::seq::SliceRandom;
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
+use crate::data::balance::{ClassPixels, is_chosen};
 use crate::data::batch::{Batch, labels, normalised};
 use crate::data::cache::Cache;
 use crate::data::dataset::Dataset;
 use crate::data::source::{ItemSource, generator};
-use crate::data::transforms::{Transform, apply_all};
+use crate::data::transforms::{Transform, apply_to};
 use crate::encoder::Normalization;
 use crate::error::{Error, Result};
 
@@ -79,6 +80,10 @@ pub struct TrainingBatches {
     transforms: Vec<Transform>,
     batch: usize,
     seed: u64,
+    /// Share of the patches that lie around a pixel of a class.
+    balanced: f64,
+    /// By picture, where its classes are, once it was asked.
+    pixels: Vec<OnceLock<ClassPixels>>,
 }
 
 impl TrainingBatches {
@@ -89,7 +94,24 @@ impl TrainingBatches {
         batch: usize,
         seed: u64,
     ) -> Self {
-        Self { pictures, transforms, batch, seed }
+        let pixels = (0..pictures.len()).map(|_| OnceLock::new()).collect();
+        Self { pictures, transforms, batch, seed, balanced: 0.0, pixels }
+    }
+
+    /// The same with that share of the patches, 0 to 1, around a pixel of a class that is drawn evenly among the
+    /// picture's, as far as transforms cut a part out.
+    #[must_use]
+    pub fn with_balanced(self, balanced: f64) -> Self {
+        Self { balanced, ..self }
+    }
+
+    /// Around which pixel of a picture the patch at a place of the endless list lies.
+    fn focus(&self, place: u64, picture: usize, mask: &Mask) -> Option<[f64; 2]> {
+        if !is_chosen(place, self.balanced) {
+            return None;
+        }
+        let pixels = self.pixels[picture].get_or_init(|| ClassPixels::of(mask));
+        pixels.draw(&mut generator(self.seed, place, 1))
     }
 
     /// The picture at place `place` of the endless list.
@@ -108,9 +130,12 @@ impl ItemSource<Batch<3>> for TrainingBatches {
         let pairs = (first..first + self.batch as u64)
             .into_par_iter()
             .map(|place| {
-                let kept = self.pictures.get(self.picture(place))?;
-                let (image, mask) = (kept.0.clone(), kept.1.clone());
-                apply_all(&self.transforms, image, mask, &mut generator(self.seed, place, 0))
+                let picture = self.picture(place);
+                let kept = self.pictures.get(picture)?;
+                let (image, mask) = (&kept.0, &kept.1);
+                let focus = self.focus(place, picture, mask);
+                let mut random = generator(self.seed, place, 0);
+                apply_to(&self.transforms, image, mask, focus, &mut random)
             })
             .collect::<Result<Vec<_>>>()?;
         let (images, masks): (Vec<RgbImage>, Vec<Mask>) = pairs.into_iter().unzip();
@@ -158,7 +183,68 @@ impl ItemSource<Batch<3>> for WholePictures {
 
 #[cfg(test)]
 mod tests {
+    use std::path::{Path, PathBuf};
+
     use super::*;
+    use crate::data::transforms::{OutputSize, crop::Crop};
+
+    /// Three pictures of 100 x 80 pixels with one pixel of class 1, one of class 2 and background.
+    struct Dots([String; 2]);
+
+    impl Dataset for Dots {
+        fn classes(&self) -> &[String] {
+            &self.0
+        }
+        fn len(&self) -> usize {
+            3
+        }
+        fn file(&self, _: usize) -> &Path {
+            Path::new("dots")
+        }
+        fn label_files(&self, _: usize) -> Vec<PathBuf> {
+            Vec::new()
+        }
+        fn image(&self, _: usize) -> Result<RgbImage> {
+            Ok(RgbImage::new(100, 80))
+        }
+        fn mask(&self, index: usize) -> Result<Mask> {
+            let mut mask = Mask::filled(100, 80, 0);
+            mask.pixels[100 * 40 + 30 + index] = 1;
+            mask.pixels[100 * 79 + 99] = 2;
+            Ok(mask)
+        }
+    }
+
+    /// What each patch holds of class 1 and 2.
+    fn patches(balanced: f64) -> Vec<[bool; 2]> {
+        let set = Arc::new(Dots(["one", "two"].map(str::to_owned)));
+        let pictures = Arc::new(Pictures::new(set, None, Normalization::IMAGENET));
+        let crop = Transform::Crop(Crop { size: OutputSize::Square(5) });
+        let batches = TrainingBatches::new(pictures, vec![crop], 3, 1).with_balanced(balanced);
+        let all = (0..40).flat_map(|index| {
+            let device = Device::flex();
+            let labels = batches.item(index, &device).unwrap().labels;
+            let again = batches.item(index, &device).unwrap().labels;
+            let values: Vec<i64> = labels.into_data().iter().collect();
+            assert_eq!(values, again.into_data().iter().collect::<Vec<i64>>());
+            let patch = |patch: &[i64]| [1, 2].map(|class| patch.contains(&class));
+            values.chunks(25).map(patch).collect::<Vec<_>>()
+        });
+        all.collect()
+    }
+
+    #[test]
+    fn a_share_of_the_patches_holds_a_class_drawn_evenly() {
+        let count = |of: &[[bool; 2]], class: usize| of.iter().filter(|of| of[class]).count();
+        let plain = patches(0.0);
+        assert!(plain.len() == 120 && count(&plain, 0) + count(&plain, 1) < 5);
+        let all = patches(1.0);
+        assert_eq!(count(&all, 0) + count(&all, 1), 120);
+        assert!((40..80).contains(&count(&all, 0)), "{}", count(&all, 0));
+        let third = patches(1.0 / 3.0);
+        let held = count(&third, 0) + count(&third, 1);
+        assert!((39..46).contains(&held), "{held}");
+    }
 
     #[test]
     fn only_longer_pictures_are_shrunk() {

@@ -27,6 +27,23 @@ pub struct FolderConfig {
     #[serde(default, skip_serializing_if = "FolderSplit::is_default")]
     #[schemars(!skip_serializing_if)]
     pub split: FolderSplit,
+    /// The fold, from 0, that validates while the others are trained on (cross-validation); what `split` leaves for the
+    /// test stays out of all. By default `split` draws what validates.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0, max = 99))]
+    pub fold: Option<usize>,
+    /// How many folds the pictures are cut into, the same for each `fold`.
+    #[serde(default = "five", skip_serializing_if = "is_five")]
+    #[schemars(!skip_serializing_if, range(min = 2, max = 100))]
+    pub folds: usize,
+}
+
+fn five() -> usize {
+    5
+}
+
+fn is_five(folds: &usize) -> bool {
+    *folds == five()
 }
 
 /// Shares of the labelled pictures for each part; what they leave is for training.
@@ -52,6 +69,41 @@ impl Default for FolderSplit {
 impl FolderSplit {
     fn is_default(&self) -> bool {
         *self == Self::default()
+    }
+
+    /// The same with fold `fold` of `folds` for validation: each picture that is not for the test is in one of them.
+    ///
+    /// # Errors
+    /// If there is no such fold, or there are fewer pictures than folds.
+    pub fn places_of_fold(
+        &self,
+        count: usize,
+        fold: usize,
+        folds: usize,
+    ) -> Result<[Vec<usize>; 3]> {
+        if fold >= folds || folds < 2 {
+            return Err(Error::config(format!(
+                "fold {fold} of {folds}; they are numbered from 0 to {}",
+                folds.max(2) - 1
+            ))
+            .at_key("data.fold"));
+        }
+        let [mut others, validation, test] = Self { validation: 0.0, ..*self }.places(count)?;
+        others.extend(validation);
+        if others.len() < folds {
+            return Err(Error::data(format!(
+                "{} labelled pictures cannot be cut into {folds} folds; label more, or lower data.folds",
+                others.len()
+            )));
+        }
+        others.shuffle(&mut ChaCha8Rng::seed_from_u64(!self.seed));
+        let (mut train, mut validation) = (Vec::new(), Vec::new());
+        for (place, picture) in others.into_iter().enumerate() {
+            if place % folds == fold { validation.push(picture) } else { train.push(picture) }
+        }
+        train.sort_unstable();
+        validation.sort_unstable();
+        Ok([train, validation, test])
     }
 
     /// The places of `count` pictures in training, validation and test, each sorted.
@@ -165,8 +217,18 @@ impl DatasetLayout for FolderConfig {
                 }
                 let free: Vec<usize> =
                     (0..count).filter(|&index| !taken.contains(&all.stem(index))).collect();
-                let mut parts =
-                    split.places(free.len()).map_err(|error| error.in_file(&self.root))?;
+                let parts = match self.fold {
+                    Some(_) if self.has_list("train") || self.has_list("validation") => {
+                        return Err(Error::config(
+                            "the folder's train.txt or validation.txt says what is trained on; leave the fold out, or \
+                             remove the lists",
+                        )
+                        .at_key("data.fold"));
+                    }
+                    Some(fold) => split.places_of_fold(free.len(), fold, self.folds),
+                    None => split.places(free.len()),
+                };
+                let mut parts = parts.map_err(|error| error.in_file(&self.root))?;
                 std::mem::take(&mut parts[place]).into_iter().map(|index| free[index]).collect()
             }
             (None, _) => {
@@ -235,5 +297,29 @@ mod tests {
         assert_eq!(parts, split.places(10).unwrap());
         assert!(FolderSplit { validation: 0.9, test: 0.2, seed: 0 }.places(10).is_err());
         assert!(FolderSplit::default().places(1).is_err());
+    }
+
+    #[test]
+    fn each_picture_validates_in_one_fold_and_the_test_in_none() {
+        let split = FolderSplit { test: 0.2, seed: 3, ..FolderSplit::default() };
+        let folds: Vec<_> = (0..4).map(|fold| split.places_of_fold(23, fold, 4).unwrap()).collect();
+        let mut validated = Vec::new();
+        for [train, validation, test] in &folds {
+            assert_eq!(*test, folds[0][2]);
+            assert_eq!((test.len(), train.len() + validation.len()), (5, 18));
+            assert!((4..=5).contains(&validation.len()));
+            let mut all = [train.clone(), validation.clone(), test.clone()].concat();
+            all.sort_unstable();
+            assert_eq!(all, (0..23).collect::<Vec<_>>());
+            validated.extend(validation.clone());
+        }
+        validated.extend(folds[0][2].clone());
+        validated.sort_unstable();
+        assert_eq!(validated, (0..23).collect::<Vec<_>>());
+        assert_eq!(folds[2], split.places_of_fold(23, 2, 4).unwrap());
+        let error = split.places_of_fold(23, 4, 4).unwrap_err().to_string();
+        assert!(error.contains("data.fold") && error.contains("0 to 3"), "{error}");
+        let error = split.places_of_fold(5, 0, 5).unwrap_err().to_string();
+        assert!(error.contains("4 labelled pictures"), "{error}");
     }
 }

@@ -9,6 +9,7 @@
 //! One file with a configuration that implements [`DatasetLayout`] (masks) or [`ClassLayout`] (classes), and one line
 //! in the table at the end of this file.
 
+pub mod balance;
 pub mod batch;
 pub mod batches;
 pub mod cache;

@@ -23,6 +23,7 @@ pub use fcn::{Fcn, FcnConfig};
 pub use fcn_head::{FcnHead, FcnHeadConfig, FcnHeadDecoder};
 pub use layout::Layout;
 pub use linear::{LinearConfig, LinearDecoder};
+pub use plain_unet::{PlainUNet, PlainUNetDecoderConfig};
 pub use pspnet::{PspNet, PspNetConfig};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 pub use segmenter::Segmenter;
@@ -49,6 +50,7 @@ mod keys;
 pub mod layout;
 pub mod linear;
 mod maps;
+pub mod plain_unet;
 pub mod pspnet;
 pub mod segmenter;
 pub mod segnet;
@@ -74,6 +76,11 @@ pub trait Decode {
     fn train_forward(&self, features: &Features, size: [usize; 2]) -> TrainLogits {
         TrainLogits { logits: self.forward(features, size), auxiliary: Vec::new() }
     }
+
+    /// What the loss of the pictures' logits counts while it trains: 1, unless the weights of all heads add up to 1.
+    fn main_weight(&self) -> f64 {
+        1.0
+    }
 }
 
 /// What a decoder gives while it trains.
@@ -90,7 +97,7 @@ pub struct TrainLogits {
 pub struct AuxiliaryLogits {
     /// `[batch, classes, h, w]`; they are held against labels of that size.
     pub logits: Tensor<4>,
-    /// What their loss counts beside the main one's 1.
+    /// What their loss counts beside the main one's [`Decode::main_weight`].
     pub weight: f64,
 }
 
@@ -153,6 +160,10 @@ macro_rules! decoders {
 
             fn train_forward(&self, features: &Features, size: [usize; 2]) -> TrainLogits {
                 match self { $(Self::$variant(network) => network.train_forward(features, size),)+ }
+            }
+
+            fn main_weight(&self) -> f64 {
+                match self { $(Self::$variant(network) => network.main_weight(),)+ }
             }
         }
 
@@ -328,6 +339,7 @@ decoders! {
     DeepLabV3(deeplab_v3::DeepLabV3, deeplab_v3::DeepLabV3Config);
     DeepLabV3Plus(deeplab_v3_plus::DeepLabV3Plus, deeplab_v3_plus::DeepLabV3PlusConfig);
     UNetNearest(unet_nearest::UNetNearest, unet_nearest::UNetNearestConfig);
+    PlainUNet(plain_unet::PlainUNet, plain_unet::PlainUNetDecoderConfig);
 }
 
 #[cfg(test)]

@@ -33,6 +33,7 @@ pub mod mobilenet_v1;
 pub mod mobilenet_v2;
 pub mod mobilenet_v3;
 pub mod normalization;
+pub mod plain_unet;
 pub mod resnet;
 pub mod resnet12;
 pub mod vgg;
@@ -336,4 +337,5 @@ encoders! {
     InceptionV3(inception_v3::InceptionV3, inception_v3::InceptionV3Config);
     ResNet(resnet::ResNet, resnet::ResNetConfig);
     Vgg(vgg::Vgg, vgg::VggConfig);
+    PlainUNet(plain_unet::PlainUNetEncoder, plain_unet::PlainUNetConfig);
 }

@@ -14,7 +14,7 @@ use serde::{Deserialize, Serialize};
 use crate::contract::episodic::scalar;
 use crate::contract::{Objective, StepResult};
 use crate::data::batch::Batch;
-use crate::decoder::{Segmenter, TrainLogits};
+use crate::decoder::{Decode, Segmenter, TrainLogits};
 use crate::encoder::Normalization;
 use crate::loss::LossConfig;
 use crate::metric::confusion::Confusion;
@@ -115,6 +115,10 @@ impl Objective for Supervised {
         item.images.device().seed(item.seed);
         let TrainLogits { logits, auxiliary } = self.segmenter.train_forward(item.images);
         let main = self.loss.forward(logits.clone(), item.labels.clone());
+        let main = match self.segmenter.decoder.main_weight() {
+            1.0 => main,
+            weight => main * weight,
+        };
         let loss = auxiliary.into_iter().fold(main, |sum, head| {
             let [.., height, width] = head.logits.dims();
             let labels = nearest(item.labels.clone(), [height, width]);

@@ -168,7 +168,7 @@ impl Dual<4> {
         let shape = [1, channels, 1, 1];
         if self.tangent.is_none() && gamma.tangent.is_none() && beta.tangent.is_none() {
             let activation = if relu { Activation::Relu } else { Activation::Identity };
-            let options = NormOptions { epsilon, activation };
+            let options = NormOptions { epsilon, activation, leak: 0.0 };
             let (result, mean, variance) =
                 kshot_kernels::batch_norm(self.value, gamma.value, beta.value, options);
             return (Self::from(result), NormMoments { mean, variance });

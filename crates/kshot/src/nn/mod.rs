@@ -4,9 +4,10 @@ pub mod activation;
 pub mod conv;
 pub mod dropout;
 pub mod dual;
+pub mod instance_norm;
 pub mod norm;
-pub mod squeeze_excite;
 pub mod pool;
+pub mod squeeze_excite;
 pub mod unpool;
 pub mod weights;
 
@@ -15,12 +16,13 @@ use burn::prelude::*;
 use burn::tensor::ops::AvgPoolOptions;
 pub use conv::{Activation, Conv, ConvConfig, ConvNormAct, Padding, conv2d};
 pub use dropout::Dropout;
+pub use instance_norm::{ConvInstanceNorm, InstanceNorm};
 /// Plain sums in every convolution from now on (slower, and three times closer to the exact result), and
 /// whether that was chosen.
 pub use kshot_kernels::{NoBf16, Precision};
 pub use norm::BatchNorm;
-pub use squeeze_excite::SqueezeExcite;
 pub use pool::adaptive_average;
+pub use squeeze_excite::SqueezeExcite;
 
 /// The mean over the pixels, `[batch, channels, height, width]` to `[batch, channels, 1, 1]`.
 pub fn global_average(maps: Tensor<4>) -> Tensor<4> {

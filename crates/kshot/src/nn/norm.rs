@@ -168,7 +168,7 @@ impl BatchNorm {
         let [batch, _, height, width] = images.dims();
         let (gamma, beta) = (self.gamma.val(), self.beta.val());
         if self.trains(&images) {
-            let options = NormOptions { epsilon: self.epsilon, activation };
+            let options = NormOptions { epsilon: self.epsilon, activation, leak: 0.0 };
             let (result, mean, variance) = kshot_kernels::batch_norm(images, gamma, beta, options);
             self.average(&NormMoments { mean, variance }, batch * height * width);
             return result;

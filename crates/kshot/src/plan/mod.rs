@@ -63,7 +63,12 @@ impl Plan {
         let root = options.data.canonicalize().map_err(|error| {
             Error::io("open the folder of labelled pictures", &options.data, error)
         })?;
-        let config = FolderConfig { root: root.clone(), split: FolderSplit::default() };
+        let config = FolderConfig {
+            root: root.clone(),
+            split: FolderSplit::default(),
+            fold: None,
+            folds: 5,
+        };
         let all = config.open("*")?;
         if all.len() < 2 {
             return Err(Error::data(format!(

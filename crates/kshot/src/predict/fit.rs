@@ -43,7 +43,7 @@ pub struct FitOptions {
 impl FitOptions {
     /// As a recipe's `[predict]` says.
     pub fn of(predict: &Predict, method: &HeadConfig, seed: u64) -> Self {
-        let Predict { effort, refinement, scale } = *predict;
+        let Predict { effort, refinement, scale, .. } = *predict;
         Self { methods: method.candidates(effort), effort, refinement, scale, seed }
     }
 }

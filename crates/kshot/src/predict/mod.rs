@@ -25,6 +25,7 @@ pub mod progress;
 pub mod scale;
 pub mod select;
 pub mod suggest;
+pub mod test_time;
 pub mod trained;
 pub mod trust;
 pub mod views;

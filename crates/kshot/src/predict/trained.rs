@@ -1,14 +1,17 @@
 //! A training's folder as a predictor.
 
-use std::path::Path;
+use std::path::{Path, PathBuf};
 
 use burn::module::Module;
 use burn::prelude::*;
 use kshot_data::support::Support;
 
+use super::ensemble::{EnsembleModel, Member, Share};
 use super::network::SegmenterModel;
 use super::panet::PanetEncoder;
+use super::test_time::TestTime;
 use super::{Calibrated, Predictor, SegmentationChoice};
+use crate::contract::pixel_model::PixelModel;
 use crate::data::Dataset;
 use crate::decoder::Segmenter;
 use crate::error::{Error, Result};
@@ -88,11 +91,35 @@ pub fn supervised(
     refinement: Refinement,
     device: &Device,
 ) -> Result<Predictor> {
+    let (model, classes) = model_of(recipe, run, device)?;
+    Ok(around(recipe, Box::new(model), classes, told(recipe, run), refinement))
+}
+
+/// The network of a supervised run as a pixel model, and its classes.
+fn model_of(recipe: &Recipe, run: &Path, device: &Device) -> Result<(SegmenterModel, Vec<String>)> {
     let classes = load::classes_of(run)?;
     let background = recipe.data.dataset.has_background();
     let made = session::supervised(recipe, classes.len(), background, device)?;
     let network = load::from_run(made, run)?.valid();
-    around(recipe, network, (classes, background), told(recipe, run), refinement, device)
+    Ok((model(recipe, network, (classes.len(), background), device)?, classes))
+}
+
+fn model(
+    recipe: &Recipe,
+    network: Supervised,
+    (classes, background): (usize, bool),
+    device: &Device,
+) -> Result<SegmenterModel> {
+    let mut model = SegmenterModel::new(
+        network.segmenter,
+        recipe.model.encoder()?.normalization(),
+        (classes + 1, background),
+        recipe.data.parts.longest_side,
+        TestTime::of(&recipe.predict),
+        device.clone(),
+    );
+    model.set_precision(recipe.model.precision);
+    Ok(model)
 }
 
 /// The network of a supervised run with what a file for other programs says of it; for pictures of one height and width
@@ -127,24 +154,70 @@ pub fn network(run: &Path, size: Option<[usize; 2]>) -> Result<(Segmenter, OnnxO
 
 fn around(
     recipe: &Recipe,
-    network: Supervised,
-    (classes, background): (Vec<String>, bool),
+    model: Box<dyn PixelModel>,
+    classes: Vec<String>,
     reason: String,
+    refinement: Refinement,
+) -> Predictor {
+    let choice = SegmentationChoice::given(recipe.method.name(), reason);
+    Predictor::new(model, classes, Calibrated::default(), refinement, choice)
+}
+
+/// Several supervised runs as one, such as those of the folds of a data set: the mean of their probabilities.
+///
+/// # Errors
+/// If there is none, one is no supervised run or its weights are missing or wrong, or they know other classes.
+pub fn ensemble(
+    runs: &[(PathBuf, Recipe)],
     refinement: Refinement,
     device: &Device,
 ) -> Result<Predictor> {
-    let model = SegmenterModel::new(
-        network.segmenter,
-        recipe.model.encoder()?.normalization(),
-        (classes.len() + 1, background),
-        recipe.data.parts.longest_side,
-        device.clone(),
+    let Some((first, recipe)) = runs.first() else {
+        return Err(Error::config("no run to label pictures with; give --model RUN"));
+    };
+    let expected = load::classes_of(first)?;
+    let background = recipe.data.dataset.has_background();
+    for (run, recipe) in runs {
+        if !matches!(recipe.method, MethodConfig::Trained(TrainedConfig::Supervised(_))) {
+            return Err(Error::config(format!(
+                "`{}` was trained in {}; only networks of supervised segmentation are joined: give one --model",
+                recipe.method.name(),
+                run.display()
+            ))
+            .at_key("method.name"));
+        }
+        let classes = load::classes_of(run)?;
+        if classes != expected || recipe.data.dataset.has_background() != background {
+            let named = |of: &[String], background: bool| {
+                let names = of.join(", ");
+                if background { names } else { format!("{names} (without background)") }
+            };
+            return Err(Error::config(format!(
+                "the runs know other classes: {} has {}, and {} has {}; give runs of the same classes in the same order",
+                first.display(),
+                named(&expected, background),
+                run.display(),
+                named(&classes, recipe.data.dataset.has_background())
+            )));
+        }
+    }
+    let mut members = Vec::with_capacity(runs.len());
+    for (run, recipe) in runs {
+        let (model, _) = model_of(recipe, run, device)?;
+        members.push(Member {
+            model: Box::new(model),
+            share: Share::always(1.0 / runs.len() as f32),
+            temperature: 1.0,
+            ratios: None,
+        });
+    }
+    let names: Vec<String> = runs.iter().map(|(run, _)| run.display().to_string()).collect();
+    let reason = format!(
+        "the mean of the probabilities of {} networks, trained in {}",
+        runs.len(),
+        names.join(", ")
     );
-    let choice = SegmentationChoice::given(recipe.method.name(), reason);
-    let mut predictor =
-        Predictor::new(Box::new(model), classes, Calibrated::default(), refinement, choice);
-    predictor.set_precision(recipe.model.precision);
-    Ok(predictor)
+    Ok(around(recipe, Box::new(EnsembleModel::new(members)), expected, reason, refinement))
 }
 
 /// The network of a supervised recipe before its training, to see that all is in place.
@@ -159,7 +232,8 @@ pub fn untrained(
 ) -> Result<Predictor> {
     let (classes, background) = (set.classes().to_vec(), set.has_background());
     let network = session::supervised(recipe, classes.len(), background, device)?.valid();
-    around(recipe, network, (classes, background), "untrained".to_owned(), refinement, device)
+    let model = model(recipe, network, (classes.len(), background), device)?;
+    Ok(around(recipe, Box::new(model), classes, "untrained".to_owned(), refinement))
 }
 
 fn panet(

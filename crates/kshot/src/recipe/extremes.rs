@@ -15,6 +15,7 @@ use crate::loss::Loss;
 use crate::method::few_shot::HeadConfig;
 use crate::method::learner::Learning;
 use crate::postprocess::dense_crf::DenseCrf;
+use crate::postprocess::refine::Refinement;
 use crate::recipe::optimizer::OptimizerConfig;
 use crate::recipe::schedule::ScheduleConfig;
 use crate::schema::{Bounds, Form, Node};

@@ -197,6 +197,7 @@ fn supervised(recipe: &Recipe) -> Result<Vec<Held>> {
     let parts = &recipe.data.parts;
     let sized = parts.transforms.iter().rev().find_map(|transform| match transform {
         Transform::Crop(crop) => Some(crop.size),
+        Transform::Affine(affine) => Some(affine.size),
         Transform::Resize(resize) => Some(resize.size),
         _ => None,
     });

@@ -5,7 +5,7 @@
 //! [data]      dataset, root, parts, transforms
 //! [model]     encoder, weights, decoder, freeze, precision
 //! [method]    name and its own keys
-//! [predict]   how scores become pixels: refinement, scale
+//! [predict]   how scores become pixels: refinement, scale; tiles and views of trained networks
 //! [loss]      terms with weights
 //! [train]     steps, batch, optimizer, learning_rate, schedule, validate_every, monitor, seed
 //! ```
@@ -20,6 +20,7 @@ mod memory;
 mod model;
 mod named;
 pub mod optimizer;
+mod predict;
 mod protocol;
 mod renamed;
 pub mod schedule;
@@ -30,18 +31,18 @@ use std::path::Path;
 
 pub use data::Data;
 pub use model::{EncoderChoice, FrozenPart, Model};
+pub use predict::{Predict, TestFlip};
 pub use protocol::{Counting, OneOrMore, Protocol, SupportLabels};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 pub use training::{Training, TrainingEpisodes};
 
+use crate::data::transforms::Transform;
 use crate::error::{Error, Result};
 use crate::loss::LossConfig;
 use crate::method::MethodConfig;
-use crate::method::few_shot::Effort;
 use crate::method::trained::TrainedConfig;
 pub use crate::nn::Precision;
-use crate::postprocess::refine::Refinement;
 
 /// A recipe, typed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -71,32 +72,6 @@ pub struct Recipe {
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
     *value == T::default()
-}
-
-/// How scores become pixels.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
-#[serde(deny_unknown_fields, default)]
-pub struct Predict {
-    /// How coarse probabilities become pixels.
-    pub refinement: Refinement,
-    /// How much is tried before pictures are labelled.
-    pub effort: Effort,
-    /// Working pixels per picture pixel of methods fitted to features; by the labelled objects' thickness if absent.
-    #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(range(min = 0.05, max = 4.0))]
-    pub scale: Option<f32>,
-}
-
-impl Default for Predict {
-    fn default() -> Self {
-        Self { refinement: Refinement::None, effort: Effort::default(), scale: None }
-    }
-}
-
-impl Predict {
-    fn is_default(&self) -> bool {
-        *self == Self::default()
-    }
 }
 
 impl Recipe {
@@ -193,7 +168,37 @@ impl Recipe {
                 format!("`{method}` is not trained by steps; leave [train] out"),
             );
         }
+        self.check_supervised()?;
         memory::check(self)
+    }
+
+    /// Holds keys that are supervised segmentation's against the method.
+    fn check_supervised(&self) -> Result<()> {
+        let wrong = |key: &str, text: &str| Err(Error::config(text).at_key(key));
+        let supervised = matches!(self.method, MethodConfig::Trained(TrainedConfig::Supervised(_)));
+        if !supervised && let Some(key) = self.predict.of_networks() {
+            let text =
+                "only networks of supervised segmentation label pictures that way; leave it out";
+            return wrong(&format!("predict.{key}"), text);
+        }
+        if self.train.as_ref().is_none_or(|train| train.balanced == 0.0) {
+            return Ok(());
+        }
+        if !supervised {
+            return wrong(
+                "train.balanced",
+                "crops are those of supervised segmentation; leave it out",
+            );
+        }
+        let cuts = |of: &Transform| matches!(of, Transform::Crop(_) | Transform::Affine(_));
+        if !self.data.parts.transforms.iter().any(cuts) {
+            return wrong(
+                "train.balanced",
+                "parts are cut out around pixels by a transform: put a `crop` or `affine` into data.transforms, such as \
+                 { name = \"crop\", size = 256 }",
+            );
+        }
+        Ok(())
     }
 
     /// Whether the method is trained before it is measured.

@@ -42,6 +42,11 @@ pub struct Training {
     /// How the learning rate changes.
     #[serde(default)]
     pub schedule: ScheduleConfig,
+    /// Share of the crops that lie around a pixel of a class (not background), drawn evenly among those of the picture:
+    /// a third in nnU-Net. For supervised segmentation with a `crop` or `affine` among its transforms.
+    #[serde(default, skip_serializing_if = "super::is_default")]
+    #[schemars(!skip_serializing_if, range(min = 0.0, max = 1.0))]
+    pub balanced: f64,
     /// Episodes to train and validate on, of methods that learn from them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub episodes: Option<TrainingEpisodes>,

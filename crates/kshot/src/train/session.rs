@@ -392,7 +392,8 @@ fn supervised_session(recipe: &Recipe, device: &Device) -> Result<Session<Superv
     let longest = recipe.data.parts.longest_side;
     let pictures = |set| Arc::new(Pictures::new(set, longest, normalization));
     let transforms = recipe.data.parts.transforms.clone();
-    let source = TrainingBatches::new(pictures(train), transforms, training.batch, training.seed);
+    let source = TrainingBatches::new(pictures(train), transforms, training.batch, training.seed)
+        .with_balanced(training.balanced);
     Ok(Session {
         title: recipe.title(),
         about,

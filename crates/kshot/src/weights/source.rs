@@ -73,8 +73,8 @@ impl WeightsSource {
         }
         let Some(published) = catalog::of(config) else {
             return Err(Error::weights(format!(
-                "{name} has no built-in weights and none are published; give a weights file, or `none` to train it \
-                 from scratch"
+                "{name} has no built-in weights and none are published; give a weights file, or `none` (model.weights \
+                 = \"none\") to train it from scratch"
             )));
         };
         let wanted = RepositoryFile {

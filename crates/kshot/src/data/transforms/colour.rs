@@ -24,11 +24,14 @@ pub struct Colour {
     /// Degrees that hues are turned by, each way; up to 180.
     #[schemars(range(min = 0.0, max = 180.0))]
     pub hue: f64,
+    /// Share of the pictures that are changed.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub probability: f64,
 }
 
 impl Default for Colour {
     fn default() -> Self {
-        Self { brightness: 0.3, contrast: 0.3, saturation: 0.3, hue: 10.0 }
+        Self { brightness: 0.3, contrast: 0.3, saturation: 0.3, hue: 10.0, probability: 1.0 }
     }
 }
 
@@ -47,7 +50,11 @@ impl Change for Colour {
         check_range(Self::NAME, "hue", [self.hue; 2], [0.0, 180.0])
     }
 
-    fn apply(&self, mut pair: Pair, random: &mut ChaCha8Rng) -> Result<Pair> {
+    fn probability(&self) -> f64 {
+        self.probability
+    }
+
+    fn apply<'a>(&self, mut pair: Pair<'a>, random: &mut ChaCha8Rng) -> Result<Pair<'a>> {
         let factors = [self.brightness, self.contrast, self.saturation]
             .map(|most| draw([1.0 - most, 1.0 + most], random) as f32);
         let turn = draw([-self.hue, self.hue], random) as f32;
@@ -58,7 +65,7 @@ impl Change for Colour {
         let bright = |value: u8| (f32::from(value) * brightness).min(255.0);
         let greys = pair.image.pixels().map(|pixel| f64::from(grey(pixel.0.map(bright))));
         let mean = (greys.sum::<f64>() / pair.size().iter().product::<usize>() as f64) as f32;
-        for pixel in pair.image.pixels_mut() {
+        for pixel in pair.image.to_mut().pixels_mut() {
             let blend = |value: f32, with: f32, factor: f32| {
                 (with + (value - with) * factor).clamp(0.0, 255.0)
             };

@@ -32,10 +32,15 @@ impl Change for Crop {
         self.size.check(Self::NAME)
     }
 
-    fn apply(&self, pair: Pair, random: &mut ChaCha8Rng) -> Result<Pair> {
+    fn apply<'a>(&self, pair: Pair<'a>, random: &mut ChaCha8Rng) -> Result<Pair<'a>> {
         let size = self.size.sides();
-        let room = [0, 1].map(|axis| pair.size()[axis] as i64 - size[axis] as i64);
-        let [left, top] = room.map(|room| random.random_range(room.min(0)..=room.max(0)));
-        Ok(pair.moved(size, |x, y| [x + left, y + top]))
+        let place = match pair.focus {
+            Some(_) => pair.place(size.map(|side| side as f64), random).map(|at| at.round() as i64),
+            None => [0, 1].map(|axis| {
+                let room = pair.size()[axis] as i64 - size[axis] as i64;
+                random.random_range(room.min(0)..=room.max(0))
+            }),
+        };
+        Ok(pair.window(size, place))
     }
 }

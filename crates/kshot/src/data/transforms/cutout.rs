@@ -3,6 +3,8 @@
 //! DeVries and Taylor, *Improved Regularization of Convolutional Neural Networks with Cutout*, 2017,
 //! arXiv 1708.04552. Deviation: rectangles lie inside the picture and their sides are drawn.
 
+use std::borrow::Cow;
+
 use image::Rgb;
 use kshot_data::mask::VOID;
 use rand::Rng;
@@ -28,6 +30,9 @@ pub struct Cutout {
     /// Whether the labels under them stay, so that what is hidden must be guessed from around it;
     /// otherwise they are VOID.
     pub keep_labels: bool,
+    /// Share of the pictures that are changed.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub probability: f64,
 }
 
 /// What is put in place of pixels.
@@ -42,7 +47,7 @@ pub enum Fill {
 
 impl Default for Cutout {
     fn default() -> Self {
-        Self { holes: 1, size: [0.1, 0.3], fill: Fill::Mean, keep_labels: false }
+        Self { holes: 1, size: [0.1, 0.3], fill: Fill::Mean, keep_labels: false, probability: 1.0 }
     }
 }
 
@@ -60,7 +65,11 @@ impl Change for Cutout {
         }
     }
 
-    fn apply(&self, mut pair: Pair, random: &mut ChaCha8Rng) -> Result<Pair> {
+    fn probability(&self) -> f64 {
+        self.probability
+    }
+
+    fn apply<'a>(&self, mut pair: Pair<'a>, random: &mut ChaCha8Rng) -> Result<Pair<'a>> {
         let sides = pair.size();
         let fill = match self.fill {
             Fill::Grey => Rgb([128; 3]),
@@ -73,16 +82,21 @@ impl Change for Cutout {
                 Rgb(sums.map(|sum| ((sum + count / 2) / count) as u8))
             }
         };
+        if self.holes == 0 {
+            return Ok(pair);
+        }
+        let image = pair.image.to_mut();
+        let mut mask = pair.mask.as_mut().filter(|_| !self.keep_labels).map(Cow::to_mut);
         for _ in 0..self.holes {
             let hole = sides
                 .map(|side| ((draw(self.size, random) * side as f64).round() as usize).min(side));
             let [left, top] = [0, 1].map(|axis| random.random_range(0..=sides[axis] - hole[axis]));
             for y in top..top + hole[1] {
                 for x in left..left + hole[0] {
-                    pair.image.put_pixel(x as u32, y as u32, fill);
-                    if let (Some(mask), false) = (&mut pair.mask, self.keep_labels) {
-                        mask.pixels[y * sides[0] + x] = VOID;
-                    }
+                    image.put_pixel(x as u32, y as u32, fill);
+                }
+                if let Some(mask) = &mut mask {
+                    mask.pixels[y * sides[0] + left..][..hole[0]].fill(VOID);
                 }
             }
         }

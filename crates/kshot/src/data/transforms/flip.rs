@@ -1,5 +1,7 @@
 //! `flip`: pictures are mirrored.
 
+use std::borrow::Cow;
+
 use kshot_data::mask::Mask;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
@@ -37,17 +39,20 @@ impl Change for Flip {
         check_range(Self::NAME, "vertical", [self.vertical; 2], [0.0, 1.0])
     }
 
-    fn apply(&self, mut pair: Pair, random: &mut ChaCha8Rng) -> Result<Pair> {
+    fn apply<'a>(&self, mut pair: Pair<'a>, random: &mut ChaCha8Rng) -> Result<Pair<'a>> {
+        let [width, height] = pair.size();
         if self.horizontal > 0.0 && random.random_bool(self.horizontal.min(1.0)) {
-            image::imageops::flip_horizontal_in_place(&mut pair.image);
-            pair.mask = pair.mask.map(|mask| mask.mirrored());
+            image::imageops::flip_horizontal_in_place(pair.image.to_mut());
+            pair.mask = pair.mask.map(|mask| Cow::Owned(mask.mirrored()));
+            pair.focus = pair.focus.map(|[x, y]| [width as f64 - x, y]);
         }
         if self.vertical > 0.0 && random.random_bool(self.vertical.min(1.0)) {
-            image::imageops::flip_vertical_in_place(&mut pair.image);
-            pair.mask = pair.mask.map(|Mask { width, height, pixels }| {
-                let pixels = pixels.chunks_exact(width).rev().flatten().copied().collect();
-                Mask { width, height, pixels }
+            image::imageops::flip_vertical_in_place(pair.image.to_mut());
+            pair.mask = pair.mask.map(|mask| {
+                let pixels = mask.pixels.chunks_exact(width).rev().flatten().copied().collect();
+                Cow::Owned(Mask { width, height, pixels })
             });
+            pair.focus = pair.focus.map(|[x, y]| [x, height as f64 - y]);
         }
         Ok(pair)
     }

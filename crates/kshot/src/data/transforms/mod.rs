@@ -10,14 +10,38 @@
 //! Random numbers come from the generator handed in and from nothing else: the same state gives the
 //! same result, with a mask or without. Parameters are in natural units (pixels, degrees, factors,
 //! levels of 0 to 255) and ranges are `[least, most]`, drawn from evenly. At no strength (a range of
-//! `[0, 0]`, a probability of 0) nothing changes.
+//! `[0, 0]`, a probability of 0) nothing changes. All but those that set a size (`crop`, `resize`, `affine`) and `flip`,
+//! whose settings are probabilities, have a `probability`: the share of the pictures that they change, 1 unless said.
+//!
+//! A picture may have a focus, a point that transforms move with its pixel: `crop` and `affine` put their part around it.
+//!
+//! # nnU-Net's augmentation
+//! Isensee et al. 2021, as in the authors' code (batchgeneratorsv2). There values are floats of mean 0 and standard
+//! deviation 1, each channel changed on its own; here they are levels of 0 to 255, of which one standard deviation is
+//! about 58 (ImageNet's), and channels change together, as those of one camera do.
+//!
+//! | there | here |
+//! |---|---|
+//! | rotation by up to 180 degrees (0.2), scale 0.7 to 1.4 (0.2), crop | `{ name = "affine", size = 256, rotate = 180.0, rotate_probability = 0.2, scale = [0.7, 1.4], scale_probability = 0.2 }` |
+//! | noise of 0 to 0.1 (called a variance, used as a standard deviation; 0.1) | `{ name = "noise", std = [0.0, 5.8], probability = 0.1 }` |
+//! | blur of 0.5 to 1 pixels (0.2; each channel in half of these) | `{ name = "blur", sigma = [0.5, 1.0], probability = 0.2 }` |
+//! | values times 0.75 to 1.25 (0.15) | `{ name = "brightness", range = [0.75, 1.25], probability = 0.15 }`: levels are multiplied, so the picture's mean moves, which there stays at 0 |
+//! | contrast 0.75 to 1.25 about the mean, within the old range (0.15) | `{ name = "contrast", range = [0.75, 1.25], probability = 0.15 }` |
+//! | low resolution, 0.5 to 1 (0.25; each channel in half of these) | `{ name = "low-resolution", zoom = [0.5, 1.0], probability = 0.25 }` |
+//! | gamma 0.7 to 1.5 of the inverted picture (0.1), and as it is (0.3) | `{ name = "gamma", range = [0.7, 1.5], invert = 1.0, probability = 0.1 }`, `{ name = "gamma", range = [0.7, 1.5], probability = 0.3 }` |
+//! | mirrors along both axes | `{ name = "flip", horizontal = 0.5, vertical = 0.5 }` |
+//!
+//! Ranges around 1 are drawn from evenly; there half of the factors are below 1.
 //!
 //! # Adding one
 //! One file with a configuration that implements [`Change`], and one line in the table at the end of
 //! this file. Recipes, `kshot list` and the registry-wide tests read the table.
 
+use std::borrow::Cow;
+
 use image::RgbImage;
-use kshot_data::mask::Mask;
+use kshot_data::mask::{Mask, VOID};
+use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,11 +49,17 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::names::Row;
 
+pub mod affine;
 pub mod blur;
+pub mod brightness;
 pub mod colour;
+pub mod contrast;
 pub mod crop;
 pub mod cutout;
 pub mod flip;
+pub mod gamma;
+mod levels;
+pub mod low_resolution;
 pub mod noise;
 pub mod resize;
 pub mod rotate;
@@ -38,39 +68,78 @@ pub mod shift;
 /// The recipe key that errors name.
 const KEY: &str = "data.transforms";
 
-/// A picture and its mask, if it has one; of the same size.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct Pair {
+/// A picture and its mask, if it has one; of the same size. What is borrowed is copied where it changes in place.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Pair<'a> {
     /// The picture.
-    pub image: RgbImage,
+    pub image: Cow<'a, RgbImage>,
     /// A label for every pixel; `None` where the label is the whole picture's.
-    pub mask: Option<Mask>,
+    pub mask: Option<Cow<'a, Mask>>,
+    /// A point, `[x, y]` from the upper left corner in pixels, around which a part is cut out.
+    pub focus: Option<[f64; 2]>,
 }
 
-impl Pair {
+impl<'a> Pair<'a> {
     /// Width and height in pixels.
     pub fn size(&self) -> [usize; 2] {
         [self.image.width() as usize, self.image.height() as usize]
     }
 
-    /// The pair of a size whose pixel `[x, y]` is ours at `from(x, y)`; from outside, the picture's
-    /// border and VOID.
-    fn moved(self, [width, height]: [usize; 2], from: impl Fn(i64, i64) -> [i64; 2]) -> Self {
-        let [columns, rows] = self.size().map(|side| side as i64);
-        let image = RgbImage::from_fn(width as u32, height as u32, |x, y| {
-            let [x, y] = from(x.into(), y.into());
-            *self.image.get_pixel(x.clamp(0, columns - 1) as u32, y.clamp(0, rows - 1) as u32)
-        });
+    /// The pair of a size whose upper left pixel is ours at `[left, top]`; from outside, the picture's border and VOID.
+    fn window(self, [width, height]: [usize; 2], [left, top]: [i64; 2]) -> Self {
+        let [columns, rows] = self.size();
+        if [width, height] == [columns, rows] && [left, top] == [0, 0] {
+            return self;
+        }
+        // The columns of the result that lie inside the picture.
+        let start = (-left).clamp(0, width as i64) as usize;
+        let end = (columns as i64 - left).clamp(start as i64, width as i64) as usize;
+        let source = (start as i64 + left).clamp(0, columns as i64 - 1) as usize;
+        let row = |y: usize| (y as i64 + top).clamp(0, rows as i64 - 1) as usize;
+        let mut pixels = Vec::with_capacity(3 * width * height);
+        for y in 0..height {
+            let line = &self.image.as_raw()[3 * columns * row(y)..][..3 * columns];
+            (0..start).for_each(|_| pixels.extend_from_slice(&line[..3]));
+            if end > start {
+                pixels.extend_from_slice(&line[3 * source..][..3 * (end - start)]);
+            }
+            (end..width).for_each(|_| pixels.extend_from_slice(&line[3 * (columns - 1)..]));
+        }
+        let image = picture(width, height, pixels);
         let mask = self.mask.map(|mask| {
-            let pixels = (0..height as i64).flat_map(|y| (0..width as i64).map(move |x| (x, y)));
-            let pixels = pixels.map(|(x, y)| {
-                let [x, y] = from(x, y);
-                let inside = (0..columns).contains(&x) && (0..rows).contains(&y);
-                if inside { mask.at(x as usize, y as usize) } else { kshot_data::mask::VOID }
-            });
-            Mask { width, height, pixels: pixels.collect() }
+            let mut pixels = vec![VOID; width * height];
+            for (y, line) in pixels.chunks_exact_mut(width).enumerate() {
+                let inside = (0..rows as i64).contains(&(y as i64 + top));
+                if inside && end > start {
+                    let from = &mask.pixels[columns * row(y) + source..][..end - start];
+                    line[start..end].copy_from_slice(from);
+                }
+            }
+            Cow::Owned(Mask { width, height, pixels })
         });
-        Self { image, mask }
+        let focus = self.focus.map(|[x, y]| [x - left as f64, y - top as f64]);
+        Self { image: Cow::Owned(image), mask, focus }
+    }
+
+    /// Where a part of a size is cut out: around the focus as far as the picture reaches, else anywhere; a larger part
+    /// anywhere around the picture.
+    fn place(&self, size: [f64; 2], random: &mut ChaCha8Rng) -> [f64; 2] {
+        std::array::from_fn(|axis| {
+            let room = self.size()[axis] as f64 - size[axis];
+            let (least, most) = (room.min(0.0), room.max(0.0));
+            match self.focus {
+                Some(focus) => (focus[axis] - size[axis] / 2.0).clamp(least, most),
+                None => random.random_range(least..=most),
+            }
+        })
+    }
+}
+
+/// A picture of these pixels.
+fn picture(width: usize, height: usize, pixels: Vec<u8>) -> RgbImage {
+    match RgbImage::from_raw(width as u32, height as u32, pixels) {
+        Some(image) => image,
+        None => unreachable!("three bytes for each pixel"),
     }
 }
 
@@ -91,11 +160,16 @@ pub trait Change: Default {
     /// If one is out of range; the key `data.transforms` is named.
     fn check(&self) -> Result<()>;
 
-    /// The changed pair.
+    /// Share of the pictures that are changed, 0 to 1.
+    fn probability(&self) -> f64 {
+        1.0
+    }
+
+    /// The changed pair, of those that are changed.
     ///
     /// # Errors
     /// If the picture cannot be resized.
-    fn apply(&self, pair: Pair, random: &mut ChaCha8Rng) -> Result<Pair>;
+    fn apply<'a>(&self, pair: Pair<'a>, random: &mut ChaCha8Rng) -> Result<Pair<'a>>;
 }
 
 /// Makes the enum of all transforms from the table at the end of this file.
@@ -133,14 +207,24 @@ macro_rules! transforms {
             /// # Errors
             /// If one is out of range; the key `data.transforms` is named.
             pub fn check(&self) -> Result<()> {
+                check_range(self.name(), "probability", [self.probability(); 2], [0.0, 1.0])?;
                 match self { $(Self::$variant(config) => config.check(),)+ }
             }
 
-            /// The changed pair.
+            /// Share of the pictures that are changed, 0 to 1.
+            pub fn probability(&self) -> f64 {
+                match self { $(Self::$variant(config) => config.probability(),)+ }
+            }
+
+            /// The pair, changed or (by its probability) as it is.
             ///
             /// # Errors
             /// If the picture cannot be resized.
-            pub fn apply(&self, pair: Pair, random: &mut ChaCha8Rng) -> Result<Pair> {
+            pub fn apply<'a>(&self, pair: Pair<'a>, random: &mut ChaCha8Rng) -> Result<Pair<'a>> {
+                let probability = self.probability();
+                if probability < 1.0 && random.random::<f64>() >= probability {
+                    return Ok(pair);
+                }
                 match self { $(Self::$variant(config) => config.apply(pair, random),)+ }
             }
         }
@@ -174,16 +258,49 @@ pub fn apply_all(
     mask: Mask,
     random: &mut ChaCha8Rng,
 ) -> Result<(RgbImage, Mask)> {
-    let [width, height] = [image.width() as usize, image.height() as usize];
-    if [mask.width, mask.height] != [width, height] {
+    both(
+        transforms,
+        Pair { image: Cow::Owned(image), mask: Some(Cow::Owned(mask)), focus: None },
+        random,
+    )
+}
+
+/// The same of a picture and mask that stay as they are; where a part is cut out, it lies around the focus (`[x, y]` in
+/// pixels) if there is one.
+///
+/// # Errors
+/// As [`apply_all`].
+pub fn apply_to(
+    transforms: &[Transform],
+    image: &RgbImage,
+    mask: &Mask,
+    focus: Option<[f64; 2]>,
+    random: &mut ChaCha8Rng,
+) -> Result<(RgbImage, Mask)> {
+    both(
+        transforms,
+        Pair { image: Cow::Borrowed(image), mask: Some(Cow::Borrowed(mask)), focus },
+        random,
+    )
+}
+
+fn both(
+    transforms: &[Transform],
+    pair: Pair<'_>,
+    random: &mut ChaCha8Rng,
+) -> Result<(RgbImage, Mask)> {
+    let [width, height] = pair.size();
+    if let Some(mask) = &pair.mask
+        && [mask.width, mask.height] != [width, height]
+    {
         return Err(Error::data(format!(
             "the mask is {} x {} but the picture {width} x {height}",
             mask.width, mask.height
         )));
     }
-    let pair = apply(transforms, Pair { image, mask: Some(mask) }, random)?;
+    let pair = apply(transforms, pair, random)?;
     match pair.mask {
-        Some(mask) => Ok((pair.image, mask)),
+        Some(mask) => Ok((pair.image.into_owned(), mask.into_owned())),
         None => unreachable!("a transform keeps the mask"),
     }
 }
@@ -198,10 +315,15 @@ pub fn apply_image(
     image: RgbImage,
     random: &mut ChaCha8Rng,
 ) -> Result<RgbImage> {
-    Ok(apply(transforms, Pair { image, mask: None }, random)?.image)
+    let pair = Pair { image: Cow::Owned(image), mask: None, focus: None };
+    Ok(apply(transforms, pair, random)?.image.into_owned())
 }
 
-fn apply(transforms: &[Transform], pair: Pair, random: &mut ChaCha8Rng) -> Result<Pair> {
+fn apply<'a>(
+    transforms: &[Transform],
+    pair: Pair<'a>,
+    random: &mut ChaCha8Rng,
+) -> Result<Pair<'a>> {
     if pair.size().contains(&0) {
         return Err(Error::data("a picture without pixels cannot be changed"));
     }
@@ -251,7 +373,7 @@ fn check_range(name: &str, key: &str, [low, high]: [f64; 2], bounds: [f64; 2]) -
 
 /// A number drawn evenly from a range; a range of one number draws as well.
 fn draw([low, high]: [f64; 2], random: &mut ChaCha8Rng) -> f64 {
-    rand::Rng::random_range(random, low..=high)
+    random.random_range(low..=high)
 }
 
 // The table: one line per transform.
@@ -266,4 +388,9 @@ transforms! {
     Blur(blur::Blur) = "blur";
     Noise(noise::GaussianNoise) = "noise";
     Cutout(cutout::Cutout) = "cutout";
+    Affine(affine::Affine) = "affine";
+    Brightness(brightness::Brightness) = "brightness";
+    Contrast(contrast::Contrast) = "contrast";
+    Gamma(gamma::Gamma) = "gamma";
+    LowResolution(low_resolution::LowResolution) = "low-resolution";
 }

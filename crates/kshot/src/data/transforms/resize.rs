@@ -1,6 +1,8 @@
 //! `resize` and `scale`: whole pictures at another size, by an area-aware bilinear filter; masks by
 //! nearest neighbour.
 
+use std::borrow::Cow;
+
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -31,8 +33,8 @@ impl Change for Resize {
         self.size.check(Self::NAME)
     }
 
-    fn apply(&self, pair: Pair, _: &mut ChaCha8Rng) -> Result<Pair> {
-        resized(&pair, self.size.sides())
+    fn apply<'a>(&self, pair: Pair<'a>, _: &mut ChaCha8Rng) -> Result<Pair<'a>> {
+        resized(pair, self.size.sides())
     }
 }
 
@@ -43,11 +45,14 @@ pub struct RandomScale {
     /// Factors that both sides are multiplied by.
     #[schemars(inner(range(min = 0.05, max = 8.0)))]
     pub range: [f64; 2],
+    /// Share of the pictures that are changed.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub probability: f64,
 }
 
 impl Default for RandomScale {
     fn default() -> Self {
-        Self { range: [0.5, 2.0] }
+        Self { range: [0.5, 2.0], probability: 1.0 }
     }
 }
 
@@ -61,16 +66,26 @@ impl Change for RandomScale {
         check_range(Self::NAME, "range", self.range, [0.05, 8.0])
     }
 
-    fn apply(&self, pair: Pair, random: &mut ChaCha8Rng) -> Result<Pair> {
+    fn probability(&self) -> f64 {
+        self.probability
+    }
+
+    fn apply<'a>(&self, pair: Pair<'a>, random: &mut ChaCha8Rng) -> Result<Pair<'a>> {
         let factor = draw(self.range, random);
         let size = pair.size().map(|side| ((side as f64 * factor).round() as usize).max(1));
-        resized(&pair, size)
+        resized(pair, size)
     }
 }
 
-fn resized(pair: &Pair, [width, height]: [usize; 2]) -> Result<Pair> {
+fn resized(pair: Pair<'_>, [width, height]: [usize; 2]) -> Result<Pair<'_>> {
+    if pair.size() == [width, height] {
+        return Ok(pair);
+    }
+    let [across, down] = [width, height].map(|side| side as f64);
+    let size = pair.size().map(|side| side as f64);
     Ok(Pair {
-        image: kshot_data::image::resize(&pair.image, width as u32, height as u32)?,
-        mask: pair.mask.as_ref().map(|mask| mask.resized(width, height)),
+        image: Cow::Owned(kshot_data::image::resize(&pair.image, width as u32, height as u32)?),
+        mask: pair.mask.map(|mask| Cow::Owned(mask.resized(width, height))),
+        focus: pair.focus.map(|[x, y]| [x * across / size[0], y * down / size[1]]),
     })
 }

@@ -9,17 +9,20 @@ use crate::data::transforms::{Change, Pair, wrong};
 use crate::error::Result;
 
 /// How far.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct Shift {
     /// Pixels at most, each way.
     #[schemars(range(min = 0, max = 8192))]
     pub pixels: usize,
+    /// Share of the pictures that are changed.
+    #[schemars(range(min = 0.0, max = 1.0))]
+    pub probability: f64,
 }
 
 impl Default for Shift {
     fn default() -> Self {
-        Self { pixels: 4 }
+        Self { pixels: 4, probability: 1.0 }
     }
 }
 
@@ -36,13 +39,17 @@ impl Change for Shift {
         }
     }
 
-    fn apply(&self, pair: Pair, random: &mut ChaCha8Rng) -> Result<Pair> {
+    fn probability(&self) -> f64 {
+        self.probability
+    }
+
+    fn apply<'a>(&self, pair: Pair<'a>, random: &mut ChaCha8Rng) -> Result<Pair<'a>> {
         if self.pixels == 0 {
             return Ok(pair);
         }
         let most = self.pixels as i64;
         let [down, right] = [(); 2].map(|()| random.random_range(-most..=most));
         let size = pair.size();
-        Ok(pair.moved(size, |x, y| [x - right, y - down]))
+        Ok(pair.window(size, [-right, -down]))
     }
 }

@@ -3,6 +3,7 @@
 pub mod efficientnet_lite;
 pub mod inception_v3;
 pub mod mobilenet;
+pub mod plain_unet;
 pub mod resnet;
 pub mod vgg;
 

@@ -46,8 +46,9 @@ pub struct SegmentOptions {
     pub query: PathBuf,
     /// Where the results go.
     pub out: PathBuf,
-    /// A training's folder (`kshot train`), in place of a method fitted to labelled pictures.
-    pub model: Option<PathBuf>,
+    /// A training's folder (`kshot train`), in place of a method fitted to labelled pictures; of several (of supervised
+    /// segmentation, of the same classes) the mean of the probabilities counts.
+    pub models: Vec<PathBuf>,
     /// A method's name, or `auto`, which compares all on the labelled pictures.
     pub method: String,
     /// How much is tried before pictures are labelled.
@@ -89,7 +90,7 @@ impl SegmentOptions {
             masks: MaskReading::Auto,
             query: query.into(),
             out: out.into(),
-            model: None,
+            models: Vec::new(),
             method: few_shot::AUTO.to_owned(),
             effort: Effort::default(),
             encoder: weights::EMBEDDED.to_owned(),
@@ -112,7 +113,7 @@ impl SegmentOptions {
         query: impl Into<PathBuf>,
         out: impl Into<PathBuf>,
     ) -> Self {
-        Self { support: Vec::new(), model: Some(run.into()), ..Self::new("", query, out) }
+        Self { support: Vec::new(), models: vec![run.into()], ..Self::new("", query, out) }
     }
 
     fn check(&self) -> Result<()> {
@@ -179,7 +180,7 @@ pub fn segment(options: &SegmentOptions, watch: &Watch<'_>) -> Result<SegmentOut
     let network = Labeller::new(options)?;
     let items = query::items(&options.query)?;
     if options.support.is_empty() && network.needs_support()? {
-        return Err(Error::config(if options.model.is_some() {
+        return Err(Error::config(if !options.models.is_empty() {
             "this method compares with labelled pictures of the classes that are asked for: give --support \
              beside --model"
         } else {

@@ -35,26 +35,15 @@ pub(super) struct Labeller {
 pub(super) enum LabellerKind {
     /// A method fitted to labelled pictures: the encoder with its weights, and the methods to choose from.
     Fitted(Box<Extractor>, HeadConfig),
-    /// A training's folder.
-    Trained(PathBuf, Device, Box<Recipe>),
+    /// The folders of trainings with their recipes; at least one.
+    Trained(Vec<(PathBuf, Recipe)>, Device),
 }
 
 impl Labeller {
     pub(super) fn new(options: &SegmentOptions) -> Result<Self> {
         let device = device::parse(&options.device)?;
-        if let Some(run) = &options.model {
-            let recipe = load::recipe_of(run)?;
-            if trained::needs(&recipe)? == Needs::Nothing && !options.support.is_empty() {
-                return Err(Error::config(format!(
-                    "the {} network of {} knows its classes and takes no labelled pictures; leave --support out",
-                    recipe.method.name(),
-                    run.display()
-                )));
-            }
-            let weights_sha256 = hash::of_file(&load::weights_of(run)?)?;
-            let encoder = recipe.model.encoder.name();
-            let kind = LabellerKind::Trained(run.clone(), device, Box::new(recipe));
-            return Ok(Self { kind, encoder, weights_sha256 });
+        if !options.models.is_empty() {
+            return Self::trained(options, device);
         }
         let encoder: EncoderConfig = options.encoder.parse()?;
         let method: HeadConfig = options.method.parse()?;
@@ -63,6 +52,32 @@ impl Labeller {
         let extractor = extractor.with_precision(options.precision);
         let kind = LabellerKind::Fitted(Box::new(extractor), method);
         Ok(Self { kind, encoder: options.encoder.clone(), weights_sha256 })
+    }
+
+    fn trained(options: &SegmentOptions, device: Device) -> Result<Self> {
+        let mut runs = Vec::with_capacity(options.models.len());
+        let (mut hashes, mut encoders) = (Vec::new(), Vec::new());
+        for run in &options.models {
+            let recipe = load::recipe_of(run)?;
+            if trained::needs(&recipe)? == Needs::Nothing && !options.support.is_empty() {
+                return Err(Error::config(format!(
+                    "the {} network of {} knows its classes and takes no labelled pictures; leave --support out",
+                    recipe.method.name(),
+                    run.display()
+                )));
+            }
+            hashes.push(hash::of_file(&load::weights_of(run)?)?);
+            let encoder = recipe.model.encoder.name();
+            if !encoders.contains(&encoder) {
+                encoders.push(encoder);
+            }
+            runs.push((run.clone(), recipe));
+        }
+        Ok(Self {
+            kind: LabellerKind::Trained(runs, device),
+            encoder: encoders.join(", "),
+            weights_sha256: hashes.join(", "),
+        })
     }
 
     /// What extracts features for methods that are fitted; `None` for trained networks.
@@ -77,7 +92,10 @@ impl Labeller {
     pub(super) fn needs_support(&self) -> Result<bool> {
         match &self.kind {
             LabellerKind::Fitted(..) => Ok(true),
-            LabellerKind::Trained(_, _, recipe) => Ok(trained::needs(recipe)? == Needs::Support),
+            LabellerKind::Trained(runs, _) => {
+                let needs = runs.iter().map(|(_, recipe)| trained::needs(recipe));
+                Ok(needs.collect::<Result<Vec<_>>>()?.contains(&Needs::Support))
+            }
         }
     }
 
@@ -100,15 +118,20 @@ impl Labeller {
                 };
                 fit_watched(*extractor, support, options, &|step| watch.tried(step))
             }
-            LabellerKind::Trained(run, device, recipe) => {
+            LabellerKind::Trained(runs, device) => {
                 // A network that was trained to the pixel knows borders better than colours tell them.
-                let refinement = if trained::needs(&recipe)? == Needs::Nothing {
-                    recipe.predict.refinement
-                } else {
-                    refinement.suited(support)
+                let known = match runs.first() {
+                    Some((_, recipe)) if trained::needs(recipe)? == Needs::Nothing => {
+                        Some(recipe.predict.refinement)
+                    }
+                    _ => None,
                 };
+                let refinement = known.unwrap_or_else(|| refinement.suited(support));
                 let support = (!support.pictures.is_empty()).then_some(support);
-                let mut predictor = trained::predictor(&run, support, refinement, &device)?;
+                let mut predictor = match &runs[..] {
+                    [(run, _)] => trained::predictor(run, support, refinement, &device)?,
+                    runs => trained::ensemble(runs, refinement, &device)?,
+                };
                 if options.precision != Precision::F32 {
                     predictor.set_precision(options.precision);
                 }
@@ -158,7 +181,10 @@ impl Settings {
         };
         let recipe = match &network.kind {
             LabellerKind::Fitted(..) => None,
-            LabellerKind::Trained(_, _, recipe) => Some(recipe.to_toml()?),
+            LabellerKind::Trained(runs, _) => {
+                let recipes = runs.iter().map(|(_, recipe)| recipe.to_toml());
+                Some(recipes.collect::<Result<Vec<_>>>()?)
+            }
         };
         let all = json!([
             env!("CARGO_PKG_VERSION"),
