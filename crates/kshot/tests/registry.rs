@@ -248,7 +248,8 @@ fn logits_are_as_large_as_the_pictures() {
 /// partner.
 #[test]
 fn what_does_not_fit_is_refused_with_the_reason() {
-    let (mut encoders, mut decoders) = (BTreeMap::new(), BTreeMap::new());
+    let (mut encoders, mut decoders) =
+        (BTreeMap::<&str, bool>::new(), BTreeMap::<&str, bool>::new());
     for encoder in tiny() {
         for decoder in DecoderConfig::all() {
             let misfit = misfit(&(encoder, decoder.clone()));
