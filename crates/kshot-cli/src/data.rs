@@ -7,16 +7,19 @@ use kshot_data::check::{self, Report, Severity};
 use kshot_data::label_folder::MaskReading;
 use serde_json::json;
 
+#[cfg(feature = "hub")]
+use crate::download;
 use crate::table::print;
 use crate::{DONE, WRONG_USE, convert};
 
-/// Checks labels before a run depends on them, and converts them between formats.
+/// Checks labels before a run depends on them, converts them between formats, and downloads data sets.
 #[derive(Args)]
 #[command(after_help = "Examples:
   kshot data check labelled/
   kshot data check labelled/ --query photos/ --json
   kshot data convert --from labelled/ --to coco --out as-coco/
   kshot data convert --from out/ --to labelme --next --out to-correct/
+  kshot data download voc2012 --out data/voc
 
 Exit status: 0 no errors (warnings and notes are for you to judge), 2 errors or wrong use.")]
 pub struct Arguments {
@@ -48,6 +51,8 @@ Exit status: 0 no errors (warnings and notes are for you to judge), 2 errors or 
         json: bool,
     },
     Convert(convert::Arguments),
+    #[cfg(feature = "hub")]
+    Download(download::Arguments),
 }
 
 /// Runs the command; the exit status is returned.
@@ -59,6 +64,8 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             Ok(if report.has_errors() { WRONG_USE } else { DONE })
         }
         Command::Convert(arguments) => convert::run(arguments),
+        #[cfg(feature = "hub")]
+        Command::Download(arguments) => download::run(arguments),
     }
 }
 

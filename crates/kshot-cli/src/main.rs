@@ -11,6 +11,8 @@ mod compare;
 mod convert;
 mod data;
 mod demo;
+#[cfg(feature = "hub")]
+mod download;
 mod eval;
 mod export;
 mod failure;

@@ -30,6 +30,7 @@ pub mod lock;
 pub mod mask;
 pub mod mask_png;
 pub mod mask_tiff;
+pub mod matlab;
 pub mod names;
 pub mod near_duplicate;
 pub mod near_names;

@@ -54,4 +54,6 @@ pub mod recipe;
 pub mod report;
 mod schema;
 pub mod train;
+#[cfg(feature = "hub")]
+mod transfer;
 pub mod weights;

@@ -3,129 +3,22 @@
 #![allow(clippy::unwrap_used)] // helpers of tests
 #![cfg(feature = "hub")]
 
-use std::collections::HashMap;
-use std::io::{BufRead, BufReader, Write};
-use std::net::{TcpListener, TcpStream};
+#[path = "web_support/mod.rs"]
+mod web_support;
+
+use std::net::TcpListener;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use kshot::weights::hub::Hub;
 use kshot::weights::source::{RepositoryFile, repository};
 use sha2::{Digest, Sha256};
 use tempfile::TempDir;
+use web_support::{Answer, Request, Server};
 
-/// What was asked, headers by their names in small letters.
-struct Request {
-    path: String,
-    headers: HashMap<String, String>,
-}
-
-impl Request {
-    /// Where the range starts, and whether it has an end.
-    fn range(&self) -> (usize, bool) {
-        let range = self.headers["range"].strip_prefix("bytes=").unwrap();
-        let (first, last) = range.split_once('-').unwrap();
-        (first.parse().unwrap(), !last.is_empty())
-    }
-}
-
-/// What is answered.
-#[derive(Clone, Default)]
-struct Answer {
-    status: u16,
-    headers: Vec<(String, String)>,
-    body: Vec<u8>,
-    /// Holds the connection open without the rest of what was announced.
-    stalls: bool,
-}
-
-impl Answer {
-    fn of(status: u16) -> Self {
-        Self { status, ..Self::default() }
-    }
-
-    fn with(mut self, name: &str, value: impl ToString) -> Self {
-        self.headers.push((name.to_owned(), value.to_string()));
-        self
-    }
-
-    /// The part of a file that was asked for, as a hub gives it out.
-    fn part(request: &Request, bytes: &[u8], tag: &str) -> Self {
-        let (start, ends) = request.range();
-        let end = if ends { start + 1 } else { bytes.len() };
-        let body = bytes[start..end].to_vec();
-        let range = format!("bytes {start}-{}/{}", end - 1, bytes.len());
-        let answer = Self { body, ..Self::of(206) };
-        answer.with("Content-Range", range).with("ETag", tag).with("X-Repo-Commit", "0123abcd")
-    }
-}
-
-/// A server that answers as `answer` says, until the test ends; what it was asked is kept.
-struct Server {
-    address: String,
-    asked: Arc<Mutex<Vec<Request>>>,
-}
-
-impl Server {
-    fn start(answer: impl Fn(&Request) -> Answer + Send + Sync + 'static) -> Self {
-        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
-        let address = format!("http://{}", listener.local_addr().unwrap());
-        let asked = Arc::new(Mutex::new(Vec::new()));
-        let (kept, answer) = (Arc::clone(&asked), Arc::new(answer));
-        std::thread::spawn(move || {
-            for stream in listener.incoming().flatten() {
-                let (kept, answer) = (Arc::clone(&kept), Arc::clone(&answer));
-                // One that stalls is not to hold up the next.
-                std::thread::spawn(move || serve(stream, &kept, &*answer));
-            }
-        });
-        Self { address, asked }
-    }
-
-    fn asked(&self) -> usize {
-        self.asked.lock().unwrap().len()
-    }
-
-    fn hub(&self, cache: &TempDir) -> Hub {
-        Hub::new(cache.path().join("hub"), self.address.clone())
-            .with_timeout(Duration::from_millis(200))
-    }
-}
-
-fn serve(
-    mut stream: TcpStream,
-    asked: &Mutex<Vec<Request>>,
-    answer: &dyn Fn(&Request) -> Answer,
-) -> Option<()> {
-    let mut reader = BufReader::new(stream.try_clone().ok()?);
-    let mut line = String::new();
-    reader.read_line(&mut line).ok()?;
-    let path = line.split(' ').nth(1)?.to_owned();
-    let mut headers = HashMap::new();
-    loop {
-        line.clear();
-        if reader.read_line(&mut line).ok()? < 3 {
-            break;
-        }
-        let (name, value) = line.trim().split_once(':')?;
-        headers.insert(name.to_lowercase(), value.trim().to_owned());
-    }
-    let request = Request { path, headers };
-    let Answer { status, mut headers, body, stalls } = answer(&request);
-    asked.lock().unwrap().push(request);
-    if !headers.iter().any(|(name, _)| name == "Content-Length") {
-        headers.push(("Content-Length".to_owned(), body.len().to_string()));
-    }
-    let headers: String =
-        headers.iter().map(|(name, value)| format!("{name}: {value}\r\n")).collect();
-    write!(stream, "HTTP/1.1 {status} Answer\r\n{headers}Connection: close\r\n\r\n").ok()?;
-    stream.write_all(&body).ok()?;
-    if stalls {
-        // Until the other side hangs up.
-        let _ = reader.read_line(&mut line);
-    }
-    Some(())
+fn hub_of(server: &Server, cache: &TempDir) -> Hub {
+    Hub::new(cache.path().join("hub"), server.address.clone())
+        .with_timeout(Duration::from_millis(200))
 }
 
 fn content() -> Vec<u8> {
@@ -148,7 +41,7 @@ fn below(folder: &Path) -> Vec<PathBuf> {
 
 fn refused(server: &Server, words: &[&str]) {
     let cache = tempfile::tempdir().unwrap();
-    let error = server.hub(&cache).get(&wanted()).unwrap_err().to_string();
+    let error = hub_of(server, &cache).get(&wanted()).unwrap_err().to_string();
     for word in words.iter().chain(&["lab/net@main"]) {
         assert!(error.contains(word), "`{word}` is not in: {error}");
     }
@@ -191,7 +84,7 @@ fn names_that_leave_the_cache_are_refused_before_anything_is_written() {
 fn names_of_users_that_leave_the_cache_are_not_asked_for() {
     let server = Server::start(|request| Answer::part(request, &content(), "\"0123\""));
     let cache = tempfile::tempdir().unwrap();
-    let hub = server.hub(&cache);
+    let hub = hub_of(&server, &cache);
     for (repository, revision, file) in [
         ("../../evil", "main", None),
         ("/abs", "main", None),
@@ -242,7 +135,7 @@ fn a_large_file_comes_from_elsewhere_without_the_token() {
             .with("X-Repo-Commit", "0123abcd")
     });
     let cache = tempfile::tempdir().unwrap();
-    let hub = server.hub(&cache).with_token("hf_secret");
+    let hub = hub_of(&server, &cache).with_token("hf_secret");
     let (path, digest) = hub.get(&wanted()).unwrap();
     assert_eq!((std::fs::read(&path).unwrap(), &digest), (content(), &sha256(&content())));
     let folder = cache.path().join("hub/models--lab--net");
@@ -266,7 +159,7 @@ fn a_file_of_a_request_for_changes_has_its_own_branch() {
     let server = Server::start(|request| Answer::part(request, &content(), "\"0123\""));
     let cache = tempfile::tempdir().unwrap();
     let wanted = repository("lab/net@refs/pr/1/sub/x.safetensors").unwrap();
-    let (path, _) = server.hub(&cache).get(&wanted).unwrap();
+    let (path, _) = hub_of(&server, &cache).get(&wanted).unwrap();
     assert_eq!(std::fs::read(&path).unwrap(), content());
     let asked = server.asked.lock().unwrap();
     assert_eq!(asked[0].path, "/lab/net/resolve/refs%2Fpr%2F1/sub/x.safetensors");
@@ -302,10 +195,11 @@ fn a_silent_server_is_given_up() {
         }
         answer
     });
-    let error = server.hub(&tempfile::tempdir().unwrap()).get(&wanted()).unwrap_err().to_string();
+    let error =
+        hub_of(&server, &tempfile::tempdir().unwrap()).get(&wanted()).unwrap_err().to_string();
     assert!(error.contains("headers X-Repo-Commit and ETag"), "{error}");
     let cache = tempfile::tempdir().unwrap();
-    let error = half.hub(&cache).get(&wanted()).unwrap_err().to_string();
+    let error = hub_of(&half, &cache).get(&wanted()).unwrap_err().to_string();
     assert!(error.contains("sent nothing for 0.2 s") && error.contains("try again"), "{error}");
     // Asked once about the file, then tried five times, ten bytes further each time.
     let starts: Vec<usize> =
@@ -318,7 +212,7 @@ fn a_silent_server_is_given_up() {
     assert!(error.contains("lab/other@main") && error.contains("sent nothing"), "{error}");
     // A server without ranges and with a size is fetched whole.
     let plain = Server::start(move |_| tagged(Answer { body: content(), ..Answer::of(200) }));
-    let (path, _) = plain.hub(&tempfile::tempdir().unwrap()).get(&wanted()).unwrap();
+    let (path, _) = hub_of(&plain, &tempfile::tempdir().unwrap()).get(&wanted()).unwrap();
     assert_eq!(path.file_name().unwrap(), "model.safetensors");
 }
 
@@ -334,10 +228,10 @@ fn a_transfer_that_never_ends_well_goes_on_next_time() {
         answer
     };
     let cache = tempfile::tempdir().unwrap();
-    let error = Server::start(short).hub(&cache).get(&wanted()).unwrap_err().to_string();
+    let error = hub_of(&Server::start(short), &cache).get(&wanted()).unwrap_err().to_string();
     assert!(error.contains("500 of 5000 bytes") && error.contains("goes on"), "{error}");
     let whole = Server::start(|request| Answer::part(request, &content(), "\"0123\""));
-    let (path, _) = whole.hub(&cache).get(&wanted()).unwrap();
+    let (path, _) = hub_of(&whole, &cache).get(&wanted()).unwrap();
     assert_eq!(std::fs::read(path).unwrap(), content());
     let starts: Vec<_> = whole.asked.lock().unwrap().iter().map(Request::range).collect();
     assert_eq!(starts, [(0, true), (500, false)]);
@@ -373,7 +267,7 @@ fn what_was_not_announced_is_refused() {
             answer
         });
         let cache = tempfile::tempdir().unwrap();
-        let error = server.hub(&cache).get(&wanted()).unwrap_err().to_string();
+        let error = hub_of(&server, &cache).get(&wanted()).unwrap_err().to_string();
         assert!(error.contains(words), "{error}");
         assert!(below(cache.path()).iter().all(|path| !path.is_file()));
     }
@@ -386,7 +280,7 @@ fn another_hash_than_announced_is_refused() {
     let server =
         Server::start(move |request| Answer::part(request, &content(), &format!("\"{sent}\"")));
     let cache = tempfile::tempdir().unwrap();
-    let error = server.hub(&cache).get(&wanted()).unwrap_err().to_string();
+    let error = hub_of(&server, &cache).get(&wanted()).unwrap_err().to_string();
     assert!(error.contains("damaged") && error.contains(&tag), "{error}");
     assert!(below(cache.path()).iter().all(|path| !path.is_file()));
 }
@@ -422,7 +316,7 @@ fn a_cache_in_the_way_is_said_in_words() {
     let server = Server::start(|request| Answer::part(request, &content(), "\"0123\""));
     let cache = tempfile::tempdir().unwrap();
     std::fs::write(cache.path().join("hub"), "a file").unwrap();
-    let error = server.hub(&cache).get(&wanted()).unwrap_err().to_string();
+    let error = hub_of(&server, &cache).get(&wanted()).unwrap_err().to_string();
     assert!(error.contains("set HF_HOME"), "{error}");
 }
 
@@ -434,7 +328,7 @@ fn two_at_once_fetch_it_once() {
     std::thread::scope(|scope| {
         for _ in 0..4 {
             scope.spawn(|| {
-                let hub = server.hub(&cache).with_timeout(Duration::from_secs(20));
+                let hub = hub_of(&server, &cache).with_timeout(Duration::from_secs(20));
                 assert_eq!(std::fs::read(hub.get(&wanted()).unwrap().0).unwrap(), content());
             });
         }
@@ -456,9 +350,12 @@ fn what_others_fetched_is_found() {
     let link = folder.join("snapshots/0123abcd/model.safetensors");
     std::os::unix::fs::symlink("../../blobs/beef", &link).unwrap();
     let server = Server::start(|request| Answer::part(request, &content(), "\"beef\""));
-    assert!(server.hub(&cache).cached(&wanted()).is_none());
-    assert_eq!(std::fs::read(server.hub(&cache).get(&wanted()).unwrap().0).unwrap(), content());
+    assert!(hub_of(&server, &cache).cached(&wanted()).is_none());
+    assert_eq!(
+        std::fs::read(hub_of(&server, &cache).get(&wanted()).unwrap().0).unwrap(),
+        content()
+    );
     let asked = server.asked();
-    assert_eq!(server.hub(&cache).get(&wanted()).unwrap().0, link);
+    assert_eq!(hub_of(&server, &cache).get(&wanted()).unwrap().0, link);
     assert_eq!(server.asked(), asked);
 }

@@ -1,5 +1,7 @@
 //! CamVid in SegNet's form: lists `LIST.txt` of `image mask`, 11 classes, 11 = void (Badrinarayanan, Kendall
 //! and Cipolla 2015, arXiv 1511.00561).
+//!
+//! SegNet's own lists name files as `/SegNet/CamVid/train/NAME.png`; what stands before `train` is left out.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -53,7 +55,9 @@ impl DatasetLayout for CamvidConfig {
             .map(|(index, line)| {
                 let mut parts = line.split_whitespace();
                 match (parts.next(), parts.next()) {
-                    (Some(image), Some(mask)) => Ok((root.join(image), root.join(mask))),
+                    (Some(image), Some(mask)) => {
+                        Ok((root.join(below(image)), root.join(below(mask))))
+                    }
                     _ => Err(Error::data("a line is `image mask`").at_line(&file, index + 1)),
                 }
             })
@@ -69,6 +73,11 @@ impl DatasetLayout for CamvidConfig {
     fn has_background(&self) -> bool {
         false
     }
+}
+
+/// A file of a list as its path below the folder.
+fn below(listed: &str) -> &str {
+    listed.strip_prefix("/SegNet/CamVid/").unwrap_or(listed)
 }
 
 fn mask(path: &Path) -> Result<Mask> {

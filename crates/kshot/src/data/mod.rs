@@ -9,16 +9,25 @@
 //! One file with a configuration that implements [`DatasetLayout`] (masks) or [`ClassLayout`] (classes), and one line
 //! in the table at the end of this file.
 
+pub mod ade20k;
 pub mod balance;
 pub mod batch;
 pub mod batches;
 pub mod cache;
 pub mod camvid;
+pub mod cityscapes;
 pub mod classes;
+pub mod coco;
+pub mod coco_stuff;
 pub mod dataset;
+#[cfg(feature = "hub")]
+pub mod download;
 pub mod episode;
 pub mod folder;
+mod layout;
+pub mod oxford_pets;
 pub mod pixel_tasks;
+pub mod sbd;
 pub mod source;
 pub mod transforms;
 pub mod voc;
@@ -118,7 +127,13 @@ fn unsuited(config: &DatasetConfig, has: &str, wanted: &str, valid: &[&str]) -> 
 datasets! {
     masks {
         Voc(voc::VocConfig);
+        Sbd(sbd::SbdConfig);
+        Cityscapes(cityscapes::CityscapesConfig);
         Camvid(camvid::CamvidConfig);
+        Ade20k(ade20k::Ade20kConfig);
+        Coco(coco::CocoConfig);
+        CocoStuff(coco_stuff::CocoStuffConfig);
+        OxfordPets(oxford_pets::OxfordPetsConfig);
         Folder(folder::FolderConfig);
     }
     classes {

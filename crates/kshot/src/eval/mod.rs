@@ -11,8 +11,8 @@ pub mod segmentation;
 mod tally;
 pub mod worst;
 
-use std::collections::BTreeMap;
-use std::path::Path;
+use std::collections::{BTreeMap, BTreeSet, HashMap};
+use std::path::{Path, PathBuf};
 use std::time::Instant;
 
 use rayon::prelude::*;
@@ -254,15 +254,20 @@ fn content(recipe: &Recipe, device: &Device) -> Result<String> {
     let mut content = weights;
     for part in parts.test.iter().chain(&parts.train) {
         let set = recipe.data.dataset.open(part)?;
-        let hashes = (0..set.len())
+        let files: Vec<Vec<PathBuf>> = (0..set.len())
             .into_par_iter()
             .map(|index| {
-                let labels = set.label_files(index);
-                let files = labels.iter().map(|file| file.as_path());
-                std::iter::once(set.file(index)).chain(files).map(hash::of_file).collect()
+                let mut files = vec![set.file(index).to_owned()];
+                files.extend(set.label_files(index));
+                files
             })
-            .collect::<Result<Vec<String>>>()?;
-        content.push_str(&hash::of_bytes(hashes.concat().as_bytes()));
+            .collect();
+        // A file that labels many pictures, as COCO's, is read once.
+        let distinct: BTreeSet<&PathBuf> = files.iter().flatten().collect();
+        let hashes = distinct.into_par_iter().map(|file| Ok((file, hash::of_file(file)?)));
+        let hashes = hashes.collect::<Result<HashMap<&PathBuf, String>>>()?;
+        let all: String = files.iter().flatten().map(|file| hashes[file].as_str()).collect();
+        content.push_str(&hash::of_bytes(all.as_bytes()));
     }
     Ok(content)
 }

@@ -4,9 +4,8 @@
 //! to be plain ones; sizes, hashes, time-outs and redirects are held against what was announced.
 
 mod cache;
+mod facts;
 mod names;
-mod transfer;
-mod web;
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -16,10 +15,11 @@ use kshot_data::lock::Lock;
 use percent_encoding::{AsciiSet, NON_ALPHANUMERIC, utf8_percent_encode};
 
 use self::cache::{Cache, unwritable};
-use self::transfer::Announced;
-use self::web::{Failure, Web};
+use self::facts::Announced;
 use crate::error::{Error, ErrorKind, Result};
 use crate::hash;
+use crate::transfer::web::{Advice, Failure, Web, address, escaped};
+use crate::transfer::{self, Wanted};
 use crate::weights::source::RepositoryFile;
 
 /// The files that hold weights, in the order they are looked for.
@@ -30,6 +30,13 @@ const ENDPOINT: &str = "https://huggingface.co";
 
 /// A server that sends nothing for that long is given up.
 const SILENCE: Duration = Duration::from_secs(60);
+
+/// What users are told where a server is odd.
+const ADVICE: Advice = Advice {
+    check: "check HF_ENDPOINT",
+    silence: " (HF_HUB_DOWNLOAD_TIMEOUT sets another limit)",
+    unwritable,
+};
 
 /// What stays as it is in a part of an address.
 const KEPT: &AsciiSet = &NON_ALPHANUMERIC.remove(b'-').remove(b'_').remove(b'.').remove(b'~');
@@ -138,7 +145,7 @@ impl Hub {
                 ),
             ));
         }
-        let web = Web::new(self.endpoint.trim_end_matches('/'), self.token.clone(), self.silence)?;
+        let web = self.web()?;
         let mut refused = (404, None);
         for file in files(wanted) {
             match self.fetched(&web, wanted, file) {
@@ -158,8 +165,7 @@ impl Hub {
         file: &str,
     ) -> Result<(PathBuf, String), Failure> {
         let url = self.address(wanted, file);
-        let announced = transfer::announced(web, &url)?;
-        let Announced { commit, tag, size } = &announced;
+        let Announced { commit, tag, size } = &facts::announced(web, &url)?;
         let blob = self.cache.blob(wanted, tag)?;
         // Others who fetch the same content wait here, and then find it.
         let _lock = Lock::of_file(&blob)?;
@@ -167,9 +173,16 @@ impl Hub {
             Ok(about) if about.len() == *size => whole(&blob, tag, wanted)?,
             _ => {
                 let part = blob.with_file_name(format!("{tag}.part"));
-                transfer::fetch(web, &url, &announced, &part, &|done, total| {
+                let of = Wanted {
+                    url: &url,
+                    size: Some(*size),
+                    most: facts::MOST_BYTES,
+                    tag: Some(tag),
+                    tag_of: facts::tag,
+                };
+                transfer::fetch(web, &of, &part, &|done, _| {
                     if let Some(on_progress) = &self.on_progress {
-                        on_progress(done, total);
+                        on_progress(done, *size);
                     }
                 })?;
                 let sha256 = whole(&part, tag, wanted)?;
@@ -178,6 +191,25 @@ impl Hub {
             }
         };
         Ok((self.cache.link(wanted, file, commit, &blob)?, sha256))
+    }
+
+    /// Who is asked, and as whom.
+    fn web(&self) -> Result<Web> {
+        let Some(endpoint) = address(self.endpoint.trim_end_matches('/')) else {
+            return Err(Error::config(format!(
+                "`{}` is no address of a hub; set HF_ENDPOINT to one such as \
+                 https://huggingface.co, or unset it",
+                escaped(self.endpoint.as_bytes())
+            )));
+        };
+        let token = self.token.clone();
+        if token.as_ref().is_some_and(|token| !token.bytes().all(|byte| byte.is_ascii_graphic())) {
+            return Err(Error::config(
+                "the token for Hugging Face holds characters that no token has; set HF_TOKEN to one \
+                 from https://huggingface.co/settings/tokens, or unset it",
+            ));
+        }
+        Ok(Web::new(ADVICE, self.silence, token.map(|token| (endpoint, token))))
     }
 
     fn address(&self, wanted: &RepositoryFile, file: &str) -> String {
@@ -236,7 +268,7 @@ fn seconds(given: &str) -> Result<Duration> {
         Ok(seconds @ 1..=86_400) => Ok(Duration::from_secs(seconds)),
         _ => Err(Error::config(format!(
             "HF_HUB_DOWNLOAD_TIMEOUT is `{}`; give whole seconds from 1 to 86400, or unset it",
-            names::escaped(given.as_bytes())
+            escaped(given.as_bytes())
         ))),
     }
 }

@@ -1,6 +1,7 @@
 //! Which names may become parts of a path in the cache: a user's, and those that a server sends.
 
 use crate::error::{Error, Result};
+use crate::transfer::web::escaped;
 use crate::weights::source::RepositoryFile;
 
 /// No name of a file or folder is longer on any usual file system.
@@ -8,9 +9,6 @@ const LONGEST: usize = 255;
 
 /// Commits have 40 characters and hashes 64; other servers' tags are not much longer.
 const LONGEST_SENT: usize = 128;
-
-/// At most that much of what a server sent is repeated in a message.
-const SHOWN: usize = 80;
 
 /// Whether a repository, its revision and its file have names that stay inside the cache.
 ///
@@ -82,16 +80,6 @@ pub(super) fn of_tag(sent: &[u8]) -> Option<String> {
 pub(super) fn of_commit(sent: &[u8]) -> Option<String> {
     let text = std::str::from_utf8(sent).ok()?.trim();
     is_plain(text).then(|| text.to_owned())
-}
-
-/// Anything, in printable characters and not at length.
-pub(super) fn escaped(bytes: &[u8]) -> String {
-    let mut text: String = bytes.escape_ascii().map(char::from).take(SHOWN + 1).collect();
-    if text.len() > SHOWN {
-        text.truncate(SHOWN);
-        text.push_str("...");
-    }
-    text
 }
 
 /// Whether a blob is named by the SHA-256 of its content.
@@ -176,11 +164,5 @@ mod tests {
         assert_eq!(of_tag("a".repeat(129).as_bytes()), None);
         assert_eq!(of_commit(b"../x"), None);
         assert_eq!(of_commit(b"0123").as_deref(), Some("0123"));
-    }
-
-    #[test]
-    fn what_is_shown_is_printable_and_short() {
-        assert_eq!(escaped(b"a\x1b[2J\n\xff"), "a\\x1b[2J\\n\\xff");
-        assert_eq!(escaped(&[b'x'; 500]).len(), SHOWN + 3);
     }
 }

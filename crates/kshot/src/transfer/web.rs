@@ -1,24 +1,27 @@
-//! Requests to a repository's server, with nothing taken on trust: each redirect is looked at, and the
-//! token goes to the endpoint's own host alone.
+//! Requests to a server, with nothing taken on trust: each redirect is looked at, and a token goes to
+//! its own host alone.
 
+use std::path::Path;
 use std::str::FromStr;
 use std::time::Duration;
 
 use ureq::http::{HeaderMap, Response, Uri};
 use ureq::{Agent, Body, Timeout};
 
-use super::names;
 use crate::error::Error;
 
 /// A server that cannot be reached within that time is not there.
 const CONNECT: Duration = Duration::from_secs(10);
 
-/// A repository's files are one or two redirects away.
+/// Files are one or two redirects away.
 const MOST_REDIRECTS: usize = 10;
+
+/// At most that much of what a server sent is repeated in a message.
+const SHOWN: usize = 80;
 
 /// Why nothing came.
 #[derive(Debug)]
-pub(super) enum Failure {
+pub enum Failure {
     /// The server does not have it, or does not give it to us (401, 403 or 404), and its word for why.
     Refused(u16, Option<String>),
     /// It may be otherwise next time.
@@ -35,47 +38,32 @@ impl From<Error> for Failure {
     }
 }
 
-/// What a server says about a file, on the way to it.
-#[derive(Debug, Default)]
-pub(super) struct Facts {
-    /// The commit that the revision stands for.
-    pub(super) commit: Option<String>,
-    /// The content's name: of the large file's own store, else of the answer itself.
-    pub(super) tag: Option<String>,
-    /// Its length, where the server says it before the content comes.
-    pub(super) size: Option<u64>,
+/// What users are told where something is odd.
+#[derive(Debug, Clone, Copy)]
+pub struct Advice {
+    /// What to do about a server that behaves oddly, such as `check HF_ENDPOINT`.
+    pub check: &'static str,
+    /// What to do about one that is silent, in brackets after a blank; may be empty.
+    pub silence: &'static str,
+    /// A failed write, in words.
+    pub unwritable: fn(&Path, std::io::Error) -> Error,
 }
 
+/// Looks at an answer's headers, and whether it is a redirect; true where that is enough.
+pub type Look<'a> = &'a mut dyn FnMut(&HeaderMap, bool) -> Result<bool, Failure>;
+
 /// Who is asked, and as whom.
-pub(super) struct Web {
+pub struct Web {
     agent: Agent,
-    endpoint: Uri,
-    token: Option<String>,
+    token: Option<(Uri, String)>,
     silence: Duration,
+    /// What users are told.
+    pub advice: Advice,
 }
 
 impl Web {
-    /// `endpoint` is the address of a hub; a server may be silent for as long as `silence`.
-    pub(super) fn new(
-        endpoint: &str,
-        token: Option<String>,
-        silence: Duration,
-    ) -> Result<Self, Error> {
-        let address =
-            Uri::from_str(endpoint).ok().filter(|uri| is_web(uri) && uri.host().is_some());
-        let Some(address) = address else {
-            return Err(Error::config(format!(
-                "`{}` is no address of a hub; set HF_ENDPOINT to one such as \
-                 https://huggingface.co, or unset it",
-                names::escaped(endpoint.as_bytes())
-            )));
-        };
-        if token.as_ref().is_some_and(|token| !token.bytes().all(|byte| byte.is_ascii_graphic())) {
-            return Err(Error::config(
-                "the token for Hugging Face holds characters that no token has; set HF_TOKEN to one \
-                 from https://huggingface.co/settings/tokens, or unset it",
-            ));
-        }
+    /// Servers may be silent for as long as `silence`; the token goes to its address's own host.
+    pub fn new(advice: Advice, silence: Duration, token: Option<(Uri, String)>) -> Self {
         let config = Agent::config_builder()
             .http_status_as_error(false)
             // Each is looked at below.
@@ -87,40 +75,40 @@ impl Web {
             .timeout_recv_response(Some(silence))
             .user_agent(concat!("kshot/", env!("CARGO_PKG_VERSION")))
             .build();
-        Ok(Self { agent: config.into(), endpoint: address, token, silence })
+        Self { agent: config.into(), token, silence, advice }
     }
 
     /// How long a server may be silent.
-    pub(super) fn silence(&self) -> Duration {
+    pub fn silence(&self) -> Duration {
         self.silence
     }
 
-    /// Asks for the bytes `range` of what is at `url`, through all redirects. If `enough` was learnt
+    /// Asks for the bytes `range` of what is at `url`, through all redirects. If `look` saw enough
     /// on the way, there is no answer.
-    pub(super) fn follow(
+    pub fn follow(
         &self,
         url: &str,
         range: &str,
-        enough: impl Fn(&Facts) -> bool,
-    ) -> Result<(Option<Response<Body>>, Facts), Failure> {
+        look: Look<'_>,
+    ) -> Result<Option<Response<Body>>, Failure> {
         let mut at = Uri::from_str(url)
             .map_err(|error| Failure::Lasting(format!("{url} is no address: {error}")))?;
-        let mut facts = Facts::default();
         for _ in 0..=MOST_REDIRECTS {
             let response = self.send(&at, range)?;
             let redirected = matches!(response.status().as_u16(), 301 | 302 | 303 | 307 | 308);
-            facts.note(response.headers(), redirected)?;
+            let enough = look(response.headers(), redirected)?;
             if !redirected {
-                return accepted(&response).map(|()| (Some(response), facts));
+                return self.accepted(&response).map(|()| Some(response));
             }
-            if enough(&facts) {
-                return Ok((None, facts));
+            if enough {
+                return Ok(None);
             }
-            at = redirect(&at, response.headers())?;
+            at = self.redirect(&at, response.headers())?;
         }
         Err(Failure::Lasting(format!(
-            "the server sends us around in a circle (more than {MOST_REDIRECTS} redirects); check \
-             HF_ENDPOINT, or try again later"
+            "the server sends us around in a circle (more than {MOST_REDIRECTS} redirects); {}, or try \
+             again later",
+            self.advice.check
         )))
     }
 
@@ -129,8 +117,8 @@ impl Web {
         let mut request = self.agent.get(at).header("Range", range);
         // Sizes and hashes are of the file as it is.
         request = request.header("Accept-Encoding", "identity");
-        if let Some(token) = &self.token
-            && origin(at) == origin(&self.endpoint)
+        if let Some((endpoint, token)) = &self.token
+            && origin(at) == origin(endpoint)
         {
             request = request.header("Authorization", format!("Bearer {token}"));
         }
@@ -144,7 +132,7 @@ impl Web {
     /// A failed request, in words.
     fn explained(&self, host: &str, error: &ureq::Error) -> Failure {
         use ureq::Error as Cause;
-        let host = names::escaped(host.as_bytes());
+        let host = escaped(host.as_bytes());
         let passing = |text: String| Failure::Passing(text);
         match error {
             Cause::Timeout(Timeout::Resolve | Timeout::Connect) => {
@@ -162,103 +150,77 @@ impl Web {
     }
 
     /// What is said of a server that is.
-    pub(super) fn silent(&self) -> String {
-        format!(
-            "sent nothing for {} s (HF_HUB_DOWNLOAD_TIMEOUT sets another limit)",
-            self.silence.as_secs_f64()
-        )
+    pub fn silent(&self) -> String {
+        format!("sent nothing for {} s{}", self.silence.as_secs_f64(), self.advice.silence)
     }
-}
 
-impl Facts {
-    /// Takes in an answer's headers; what was said first counts.
-    fn note(&mut self, headers: &HeaderMap, redirected: bool) -> Result<(), Failure> {
-        self.commit = match self.commit.take() {
-            None => named(headers, "X-Repo-Commit", names::of_commit)?,
-            known => known,
-        };
-        if self.tag.is_none() {
-            self.tag = named(headers, "X-Linked-Etag", names::of_tag)?;
+    /// Whether an answer is one with content, or says that there is none in that range.
+    fn accepted(&self, response: &Response<Body>) -> Result<(), Failure> {
+        if let Some(coding) = response.headers().get("Content-Encoding")
+            && coding != "identity"
+        {
+            return Err(Failure::Lasting(format!(
+                "the server sent the file as `{}` although it was asked for as it is; {}",
+                escaped(coding.as_bytes()),
+                self.advice.check
+            )));
         }
-        // The tag of a redirect is its own, not the file's.
-        if self.tag.is_none() && !redirected {
-            self.tag = named(headers, "ETag", names::of_tag)?;
+        let status = response.status().as_u16();
+        match status {
+            200 | 206 | 416 => Ok(()),
+            401 | 403 | 404 => {
+                let code = response.headers().get("X-Error-Code");
+                let code = code.and_then(|code| code.to_str().ok()).map(str::to_owned);
+                Err(Failure::Refused(status, code))
+            }
+            408 | 429 | 500.. => Err(Failure::Passing(format!("the server answered {status}"))),
+            _ => Err(Failure::Lasting(format!(
+                "the server answered {status}, which says neither yes nor no; {}",
+                self.advice.check
+            ))),
         }
-        self.size = match (self.size, headers.get("X-Linked-Size")) {
-            (None, Some(sent)) => Some(number(sent.as_bytes()).ok_or_else(|| {
-                let sent = names::escaped(sent.as_bytes());
-                Failure::Lasting(format!("the server sent the size `{sent}`, which is no number"))
-            })?),
-            (known, _) => known,
-        };
-        Ok(())
     }
-}
 
-/// A name that a header holds, if the header is there.
-fn named(
-    headers: &HeaderMap,
-    header: &str,
-    read: impl Fn(&[u8]) -> Option<String>,
-) -> Result<Option<String>, Failure> {
-    let Some(sent) = headers.get(header) else { return Ok(None) };
-    match read(sent.as_bytes()) {
-        Some(name) => Ok(Some(name)),
-        None => Err(Failure::Lasting(format!(
-            "the server sent `{}` as {header}, which cannot name a file in the cache (valid are \
-             letters, digits, `-`, `_` and `.`); nothing was written. Check HF_ENDPOINT",
-            names::escaped(sent.as_bytes())
-        ))),
+    /// Where a redirect leads.
+    fn redirect(&self, at: &Uri, headers: &HeaderMap) -> Result<Uri, Failure> {
+        let sent = headers.get("Location").map(|sent| sent.as_bytes()).unwrap_or_default();
+        let refused = |why: &str| {
+            let (sent, check) = (escaped(sent), self.advice.check);
+            Failure::Lasting(format!("the server redirects to `{sent}`, {why}; {check}"))
+        };
+        let text = std::str::from_utf8(sent).map_err(|_| refused("which is no address"))?;
+        let next =
+            Uri::from_str(&absolute(at, text)).map_err(|_| refused("which is no address"))?;
+        if !is_web(&next) || next.host().is_none_or(str::is_empty) {
+            return Err(refused("which is no address of the web"));
+        }
+        if at.scheme_str() == Some("https") && next.scheme_str() != Some("https") {
+            return Err(refused("which is not encrypted, from an address that is"));
+        }
+        Ok(next)
     }
 }
 
 /// A whole number in a header.
-pub(super) fn number(sent: &[u8]) -> Option<u64> {
+pub fn number(sent: &[u8]) -> Option<u64> {
     let text = std::str::from_utf8(sent).ok()?.trim();
     text.bytes().all(|byte| byte.is_ascii_digit()).then(|| text.parse().ok()).flatten()
 }
 
-/// Whether an answer is one with content, or says that there is none in that range.
-fn accepted(response: &Response<Body>) -> Result<(), Failure> {
-    if let Some(coding) = response.headers().get("Content-Encoding")
-        && coding != "identity"
-    {
-        return Err(Failure::Lasting(format!(
-            "the server sent the file as `{}` although it was asked for as it is; check HF_ENDPOINT",
-            names::escaped(coding.as_bytes())
-        )));
+/// Anything, in printable characters and not at length.
+pub fn escaped(bytes: &[u8]) -> String {
+    let mut text: String = bytes.escape_ascii().map(char::from).take(SHOWN + 1).collect();
+    if text.len() > SHOWN {
+        text.truncate(SHOWN);
+        text.push_str("...");
     }
-    let status = response.status().as_u16();
-    match status {
-        200 | 206 | 416 => Ok(()),
-        401 | 403 | 404 => {
-            let code = response.headers().get("X-Error-Code");
-            let code = code.and_then(|code| code.to_str().ok()).map(str::to_owned);
-            Err(Failure::Refused(status, code))
-        }
-        408 | 429 | 500.. => Err(Failure::Passing(format!("the server answered {status}"))),
-        _ => Err(Failure::Lasting(format!(
-            "the server answered {status}, which says neither yes nor no; check HF_ENDPOINT"
-        ))),
-    }
+    text
 }
 
-/// Where a redirect leads.
-fn redirect(at: &Uri, headers: &HeaderMap) -> Result<Uri, Failure> {
-    let sent = headers.get("Location").map(|sent| sent.as_bytes()).unwrap_or_default();
-    let refused = |why: &str| {
-        let sent = names::escaped(sent);
-        Failure::Lasting(format!("the server redirects to `{sent}`, {why}; check HF_ENDPOINT"))
-    };
-    let text = std::str::from_utf8(sent).map_err(|_| refused("which is no address"))?;
-    let next = Uri::from_str(&absolute(at, text)).map_err(|_| refused("which is no address"))?;
-    if !is_web(&next) || next.host().is_none_or(str::is_empty) {
-        return Err(refused("which is no address of the web"));
-    }
-    if at.scheme_str() == Some("https") && next.scheme_str() != Some("https") {
-        return Err(refused("which is not encrypted, from an address that is"));
-    }
-    Ok(next)
+/// An address of the web with a host.
+pub fn address(text: &str) -> Option<Uri> {
+    let has_host = |uri: &Uri| uri.host().is_some_and(|host| !host.is_empty());
+    Uri::from_str(text).ok().filter(|uri| is_web(uri) && has_host(uri))
 }
 
 /// An address that may be relative to another one, in full.
@@ -300,10 +262,12 @@ mod tests {
 
     #[test]
     fn redirects_stay_on_the_web() {
+        let advice = Advice { check: "", silence: "", unwritable: |_, _| Error::config("") };
+        let web = Web::new(advice, CONNECT, None);
         let to = |at: &str, location: &str| {
             let mut headers = HeaderMap::new();
             headers.insert("Location", location.parse().unwrap());
-            redirect(&uri(at), &headers).map(|next| next.to_string())
+            web.redirect(&uri(at), &headers).map(|next| next.to_string())
         };
         let at = "https://hub.example:8080/a/b?x=1";
         for (location, next) in [
@@ -335,6 +299,12 @@ mod tests {
         ] {
             assert!(!same(a, b), "{a} {b}");
         }
+    }
+
+    #[test]
+    fn what_is_shown_is_printable_and_short() {
+        assert_eq!(escaped(b"a\x1b[2J\n\xff"), "a\\x1b[2J\\n\\xff");
+        assert_eq!(escaped(&[b'x'; 500]).len(), SHOWN + 3);
     }
 
     #[test]
