@@ -94,8 +94,8 @@ pub fn he<const D: usize>(shape: [usize; D], inputs: usize, device: &Device) -> 
 /// A convolution with kernels by [`he`] and, where asked, a bias of 0.
 pub fn he_conv(config: &ConvConfig, bias: bool, device: &Device) -> Conv {
     let inside = config.channels[0] / config.groups;
-    let shape = [config.channels[1], inside, config.kernel, config.kernel];
-    let weight = he(shape, inside * config.kernel * config.kernel, device);
+    let shape = [config.channels[1], inside, config.kernel[0], config.kernel[1]];
+    let weight = he(shape, inside * config.kernel[0] * config.kernel[1], device);
     let mut conv = config.init(bias, device);
     conv.weight = weight;
     conv
