@@ -24,10 +24,13 @@ use crate::nn::norm::freeze_norm;
 
 pub mod config;
 pub mod conv4;
+pub mod ddrnet;
 pub mod efficientnet_lite;
 pub mod feature_head;
+pub mod hrnet;
 pub mod keys;
 pub mod normalization;
+mod residual;
 pub mod resnet;
 pub mod resnet12;
 pub mod vgg;
@@ -314,4 +317,6 @@ encoders! {
     EfficientNetLite(efficientnet_lite::EfficientNetLite, efficientnet_lite::EfficientNetLiteConfig);
     ResNet(resnet::ResNet, resnet::ResNetConfig);
     Vgg(vgg::Vgg, vgg::VggConfig);
+    HrNet(hrnet::HrNet, hrnet::HrNetConfig);
+    DdrNet(ddrnet::DdrNet, ddrnet::DdrNetConfig);
 }

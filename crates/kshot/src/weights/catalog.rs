@@ -19,7 +19,7 @@ const fn row(encoder: &'static str, repository: &'static str, licence: &'static 
     Published { encoder, repository, licence, data: "ImageNet-1k" }
 }
 
-/// timm's repositories: names of tensors as in torchvision (ResNet, VGG) or timm (EfficientNet-Lite),
+/// timm's repositories: names of tensors as in torchvision (ResNet, VGG) or timm (EfficientNet-Lite, HRNet),
 /// both of which `keys` knows.
 const TABLE: &[Published] = &[
     row("efficientnet-lite0", "timm/tf_efficientnet_lite0.in1k", "Apache-2.0"),
@@ -32,12 +32,14 @@ const TABLE: &[Published] = &[
     row("vgg16", "timm/vgg16.tv_in1k", "BSD-3-Clause"),
     row("vgg16-bn", "timm/vgg16_bn.tv_in1k", "BSD-3-Clause"),
     row("vgg16-panet", "timm/vgg16.tv_in1k", "BSD-3-Clause"),
+    row("hrnet-w18", "timm/hrnet_w18.ms_aug_in1k", "MIT"),
+    row("hrnet-w32", "timm/hrnet_w32.ms_in1k", "MIT"),
 ];
 
 /// Encoders whose weights nobody publishes in a form that this reads: they are given as a file, or trained from
 /// scratch.
 #[cfg(test)]
-const UNPUBLISHED: &[&str] = &[];
+const UNPUBLISHED: &[&str] = &["ddrnet-23-slim", "ddrnet-23"];
 
 /// All rows, in the order of the encoders' table.
 pub fn all() -> &'static [Published] {
