@@ -15,6 +15,9 @@
 
 use burn::module::Module;
 use burn::prelude::*;
+pub use dappm::Dappm;
+pub use ddrnet::{DdrNetHead, DdrNetHeadConfig};
+pub use hrnet::{HrNetHead, HrNetHeadConfig};
 pub use linear::{LinearConfig, LinearDecoder};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 pub use segmenter::Segmenter;
@@ -27,6 +30,9 @@ use crate::error::{Error, Result};
 use crate::names::Row;
 use crate::schema::named_tables;
 
+pub mod dappm;
+pub mod ddrnet;
+pub mod hrnet;
 pub mod linear;
 pub mod segmenter;
 pub mod unet;
@@ -278,6 +284,8 @@ fn check_classes(classes: usize) -> Result<()> {
 decoders! {
     UNet(unet::UNet, unet::UNetConfig);
     Linear(linear::LinearDecoder, linear::LinearConfig);
+    HrNet(hrnet::HrNetHead, hrnet::HrNetHeadConfig);
+    DdrNet(ddrnet::DdrNetHead, ddrnet::DdrNetHeadConfig);
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 pub mod conv;
 pub mod dual;
 pub mod norm;
+pub mod preactivation;
 pub mod weights;
 
 use burn::prelude::*;
@@ -12,6 +13,7 @@ pub use conv::{Activation, Conv, ConvConfig, ConvNormAct, Padding, conv2d};
 /// whether that was chosen.
 pub use kshot_kernels::{NoBf16, Precision};
 pub use norm::BatchNorm;
+pub use preactivation::{NormRelu, NormReluConv};
 
 /// The mean over the pixels, `[batch, channels, height, width]` to `[batch, channels, 1, 1]`.
 pub fn global_average(maps: Tensor<4>) -> Tensor<4> {
