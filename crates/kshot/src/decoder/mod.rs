@@ -15,12 +15,15 @@
 
 use burn::module::{Module, ModuleMapper};
 use burn::prelude::*;
+pub use dappm::Dappm;
+pub use ddrnet::{DdrNetHead, DdrNetHeadConfig};
 pub use deeplab_v1::{DeepLabV1, DeepLabV1Config};
 pub use deeplab_v2::{DeepLabV2, DeepLabV2Config};
 pub use deeplab_v3::{DeepLabV3, DeepLabV3Config};
 pub use deeplab_v3_plus::{DeepLabV3Plus, DeepLabV3PlusConfig};
 pub use fcn::{Fcn, FcnConfig};
 pub use fcn_head::{FcnHead, FcnHeadConfig, FcnHeadDecoder};
+pub use hrnet::{HrNetHead, HrNetHeadConfig};
 pub use layout::Layout;
 pub use linear::{LinearConfig, LinearDecoder};
 pub use plain_unet::{PlainUNet, PlainUNetDecoderConfig};
@@ -40,12 +43,15 @@ use crate::names::Row;
 use crate::schema::named_tables;
 
 mod aspp;
+pub mod dappm;
+pub mod ddrnet;
 pub mod deeplab_v1;
 pub mod deeplab_v2;
 pub mod deeplab_v3;
 pub mod deeplab_v3_plus;
 pub mod fcn;
 pub mod fcn_head;
+pub mod hrnet;
 mod keys;
 pub mod layout;
 pub mod linear;
@@ -340,6 +346,8 @@ decoders! {
     DeepLabV3Plus(deeplab_v3_plus::DeepLabV3Plus, deeplab_v3_plus::DeepLabV3PlusConfig);
     UNetNearest(unet_nearest::UNetNearest, unet_nearest::UNetNearestConfig);
     PlainUNet(plain_unet::PlainUNet, plain_unet::PlainUNetDecoderConfig);
+    HrNet(hrnet::HrNetHead, hrnet::HrNetHeadConfig);
+    DdrNet(ddrnet::DdrNetHead, ddrnet::DdrNetHeadConfig);
 }
 
 #[cfg(test)]

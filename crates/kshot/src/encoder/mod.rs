@@ -24,8 +24,10 @@ use crate::nn::norm::freeze_norm;
 
 pub mod config;
 pub mod conv4;
+pub mod ddrnet;
 pub mod efficientnet_lite;
 pub mod feature_head;
+pub mod hrnet;
 pub mod inception_v3;
 pub mod keys;
 mod mobile;
@@ -34,6 +36,7 @@ pub mod mobilenet_v2;
 pub mod mobilenet_v3;
 pub mod normalization;
 pub mod plain_unet;
+mod residual;
 pub mod resnet;
 pub mod resnet12;
 pub mod vgg;
@@ -338,4 +341,6 @@ encoders! {
     ResNet(resnet::ResNet, resnet::ResNetConfig);
     Vgg(vgg::Vgg, vgg::VggConfig);
     PlainUNet(plain_unet::PlainUNetEncoder, plain_unet::PlainUNetConfig);
+    HrNet(hrnet::HrNet, hrnet::HrNetConfig);
+    DdrNet(ddrnet::DdrNet, ddrnet::DdrNetConfig);
 }

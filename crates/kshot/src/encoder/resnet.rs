@@ -15,9 +15,10 @@
 use burn::module::Module;
 use burn::prelude::*;
 use burn::tensor::ops::MaxPoolOptions;
-use kshot_kernels::{add_activated, max_pool2d};
+use kshot_kernels::max_pool2d;
 
 use crate::encoder::keys::{self, Renamed};
+use crate::encoder::residual::{BlockShape, ResidualBlock, Stage};
 use crate::encoder::{About, Encode, Family, Features, Normalization, Preset};
 use crate::nn::{Activation, ConvConfig, ConvNormAct};
 
@@ -125,7 +126,7 @@ impl Family for ResNetConfig {
                 let dilations = [before, dilation];
                 let shape = BlockShape { channels: [input, output], stride, dilations };
                 blocks.push(if self.bottleneck {
-                    ResidualBlock::bottleneck(&shape, device)
+                    ResidualBlock::bottleneck(&shape, output / 4, device)
                 } else {
                     ResidualBlock::basic(&shape, device)
                 });
@@ -172,12 +173,9 @@ impl Family for ResNetConfig {
     }
 
     fn optimize(network: ResNet) -> ResNet {
-        let fold = |stage: Stage| Stage {
-            blocks: stage.blocks.into_iter().map(ResidualBlock::fold).collect(),
-        };
         ResNet {
             stem: network.stem.fold(),
-            stages: network.stages.into_iter().map(fold).collect(),
+            stages: network.stages.into_iter().map(Stage::fold).collect(),
             ..network
         }
     }
@@ -207,9 +205,7 @@ impl Encode for ResNet {
         let mut image = max_pool2d(stem.clone(), pool);
         let mut maps = vec![stem];
         for stage in &self.stages {
-            for block in &stage.blocks {
-                image = block.forward(image);
-            }
+            image = stage.forward(image);
             maps.push(image.clone());
         }
         Features { maps }
@@ -225,87 +221,6 @@ impl Encode for ResNet {
 
     fn strides(&self) -> Vec<usize> {
         self.strides.clone()
-    }
-}
-
-/// Blocks of one resolution and width.
-#[derive(Module, Debug)]
-struct Stage {
-    blocks: Vec<ResidualBlock>,
-}
-
-/// What a block is made from.
-struct BlockShape {
-    /// Of input and output.
-    channels: [usize; 2],
-    stride: usize,
-    /// Of the convolution which may be strided, and of the one after it if there is one.
-    dilations: [usize; 2],
-}
-
-/// A residual block: the input, projected where shapes differ, is added before the last ReLU.
-#[derive(Module, Debug)]
-struct ResidualBlock {
-    layers: Vec<ConvNormAct>,
-    shortcut: Option<ConvNormAct>,
-}
-
-impl ResidualBlock {
-    fn basic(shape: &BlockShape, device: &Device) -> Self {
-        let [input, output] = shape.channels;
-        let [first, second] = shape.dilations;
-        let strided = ConvConfig::new([input, output], 3);
-        let plain = ConvConfig::new([output, output], 3);
-        let layers =
-            [strided.with_stride(shape.stride).with_dilation(first), plain.with_dilation(second)];
-        Self::new(&layers, shape, device)
-    }
-
-    fn bottleneck(shape: &BlockShape, device: &Device) -> Self {
-        let [input, output] = shape.channels;
-        let narrow = output / 4;
-        let filter = ConvConfig::new([narrow, narrow], 3);
-        let layers = [
-            ConvConfig::new([input, narrow], 1),
-            filter.with_stride(shape.stride).with_dilation(shape.dilations[0]),
-            ConvConfig::new([narrow, output], 1),
-        ];
-        Self::new(&layers, shape, device)
-    }
-
-    fn new(layers: &[ConvConfig], shape: &BlockShape, device: &Device) -> Self {
-        let layer =
-            |config: &ConvConfig, activation| ConvNormAct::new(config, EPSILON, activation, device);
-        let [input, output] = shape.channels;
-        let shortcut = ConvConfig::new([input, output], 1).with_stride(shape.stride);
-        // The last layer is activated together with what is added to it.
-        let last = layers.len() - 1;
-        let of = |index| if index < last { Activation::Relu } else { Activation::Identity };
-        let numbered = layers.iter().enumerate();
-        Self {
-            layers: numbered.map(|(index, config)| layer(config, of(index))).collect(),
-            shortcut: (shape.stride > 1 || input != output)
-                .then(|| layer(&shortcut, Activation::Identity)),
-        }
-    }
-
-    fn forward(&self, input: Tensor<4>) -> Tensor<4> {
-        let mut image = input.clone();
-        for layer in &self.layers {
-            image = layer.forward(image);
-        }
-        let shortcut = match &self.shortcut {
-            Some(shortcut) => shortcut.forward(input),
-            None => input,
-        };
-        add_activated(image, shortcut, Activation::Relu)
-    }
-
-    fn fold(self) -> Self {
-        Self {
-            layers: self.layers.into_iter().map(ConvNormAct::fold).collect(),
-            shortcut: self.shortcut.map(ConvNormAct::fold),
-        }
     }
 }
 

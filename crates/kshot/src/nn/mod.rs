@@ -7,6 +7,7 @@ pub mod dual;
 pub mod instance_norm;
 pub mod norm;
 pub mod pool;
+pub mod preactivation;
 pub mod squeeze_excite;
 pub mod unpool;
 pub mod weights;
@@ -22,6 +23,7 @@ pub use instance_norm::{ConvInstanceNorm, InstanceNorm};
 pub use kshot_kernels::{NoBf16, Precision};
 pub use norm::BatchNorm;
 pub use pool::adaptive_average;
+pub use preactivation::{NormRelu, NormReluConv};
 pub use squeeze_excite::SqueezeExcite;
 
 /// The mean over the pixels, `[batch, channels, height, width]` to `[batch, channels, 1, 1]`.

@@ -20,7 +20,7 @@ const fn row(encoder: &'static str, repository: &'static str, licence: &'static 
 }
 
 /// timm's repositories: names of tensors as in torchvision (ResNet, VGG, Inception-v3) or timm (EfficientNet-Lite,
-/// MobileNets), both of which `keys` knows. An encoder's `normalization` is what these weights were trained with.
+/// MobileNets, HRNet), both of which `keys` knows. An encoder's `normalization` is what these weights were trained with.
 const TABLE: &[Published] = &[
     row("efficientnet-lite0", "timm/tf_efficientnet_lite0.in1k", "Apache-2.0"),
     row("efficientnet-lite1", "timm/tf_efficientnet_lite1.in1k", "Apache-2.0"),
@@ -37,12 +37,15 @@ const TABLE: &[Published] = &[
     row("vgg16", "timm/vgg16.tv_in1k", "BSD-3-Clause"),
     row("vgg16-bn", "timm/vgg16_bn.tv_in1k", "BSD-3-Clause"),
     row("vgg16-panet", "timm/vgg16.tv_in1k", "BSD-3-Clause"),
+    row("hrnet-w18", "timm/hrnet_w18.ms_aug_in1k", "MIT"),
+    row("hrnet-w32", "timm/hrnet_w32.ms_in1k", "MIT"),
 ];
 
 /// Encoders whose weights nobody publishes in a form that this reads: they are given as a file, or trained from
 /// scratch.
 #[cfg(test)]
-const UNPUBLISHED: &[&str] = &["plain-unet", "plain-unet-5", "plain-unet-6", "plain-unet-8"];
+const UNPUBLISHED: &[&str] =
+    &["plain-unet", "plain-unet-5", "plain-unet-6", "plain-unet-8", "ddrnet-23-slim", "ddrnet-23"];
 
 /// All rows, in the order of the encoders' table.
 pub fn all() -> &'static [Published] {

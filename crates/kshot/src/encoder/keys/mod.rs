@@ -1,6 +1,8 @@
 //! Names of tensors in published files, and ours.
 
+pub mod ddrnet;
 pub mod efficientnet_lite;
+pub mod hrnet;
 pub mod inception_v3;
 pub mod mobilenet;
 pub mod plain_unet;

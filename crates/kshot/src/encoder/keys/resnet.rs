@@ -26,19 +26,25 @@ fn ours(foreign: &str) -> Option<String> {
     let stage = stage.parse::<usize>().ok()?.checked_sub(1)?;
     let (index, layer) = rest.split_once('.')?;
     let index: usize = index.parse().ok()?;
-    let block = format!("stages.{stage}.blocks.{index}");
+    block(&format!("stages.{stage}.blocks.{index}"), layer, field)
+}
+
+/// Our name of a tensor of the block at `place`.
+pub(super) fn block(place: &str, layer: &str, field: &str) -> Option<String> {
+    let conv = |place: String| (field == "weight").then(|| format!("{place}.conv.weight"));
+    let norm = |place: String| norm_field(field).map(|field| format!("{place}.norm.{field}"));
     match layer {
-        "downsample.0" => return conv(&format!("{block}.shortcut")),
-        "downsample.1" => return norm(&format!("{block}.shortcut")),
+        "downsample.0" => return conv(format!("{place}.shortcut")),
+        "downsample.1" => return norm(format!("{place}.shortcut")),
         _ => {}
     }
     let numbered = |prefix: &str| {
         let number: usize = layer.strip_prefix(prefix)?.parse().ok()?;
-        Some(format!("{block}.layers.{}", number.checked_sub(1)?))
+        Some(format!("{place}.layers.{}", number.checked_sub(1)?))
     };
     match (numbered("conv"), numbered("bn")) {
-        (Some(place), _) => conv(&place),
-        (_, Some(place)) => norm(&place),
+        (Some(place), _) => conv(place),
+        (_, Some(place)) => norm(place),
         _ => None,
     }
 }

@@ -157,6 +157,21 @@ impl<'a> Writer<'a> {
         output
     }
 
+    /// A maximum pool that also tells places; their name.
+    fn pool_with_places(
+        &mut self,
+        input: String,
+        output: String,
+        attributes: Vec<Attribute>,
+    ) -> String {
+        let places = format!("{output}_places");
+        self.node("MaxPool", vec![input], output, attributes);
+        if let Some(pool) = self.nodes.last_mut() {
+            pool.output.push(places.clone());
+        }
+        places
+    }
+
     /// The name of an operation's input. Constants are written when they are first used.
     fn input(&mut self, step: &Step, tensor: &TensorIr) -> Result<String> {
         if let Some(name) = self.names.get(&tensor.id) {

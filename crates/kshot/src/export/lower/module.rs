@@ -28,9 +28,26 @@ pub(super) fn lower(writer: &mut Writer, step: &Step) -> Result<()> {
         Layer::MaxPool2d(op) => {
             let input = writer.input(step, &op.x)?;
             let output = writer.output(&op.out);
-            let mut attributes = window(op.kernel_size, op.stride, op.padding, op.ceil_mode);
+            // Where no window reaches over the border both are the same, and networks choose the faster.
+            let ceil = each!(all, Layer::MaxPool2d(op) => op.ceil_mode).contains(&true);
+            let mut attributes = window(op.kernel_size, op.stride, op.padding, ceil);
             attributes.push(Attribute::ints("dilations", op.dilation));
             writer.node("MaxPool", vec![input], output, attributes);
+            Ok(())
+        }
+        Layer::MaxPool2dWithIndices(op) => {
+            let rows = step.lengths(&op.x);
+            let input = writer.input(step, &op.x)?;
+            let output = writer.output(&op.out);
+            let ceil = each!(all, Layer::MaxPool2dWithIndices(op) => op.ceil_mode).contains(&true);
+            let mut attributes = window(op.kernel_size, op.stride, op.padding, ceil);
+            attributes.push(Attribute::ints("dilations", op.dilation));
+            let all_planes = writer.pool_with_places(input, output, attributes);
+            // ONNX counts places over all pictures and channels, Burn within a plane.
+            let [height, width] = [2, 3].map(|axis| writer.numbers(&rows[axis..=axis]));
+            let area = writer.inner("Mul", vec![height?, width?], Vec::new());
+            let indices = writer.output(&op.out_indices);
+            writer.node("Mod", vec![all_planes, area], indices, Vec::new());
             Ok(())
         }
         Layer::BatchNorm(op) => {
