@@ -88,6 +88,8 @@ fn mobilenet_v2_with_published_weights() {
         eprintln!("skipped: {} is absent (set KSHOT_DATA)", file.display());
         return;
     }
+    let known = kshot::job::weights::info(&file).unwrap();
+    assert_eq!(known.fits, ["mobilenet-v2"]);
     let config: EncoderConfig = "mobilenet-v2".parse().unwrap();
     let state = StateDict::read(&file).unwrap();
     let encoder = weights::apply::into_embedding(&config, &state, &device).unwrap();

@@ -42,10 +42,8 @@ pub fn v3(foreign: &str, squeezes: &[Vec<bool>]) -> Renamed {
         return Renamed::Spare;
     }
     if let Some(name) = torchvision_v3(foreign, &squeezes.concat()) {
-        return match name.ends_with(".norm.variance") {
-            true => Renamed::Raised(name, EPSILON_GAP),
-            false => Renamed::Ours(name),
-        };
+        let variance = name.ends_with(".norm.variance");
+        return if variance { Renamed::Raised(name, EPSILON_GAP) } else { Renamed::Ours(name) };
     }
     let repeats: Vec<usize> = squeezes.iter().map(Vec::len).collect();
     let last = |foreign: &str| {
