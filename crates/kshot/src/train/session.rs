@@ -5,6 +5,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::prelude::*;
 
+use super::class_weights;
 use super::input::InputSpec;
 use crate::contract::{Grouped, ItemSource, Objective};
 use crate::data::batches::{Pictures, TrainingBatches, WholePictures};
@@ -367,8 +368,14 @@ fn supervised_session(recipe: &Recipe, device: &Device) -> Result<Session<Superv
         "train": names(train.as_ref()),
         "validation": names(validation.as_ref()),
     });
-    let about =
-        format!("{} pictures to train on, {} to validate on", train.len(), validation.len());
+    let weights = class_weights::resolve(&recipe.loss, train.as_ref())?;
+    let about = format!(
+        "{} pictures to train on, {} to validate on{}",
+        train.len(),
+        validation.len(),
+        weights.about
+    );
+    let boundaries = training.monitor.as_deref() == Some("boundary_f");
     let validation_items = validation.len();
     let normalization = recipe.model.encoder()?.normalization();
     let longest = recipe.data.parts.longest_side;
@@ -382,11 +389,17 @@ fn supervised_session(recipe: &Recipe, device: &Device) -> Result<Session<Superv
         source: Arc::new(source),
         validation: Arc::new(WholePictures(pictures(validation))),
         validation_items,
-        notes: vec![
+        notes: [
             ("classes.txt".to_owned(), classes.join("\n") + "\n"),
             ("split.json".to_owned(), format!("{split:#}\n")),
-        ],
-        objective: supervised(recipe, classes.len(), background, device)?.train(),
+        ]
+        .into_iter()
+        .chain(weights.note)
+        .collect(),
+        objective: supervised(recipe, classes.len(), background, device)?
+            .with_loss(weights.loss)
+            .with_boundaries(boundaries)
+            .train(),
         training,
         precision: recipe.model.precision,
         device: device.clone(),
