@@ -241,7 +241,17 @@ fn pictures_are_segmented_from_masks_and_from_scribbles() {
         let names: Vec<&String> = result["metrics"].as_object().unwrap().keys().collect();
         assert_eq!(
             names,
-            ["dice", "ece", "fw_iou", "mean_iou", "mean_pixel_accuracy", "pixel_accuracy"]
+            [
+                "boundary_f",
+                "dice",
+                "ece",
+                "fw_iou",
+                "mean_iou",
+                "mean_pixel_accuracy",
+                "pixel_accuracy",
+                "precision",
+                "recall"
+            ]
         );
         let metric = |name: &str| result["metrics"][name]["mean"].as_f64().unwrap();
         assert!(metric("mean_iou") > 0.3, "{labels}: {}", metric("mean_iou"));

@@ -1,4 +1,4 @@
-"""A bench of ours and its PyTorch script in turns, as a table: `python compare.py layers|networks [turns] [pattern]`,
+"""A bench of ours and its PyTorch script in turns, as a table: `python compare.py layers|networks|metrics [turns] [pattern]`,
 and the peak memory of both: `python compare.py memory [turns] [pattern]`.
 
 Each turn runs all rows of one side, then all of the other, on two threads; a row's figure is the median of
@@ -17,7 +17,12 @@ import tempfile
 from pathlib import Path
 
 HERE = Path(__file__).resolve().parent
-SCRIPTS = {"layers": HERE / "layers.py", "networks": HERE.parents[1] / "kshot/benches/networks.py"}
+LIBRARY = HERE.parents[1] / "kshot/benches"
+SCRIPTS = {
+    "layers": HERE / "layers.py",
+    "networks": LIBRARY / "networks.py",
+    "metrics": LIBRARY / "metrics.py",
+}
 THREADS = "2"
 UNITS = {"ns": 1e-6, "µs": 1e-3, "ms": 1.0, "s": 1e3}
 

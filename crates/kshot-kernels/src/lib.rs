@@ -1,5 +1,6 @@
 //! Convolutions on CPUs in 32-bit floats, for training and inference, as operations of Burn; and what
-//! networks do between them: batch normalisation, smooth activations, pooling, resizing, softmax and cross entropy.
+//! networks do between them: batch normalisation, smooth activations, pooling, resizing, softmax, cross entropy and the
+//! highest channel.
 //!
 //! # Which path computes what
 //!
@@ -28,6 +29,7 @@
 //! mimalloc (with the feature `mimalloc`, `keep_pages` tells it to), is worth more than any of these kernels.
 
 mod activate;
+mod argmax;
 mod average;
 mod conv2d;
 mod dense;
@@ -82,6 +84,7 @@ struct Readme;
 /// The same on slices, without Burn.
 pub mod slices {
     pub use crate::activate::{activation_gradient, add_activated};
+    pub use crate::argmax::argmax;
     pub use crate::average::{avg_pool, avg_pool_gradient};
     pub use crate::conv2d::{bias_gradient, forward, input_gradient, weight_gradient};
     pub use crate::norm::{batch_norm, batch_norm_gradients};

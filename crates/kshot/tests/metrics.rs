@@ -1,4 +1,4 @@
-//! Metrics against scikit-learn and torchmetrics (`golden/make_metrics.py` made the numbers), and
+//! Metrics against scikit-learn, torchmetrics and scikit-image (`golden/make_metrics.py` made the numbers), and
 //! overlap against counting pixel by pixel.
 
 #![allow(clippy::unwrap_used)]
@@ -6,6 +6,7 @@
 use std::collections::BTreeMap;
 use std::path::Path;
 
+use kshot::metric::boundary::boundary_f;
 use kshot::metric::calibration::Calibration;
 use kshot::metric::confusion::Confusion;
 use kshot::metric::recognition::auroc;
@@ -16,6 +17,7 @@ use serde::Deserialize;
 
 #[derive(Deserialize)]
 struct Golden {
+    levels: Vec<u8>,
     masks: Vec<Case>,
     pictures: Pictures,
     scores: Scores,
@@ -24,9 +26,11 @@ struct Golden {
 #[derive(Deserialize)]
 struct Case {
     classes: usize,
-    truth: Vec<u8>,
-    predicted: Vec<u8>,
-    confidence: Vec<u8>,
+    background: bool,
+    size: [usize; 2],
+    /// Values, and how many times each comes.
+    truth: Vec<(u8, usize)>,
+    predicted: Vec<(u8, usize)>,
     values: BTreeMap<String, f64>,
 }
 
@@ -54,8 +58,14 @@ fn mask(pixels: &[u8]) -> Mask {
     Mask::from_pixels(pixels.len(), 1, pixels.to_vec()).unwrap()
 }
 
-fn state(classes: usize, truth: &[u8], predicted: &[u8], confidence: &[u8]) -> MetricState {
-    let mut confusion = Confusion::new(classes);
+/// What is counted of a part's pixels, of classes of which the first is background if there is one.
+fn counted(
+    (classes, background): (usize, bool),
+    truth: &[u8],
+    predicted: &[u8],
+    confidence: &[u8],
+) -> MetricState {
+    let mut confusion = Confusion::new(classes).with_background(background);
     confusion.add(&mask(truth), &mask(predicted)).unwrap();
     let mut calibration = Calibration::default();
     calibration.add(&mask(truth), &mask(predicted), confidence);
@@ -65,20 +75,30 @@ fn state(classes: usize, truth: &[u8], predicted: &[u8], confidence: &[u8]) -> M
 #[test]
 fn metrics_of_pixels_agree_with_the_originals() {
     let mut wrong = Vec::new();
-    for case in golden().masks {
-        let Case { classes, truth, predicted, confidence, values } = case;
+    let Golden { levels, masks, .. } = golden();
+    for case in masks {
+        let Case { classes, background, size: [height, width], values, .. } = case;
+        let pixels = |runs: &[(u8, usize)]| -> Vec<u8> {
+            runs.iter().flat_map(|(value, count)| vec![*value; *count]).collect()
+        };
+        let (truth, predicted) = (pixels(&case.truth), pixels(&case.predicted));
+        let confidence: Vec<u8> = levels.iter().copied().cycle().take(truth.len()).collect();
         // In parts, as batches add up.
         let mut whole = MetricState::default();
         for at in (0..truth.len()).step_by(50) {
             let part = at..(at + 50).min(truth.len());
             let (truth, predicted) = (&truth[part.clone()], &predicted[part.clone()]);
-            whole.merge(&state(classes, truth, predicted, &confidence[part]));
+            whole.merge(&counted((classes, background), truth, predicted, &confidence[part]));
         }
+        let [truth, predicted] =
+            [truth, predicted].map(|of| Mask::from_pixels(width, height, of).unwrap());
+        let boundaries = boundary_f(&truth, &predicted, u8::from(background)).unwrap().unwrap();
+        let whole = whole.with_mean("boundary_f", boundaries, 1.0);
         let ours = whole.values();
         assert!(ours.keys().eq(values.keys()), "{ours:?}");
         for (name, expected) in values {
             // torchmetrics computes in 32 bits.
-            let tolerance = if name == "ece" { 1e-6 } else { 1e-12 };
+            let tolerance = if name == "ece" { 1e-5 } else { 1e-12 };
             let value = ours[&name];
             if (value - expected).abs() > tolerance {
                 wrong.push(format!("{name} of {classes} classes: {value} for {expected}"));
@@ -104,8 +124,15 @@ fn metrics_of_pictures_agree_with_the_originals() {
 #[test]
 fn every_metric_is_named_and_perfect_on_perfect_predictions() {
     let pixels = [0, 1, 2, 2, 255];
-    let perfect = state(3, &pixels, &[0, 1, 2, 2, 0], &[255; 5]).with_mean("accuracy", 1.0, 4.0);
-    let awful = state(3, &pixels, &[1, 2, 0, 1, 0], &[255; 5]).with_mean("accuracy", 0.0, 4.0);
+    let of = |predicted: &[u8], share: f64| {
+        // Boundaries are far from each other, or the same.
+        let row = |edge: usize| mask(&[vec![0; edge], vec![1; 20 - edge]].concat());
+        let boundaries = boundary_f(&row(5), &row(if share == 1.0 { 5 } else { 15 }), 1).unwrap();
+        counted((3, true), &pixels, predicted, &[255; 5])
+            .with_mean("accuracy", share, 4.0)
+            .with_mean("boundary_f", boundaries.unwrap(), 1.0)
+    };
+    let (perfect, awful) = (of(&[0, 1, 2, 2, 0], 1.0), of(&[1, 2, 0, 1, 0], 0.0));
     assert_eq!(rows().len(), METRICS.len());
     for (metric, row) in METRICS.iter().zip(rows()) {
         assert_eq!(row.name, metric.name);
@@ -136,6 +163,13 @@ proptest! {
             one_by_one.add_weighted(truth.into(), predicted.into(), 1.0).unwrap();
         }
         prop_assert_eq!(&confusion, &one_by_one);
+        // In parts, however they are cut.
+        let mut parts = Confusion::new(4);
+        for part in pixels.chunks(7) {
+            let (truth, predicted): (Vec<u8>, Vec<u8>) = part.iter().copied().unzip();
+            parts.add_pixels(&truth, &predicted).unwrap();
+        }
+        prop_assert_eq!(&confusion, &parts);
         let counted = || pixels.iter().filter(|(truth, _)| *truth < 4);
         for class in 0u8..4 {
             let both = counted().filter(|(t, p)| *t == class && *p == class).count();

@@ -12,21 +12,19 @@ const FAR: f64 = 1e12;
 /// inside, the picture's diagonal is given.
 pub fn transform(width: usize, height: usize, inside: impl Fn(usize) -> bool) -> Vec<f32> {
     let mut squares = vec![FAR; width * height];
-    // Along the columns: the squared distance to the nearest outside above or below.
-    for x in 0..width {
-        let mut sweep = |rows: &mut dyn Iterator<Item = usize>| {
-            let mut steps: Option<f64> = None;
-            for y in rows {
+    // Along the columns, all of them at once: the squared distance to the nearest outside above or below.
+    let mut sweep = |rows: &mut dyn Iterator<Item = usize>| {
+        let mut steps = vec![f64::INFINITY; width];
+        for y in rows {
+            for (x, steps) in steps.iter_mut().enumerate() {
                 let at = y * width + x;
-                steps = if inside(at) { steps.map(|steps| steps + 1.0) } else { Some(0.0) };
-                if let Some(steps) = steps {
-                    squares[at] = squares[at].min(steps * steps);
-                }
+                *steps = if inside(at) { *steps + 1.0 } else { 0.0 };
+                squares[at] = squares[at].min(*steps * *steps);
             }
-        };
-        sweep(&mut (0..height));
-        sweep(&mut (0..height).rev());
-    }
+        }
+    };
+    sweep(&mut (0..height));
+    sweep(&mut (0..height).rev());
     let most = (width as f64).hypot(height as f64);
     let mut envelope = Envelope::with_capacity(width);
     let mut distances = Vec::with_capacity(width * height);

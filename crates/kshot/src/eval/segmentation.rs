@@ -17,6 +17,7 @@ use crate::eval::worst::{Panel, WORST, Worst};
 use crate::eval::{EvalContext, Evaluation, Progress, extractor, head};
 use crate::features::extract::Extractor;
 use crate::method::MethodConfig;
+use crate::metric::boundary::boundary_f;
 use crate::metric::calibration::Calibration;
 use crate::metric::confusion::Confusion;
 use crate::metric::interval::{Estimate, PictureInterval};
@@ -32,6 +33,8 @@ struct SegmentationRun {
     /// The same picture by picture.
     pictures: Vec<Confusion>,
     calibration: Calibration,
+    /// Sum of the pictures' F-scores of boundaries, and how many pictures have boundaries.
+    boundaries: (f64, usize),
     /// Index and mean IoU of the worst pictures.
     worst: Vec<(usize, f64)>,
 }
@@ -182,6 +185,7 @@ impl<'a> SegmentationSetting<'a> {
             confusion: Confusion::new(classes),
             pictures: Vec::with_capacity(pictures),
             calibration: Calibration::default(),
+            boundaries: (0.0, 0),
             worst: Vec::with_capacity(pictures),
         };
         for index in 0..pictures {
@@ -193,6 +197,9 @@ impl<'a> SegmentationSetting<'a> {
             part.confusion.merge(&confusion);
             part.pictures.push(confusion);
             part.calibration.add(&truth, &predicted.mask, &predicted.confidence);
+            if let Some(value) = boundary_f(&truth, &predicted.mask, 1)? {
+                part.boundaries = (part.boundaries.0 + value, part.boundaries.1 + 1);
+            }
             on_step(index);
         }
         part.worst.sort_by(|a, b| a.1.total_cmp(&b.1));
@@ -296,8 +303,16 @@ fn summary(setting: &SegmentationSetting, parts: &[SegmentationRun]) -> Evaluati
         ("mean_pixel_accuracy".to_owned(), over(&|c| c.mean_pixel_accuracy())),
         ("fw_iou".to_owned(), over(&|c| c.fw_iou())),
         ("dice".to_owned(), over(&dice)),
+        ("precision".to_owned(), over(&|c| c.mean_precision(1..classes))),
+        ("recall".to_owned(), over(&|c| c.mean_recall(1..classes))),
         ("ece".to_owned(), Estimate::of(&ece)),
     ]);
+    let seen = parts.iter().filter(|part| part.boundaries.1 > 0);
+    let boundaries: Vec<f64> =
+        seen.map(|part| part.boundaries.0 / part.boundaries.1 as f64).collect();
+    if !boundaries.is_empty() {
+        result.metrics.insert("boundary_f".to_owned(), Estimate::of(&boundaries));
+    }
     let pictures = parts.iter().map(|part| part.pictures.len()).min().unwrap_or(0);
     result.over_pictures =
         PictureInterval::bootstrap(pictures, setting.recipe.protocol.seed(), |places| {

@@ -6,20 +6,20 @@
 //! fused kernel on the CPU.
 
 use burn::prelude::*;
-use burn::tensor::TensorData;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
+use crate::loss::weights::ClassWeights;
 use crate::loss::{Criterion, KEY};
 
 /// The cross entropy's settings.
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(default, deny_unknown_fields)]
 pub struct CrossEntropy {
-    /// A weight a class, 0 or more; empty for 1 each. Makes rare classes count.
-    #[schemars(length(max = 254), inner(range(min = 0.0, max = 1e6)))]
-    pub weights: Vec<f64>,
+    /// What each class's pixels weigh: a list, background first, empty for 1 each, or a rule that makes it from the
+    /// training pictures. Makes rare classes count.
+    pub weights: ClassWeights,
     /// The share of each target that is spread over all classes, 0 to below 1.
     #[schemars(range(min = 0.0, max = 0.999))]
     pub label_smoothing: f64,
@@ -32,48 +32,28 @@ impl Criterion for CrossEntropy {
         "https://docs.pytorch.org/docs/stable/generated/torch.nn.functional.cross_entropy.html";
 
     fn check(&self, classes: usize) -> Result<()> {
-        let wrong = |text: String| Err(Error::config(format!("cross-entropy: {text}")).at_key(KEY));
-        let given = self.weights.len();
-        if given != 0 && given != classes {
-            return wrong(format!("{given} weights for {classes} classes; give one each, or none"));
-        }
-        let valid = self.weights.iter().all(|weight| weight.is_finite() && *weight >= 0.0);
-        if !valid || (given > 0 && self.weights.iter().sum::<f64>() == 0.0) {
-            return wrong(format!(
-                "weights {:?}; valid are 0 and more, not all of them 0",
-                self.weights
-            ));
-        }
         if !(0.0..1.0).contains(&self.label_smoothing) {
             let given = self.label_smoothing;
-            return wrong(format!("label_smoothing {given}; valid are 0 to below 1"));
+            let message = format!("cross-entropy: label_smoothing {given}; valid are 0 to below 1");
+            return Err(Error::config(message).at_key(KEY));
         }
-        Ok(())
+        self.weights.check(Self::NAME, classes)
+    }
+
+    fn class_weights(&mut self) -> Option<&mut ClassWeights> {
+        Some(&mut self.weights)
     }
 
     fn forward(&self, logits: Tensor<4>, targets: Tensor<3, Int>) -> Tensor<1> {
-        if self.weights.is_empty() && self.label_smoothing == 0.0 {
+        if self.weights.are_equal() && self.label_smoothing == 0.0 {
             return pixel_cross_entropy(&logits, &targets);
         }
         let [batch, classes, height, width] = logits.dims();
         assert_shape!(targets, [batch, height, width]);
-        let device = logits.device();
-        let by_class = match self.weights.as_slice() {
-            [] => vec![1.0; classes],
-            weights => weights.iter().map(|weight| *weight as f32).collect(),
-        };
-        assert_eq!(by_class.len(), classes, "cross-entropy: a weight for each class");
-        let by_class = Tensor::<1>::from_data(TensorData::new(by_class, [classes]), &device);
-        let targets = targets.reshape([batch, 1, height, width]);
-        let counts = targets.clone().greater_equal_elem(0).int()
-            * targets.clone().lower_elem(classes as i64).int();
-        let targets = targets * counts.clone();
-        // What each pixel counts: its class's weight, [batch, 1, height, width].
-        let weights = by_class.clone().gather(0, targets.clone().reshape([-1]));
-        let counts = counts.float();
-        let weights = weights.reshape([batch, 1, height, width]) * counts.clone();
-        let total = weights.clone().sum();
-        let total = total.clone() + total.equal_elem(0.0).float();
+        let by_class = self.weights.tensor(classes, &logits.device());
+        let (targets, counts) = counted(targets, classes);
+        let weights = of_pixels(by_class.clone(), targets.clone()) * counts.clone();
+        let total = not_zero(weights.clone().sum());
         let log = kshot_kernels::log_softmax2d(logits);
         let own = (log.clone().gather(1, targets) * weights).sum();
         let share = self.label_smoothing;
@@ -83,6 +63,33 @@ impl Criterion for CrossEntropy {
         let all = (log * by_class.reshape([1, classes, 1, 1])).sum_dim(1) * counts;
         (own * (1.0 - share) + all.sum() * (share / classes as f64)).neg() / total
     }
+}
+
+/// The class of each pixel, 0 for those that do not count, and 1 where one counts, else 0.
+///
+/// # Shapes
+/// `[batch, height, width]` to `[batch, 1, height, width]` twice
+pub(super) fn counted(targets: Tensor<3, Int>, classes: usize) -> (Tensor<4, Int>, Tensor<4>) {
+    let [batch, height, width] = targets.dims();
+    let targets = targets.reshape([batch, 1, height, width]);
+    let counts = targets.clone().greater_equal_elem(0).int()
+        * targets.clone().lower_elem(classes as i64).int();
+    (targets * counts.clone(), counts.float())
+}
+
+/// What each pixel's class weighs.
+///
+/// # Shapes
+/// - `by_class`: `[classes]`
+/// - `classes`, result: `[batch, 1, height, width]`
+pub(super) fn of_pixels(by_class: Tensor<1>, classes: Tensor<4, Int>) -> Tensor<4> {
+    let size = classes.dims();
+    by_class.gather(0, classes.reshape([-1])).reshape(size)
+}
+
+/// A sum to divide by: 1 in place of 0.
+pub(super) fn not_zero(sum: Tensor<1>) -> Tensor<1> {
+    sum.clone() + sum.equal_elem(0.0).float()
 }
 
 /// The mean cross entropy over the pixels whose label is a class's number, 0 if there is none: a fused

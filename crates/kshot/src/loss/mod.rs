@@ -19,8 +19,19 @@ use serde::{Deserialize, Serialize};
 use crate::error::{Error, Result};
 use crate::names::Row;
 
+pub mod boundary;
 pub mod cross_entropy;
 pub mod dice;
+pub mod focal;
+pub mod jaccard;
+pub mod lovasz;
+pub mod ohem;
+mod overlap;
+pub mod tversky;
+pub mod weights;
+
+pub use overlap::Per;
+use weights::{Balance, ClassWeights};
 
 /// The target of pixels that do not count, as in VOC and in PyTorch's `ignore_index`.
 pub const IGNORE_INDEX: u8 = kshot_data::mask::VOID;
@@ -42,6 +53,12 @@ pub trait Criterion: Default {
     /// # Errors
     /// If one is out of range; the key `loss.terms` is named.
     fn check(&self, classes: usize) -> Result<()>;
+
+    /// The weights of classes among its settings, if it has some: what [`LossConfig::resolved`] makes
+    /// numbers of.
+    fn class_weights(&mut self) -> Option<&mut ClassWeights> {
+        None
+    }
 
     /// The loss.
     ///
@@ -83,6 +100,11 @@ macro_rules! losses {
             /// If one is out of range; the key `loss.terms` is named.
             pub fn check(&self, classes: usize) -> Result<()> {
                 match self { $(Self::$variant(config) => config.check(classes),)+ }
+            }
+
+            /// The weights of classes among its settings, if it has some.
+            pub fn class_weights(&mut self) -> Option<&mut ClassWeights> {
+                match self { $(Self::$variant(config) => config.class_weights(),)+ }
             }
 
             /// The loss; see the module's contract.
@@ -138,6 +160,17 @@ pub struct LossConfig {
     pub terms: Vec<Term>,
 }
 
+/// What a rule for class weights gave.
+#[derive(Debug, Clone, PartialEq, Serialize)]
+pub struct ResolvedWeights {
+    /// The loss whose weights they are.
+    pub loss: &'static str,
+    /// The rule.
+    pub rule: Balance,
+    /// By class, background first; 0 for classes without a pixel.
+    pub weights: Vec<f64>,
+}
+
 impl Default for LossConfig {
     fn default() -> Self {
         let loss = Loss::CrossEntropy(cross_entropy::CrossEntropy::default());
@@ -170,6 +203,45 @@ impl LossConfig {
         Ok(())
     }
 
+    /// Whether class weights are left to a rule that needs the training pictures.
+    pub fn needs_frequencies(&self) -> bool {
+        !self.clone().rules().is_empty()
+    }
+
+    /// The terms whose class weights are a rule: name of the loss, and its weights.
+    fn rules(&mut self) -> Vec<(&'static str, Balance, &mut ClassWeights)> {
+        let mut rules = Vec::new();
+        for term in &mut self.terms {
+            let name = term.loss.name();
+            if let Some(weights) = term.loss.class_weights()
+                && let ClassWeights::By(rule) = *weights
+            {
+                rules.push((name, rule, weights));
+            }
+        }
+        rules
+    }
+
+    /// The same with numbers in place of rules, by how many pixels of each training picture hold each mask
+    /// value; and what the rules gave, in the order of the terms.
+    ///
+    /// # Errors
+    /// If no pixel is of any of the classes, the first of which is 0.
+    pub fn resolved(
+        &self,
+        counts: &[[usize; 256]],
+        classes: usize,
+    ) -> Result<(Self, Vec<ResolvedWeights>)> {
+        let mut loss = self.clone();
+        let mut told = Vec::new();
+        for (name, rule, weights) in loss.rules() {
+            let numbers = rule.weights(counts, classes)?;
+            *weights = ClassWeights::Each(numbers.clone());
+            told.push(ResolvedWeights { loss: name, rule, weights: numbers });
+        }
+        Ok((loss, told))
+    }
+
     /// The weighted sum; terms of weight 0 are not computed.
     ///
     /// # Shapes
@@ -192,6 +264,12 @@ impl LossConfig {
 losses! {
     CrossEntropy(cross_entropy::CrossEntropy) = "cross-entropy";
     Dice(dice::Dice) = "dice";
+    Jaccard(jaccard::Jaccard) = "jaccard";
+    Tversky(tversky::Tversky) = "tversky";
+    Focal(focal::Focal) = "focal";
+    Lovasz(lovasz::Lovasz) = "lovasz";
+    Ohem(ohem::Ohem) = "ohem";
+    Boundary(boundary::Boundary) = "boundary";
 }
 
 #[cfg(test)]
@@ -217,15 +295,45 @@ mod tests {
             ("terms = [{ name = \"cross-entropy\", weights = [1.0, 2.0] }]", "2 weights"),
             ("terms = [{ name = \"cross-entropy\", label_smoothing = 1.0 }]", "label_smoothing"),
             ("terms = [{ name = \"dice\", smooth = -1.0 }]", "smooth"),
+            ("terms = [{ name = \"jaccard\", smooth = -1.0 }]", "smooth"),
+            ("terms = [{ name = \"tversky\", alpha = 0.0, beta = 0.0 }]", "not both 0"),
+            ("terms = [{ name = \"tversky\", gamma = 0.5 }]", "gamma"),
+            ("terms = [{ name = \"focal\", gamma = -1.0 }]", "gamma"),
+            ("terms = [{ name = \"focal\", weights = [1.0] }]", "1 weights"),
+            ("terms = [{ name = \"ohem\", threshold = 0.0 }]", "threshold"),
+            ("terms = [{ name = \"ohem\", least = 1.5 }]", "least"),
         ] {
             let error = toml::from_str::<LossConfig>(text).unwrap().check(3).unwrap_err();
             let error = error.to_string();
             assert!(error.contains("loss.terms") && error.contains(says), "{error}");
         }
-        for text in
-            ["terms = [{ name = \"dice\", wheight = 1.0 }]", "terms = [{ name = \"dise\" }]"]
-        {
+        for text in [
+            "terms = [{ name = \"dice\", wheight = 1.0 }]",
+            "terms = [{ name = \"dise\" }]",
+            "terms = [{ name = \"cross-entropy\", weights = \"median\" }]",
+        ] {
             assert!(toml::from_str::<LossConfig>(text).is_err(), "{text}");
         }
+    }
+
+    #[test]
+    fn rules_for_class_weights_become_numbers() {
+        let text = "terms = [{ name = \"dice\" }, { name = \"ohem\", weights = \"inverse\" }, \
+                    { name = \"focal\", weights = [1, 2] }, { name = \"cross-entropy\", weights = \"median-frequency\" }]";
+        let config: LossConfig = toml::from_str(text).unwrap();
+        config.check(2).unwrap();
+        assert!(config.needs_frequencies() && !LossConfig::default().needs_frequencies());
+        let mut counts = [[0; 256]; 1];
+        (counts[0][0], counts[0][1], counts[0][254]) = (3, 1, 9);
+        let (resolved, told) = config.resolved(&counts, 2).unwrap();
+        assert!(!resolved.needs_frequencies());
+        resolved.check(2).unwrap();
+        let names: Vec<_> = told.iter().map(|of| (of.loss, of.rule.name())).collect();
+        assert_eq!(names, [("ohem", "inverse"), ("cross-entropy", "median-frequency")]);
+        assert_eq!(told[0].weights, [4.0 / 6.0, 2.0]);
+        assert_eq!(told[1].weights, [0.5 / 0.75, 2.0]);
+        assert_eq!(resolved.terms[2], config.terms[2]);
+        // The same once more: they depend on the counts alone.
+        assert_eq!(config.resolved(&counts, 2).unwrap().0, resolved);
     }
 }

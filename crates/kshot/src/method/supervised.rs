@@ -8,6 +8,7 @@ use image::RgbImage;
 use kshot_data::mask::Mask;
 use kshot_data::overlay::{self, OverlayStyle};
 use kshot_data::palette::Palette;
+use kshot_kernels::Channels;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -17,9 +18,10 @@ use crate::data::batch::Batch;
 use crate::decoder::{Decode, Segmenter, TrainLogits};
 use crate::encoder::Normalization;
 use crate::loss::LossConfig;
+use crate::metric::boundary::boundary_f;
 use crate::metric::confusion::Confusion;
 use crate::metric::state::MetricState;
-use crate::nn::cpu_values;
+use crate::nn::{cpu_labels, cpu_values, on_cpu};
 
 /// Longer side of a preview in pixels.
 const STRIP: u32 = 1280;
@@ -50,6 +52,9 @@ pub struct Supervised {
     background: bool,
     #[module(skip)]
     normalization: Normalization,
+    /// Whether validations measure boundaries, which takes time.
+    #[module(skip)]
+    boundaries: bool,
 }
 
 impl Supervised {
@@ -60,20 +65,42 @@ impl Supervised {
         background: bool,
         normalization: Normalization,
     ) -> Self {
-        Self { segmenter, loss, background, normalization }
+        Self { segmenter, loss, background, normalization, boundaries: false }
+    }
+
+    /// The same by another loss.
+    #[must_use]
+    pub fn with_loss(self, loss: LossConfig) -> Self {
+        Self { loss, ..self }
+    }
+
+    /// The same, whose validations measure `boundary_f` if so.
+    #[must_use]
+    pub fn with_boundaries(self, boundaries: bool) -> Self {
+        Self { boundaries, ..self }
     }
 }
 
+/// The class of the highest logit of each pixel: on the CPU read where they lie, elsewhere found there, so that
+/// labels alone are read back.
+fn found(logits: Tensor<4>) -> Vec<u8> {
+    let [_, channels, height, width] = logits.dims();
+    if !on_cpu(&logits) || height * width == 0 {
+        return bytes(logits.argmax(1));
+    }
+    let shape = Channels { channels, area: height * width };
+    kshot_kernels::slices::argmax(&shape, &cpu_values(logits))
+}
+
+/// Labels as masks hold them.
+fn bytes<const D: usize>(labels: Tensor<D, Int>) -> Vec<u8> {
+    cpu_labels(labels).into_iter().map(|label| label as u8).collect()
+}
+
 /// The labels of the highest logits, and the truth, as masks.
-fn masks(logits: Tensor<4>, labels: Tensor<3, Int>) -> Vec<(Mask, Mask)> {
-    let [batch, _, height, width] = logits.dims();
-    let found = logits.argmax(1).reshape([batch, height, width]);
-    let bytes = |tensor: Tensor<3, Int>| -> Vec<u8> {
-        tensor.into_data().iter::<i64>().map(|value| value as u8).collect()
-    };
-    let (found, truth) = (bytes(found), bytes(labels));
+fn masks(found: &[u8], truth: &[u8], [height, width]: [usize; 2]) -> Vec<(Mask, Mask)> {
     let mask = |pixels: &[u8]| Mask { width, height, pixels: pixels.to_vec() };
-    let area = height * width;
+    let area = (height * width).max(1);
     found
         .chunks_exact(area)
         .zip(truth.chunks_exact(area))
@@ -96,13 +123,10 @@ fn nearest(labels: Tensor<3, Int>, size: [usize; 2]) -> Tensor<3, Int> {
 }
 
 impl Supervised {
-    fn counted(&self, logits: Tensor<4>, labels: Tensor<3, Int>) -> Confusion {
-        let [_, planes, ..] = logits.dims();
+    fn counted(&self, planes: usize, found: &[u8], truth: &[u8]) -> Confusion {
         let mut confusion = Confusion::new(planes).with_background(self.background);
-        for (truth, found) in masks(logits, labels) {
-            // Sizes are equal and planes bound both.
-            let _ = confusion.add(&truth, &found);
-        }
+        // There are as many of both, and planes bound both.
+        let _ = confusion.add_pixels(truth, found);
         confusion
     }
 }
@@ -126,7 +150,8 @@ impl Objective for Supervised {
         });
         let value = f64::from(scalar(&loss));
         let gradients = GradientsParams::from_grads(loss.backward(), self);
-        let confusion = self.counted(logits.inner(), item.labels.inner());
+        let planes = logits.dims()[1];
+        let confusion = self.counted(planes, &found(logits.inner()), &bytes(item.labels.inner()));
         let metrics =
             MetricState::default().with_mean("loss", value, 1.0).with_confusion(confusion);
         StepResult { loss: value, gradients, metrics }
@@ -138,8 +163,19 @@ impl Objective for Supervised {
         // Labels are at the picture's own size, whatever size the network saw.
         let logits = kshot_kernels::bilinear(logits, [height, width], false);
         let loss = f64::from(scalar(&self.loss.forward(logits.clone(), item.labels.clone())));
-        let confusion = self.counted(logits, item.labels);
-        MetricState::default().with_mean("loss", loss, 1.0).with_confusion(confusion)
+        let planes = logits.dims()[1];
+        let (found, truth) = (found(logits), bytes(item.labels));
+        let confusion = self.counted(planes, &found, &truth);
+        let state = MetricState::default().with_mean("loss", loss, 1.0).with_confusion(confusion);
+        if !self.boundaries {
+            return state;
+        }
+        let first = u8::from(self.background);
+        let pictures = masks(&found, &truth, [height, width]);
+        // Both are of one size; pictures without a boundary have no value.
+        let values =
+            pictures.iter().filter_map(|(truth, found)| boundary_f(truth, found, first).ok()?);
+        values.fold(state, |state, value| state.with_mean("boundary_f", value, 1.0))
     }
 
     /// The picture, the truth and the prediction side by side.
@@ -150,7 +186,8 @@ impl Objective for Supervised {
         let picture = self.normalization.picture(&cpu_values(shown), height, width)?;
         let logits =
             kshot_kernels::bilinear(self.segmenter.forward(images), [height, width], false);
-        let (truth, found) = masks(logits, item.labels.clone().narrow(0, 0, 1)).pop()?;
+        let labels = bytes(item.labels.clone().narrow(0, 0, 1));
+        let (truth, found) = masks(&found(logits), &labels, [height, width]).pop()?;
         let style = OverlayStyle { opacity: 0.5, ..OverlayStyle::default() };
         let palette = Palette::distinct();
         let drawn = |mask: &Mask| overlay::draw(&picture, mask, None, &palette, &style).ok();
@@ -172,6 +209,17 @@ impl Objective for Supervised {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn the_highest_logits_are_those_that_burn_finds() {
+        // Whole numbers, of which many are equal, and one that is no number.
+        let mut values: Vec<f32> =
+            (0..2 * 5 * 33 * 41).map(|at| ((at * 7919) % 13) as f32).collect();
+        values[5 * 33 * 41 + 7] = f32::NAN;
+        let data = TensorData::new(values, [2, 5, 33, 41]);
+        let logits = Tensor::<4>::from_data(data, &Device::flex());
+        assert_eq!(found(logits.clone()), bytes(logits.argmax(1)));
+    }
 
     #[test]
     fn labels_of_auxiliary_heads_are_those_of_the_nearest_pixels() {

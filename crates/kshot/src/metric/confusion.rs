@@ -3,6 +3,7 @@
 use std::ops::Range;
 
 use kshot_data::mask::{MAX_CLASSES, Mask};
+use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::error::{Error, Result};
@@ -48,6 +49,20 @@ impl ClassCounts {
         (union > 0.0).then(|| self.true_positives / union)
     }
 
+    /// Share of what was predicted as the class that is of it, 0 to 1: 0 where nothing was predicted as it,
+    /// `None` for a class that is neither there nor predicted.
+    pub fn precision(&self) -> Option<f64> {
+        let predicted = self.true_positives + self.false_positives;
+        (self.union() > 0.0).then(|| self.true_positives / predicted.max(f64::MIN_POSITIVE))
+    }
+
+    /// Share of the class that was predicted as it, 0 to 1: 0 where it is not there, `None` for a class that is
+    /// neither there nor predicted.
+    pub fn recall(&self) -> Option<f64> {
+        let there = self.true_positives + self.false_negatives;
+        (self.union() > 0.0).then(|| self.true_positives / there.max(f64::MIN_POSITIVE))
+    }
+
     /// Twice the intersection over the sum of both areas (Dice coefficient, F1), 0 to 1; `None` for a
     /// class that is neither there nor predicted.
     pub fn dice(&self) -> Option<f64> {
@@ -90,18 +105,41 @@ impl Confusion {
                 predicted.width, predicted.height, truth.width, truth.height
             )));
         }
-        // In integers, which are faster, and so that nothing is counted of a wrong picture.
-        let mut counts = vec![0u64; self.counts.len()];
-        for (&truth, &predicted) in truth.pixels.iter().zip(&predicted.pixels) {
-            if truth > MAX_CLASSES {
-                continue;
-            }
-            let (row, column) = (usize::from(truth), usize::from(predicted));
-            self.in_range(row.max(column))?;
-            counts[row * self.classes + column] += 1;
+        self.add_pixels(&truth.pixels, &predicted.pixels)
+    }
+
+    /// Counts pixels of any pictures; those whose truth is void or unlabelled do not count.
+    ///
+    /// # Errors
+    /// If there are more of one, or a class is out of range; then nothing is counted.
+    pub fn add_pixels(&mut self, truth: &[u8], predicted: &[u8]) -> Result<()> {
+        if truth.len() != predicted.len() {
+            let (predicted, truth) = (predicted.len(), truth.len());
+            return Err(Error::data(format!("{predicted} pixels predicted but {truth} of truth")));
         }
-        for (sum, count) in self.counts.iter_mut().zip(counts) {
-            *sum += count as f64;
+        let table = Table::new(self.classes);
+        let parts = truth.len().div_ceil(PART).min(rayon::current_num_threads()).max(1);
+        let part = truth.len().div_ceil(parts).max(1);
+        let counts = truth
+            .par_chunks(part)
+            .zip(predicted.par_chunks(part))
+            .map(|(truth, predicted)| table.count(truth, predicted))
+            .reduce(
+                || vec![0; table.cells()],
+                |mut sums, counts| {
+                    sums.iter_mut().zip(counts).for_each(|(sum, count)| *sum += count);
+                    sums
+                },
+            );
+        if table.is_any_wrong(&counts) {
+            let pairs = truth.iter().zip(predicted).filter(|(truth, _)| **truth <= MAX_CLASSES);
+            let mut classes = pairs.map(|(truth, predicted)| usize::from(*truth.max(predicted)));
+            return classes.try_for_each(|class| self.in_range(class));
+        }
+        for (class, sums) in self.counts.chunks_exact_mut(self.classes).enumerate() {
+            for (sum, count) in sums.iter_mut().zip(table.row(&counts, class)) {
+                *sum += *count as f64;
+            }
         }
         Ok(())
     }
@@ -204,6 +242,16 @@ impl Confusion {
         mean(classes.filter_map(|class| self.dice(class))).unwrap_or(0.0)
     }
 
+    /// Mean precision of `classes`, those that are neither there nor predicted left out; 0 if all are.
+    pub fn mean_precision(&self, classes: impl Iterator<Item = usize>) -> f64 {
+        mean(classes.filter_map(|class| self.of_class(class).precision())).unwrap_or(0.0)
+    }
+
+    /// Mean recall of `classes`, those that are neither there nor predicted left out; 0 if all are.
+    pub fn mean_recall(&self, classes: impl Iterator<Item = usize>) -> f64 {
+        mean(classes.filter_map(|class| self.of_class(class).recall())).unwrap_or(0.0)
+    }
+
     /// Mean of the IoUs of background and of the other classes' pooled counts (as PANet's code has it:
     /// one class taken for another is a false positive and a false negative). `None` without
     /// background or other classes.
@@ -237,6 +285,83 @@ impl Confusion {
             .filter(|&class| self.row(class) > 0.0)
             .filter_map(|class| Some(self.row(class) / total * self.iou(class)?))
             .sum()
+    }
+}
+
+/// Pixels that a thread should have at least.
+const PART: usize = 1 << 15;
+
+/// Where pairs of labels are counted without a question for each: a row for each class, one for classes that are
+/// out of range, one for what does not count; a column for each class and one for those out of range.
+struct Table {
+    classes: usize,
+    /// By label of the truth, where its row begins.
+    rows: [u32; 256],
+    /// By predicted label, its column.
+    columns: [u32; 256],
+}
+
+impl Table {
+    fn new(classes: usize) -> Self {
+        let width = classes as u32 + 1;
+        let known = |label: usize| label.min(classes) as u32;
+        let row = |label: usize| {
+            if label > usize::from(MAX_CLASSES) { classes as u32 + 1 } else { known(label) }
+        };
+        Self {
+            classes,
+            rows: std::array::from_fn(|label| row(label) * width),
+            columns: std::array::from_fn(known),
+        }
+    }
+
+    fn cells(&self) -> usize {
+        (self.classes + 2) * (self.classes + 1)
+    }
+
+    fn count(&self, truth: &[u8], predicted: &[u8]) -> Vec<u64> {
+        // Neighbours mostly fall into the same cell: each of four has a table of its own, so that none waits for
+        // the one before.
+        let mut tables: [Vec<u32>; 4] = std::array::from_fn(|_| vec![0; self.cells()]);
+        let mut sums = vec![0u64; self.cells()];
+        // Below what 32 bits hold.
+        for (truth, predicted) in truth.chunks(1 << 31).zip(predicted.chunks(1 << 31)) {
+            let mut count = |table: usize, truth: u8, predicted: u8| {
+                let cell = self.rows[usize::from(truth)] + self.columns[usize::from(predicted)];
+                tables[table][cell as usize] += 1;
+            };
+            let (fours, rest) = truth.as_chunks::<4>();
+            let (predicted_fours, predicted_rest) = predicted.as_chunks::<4>();
+            for (truth, predicted) in fours.iter().zip(predicted_fours) {
+                count(0, truth[0], predicted[0]);
+                count(1, truth[1], predicted[1]);
+                count(2, truth[2], predicted[2]);
+                count(3, truth[3], predicted[3]);
+            }
+            for (truth, predicted) in rest.iter().zip(predicted_rest) {
+                count(0, *truth, *predicted);
+            }
+            for table in &mut tables {
+                for (sum, count) in sums.iter_mut().zip(table) {
+                    *sum += u64::from(std::mem::take(count));
+                }
+            }
+        }
+        sums
+    }
+
+    fn row<'a>(&self, counts: &'a [u64], class: usize) -> &'a [u64] {
+        &counts[class * (self.classes + 1)..][..self.classes]
+    }
+
+    /// Whether a pixel that counts has a class out of range.
+    fn is_any_wrong(&self, counts: &[u64]) -> bool {
+        let width = self.classes + 1;
+        let known = counts[..self.classes * width].chunks_exact(width);
+        known
+            .map(|row| row[self.classes])
+            .chain(counts[self.classes * width..][..width].iter().copied())
+            .any(|count| count > 0)
     }
 }
 

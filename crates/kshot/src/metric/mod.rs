@@ -10,6 +10,7 @@
 use crate::error::{Error, Result};
 use crate::names::Row;
 
+pub mod boundary;
 pub mod calibration;
 pub mod confusion;
 pub mod interval;
@@ -99,6 +100,9 @@ pub fn rows() -> Vec<Row> {
 /// Long et al., *Fully Convolutional Networks for Semantic Segmentation*, CVPR 2015, section 5.
 const FCN: &str = "https://arxiv.org/abs/1411.4038";
 
+/// Precision and recall of one class, and their means over classes (`average="macro"`).
+const SCIKIT_PRECISION: &str = "https://scikit-learn.org/stable/modules/generated/sklearn.metrics.precision_recall_fscore_support.html";
+
 // The table: one line per metric.
 metrics! {
     pixel_accuracy, higher, "share of right pixels", FCN,
@@ -112,6 +116,12 @@ metrics! {
     dice, higher, "Dice coefficient (F1), mean over the classes without background",
         "https://doi.org/10.2307/1932409",
         |state| state.counted().map(|counts| counts.mean_dice(counts.averaged()));
+    precision, higher, "share of what is predicted as a class that is of it, mean over the classes without background",
+        SCIKIT_PRECISION, |state| state.counted().map(|counts| counts.mean_precision(counts.averaged()));
+    recall, higher, "share of a class that is predicted as it, mean over the classes without background",
+        SCIKIT_PRECISION, |state| state.counted().map(|counts| counts.mean_recall(counts.averaged()));
+    boundary_f, higher, "F-score of the classes' boundaries within 0.75 % of the diagonal, mean over classes and pictures",
+        "https://doi.org/10.5244/C.27.32", |state| state.mean("boundary_f");
     binary_iou, higher, "mean IoU of background and of all classes pooled",
         "https://arxiv.org/abs/1908.06391",
         |state| state.counted()?.binary_iou();

@@ -166,6 +166,8 @@ mod tests {
             "mean_iou",
             "mean_pixel_accuracy",
             "pixel_accuracy",
+            "precision",
+            "recall",
         ];
         assert_eq!(names, expected);
         for (name, value) in parts.values() {

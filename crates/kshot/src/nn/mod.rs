@@ -32,6 +32,21 @@ pub fn global_average(maps: Tensor<4>) -> Tensor<4> {
     kshot_kernels::avg_pool2d(maps, AvgPoolOptions::new([height, width]))
 }
 
+/// Whether a tensor lies on the CPU, where its values can be read at no cost.
+pub(crate) fn on_cpu<const D: usize>(tensor: &Tensor<D>) -> bool {
+    tensor.device() == Device::flex()
+}
+
+/// The numbers of a tensor of labels.
+pub(crate) fn cpu_labels<const D: usize>(labels: Tensor<D, Int>) -> Vec<i64> {
+    let data = labels.into_data();
+    match data.as_slice::<i64>() {
+        Ok(values) => values.to_vec(),
+        // GPUs have labels of 32 bits.
+        Err(_) => data.iter::<i64>().collect(),
+    }
+}
+
 /// The values of a tensor as they lie on the CPU, without a copy where nobody else holds them.
 pub(crate) fn cpu_values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
     match tensor.into_data().try_into_vec::<f32>() {

@@ -6,6 +6,7 @@
 //! ```
 
 pub mod checkpoint;
+pub mod class_weights;
 pub mod curve;
 pub mod input;
 pub mod load;

@@ -6,6 +6,7 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::prelude::*;
 
+use super::class_weights;
 use super::input::InputSpec;
 use crate::contract::{Grouped, ItemSource, Objective};
 use crate::data::batches::{Pictures, TrainingBatches, WholePictures};
@@ -380,13 +381,19 @@ fn supervised_session(recipe: &Recipe, device: &Device) -> Result<Session<Superv
         "train": names(train.as_ref()),
         "validation": names(validation.as_ref()),
     });
-    let (objective, weights) = supervised_start(recipe, classes.len(), background, device)?;
-    let mut about =
-        format!("{} pictures to train on, {} to validate on", train.len(), validation.len());
+    let (objective, decoder) = supervised_start(recipe, classes.len(), background, device)?;
+    let weights = class_weights::resolve(&recipe.loss, train.as_ref())?;
+    let mut about = format!(
+        "{} pictures to train on, {} to validate on{}",
+        train.len(),
+        validation.len(),
+        weights.about
+    );
     // That a decoder starts at random is usual, and told only where somebody may expect otherwise.
     if recipe.model.weights.as_deref().is_some_and(|weights| weights != Path::new(RANDOM)) {
-        about = format!("{about}; {weights}");
+        about = format!("{about}; {decoder}");
     }
+    let boundaries = training.monitor.as_deref() == Some("boundary_f");
     let validation_items = validation.len();
     let normalization = recipe.model.encoder()?.normalization();
     let longest = recipe.data.parts.longest_side;
@@ -401,11 +408,14 @@ fn supervised_session(recipe: &Recipe, device: &Device) -> Result<Session<Superv
         source: Arc::new(source),
         validation: Arc::new(WholePictures(pictures(validation))),
         validation_items,
-        notes: vec![
+        notes: [
             ("classes.txt".to_owned(), classes.join("\n") + "\n"),
             ("split.json".to_owned(), format!("{split:#}\n")),
-        ],
-        objective: objective.train(),
+        ]
+        .into_iter()
+        .chain(weights.note)
+        .collect(),
+        objective: objective.with_loss(weights.loss).with_boundaries(boundaries).train(),
         training,
         precision: recipe.model.precision,
         device: device.clone(),

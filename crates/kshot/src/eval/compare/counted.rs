@@ -8,10 +8,12 @@ use crate::metric::paired::{DrawnUnit, PairedFigures, Side};
 pub(super) type OfCounts = fn(&[ClassCounts]) -> f64;
 
 /// The figures of segmentation, by the names of the results' metrics, the headline first.
-pub(super) const OF_PICTURES: [(&str, OfCounts); 6] = [
+pub(super) const OF_PICTURES: [(&str, OfCounts); 8] = [
     ("mean_iou", mean_iou),
     ("binary_iou", |classes| mean(classes.iter().filter_map(ClassCounts::iou))),
     ("dice", |classes| mean(foreground(classes).iter().filter_map(ClassCounts::dice))),
+    ("precision", |classes| mean(foreground(classes).iter().filter_map(ClassCounts::precision))),
+    ("recall", |classes| mean(foreground(classes).iter().filter_map(ClassCounts::recall))),
     ("fw_iou", fw_iou),
     ("mean_pixel_accuracy", |classes| {
         mean(classes.iter().filter(|of| truth(of) > 0.0).map(|of| of.true_positives / truth(of)))
@@ -144,6 +146,8 @@ mod tests {
                 confusion.mean_iou(1..classes),
                 confusion.mean_iou(0..classes),
                 confusion.mean_dice(1..classes),
+                confusion.mean_precision(1..classes),
+                confusion.mean_recall(1..classes),
                 confusion.fw_iou(),
                 confusion.mean_pixel_accuracy(),
                 confusion.pixel_accuracy(),

@@ -356,7 +356,8 @@ impl PixelDecoderConfig {
         let channels: Vec<usize> = tiles[0].levels.iter().map(|level| level.dims()[1]).collect();
         let mut network = DecoderNetwork::new(&channels, self.width, planes, &mut random);
         let mut optimizer = AdamWConfig::new().with_weight_decay(self.weight_decay).init();
-        let loss = CrossEntropy { weights: self.weights(tiles, planes), label_smoothing: 0.0 };
+        let loss =
+            CrossEntropy { weights: self.weights(tiles, planes).into(), label_smoothing: 0.0 };
         let classes: Vec<usize> = (0..planes)
             .filter(|class| tiles.iter().any(|tile| !tile.places[*class].is_empty()))
             .collect();
