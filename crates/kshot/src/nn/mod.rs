@@ -2,6 +2,7 @@
 
 pub mod conv;
 pub mod dual;
+pub mod ema;
 pub mod norm;
 pub mod weights;
 

@@ -4,11 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::checkpoint;
 use super::pack;
-use super::trainee::{Trainee, TrainingTally};
 use crate::contract::Objective;
 use crate::error::{Error, Result};
 use crate::method::learner::Learner;
-use crate::nn::Precision;
 use crate::recipe::Recipe;
 
 /// The weights that a finished training leaves in its folder.
@@ -94,7 +92,7 @@ pub fn from_run<O: Objective>(objective: O, from: &Path) -> Result<O> {
     }
 }
 
-/// An objective with the weights of a checkpoint's file.
+/// An objective with the weights of a checkpoint's file; those of the moving average where one was kept.
 ///
 /// # Errors
 /// As [`from_run`].
@@ -102,8 +100,7 @@ pub(super) fn of_checkpoint<O: Objective>(objective: O, path: &Path) -> Result<O
     if let Some(why) = checkpoint::fault_of_model(path)? {
         return Err(Error::weights(format!("this checkpoint is damaged ({why})")).in_file(path));
     }
-    let trainee = Trainee::new(objective, TrainingTally::default(), Precision::F32);
-    Ok(pack::read(trainee, path)?.objective)
+    pack::read_part(objective, path, &["average", "objective"])
 }
 
 /// A method that labels whole pictures with the weights of a run's folder or a file; of Relation Networks also
