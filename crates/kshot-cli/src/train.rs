@@ -7,6 +7,7 @@ use clap::Args;
 use kshot::job::train::{cost, default_out};
 use kshot::job::{FolderTraining, TrainOptions, precision, train};
 use kshot::nn::Precision;
+use kshot::train::transfer;
 
 use crate::DONE;
 use crate::table::{print, say};
@@ -23,6 +24,7 @@ use crate::talk::Talk;
 #[command(after_help = "Examples:
   kshot train --data labelled/ --out runs/mine
   kshot segment --model runs/mine --query photos/ --out result/
+  kshot train --data more/ --from runs/mine --out runs/more
   kshot train recipes/omniglot/prototypical-networks.toml --out runs/proto
   kshot train recipes/omniglot/maml-5way-1shot.toml --dry-run
   kshot train recipes/panet/train-voc-1shot.toml --out runs/panet
@@ -40,6 +42,10 @@ pub struct Arguments {
     /// Steps (with --data; by the number of pictures by default).
     #[arg(long, value_name = "N", requires = "data")]
     steps: Option<usize>,
+    /// Starts from the best weights of another run: its encoder and decoder, and what belongs to classes of the same
+    /// name. With --data the network is that run's.
+    #[arg(long, value_name = "RUN")]
+    from: Option<PathBuf>,
     /// Seed of everything random (with --data).
     #[arg(long, default_value_t = 0, requires = "data")]
     seed: u64,
@@ -78,16 +84,20 @@ pub struct Arguments {
 /// Runs the command; the exit status is returned.
 pub fn run(arguments: Arguments, asked: Option<Precision>) -> anyhow::Result<u8> {
     arguments.threads.map_or(Ok(()), crate::set_threads)?;
+    // What --set says comes last and counts.
+    let mut changes = match &arguments.from {
+        Some(run) => transfer::changes(run, arguments.data.is_some())?,
+        None => Vec::new(),
+    };
+    changes.extend(arguments.changes.iter().cloned());
     let made = |data: PathBuf| FolderTraining {
         data,
         steps: arguments.steps,
         seed: arguments.seed,
-        changes: arguments.changes.clone(),
+        changes: changes.clone(),
     };
     let recipe = match (&arguments.recipe, arguments.data) {
-        (Some(file), _) => {
-            precision::read_recipe(file, &arguments.changes, asked, &arguments.device)?
-        }
+        (Some(file), _) => precision::read_recipe(file, &changes, asked, &arguments.device)?,
         (None, Some(data)) => precision::take(made(data).recipe()?, asked, &arguments.device)?,
         (None, None) => {
             anyhow::bail!("give a recipe, or a folder of labelled pictures with --data")

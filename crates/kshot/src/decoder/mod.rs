@@ -27,6 +27,7 @@ use crate::error::{Error, Result};
 use crate::names::Row;
 use crate::schema::named_tables;
 
+pub mod classes;
 pub mod linear;
 pub mod segmenter;
 pub mod unet;

@@ -15,7 +15,7 @@ use crate::contract::episodic::scalar;
 use crate::contract::{Objective, StepResult};
 use crate::data::batch::Batch;
 use crate::decoder::{Segmenter, TrainLogits};
-use crate::encoder::Normalization;
+use crate::encoder::{Encoder, Normalization};
 use crate::loss::LossConfig;
 use crate::metric::confusion::Confusion;
 use crate::metric::state::MetricState;
@@ -109,6 +109,10 @@ impl Supervised {
 
 impl Objective for Supervised {
     type Item = Batch<3>;
+
+    fn encoder(&self) -> Option<&Encoder> {
+        Some(&self.segmenter.encoder)
+    }
 
     fn step(&self, item: Batch<3>) -> StepResult {
         let TrainLogits { logits, auxiliary } = self.segmenter.train_forward(item.images);

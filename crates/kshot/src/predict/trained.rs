@@ -88,7 +88,8 @@ pub fn supervised(
 ) -> Result<Predictor> {
     let classes = load::classes_of(run)?;
     let background = recipe.data.dataset.has_background();
-    let made = session::supervised(recipe, classes.len(), background, device)?;
+    let made =
+        session::supervised(&recipe.with_random_weights(), classes.len(), background, device)?;
     let network = load::from_run(made, run)?.valid();
     around(recipe, network, (classes, background), told(recipe, run), refinement, device)
 }
@@ -126,7 +127,8 @@ pub fn untrained(
     device: &Device,
 ) -> Result<Predictor> {
     let (classes, background) = (set.classes().to_vec(), set.has_background());
-    let network = session::supervised(recipe, classes.len(), background, device)?.valid();
+    let (network, _) = session::started(recipe, &classes, background, device)?;
+    let network = network.valid();
     around(recipe, network, (classes, background), "untrained".to_owned(), refinement, device)
 }
 
@@ -157,10 +159,12 @@ pub fn panet_encoder(recipe: &Recipe, run: Option<&Path>, device: &Device) -> Re
     let MethodConfig::Trained(TrainedConfig::Panet(config)) = &recipe.method else {
         return Err(Error::config("not a recipe of panet").at_key("method.name"));
     };
-    let panet = session::panet(recipe, config, 0, device)?;
     let panet = match run {
-        Some(from) => load::from_run(panet, from)?,
-        None => panet,
+        Some(from) => {
+            let empty = session::panet(&recipe.with_random_weights(), config, 0, device)?;
+            load::from_run(empty, from)?
+        }
+        None => session::panet(recipe, config, 0, device)?,
     };
     let normalization = recipe.model.encoder()?.normalization();
     let encoder = PanetEncoder::new(panet.valid(), normalization, device.clone());

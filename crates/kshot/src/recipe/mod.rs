@@ -33,7 +33,7 @@ pub use model::{EncoderChoice, FrozenPart, Model};
 pub use protocol::{Counting, OneOrMore, Protocol, SupportLabels};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-pub use training::{Training, TrainingEpisodes};
+pub use training::{Clip, Training, TrainingEpisodes};
 
 use crate::error::{Error, Result};
 use crate::loss::LossConfig;
@@ -42,6 +42,7 @@ use crate::method::few_shot::Effort;
 use crate::method::trained::TrainedConfig;
 pub use crate::nn::Precision;
 use crate::postprocess::refine::Refinement;
+use crate::weights::source::RANDOM;
 
 /// A recipe, typed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -118,6 +119,13 @@ impl Recipe {
         let recipe: Self = text::typed(table, path, text, changes)?;
         recipe.check().map_err(|error| text::placed(error, path, text, changes))?;
         Ok(recipe)
+    }
+
+    /// The same with a network of random weights, into which others are loaded.
+    #[must_use]
+    pub fn with_random_weights(&self) -> Self {
+        let model = Model { weights: Some(RANDOM.into()), ..self.model.clone() };
+        Self { model, ..self.clone() }
     }
 
     /// The recipe as TOML.

@@ -23,8 +23,8 @@ use crate::schema::named_tables;
 pub struct Model {
     /// The encoder.
     pub encoder: EncoderChoice,
-    /// Its weights: a file, a Hugging Face repository, or `none` for random ones, to train from scratch; by default
-    /// the built-in or fetched ones where it has them.
+    /// Its weights: a file, a Hugging Face repository, a run's folder to start from (with its decoder), or `none`
+    /// for random ones, to train from scratch; by default the built-in or fetched ones where it has them.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub weights: Option<PathBuf>,

@@ -6,6 +6,7 @@ use burn::module::Module;
 use burn::prelude::*;
 
 use super::input::InputSpec;
+use super::transfer::{self, Start};
 use crate::contract::{Grouped, ItemSource, Objective};
 use crate::data::batches::{Pictures, TrainingBatches, WholePictures};
 use crate::data::classes::split::{ClassPart, Splits};
@@ -14,6 +15,7 @@ use crate::data::dataset::pixel_counts;
 use crate::data::episode::{EpisodeSampler, fold_classes};
 use crate::data::pixel_tasks::{PixelTasks, Squares};
 use crate::decoder::Segmenter;
+use crate::encoder::Encoder;
 use crate::error::{Error, Result};
 use crate::method::MethodConfig;
 use crate::method::few_shot::panet::{Panet, PanetConfig};
@@ -222,14 +224,23 @@ pub fn panet(
 ) -> Result<Panet> {
     config.check()?;
     let encoder = recipe.model.encoder()?;
-    let (network, _) =
-        WeightsSource::of(encoder, recipe.model.weights.as_deref())?.load(encoder, device)?;
+    let network = match transfer::run_of(recipe) {
+        Some(run) => Start::of(run, device)?.encoder(encoder, device)?,
+        None => published(recipe, device)?,
+    };
     let network = match recipe.model.freeze.unwrap_or(FrozenPart::Norm) {
         FrozenPart::None => network,
         FrozenPart::Norm => network.freeze_norm(),
         FrozenPart::Encoder => network.freeze_norm().no_grad(),
     };
     Ok(Panet::new(network, config.clone(), classes))
+}
+
+/// The recipe's encoder with weights of its own.
+fn published(recipe: &Recipe, device: &Device) -> Result<Encoder> {
+    let encoder = recipe.model.encoder()?;
+    let source = WeightsSource::of(encoder, recipe.model.weights.as_deref())?;
+    Ok(source.load(encoder, device)?.0)
 }
 
 /// Every so many pictures one validates, where the recipe names no part for it.
@@ -306,7 +317,15 @@ fn panet_session(recipe: &Recipe, config: &PanetConfig, device: &Device) -> Resu
     });
     Ok(Session {
         title: recipe.title(),
-        about: format!("{} classes to train on, {} to validate on", trained.len(), validated.len()),
+        about: format!(
+            "{} classes to train on, {} to validate on{}",
+            trained.len(),
+            validated.len(),
+            match transfer::run_of(recipe) {
+                Some(run) => format!("; weights of {}: its encoder", run.display()),
+                None => String::new(),
+            }
+        ),
         recipe: recipe.to_toml()?,
         source: Arc::new(Grouped::new(tasks, training.batch)),
         validation: Arc::new(Grouped::new(validation, 1)),
@@ -319,7 +338,7 @@ fn panet_session(recipe: &Recipe, config: &PanetConfig, device: &Device) -> Resu
     })
 }
 
-/// The network of a supervised recipe, its encoder with published weights, its decoder with random ones.
+/// The network of a supervised recipe, its encoder with weights of its own, its decoder with random ones.
 ///
 /// # Errors
 /// If the encoder has no weights, or encoder and decoder do not go together.
@@ -329,12 +348,43 @@ pub fn supervised(
     background: bool,
     device: &Device,
 ) -> Result<Supervised> {
-    let encoder = recipe.model.encoder()?;
-    let (network, _) =
-        WeightsSource::of(encoder, recipe.model.weights.as_deref())?.load(encoder, device)?;
+    let segmenter = segmenter(recipe, published(recipe, device)?, classes, device)?;
+    around(recipe, segmenter, background)
+}
+
+/// As [`supervised`], or with the weights of the run that the recipe starts from, and what was taken of that.
+///
+/// # Errors
+/// As [`supervised`], or if the run is none or does not fit.
+pub fn started(
+    recipe: &Recipe,
+    classes: &[String],
+    background: bool,
+    device: &Device,
+) -> Result<(Supervised, Option<String>)> {
+    let Some(run) = transfer::run_of(recipe) else {
+        return Ok((supervised(recipe, classes.len(), background, device)?, None));
+    };
+    let start = Start::of(run, device)?;
+    let encoder = start.encoder(recipe.model.encoder()?, device)?;
+    let segmenter = segmenter(recipe, encoder, classes.len(), device)?;
+    let (segmenter, told) = start.decoder(segmenter, recipe, (classes, background))?;
+    Ok((around(recipe, segmenter, background)?, Some(told)))
+}
+
+fn segmenter(
+    recipe: &Recipe,
+    encoder: Encoder,
+    classes: usize,
+    device: &Device,
+) -> Result<Segmenter> {
     let seed = recipe.train.as_ref().map_or(recipe.protocol.seed(), |train| train.seed);
     device.seed(seed);
-    let segmenter = Segmenter::new(network, &recipe.model.decoder, classes + 1, device)?;
+    Segmenter::new(encoder, &recipe.model.decoder, classes + 1, device)
+}
+
+/// A network as it trains.
+fn around(recipe: &Recipe, segmenter: Segmenter, background: bool) -> Result<Supervised> {
     let segmenter = match recipe.model.freeze.unwrap_or(FrozenPart::None) {
         FrozenPart::None => segmenter,
         FrozenPart::Norm => Segmenter { encoder: segmenter.encoder.freeze_norm(), ..segmenter },
@@ -342,7 +392,7 @@ pub fn supervised(
             Segmenter { encoder: segmenter.encoder.freeze_norm().no_grad(), ..segmenter }
         }
     };
-    let normalization = encoder.normalization();
+    let normalization = recipe.model.encoder()?.normalization();
     Ok(Supervised::new(segmenter, recipe.loss.clone(), background, normalization))
 }
 
@@ -367,8 +417,10 @@ fn supervised_session(recipe: &Recipe, device: &Device) -> Result<Session<Superv
         "train": names(train.as_ref()),
         "validation": names(validation.as_ref()),
     });
+    let (objective, start) = started(recipe, &classes, background, device)?;
+    let start = start.map_or(String::new(), |told| format!("; {told}"));
     let about =
-        format!("{} pictures to train on, {} to validate on", train.len(), validation.len());
+        format!("{} pictures to train on, {} to validate on{start}", train.len(), validation.len());
     let validation_items = validation.len();
     let normalization = recipe.model.encoder()?.normalization();
     let longest = recipe.data.parts.longest_side;
@@ -386,7 +438,7 @@ fn supervised_session(recipe: &Recipe, device: &Device) -> Result<Session<Superv
             ("classes.txt".to_owned(), classes.join("\n") + "\n"),
             ("split.json".to_owned(), format!("{split:#}\n")),
         ],
-        objective: supervised(recipe, classes.len(), background, device)?.train(),
+        objective: objective.train(),
         training,
         precision: recipe.model.precision,
         device: device.clone(),
