@@ -17,6 +17,7 @@ use kshot::nn::weights::deep_copy;
 use kshot::nn::{Activation, ConvConfig, ConvNormAct, Precision};
 use kshot::recipe::Training;
 use kshot::train::curve::{self, CurvePoint};
+use kshot::train::layers::LayerPlan;
 use kshot::train::load;
 use kshot::train::run::{self, TrainRunOptions, TrainView, Trained};
 use kshot::train::session::Session;
@@ -98,6 +99,7 @@ fn train(out: &Path, keys: &str, at_most: Option<usize>) -> Trained {
         training,
         objective: Blur::new(),
         precision: Precision::F32,
+        layers: LayerPlan::default(),
         source: Arc::new(Pictures),
         validation: Arc::new(Pictures),
         validation_items: 2,

@@ -233,3 +233,202 @@ fn runs_that_do_not_fit_are_refused_in_words() {
     );
     assert!(session_of(&from).unwrap().about.contains("all classes"));
 }
+
+type Numbers = BTreeMap<String, Vec<f32>>;
+
+impl Place {
+    /// The weights of a checkpoint.
+    fn checkpoint(&self, out: &str, number: usize, recipe: &Recipe) -> Numbers {
+        let network = session::supervised(recipe, 2, true, &Device::flex()).unwrap();
+        let file = self.at(out).join(format!("checkpoint/model-{number}.bpk"));
+        numbers(&load::from_run(network, &file).unwrap())
+    }
+}
+
+/// The weights that a recipe starts with.
+fn start(recipe: &Recipe) -> Numbers {
+    numbers(&session_of(recipe).unwrap().objective.valid().materialize())
+}
+
+fn with(recipe: &Recipe, changes: &[&str]) -> Recipe {
+    let changes: Vec<String> = changes.iter().map(|change| (*change).to_owned()).collect();
+    Recipe::parse(&recipe.to_toml().unwrap(), Path::new("r.toml"), &changes).unwrap()
+}
+
+#[test]
+fn an_encoder_is_frozen_for_some_steps() {
+    let place = Place::new();
+    let recipe = place.recipe("data", "freeze = { encoder_until = 4 }", "").unwrap();
+    let before = start(&recipe);
+    place.run("run", &recipe, Some(2));
+    let frozen = place.checkpoint("run", 2, &recipe);
+    // No gradient, no decay, no statistics.
+    assert!(same(&before, &frozen, "encoder"));
+    assert!(!same(&before, &frozen, "decoder"));
+    let points = place.run("run", &recipe, None);
+    let after = place.checkpoint("run", 3, &recipe);
+    let still: Vec<_> = of(&after, "encoder").filter(|(path, of)| before[*path] == **of).collect();
+    assert!(still.is_empty(), "{still:?}");
+    assert_eq!(place.run("whole", &recipe, None), points);
+}
+
+#[test]
+fn stages_thaw_one_after_the_other_and_the_first_ones_not_at_all() {
+    let place = Place::new();
+    let recipe =
+        place.recipe("data", "freeze = { stage_every = 2, stages = 3, norm = true }", "").unwrap();
+    let before = start(&recipe);
+    let parts = ["stem", "stages.0", "stages.1", "stages.2", "stages.3"];
+    let moved = |now: &Numbers| -> Vec<&str> {
+        parts.into_iter().filter(|part| !same(&before, now, part)).collect()
+    };
+    for (validation, learnt) in [(1, &parts[4..]), (2, &parts[3..]), (3, &parts[3..])] {
+        place.run("run", &recipe, Some(validation));
+        let now = place.checkpoint("run", validation, &recipe);
+        assert_eq!(moved(&now), learnt, "validation {validation}");
+        let statistics = of(&now, "encoder").filter(|(path, _)| path.ends_with("mean"));
+        assert!(statistics.into_iter().all(|(path, of)| before[path] == *of));
+    }
+    let points = place.run("run", &recipe, None);
+    assert_eq!(place.run("whole", &recipe, None), points);
+}
+
+/// The distance of two networks in a part.
+fn apart(a: &Numbers, b: &Numbers, part: &str) -> f64 {
+    let squares = of(a, part).filter(|(path, _)| path.ends_with("weight"));
+    let squares = squares
+        .flat_map(|(path, of)| of.iter().zip(&b[path]).map(|(a, b)| f64::from(a - b).powi(2)));
+    squares.sum::<f64>().sqrt()
+}
+
+#[test]
+fn stages_learn_at_their_rates() {
+    let place = Place::new();
+    let plain = place.recipe("data", "", "validate_every = 1").unwrap();
+    let plain =
+        with(&plain, &["train.steps=1", "train.optimizer=\"sgd\"", "train.learning_rate=0.01"]);
+    let slow = with(&plain, &["model.encoder_rate=0.1", "model.layer_decay=0.5"]);
+    let before = start(&plain);
+    assert_eq!(before, start(&slow));
+    place.run("plain", &plain, None);
+    place.run("slow", &slow, None);
+    let [plain, slow] =
+        [("plain", &plain), ("slow", &slow)].map(|(out, recipe)| place.kept(out, recipe));
+    assert!(same(&plain, &slow, "decoder"));
+    for (part, below) in
+        [("stages.3", 1), ("stages.2", 2), ("stages.1", 3), ("stages.0", 4), ("stem", 5)]
+    {
+        let (whole, share) = (apart(&before, &plain, part), apart(&before, &slow, part));
+        let expected = 0.1 * 0.5_f64.powi(below);
+        assert!(
+            whole > 0.0 && (share / whole / expected - 1.0).abs() < 0.01,
+            "{part}: {share} of {whole}"
+        );
+    }
+}
+
+#[test]
+fn adapters_learn_in_place_of_kernels_and_become_part_of_them() {
+    let place = Place::new();
+    let recipe = place.recipe("data", "lora = { rank = 2, alpha = 8.0 }", "ema = 0.5").unwrap();
+    let session = session_of(&recipe).unwrap();
+    assert!(session.about.contains("adapters of rank 2"), "{}", session.about);
+    let before = start(&recipe);
+    place.run("run", &recipe, None);
+    // The file fits the network without adapters.
+    let plain = place.recipe("data", "", "").unwrap();
+    let kept = place.kept("run", &plain);
+    assert_eq!(kept, place.kept("run", &recipe));
+    for (path, values) in of(&kept, "encoder") {
+        let kernel = path.ends_with("conv.weight");
+        assert_eq!(before[path] != *values, kernel, "{path}");
+    }
+    assert!(!same(&before, &kept, "decoder"));
+
+    // From a run the decoder may have them, too: its own kernels stay, the last layer learns whole.
+    let model = format!("lora = {{ on = \"all\" }}\nweights = \"{}\"", slashed(&place.at("run")));
+    let all = place.recipe("data", &model, "").unwrap();
+    let objective = session_of(&all).unwrap().objective;
+    struct Learning(Vec<String>, Vec<String>);
+    impl ModuleVisitor for Learning {
+        fn enter_module(&mut self, name: &str, _: &str) {
+            self.0.push(name.to_owned());
+        }
+        fn exit_module(&mut self, _: &str, _: &str) {
+            self.0.pop();
+        }
+        fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
+            if parameter.is_require_grad() {
+                self.1.push(self.0.join("."));
+            }
+        }
+    }
+    let mut learning = Learning(Vec::new(), Vec::new());
+    objective.visit(&mut learning);
+    let last = |path: &String| path.ends_with(".head.weight") || path.ends_with(".head.bias");
+    assert_eq!(learning.1.iter().filter(|path| last(path)).count(), 2);
+    assert!(learning.1.iter().all(|path| path.contains(".lora.") || last(path)));
+    assert!(learning.1.iter().any(|path| path.contains("decoder")));
+    place.run("all", &all, None);
+    assert_eq!(place.kept("all", &plain).len(), kept.len());
+}
+
+#[test]
+fn trainings_with_keys_of_layers_go_on_exactly() {
+    let place = Place::new();
+    for (number, model) in [
+        "encoder_rate = 0.1\nlayer_decay = 0.7",
+        "lora = { rank = 2 }\nencoder_rate = 0.5",
+        "freeze = { encoder_until = 3, stage_every = 1, stages = 1 }\nlayer_decay = 0.9",
+    ]
+    .into_iter()
+    .enumerate()
+    {
+        let recipe = place.recipe("data", model, "ema = 0.9\naccumulate = 2").unwrap();
+        let [whole, parts] = ["whole", "parts"].map(|name| format!("{name}-{number}"));
+        let expected = place.run(&whole, &recipe, None);
+        place.run(&parts, &recipe, Some(1));
+        assert_eq!(place.run(&parts, &recipe, None), expected, "{model}");
+        assert_eq!(place.kept(&parts, &recipe), place.kept(&whole, &recipe), "{model}");
+    }
+}
+
+#[test]
+fn what_cannot_be_is_refused_with_its_key() {
+    let place = Place::new();
+    let refused = |model: &str| match place.recipe("data", model, "") {
+        Ok(recipe) => {
+            let session = session_of(&recipe).map(|session| {
+                let plan = session.layers;
+                kshot::train::layers::Layers::of(plan, &session.objective).map(drop)
+            });
+            session.and_then(|of| of).unwrap_err().to_string()
+        }
+        Err(error) => error.to_string(),
+    };
+    for (model, says) in [
+        ("freeze = {}", "model.freeze"),
+        ("freeze = { stages = 6 }", "this encoder has 5 stages"),
+        ("freeze = { encoder = 6 }", "model.freeze"),
+        ("freeze = \"decoder\"", "model.freeze"),
+        ("freeze = { stages = 1 }\nlora = {}", "model.freeze"),
+        ("lora = { rank = 0 }", "model.lora.rank"),
+        ("lora = { alpha = 0.0 }", "model.lora.alpha"),
+        ("lora = { on = \"attention\" }", "no attention"),
+        ("lora = { on = \"all\" }", "model.lora.on"),
+        ("encoder_rate = 0.0", "model.encoder_rate"),
+        ("layer_decay = 1.5", "model.layer_decay"),
+    ] {
+        let error = refused(model);
+        assert!(error.contains(says), "{model}: {error}");
+    }
+    for train in [
+        "ema = 1.0",
+        "accumulate = 0",
+        "clip = { norm = 0.0 }",
+        "clip = { norm = 1.0, value = 1.0 }",
+    ] {
+        let error = place.recipe("data", "", train).unwrap_err().to_string();
+        assert!(error.contains(train.split(' ').next().unwrap()), "{train}: {error}");
+    }
+}

@@ -13,11 +13,41 @@ use crate::nn::weights::plain;
 
 /// What a parameter has to do with the classes.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
-enum OfClasses {
+pub enum OfClasses {
     /// Along this axis lies a share for each class.
     Each(usize),
     /// Its size depends on how many there are in another way.
     Mixed,
+}
+
+/// The parameters of a decoder for `count` classes on such maps (channels and strides) that belong to classes, by
+/// their paths.
+///
+/// # Errors
+/// If the configuration fits no such maps.
+pub fn of_classes(
+    config: &DecoderConfig,
+    (channels, strides): (&[usize], &[usize]),
+    count: usize,
+) -> Result<BTreeMap<String, OfClasses>> {
+    let device = Device::flex();
+    let shapes = |classes: usize| -> Result<BTreeMap<String, Vec<usize>>> {
+        let mut shapes = Shapes::default();
+        config.init(channels, strides, classes, &device)?.visit(&mut shapes);
+        Ok(shapes.found)
+    };
+    let (now, more) = (shapes(count)?, shapes(count + 1)?);
+    let of = |(path, shape): (String, Vec<usize>)| {
+        let other = more.get(&path).filter(|other| **other != shape)?;
+        let axes: Vec<usize> =
+            (0..shape.len()).filter(|&axis| shape[axis] != other[axis]).collect();
+        let of = match axes[..] {
+            [axis] if shape[axis] == count && other[axis] == count + 1 => OfClasses::Each(axis),
+            _ => OfClasses::Mixed,
+        };
+        Some((path, of))
+    };
+    Ok(now.into_iter().filter_map(of).collect())
 }
 
 /// A decoder with the parameters of another of the same configuration and the same maps, as far as they do not belong
@@ -29,29 +59,11 @@ enum OfClasses {
 pub fn taken_over(
     decoder: Decoder,
     config: &DecoderConfig,
-    (channels, strides): (&[usize], &[usize]),
+    maps: (&[usize], &[usize]),
     other: &Decoder,
     rows: &[Option<usize>],
 ) -> Result<Decoder> {
-    let device = Device::flex();
-    let shapes = |classes: usize| -> Result<BTreeMap<String, Vec<usize>>> {
-        let mut shapes = Shapes::default();
-        config.init(channels, strides, classes, &device)?.visit(&mut shapes);
-        Ok(shapes.found)
-    };
-    let count = rows.len();
-    let (now, more) = (shapes(count)?, shapes(count + 1)?);
-    let mut of_classes = BTreeMap::new();
-    for (path, shape) in now {
-        let Some(other) = more.get(&path).filter(|other| **other != shape) else { continue };
-        let axes: Vec<usize> =
-            (0..shape.len()).filter(|&axis| shape[axis] != other[axis]).collect();
-        let of = match axes[..] {
-            [axis] if shape[axis] == count && other[axis] == count + 1 => OfClasses::Each(axis),
-            _ => OfClasses::Mixed,
-        };
-        of_classes.insert(path, of);
-    }
+    let of_classes = of_classes(config, maps, rows.len())?;
     let mut values = Values::default();
     other.visit(&mut values);
     let mut taking = Taking { path: Vec::new(), values: values.found, of_classes, rows };

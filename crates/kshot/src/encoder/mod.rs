@@ -30,6 +30,7 @@ pub mod keys;
 pub mod normalization;
 pub mod resnet;
 pub mod resnet12;
+pub mod stages;
 pub mod vgg;
 
 /// Feature maps of several scales, finest first: `maps[i]` is `[batch, channels, height, width]`.

@@ -3,6 +3,7 @@
 pub mod conv;
 pub mod dual;
 pub mod ema;
+pub mod lora;
 pub mod norm;
 pub mod weights;
 

@@ -15,6 +15,7 @@
 
 mod data;
 mod fit;
+mod freeze;
 pub mod keys;
 mod memory;
 mod model;
@@ -29,7 +30,8 @@ mod training;
 use std::path::Path;
 
 pub use data::Data;
-pub use model::{EncoderChoice, FrozenPart, Model};
+pub use freeze::{Freeze, FrozenLayers, FrozenPart};
+pub use model::{EncoderChoice, Model};
 pub use protocol::{Counting, OneOrMore, Protocol, SupportLabels};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};

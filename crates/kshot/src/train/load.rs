@@ -87,12 +87,14 @@ pub fn weights_of(from: &Path) -> Result<PathBuf> {
 /// If there are none, they are damaged or no numbers, or they are of another network or method.
 pub fn from_run<O: Objective>(objective: O, from: &Path) -> Result<O> {
     match weights(from)? {
-        LearnerWeights::Finished(path) => pack::read(objective, &path),
+        // Adapters have become part of the weights.
+        LearnerWeights::Finished(path) => pack::read(objective.materialize(), &path),
         LearnerWeights::Checkpoint(path) => of_checkpoint(objective, &path),
     }
 }
 
-/// An objective with the weights of a checkpoint's file; those of the moving average where one was kept.
+/// An objective with the weights of a checkpoint's file; those of the moving average where one was kept, and with
+/// adapters made part of the weights.
 ///
 /// # Errors
 /// As [`from_run`].
@@ -100,7 +102,8 @@ pub(super) fn of_checkpoint<O: Objective>(objective: O, path: &Path) -> Result<O
     if let Some(why) = checkpoint::fault_of_model(path)? {
         return Err(Error::weights(format!("this checkpoint is damaged ({why})")).in_file(path));
     }
-    pack::read_part(objective, path, &["average", "objective"])
+    let read = pack::read_part(objective, path, &["average", "objective"])?;
+    Ok(read.materialize())
 }
 
 /// A method that labels whole pictures with the weights of a run's folder or a file; of Relation Networks also

@@ -5,9 +5,11 @@
 //! Session<O> -> run::train -> RUN/recipe.toml, metrics.jsonl, checkpoint/, previews/, model.bpk
 //! ```
 
+pub mod adapt;
 pub mod checkpoint;
 pub mod curve;
 pub mod input;
+pub mod layers;
 pub mod load;
 pub mod loader;
 pub mod pack;

@@ -1,18 +1,21 @@
-//! What a step of the loop does besides the optimiser's: averages gradients over batches, clips them, and keeps the
-//! moving average of the weights.
+//! What a step of the loop does besides the optimiser's: averages gradients over batches, clips them, thaws layers,
+//! and keeps the moving average of the weights.
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::optim::GradientsParams;
 use burn::prelude::*;
 
+use super::layers::Layers;
 use crate::nn::ema;
 use crate::recipe::{Clip, Training};
 
 /// What happens around each step of the optimiser.
 #[derive(Debug, Clone, Default)]
 pub struct StepPlan {
+    /// Layers that are frozen for a time.
+    pub layers: Layers,
     /// The decay of the moving average of the weights, if there is one.
-    pub ema: Option<f64>,
+    ema: Option<f64>,
     /// Batches whose gradients a step is of.
     accumulate: usize,
     clip: Option<Clip>,
@@ -20,8 +23,8 @@ pub struct StepPlan {
 
 impl StepPlan {
     /// Of a training.
-    pub fn of(training: &Training) -> Self {
-        Self { ema: training.ema, accumulate: training.accumulate, clip: training.clip }
+    pub fn of(training: &Training, layers: Layers) -> Self {
+        Self { layers, ema: training.ema, accumulate: training.accumulate, clip: training.clip }
     }
 
     /// The gradients as the optimiser takes them, of the sums over the batches of a step: their mean, clipped.
@@ -126,7 +129,7 @@ mod tests {
 
     #[test]
     fn gradients_are_averaged_and_clipped_as_one_vector_or_each() {
-        let plan = |accumulate, clip| StepPlan { accumulate, clip, ema: None };
+        let plan = |accumulate, clip| StepPlan { accumulate, clip, ..StepPlan::default() };
         assert_eq!(numbers(&StepPlan::default()), [3.0, -4.0]);
         assert_eq!(numbers(&plan(2, None)), [1.5, -2.0]);
         assert_eq!(numbers(&plan(1, Some(Clip::Value(3.5)))), [3.0, -3.5]);

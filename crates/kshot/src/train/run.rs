@@ -18,6 +18,7 @@ use kshot_data::lock::Lock;
 
 use super::checkpoint::{self, Checkpoints, WholeFiles};
 use super::curve::{Curve, CurvePoint, Rules};
+use super::layers::Layers;
 use super::load::{self, CHECKPOINTS, MODEL, RECIPE};
 use super::loader::ItemLoader;
 use super::pack;
@@ -222,13 +223,17 @@ impl TrainingParts<'_> {
         let trainee = Trainee::new(session.objective, tally, session.precision)
             .with_monitor(monitor)
             .with_validation_items(session.validation_items)
-            .with_plan(StepPlan::of(train), start * train.validate_every);
+            .with_average(train.ema);
         // burn-train panics over parameters that do not fit.
         let trainee = match from {
             Some(from) => pack::read_to_go_on(trainee, &checkpoint::file(folder, "model", from))?,
             None => trainee,
         };
-        let schedule = train.schedule.init(train.learning_rate, train.steps)?;
+        // Parameters have the names now that the checkpoint's have.
+        let layers = Layers::of(session.layers, &trainee.objective)?;
+        let schedule = layers.schedule(train)?;
+        let plan = StepPlan::of(train, layers);
+        let trainee = trainee.with_plan(plan, start * train.validate_every);
         let best = curve.best().map(|point| point.number);
         let checkpoints = Checkpoints::open(folder, start, best)?;
         let [model, optim, scheduler] = checkpoints.writers();

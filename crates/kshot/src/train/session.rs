@@ -5,7 +5,9 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::prelude::*;
 
+use super::adapt;
 use super::input::InputSpec;
+use super::layers::LayerPlan;
 use super::transfer::{self, Start};
 use crate::contract::{Grouped, ItemSource, Objective};
 use crate::data::batches::{Pictures, TrainingBatches, WholePictures};
@@ -23,6 +25,7 @@ use crate::method::learner::{Learner, LearnerSetting, Learning};
 use crate::method::supervised::Supervised;
 use crate::method::trained::TrainedConfig;
 use crate::nn::Precision;
+use crate::nn::lora::LoraPart;
 use crate::recipe::{FrozenPart, Protocol, Recipe, Training};
 use crate::weights::source::WeightsSource;
 
@@ -48,6 +51,8 @@ pub struct Session<O: Objective> {
     pub notes: Vec<(String, String)>,
     /// How convolutions sum.
     pub precision: Precision,
+    /// Layers that are frozen for a time, or learn at other rates.
+    pub layers: LayerPlan,
     /// Where it runs; without autodiff.
     pub device: Device,
 }
@@ -168,6 +173,7 @@ impl RecognitionSession {
             training,
             objective: self.learner,
             precision: recipe.model.precision,
+            layers: LayerPlan::default(),
             device: self.device,
         })
     }
@@ -228,11 +234,7 @@ pub fn panet(
         Some(run) => Start::of(run, device)?.encoder(encoder, device)?,
         None => published(recipe, device)?,
     };
-    let network = match recipe.model.freeze.unwrap_or(FrozenPart::Norm) {
-        FrozenPart::None => network,
-        FrozenPart::Norm => network.freeze_norm(),
-        FrozenPart::Encoder => network.freeze_norm().no_grad(),
-    };
+    let network = adapt::encoder(&recipe.model, network, FrozenPart::Norm)?;
     Ok(Panet::new(network, config.clone(), classes))
 }
 
@@ -334,6 +336,7 @@ fn panet_session(recipe: &Recipe, config: &PanetConfig, device: &Device) -> Resu
         objective: panet(recipe, config, names.len(), device)?.train(),
         training,
         precision: recipe.model.precision,
+        layers: LayerPlan::from(&recipe.model),
         device: device.clone(),
     })
 }
@@ -349,7 +352,7 @@ pub fn supervised(
     device: &Device,
 ) -> Result<Supervised> {
     let segmenter = segmenter(recipe, published(recipe, device)?, classes, device)?;
-    around(recipe, segmenter, background)
+    around(recipe, segmenter, classes, background)
 }
 
 /// As [`supervised`], or with the weights of the run that the recipe starts from, and what was taken of that.
@@ -363,13 +366,20 @@ pub fn started(
     device: &Device,
 ) -> Result<(Supervised, Option<String>)> {
     let Some(run) = transfer::run_of(recipe) else {
+        if recipe.model.lora.is_some_and(|lora| lora.on == LoraPart::All) {
+            return Err(Error::config(
+                "a decoder of random weights has nothing to adapt: start from a run (model.weights), or write on = \
+                 \"encoder\"",
+            )
+            .at_key("model.lora.on"));
+        }
         return Ok((supervised(recipe, classes.len(), background, device)?, None));
     };
     let start = Start::of(run, device)?;
     let encoder = start.encoder(recipe.model.encoder()?, device)?;
     let segmenter = segmenter(recipe, encoder, classes.len(), device)?;
     let (segmenter, told) = start.decoder(segmenter, recipe, (classes, background))?;
-    Ok((around(recipe, segmenter, background)?, Some(told)))
+    Ok((around(recipe, segmenter, classes.len(), background)?, Some(told)))
 }
 
 fn segmenter(
@@ -384,14 +394,13 @@ fn segmenter(
 }
 
 /// A network as it trains.
-fn around(recipe: &Recipe, segmenter: Segmenter, background: bool) -> Result<Supervised> {
-    let segmenter = match recipe.model.freeze.unwrap_or(FrozenPart::None) {
-        FrozenPart::None => segmenter,
-        FrozenPart::Norm => Segmenter { encoder: segmenter.encoder.freeze_norm(), ..segmenter },
-        FrozenPart::Encoder => {
-            Segmenter { encoder: segmenter.encoder.freeze_norm().no_grad(), ..segmenter }
-        }
-    };
+fn around(
+    recipe: &Recipe,
+    segmenter: Segmenter,
+    classes: usize,
+    background: bool,
+) -> Result<Supervised> {
+    let segmenter = adapt::segmenter(&recipe.model, segmenter, classes + 1)?;
     let normalization = recipe.model.encoder()?.normalization();
     Ok(Supervised::new(segmenter, recipe.loss.clone(), background, normalization))
 }
@@ -418,9 +427,12 @@ fn supervised_session(recipe: &Recipe, device: &Device) -> Result<Session<Superv
         "validation": names(validation.as_ref()),
     });
     let (objective, start) = started(recipe, &classes, background, device)?;
-    let start = start.map_or(String::new(), |told| format!("; {told}"));
-    let about =
-        format!("{} pictures to train on, {} to validate on{start}", train.len(), validation.len());
+    let objective = objective.train();
+    let mut about =
+        format!("{} pictures to train on, {} to validate on", train.len(), validation.len());
+    for told in start.into_iter().chain(adapt::told(&recipe.model, &objective)) {
+        about = format!("{about}; {told}");
+    }
     let validation_items = validation.len();
     let normalization = recipe.model.encoder()?.normalization();
     let longest = recipe.data.parts.longest_side;
@@ -438,9 +450,10 @@ fn supervised_session(recipe: &Recipe, device: &Device) -> Result<Session<Superv
             ("classes.txt".to_owned(), classes.join("\n") + "\n"),
             ("split.json".to_owned(), format!("{split:#}\n")),
         ],
-        objective: objective.train(),
+        objective,
         training,
         precision: recipe.model.precision,
+        layers: LayerPlan::from(&recipe.model),
         device: device.clone(),
     })
 }

@@ -83,11 +83,18 @@ impl<O: Objective> Trainee<O> {
         Self { objective, average, plan, step, tally, precision, monitor, every: 1 }
     }
 
+    /// The same with a moving average of its weights, where there is a decay.
+    #[must_use]
+    pub fn with_average(self, decay: Option<f64>) -> Self {
+        let average = decay.map(|_| deep_copy(&self.objective).no_grad());
+        Self { average, ..self }
+    }
+
     /// The same with what happens around each step, from a step on.
     #[must_use]
     pub fn with_plan(self, plan: StepPlan, step: usize) -> Self {
-        let average = plan.ema.map(|_| deep_copy(&self.objective).no_grad());
-        Self { average, plan, step, ..self }
+        let objective = plan.layers.at_step(self.objective, step);
+        Self { objective, plan, step, ..self }
     }
 
     /// What validations judge and what is kept: the average, where there is one.
@@ -143,6 +150,7 @@ impl<O: Objective> TrainStep for Trainee<O> {
         let Self { objective, average, plan, step, .. } = self;
         let gradients = plan.prepared(&objective, gradients);
         let objective = optim.step(rate, objective, gradients).after_update();
+        let objective = plan.layers.after_step(objective, step);
         let average = plan.averaged(average, &objective, step);
         let (tally, precision, monitor, every) =
             (self.tally, self.precision, self.monitor, self.every);
