@@ -8,6 +8,7 @@ use kshot::job::train::{cost, default_out};
 use kshot::job::{TrainOptions, plan, precision, train};
 use kshot::nn::Precision;
 use kshot::plan::{PLAN, PlanOptions};
+use kshot::train::transfer;
 
 use crate::DONE;
 use crate::table::{print, say};
@@ -26,6 +27,7 @@ use crate::talk::Talk;
   kshot train --data labelled/ --out runs/mine
   kshot train --data labelled/ --out runs/mine --minutes 10
   kshot segment --model runs/mine --query photos/ --out result/
+  kshot train --data more/ --from runs/mine --out runs/more
   kshot train recipes/omniglot/prototypical-networks.toml --out runs/proto
   kshot train recipes/omniglot/maml-5way-1shot.toml --dry-run
   kshot train recipes/panet/train-voc-1shot.toml --out runs/panet
@@ -46,6 +48,10 @@ pub struct Arguments {
     /// The time that the training may take, from which its steps follow (with --data).
     #[arg(long, value_name = "M", requires = "data")]
     minutes: Option<f64>,
+    /// Starts from the best weights of another run: its encoder and decoder, and what belongs to classes of the same
+    /// name. With --data the network is that run's.
+    #[arg(long, value_name = "RUN")]
+    from: Option<PathBuf>,
     /// Seed of everything random (with --data).
     #[arg(long, default_value_t = 0, requires = "data")]
     seed: u64,
@@ -87,14 +93,17 @@ pub fn run(arguments: Arguments, asked: Option<Precision>) -> anyhow::Result<u8>
     let out = arguments
         .out
         .unwrap_or_else(|| default_out(arguments.recipe.as_deref().unwrap_or(Path::new(""))));
+    // What --set says comes last and counts.
+    let mut changes = match &arguments.from {
+        Some(run) => transfer::changes(run, arguments.data.is_some())?,
+        None => Vec::new(),
+    };
+    changes.extend(arguments.changes.iter().cloned());
     let mut notes = Vec::new();
     let recipe = match (&arguments.recipe, arguments.data) {
-        (Some(file), _) => {
-            precision::read_recipe(file, &arguments.changes, asked, &arguments.device)?
-        }
+        (Some(file), _) => precision::read_recipe(file, &changes, asked, &arguments.device)?,
         (None, Some(data)) => {
             let (steps, minutes, seed) = (arguments.steps, arguments.minutes, arguments.seed);
-            let changes = arguments.changes.clone();
             let options = PlanOptions { data, steps, minutes, seed, changes };
             let before = (!arguments.force).then_some(out.as_path());
             let plan = plan(&options, before, &arguments.device)?;

@@ -15,6 +15,7 @@ use kshot::contract::{ItemSource, Objective, StepResult};
 use kshot::metric::MetricState;
 use kshot::nn::Precision;
 use kshot::recipe::Training;
+use kshot::train::layers::LayerPlan;
 use kshot::train::run::{TrainRunOptions, TrainView, train};
 use kshot::train::session::Session;
 use rand::Rng;
@@ -93,6 +94,7 @@ fn main() -> kshot::Result<()> {
         training,
         objective: EdgeFinder { filter },
         precision: Precision::F32,
+        layers: LayerPlan::default(),
         source: Arc::new(Pictures),
         validation: Arc::new(Pictures),
         validation_items: 5,

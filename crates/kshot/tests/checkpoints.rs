@@ -15,6 +15,7 @@ use kshot::metric::MetricState;
 use kshot::nn::Precision;
 use kshot::recipe::Training;
 use kshot::train::curve::{self, CurvePoint};
+use kshot::train::layers::LayerPlan;
 use kshot::train::run::{self, TrainRunOptions, TrainView, Trained};
 use kshot::train::session::Session;
 use kshot::train::{checkpoint, load};
@@ -107,6 +108,7 @@ impl Run {
             training,
             objective: EdgeFinder::new(&device.clone().autodiff()),
             precision: Precision::F32,
+            layers: LayerPlan::default(),
             source: Arc::new(Pictures),
             validation: Arc::new(Pictures),
             validation_items: 2,

@@ -19,6 +19,7 @@ use image::RgbImage;
 pub use pixel_model::{PixelModel, Scores};
 
 pub use crate::data::source::{Grouped, ItemSource};
+use crate::encoder::Encoder;
 use crate::metric::state::MetricState;
 
 /// What one step gave.
@@ -49,6 +50,11 @@ pub trait Objective: Module + ModuleDisplay + std::fmt::Display + 'static {
 
     /// The metric by which the best checkpoint is chosen where the recipe names none.
     fn monitor(&self) -> &'static str;
+
+    /// The encoder inside, whose layers a recipe may freeze or let learn more slowly; none by default.
+    fn encoder(&self) -> Option<&Encoder> {
+        None
+    }
 
     /// A picture of an item and what is made of it, to look at while it trains; none by default.
     fn preview(&self, _item: &Self::Item) -> Option<RgbImage> {

@@ -43,6 +43,7 @@ use crate::names::Row;
 use crate::schema::named_tables;
 
 mod aspp;
+pub mod classes;
 pub mod dappm;
 pub mod ddrnet;
 pub mod deeplab_v1;

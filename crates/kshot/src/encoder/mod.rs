@@ -39,6 +39,7 @@ pub mod plain_unet;
 mod residual;
 pub mod resnet;
 pub mod resnet12;
+pub mod stages;
 pub mod vgg;
 
 /// Feature maps of several scales, finest first: `maps[i]` is `[batch, channels, height, width]`.

@@ -16,7 +16,7 @@ use crate::contract::episodic::scalar;
 use crate::contract::{Objective, StepResult};
 use crate::data::batch::Batch;
 use crate::decoder::{Decode, Segmenter, TrainLogits};
-use crate::encoder::Normalization;
+use crate::encoder::{Encoder, Normalization};
 use crate::loss::LossConfig;
 use crate::metric::boundary::boundary_f;
 use crate::metric::confusion::Confusion;
@@ -133,6 +133,10 @@ impl Supervised {
 
 impl Objective for Supervised {
     type Item = Batch<3>;
+
+    fn encoder(&self) -> Option<&Encoder> {
+        Some(&self.segmenter.encoder)
+    }
 
     fn step(&self, item: Batch<3>) -> StepResult {
         // Dropout draws the same whether training was interrupted or not.

@@ -99,7 +99,8 @@ pub fn supervised(
 fn model_of(recipe: &Recipe, run: &Path, device: &Device) -> Result<(SegmenterModel, Vec<String>)> {
     let classes = load::classes_of(run)?;
     let background = recipe.data.dataset.has_background();
-    let made = session::supervised(recipe, classes.len(), background, device)?;
+    let made =
+        session::supervised(&recipe.with_random_weights(), classes.len(), background, device)?;
     let network = load::from_run(made, run)?.valid();
     Ok((model(recipe, network, (classes.len(), background), device)?, classes))
 }
@@ -139,7 +140,8 @@ pub fn network(run: &Path, size: Option<[usize; 2]>) -> Result<(Segmenter, OnnxO
     let names = load::classes_of(run)?;
     let background = recipe.data.dataset.has_background();
     let device = Device::flex();
-    let made = session::supervised(&recipe, names.len(), background, &device)?;
+    let made =
+        session::supervised(&recipe.with_random_weights(), names.len(), background, &device)?;
     let segmenter = load::from_run(made, run)?.valid().segmenter;
     let classes = std::iter::once("background".to_owned()).chain(names).collect();
     let about = OnnxOptions {
@@ -231,8 +233,8 @@ pub fn untrained(
     device: &Device,
 ) -> Result<Predictor> {
     let (classes, background) = (set.classes().to_vec(), set.has_background());
-    let network = session::supervised(recipe, classes.len(), background, device)?.valid();
-    let model = model(recipe, network, (classes.len(), background), device)?;
+    let (network, _) = session::started(recipe, &classes, background, device)?;
+    let model = model(recipe, network.valid(), (classes.len(), background), device)?;
     Ok(around(recipe, Box::new(model), classes, "untrained".to_owned(), refinement))
 }
 
@@ -263,10 +265,12 @@ pub fn panet_encoder(recipe: &Recipe, run: Option<&Path>, device: &Device) -> Re
     let MethodConfig::Trained(TrainedConfig::Panet(config)) = &recipe.method else {
         return Err(Error::config("not a recipe of panet").at_key("method.name"));
     };
-    let panet = session::panet(recipe, config, 0, device)?;
     let panet = match run {
-        Some(from) => load::from_run(panet, from)?,
-        None => panet,
+        Some(from) => {
+            let empty = session::panet(&recipe.with_random_weights(), config, 0, device)?;
+            load::from_run(empty, from)?
+        }
+        None => session::panet(recipe, config, 0, device)?,
     };
     let normalization = recipe.model.encoder()?.normalization();
     let encoder = PanetEncoder::new(panet.valid(), normalization, device.clone());

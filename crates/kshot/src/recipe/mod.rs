@@ -15,6 +15,7 @@
 
 mod data;
 mod fit;
+mod freeze;
 pub mod keys;
 mod memory;
 mod model;
@@ -30,12 +31,13 @@ mod training;
 use std::path::Path;
 
 pub use data::Data;
-pub use model::{EncoderChoice, FrozenPart, Model};
+pub use freeze::{Freeze, FrozenLayers, FrozenPart};
+pub use model::{EncoderChoice, Model};
 pub use predict::{Predict, TestFlip};
 pub use protocol::{Counting, OneOrMore, Protocol, SupportLabels};
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
-pub use training::{Training, TrainingEpisodes};
+pub use training::{Clip, Training, TrainingEpisodes};
 
 use crate::data::transforms::Transform;
 use crate::error::{Error, Result};
@@ -43,6 +45,7 @@ use crate::loss::LossConfig;
 use crate::method::MethodConfig;
 use crate::method::trained::TrainedConfig;
 pub use crate::nn::Precision;
+use crate::weights::source::RANDOM;
 
 /// A recipe, typed.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
@@ -93,6 +96,13 @@ impl Recipe {
         let recipe: Self = text::typed(table, path, text, changes)?;
         recipe.check().map_err(|error| text::placed(error, path, text, changes))?;
         Ok(recipe)
+    }
+
+    /// The same with a network of random weights, into which others are loaded.
+    #[must_use]
+    pub fn with_random_weights(&self) -> Self {
+        let model = Model { weights: Some(RANDOM.into()), ..self.model.clone() };
+        Self { model, ..self.clone() }
     }
 
     /// The recipe as TOML.

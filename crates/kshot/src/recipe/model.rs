@@ -6,6 +6,7 @@ use schemars::{JsonSchema, Schema, SchemaGenerator};
 use serde::de::Error as _;
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
+use super::freeze::{Freeze, FrozenLayers, FrozenPart};
 use crate::decoder::DecoderConfig;
 use crate::encoder::EncoderConfig;
 use crate::encoder::conv4::Conv4Config;
@@ -14,23 +15,38 @@ use crate::error::{Error, Result};
 use crate::features::embed::InputViews;
 use crate::method::MethodConfig;
 use crate::method::network::{EncoderNetwork, NetworkConfig};
+use crate::method::trained::TrainedConfig;
 use crate::nn::Precision;
+use crate::nn::lora::LoraConfig;
 use crate::schema::named_tables;
 
 /// The network.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Model {
     /// The encoder.
     pub encoder: EncoderChoice,
-    /// Its weights: a file, a Hugging Face repository, or `none` for random ones, to train from scratch; by default
-    /// the built-in or fetched ones where it has them.
+    /// Its weights: a file, a Hugging Face repository, a run's folder to start from (with its decoder), or `none`
+    /// for random ones, to train from scratch; by default the built-in or fetched ones where it has them.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub weights: Option<PathBuf>,
-    /// What of it stays as it is while it trains; by default what suits the method.
+    /// What of it stays as it is while it trains; by default what suits the method. A table freezes layers of the
+    /// encoder, for good or for some steps.
     #[serde(skip_serializing_if = "Option::is_none")]
-    pub freeze: Option<FrozenPart>,
+    pub freeze: Option<Freeze>,
+    /// The encoder's learning rate, as a multiple of the decoder's (pixels).
+    #[serde(skip_serializing_if = "is_whole")]
+    #[schemars(!skip_serializing_if, extend("exclusiveMinimum" = 0.0), range(max = 100.0))]
+    pub encoder_rate: f64,
+    /// Each stage of the encoder has this share of the learning rate of the stage behind it, the last one of the
+    /// decoder's (pixels).
+    #[serde(skip_serializing_if = "is_whole")]
+    #[schemars(!skip_serializing_if, extend("exclusiveMinimum" = 0.0), range(max = 1.0))]
+    pub layer_decay: f64,
+    /// Low-rank adapters: kernels stay as they are, and two thin matrices are learnt for each (pixels).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub lora: Option<LoraConfig>,
     /// What turns an encoder's maps into a class for each pixel (supervised segmentation).
     #[serde(skip_serializing_if = "is_default")]
     #[schemars(!skip_serializing_if)]
@@ -47,6 +63,28 @@ pub struct Model {
     #[serde(skip_serializing_if = "is_default")]
     #[schemars(!skip_serializing_if)]
     pub precision: Precision,
+}
+
+impl Default for Model {
+    fn default() -> Self {
+        Self {
+            encoder: EncoderChoice::default(),
+            weights: None,
+            freeze: None,
+            encoder_rate: 1.0,
+            layer_decay: 1.0,
+            lora: None,
+            decoder: DecoderConfig::default(),
+            views: InputViews::default(),
+            bottleneck: 0,
+            precision: Precision::default(),
+        }
+    }
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde asks
+fn is_whole(share: &f64) -> bool {
+    *share == 1.0
 }
 
 fn is_default<T: Default + PartialEq>(value: &T) -> bool {
@@ -162,18 +200,6 @@ impl<'de> Deserialize<'de> for EncoderChoice {
     }
 }
 
-/// What stays as it is while a network trains.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
-#[serde(rename_all = "kebab-case")]
-pub enum FrozenPart {
-    /// Nothing: batch normalisation uses the batch's statistics.
-    None,
-    /// The statistics of batch normalisation; all parameters learn.
-    Norm,
-    /// The whole encoder.
-    Encoder,
-}
-
 impl Model {
     /// The encoder of the library.
     ///
@@ -194,7 +220,7 @@ impl Model {
     /// Whether an encoder of the library stays as it is and each picture becomes a vector once.
     pub fn makes_vectors(&self) -> bool {
         matches!(self.encoder, EncoderChoice::Encoder(_))
-            && self.freeze.unwrap_or(FrozenPart::Encoder) == FrozenPart::Encoder
+            && matches!(self.freeze, None | Some(Freeze::Part(FrozenPart::Encoder)))
     }
 
     /// The embedding network of few-shot recognition.
@@ -206,7 +232,7 @@ impl Model {
                 encoder: *config,
                 weights: self.weights.clone(),
                 frozen: self.makes_vectors(),
-                freeze_norm: self.freeze != Some(FrozenPart::None),
+                freeze_norm: self.freeze != Some(Freeze::Part(FrozenPart::None)),
                 views: self.views,
                 bottleneck: self.bottleneck,
             }),
@@ -235,13 +261,14 @@ impl Model {
             );
         }
         if matches!(method, MethodConfig::Head(_))
-            && self.freeze.is_some_and(|freeze| freeze != FrozenPart::Encoder)
+            && self.freeze.is_some_and(|freeze| freeze != Freeze::Part(FrozenPart::Encoder))
         {
             return wrong(
                 "model.freeze",
                 "this method fits a head to a frozen encoder; leave it out",
             );
         }
+        self.check_layers(method)?;
         if self.bottleneck > 0 && !(recognition && self.makes_vectors()) {
             return wrong(
                 "model.bottleneck",
@@ -254,6 +281,52 @@ impl Model {
                 "model.views",
                 "views are how a frozen encoder sees whole pictures; an encoder that learns sees data.size: \
                  leave it out",
+            );
+        }
+        Ok(())
+    }
+
+    /// Holds what it says of layers against the method.
+    fn check_layers(&self, method: &MethodConfig) -> Result<()> {
+        let wrong = |key: &str, text: &str| Err(Error::config(text).at_key(key));
+        let layers = match self.freeze {
+            Some(Freeze::Layers(layers)) => Some(layers),
+            _ => None,
+        };
+        if !matches!(method, MethodConfig::Trained(_)) {
+            let keys = [
+                ("model.freeze", layers.is_some()),
+                ("model.encoder_rate", self.encoder_rate != 1.0),
+                ("model.layer_decay", self.layer_decay != 1.0),
+                ("model.lora", self.lora.is_some()),
+            ];
+            return match keys.into_iter().find(|(_, given)| *given) {
+                Some((key, _)) => wrong(
+                    key,
+                    "this is of trainings of an encoder for pixels (supervised, panet); leave it out",
+                ),
+                None => Ok(()),
+            };
+        }
+        if layers == Some(FrozenLayers::default()) {
+            return wrong(
+                "model.freeze",
+                "this freezes nothing: give encoder_until, stages or norm, or write freeze = \"none\"",
+            );
+        }
+        if matches!(method, MethodConfig::Trained(TrainedConfig::Panet(_)))
+            && layers.is_some_and(|layers| layers.encoder_until > 0)
+        {
+            return wrong(
+                "model.freeze.encoder_until",
+                "panet has nothing that would learn meanwhile; give stages, or stage_every alone",
+            );
+        }
+        let whole = self.freeze == Some(Freeze::Part(FrozenPart::Encoder));
+        if self.lora.is_some() && (layers.is_some() || whole) {
+            return wrong(
+                "model.freeze",
+                "adapters freeze what they are added to; leave it out, or write \"none\" for the batch's statistics",
             );
         }
         Ok(())

@@ -238,7 +238,12 @@ impl ScheduleConfig {
     /// As [`Self::check`].
     pub fn init(&self, base: f64, steps: usize) -> Result<ModuleLrScheduler> {
         self.check(steps)?;
-        Ok(ModuleLrScheduler::new(Scheduler { schedule: self.clone(), base, steps, step: 0 }))
+        Ok(ModuleLrScheduler::new(self.scheduler(base, steps)))
+    }
+
+    /// The same for some of the parameters.
+    pub fn scheduler(&self, base: f64, steps: usize) -> Scheduler {
+        Scheduler { schedule: self.clone(), base, steps, step: 0 }
     }
 }
 

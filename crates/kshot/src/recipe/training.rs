@@ -11,13 +11,18 @@ use crate::error::{Error, Result};
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct Training {
-    /// Steps in all.
+    /// Steps of the optimiser in all.
     #[schemars(range(min = 1, max = 1_000_000_000), example = 1000)]
     pub steps: usize,
-    /// Pictures, or episodes, a step.
+    /// Pictures, or episodes, that are held at once: those of a step, unless `train.accumulate` says more.
     #[serde(default = "one")]
     #[schemars(range(min = 1, max = 4096))]
     pub batch: usize,
+    /// Batches of a step of the optimiser: it takes the mean of their gradients, so that 4 batches of 2 pictures do
+    /// nearly what a batch of 8 does, in the memory of 2 (batch normalisation still sees 2).
+    #[serde(default = "one", skip_serializing_if = "is_one")]
+    #[schemars(!skip_serializing_if, range(min = 1, max = 4096))]
+    pub accumulate: usize,
     /// Steps between two validations, each of which leaves a checkpoint.
     #[schemars(range(min = 1, max = 1_000_000_000), example = 100)]
     pub validate_every: usize,
@@ -47,9 +52,29 @@ pub struct Training {
     #[serde(default, skip_serializing_if = "super::is_default")]
     #[schemars(!skip_serializing_if, range(min = 0.0, max = 1.0))]
     pub balanced: f64,
+    /// Bounds gradients before each step of the optimiser: `{ norm = 1.0 }` shortens all of them together to that
+    /// length where they are longer, `{ value = 0.5 }` cuts each number.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub clip: Option<Clip>,
+    /// Decay of a moving average of the weights, such as 0.999. It is what validations judge and what is kept as
+    /// `model.bpk`; none by default. At first the decay is less, (1 + step) / (10 + step).
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 0.0, max = 0.999_999))]
+    pub ema: Option<f64>,
     /// Episodes to train and validate on, of methods that learn from them.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub episodes: Option<TrainingEpisodes>,
+}
+
+/// How gradients are bounded.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, JsonSchema)]
+#[serde(rename_all = "lowercase")]
+pub enum Clip {
+    /// The length that all gradients together have at most, as PyTorch's `clip_grad_norm_` (Pascanu et al. 2013,
+    /// arXiv 1211.5063).
+    Norm(#[schemars(extend("exclusiveMinimum" = 0.0), range(max = 1e6))] f64),
+    /// What each number of the gradients is at most, as `clip_grad_value_`.
+    Value(#[schemars(extend("exclusiveMinimum" = 0.0), range(max = 1e6))] f64),
 }
 
 /// Ways, shots and queries of training episodes, and how many episodes validate.
@@ -73,6 +98,11 @@ pub struct TrainingEpisodes {
 
 fn one() -> usize {
     1
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde asks
+fn is_one(value: &usize) -> bool {
+    *value == 1
 }
 
 fn validation_episodes() -> usize {

@@ -4,11 +4,9 @@ use std::path::{Path, PathBuf};
 
 use super::checkpoint;
 use super::pack;
-use super::trainee::{Trainee, TrainingTally};
 use crate::contract::Objective;
 use crate::error::{Error, Result};
 use crate::method::learner::Learner;
-use crate::nn::Precision;
 use crate::recipe::Recipe;
 
 /// The weights that a finished training leaves in its folder.
@@ -89,12 +87,14 @@ pub fn weights_of(from: &Path) -> Result<PathBuf> {
 /// If there are none, they are damaged or no numbers, or they are of another network or method.
 pub fn from_run<O: Objective>(objective: O, from: &Path) -> Result<O> {
     match weights(from)? {
-        LearnerWeights::Finished(path) => pack::read(objective, &path),
+        // Adapters have become part of the weights.
+        LearnerWeights::Finished(path) => pack::read(objective.materialize(), &path),
         LearnerWeights::Checkpoint(path) => of_checkpoint(objective, &path),
     }
 }
 
-/// An objective with the weights of a checkpoint's file.
+/// An objective with the weights of a checkpoint's file; those of the moving average where one was kept, and with
+/// adapters made part of the weights.
 ///
 /// # Errors
 /// As [`from_run`].
@@ -102,8 +102,8 @@ pub(super) fn of_checkpoint<O: Objective>(objective: O, path: &Path) -> Result<O
     if let Some(why) = checkpoint::fault_of_model(path)? {
         return Err(Error::weights(format!("this checkpoint is damaged ({why})")).in_file(path));
     }
-    let trainee = Trainee::new(objective, TrainingTally::default(), Precision::F32);
-    Ok(pack::read(trainee, path)?.objective)
+    let read = pack::read_part(objective, path, &["average", "objective"])?;
+    Ok(read.materialize())
 }
 
 /// A method that labels whole pictures with the weights of a run's folder or a file; of Relation Networks also

@@ -50,6 +50,35 @@ pub fn read<M: Module>(module: M, path: &Path) -> Result<M> {
     with(module, bytes, path)
 }
 
+/// A module with the parameters of a part of what a file holds: of the first of these names (`average`,
+/// `objective`) that the file has.
+///
+/// # Errors
+/// As [`read`], or if it has none of them.
+pub fn read_part<M: Module>(module: M, path: &Path, parts: &[&str]) -> Result<M> {
+    let held = tensors(bytes_of(path)?).map_err(|error| error.in_file(path))?;
+    let inside = |part: &str| -> Vec<burn_pack::Tensor> {
+        let own = |tensor: &burn_pack::Tensor| {
+            let mut own = tensor.clone();
+            own.name = tensor.name.strip_prefix(part)?.strip_prefix('.')?.to_owned();
+            Some(own)
+        };
+        held.iter().filter_map(own).collect()
+    };
+    let Some(own) = parts.iter().map(|part| inside(part)).find(|own| !own.is_empty()) else {
+        return Err(Error::weights(format!(
+            "no checkpoint: it holds no {}",
+            parts.join(" and no ")
+        ))
+        .in_file(path));
+    };
+    let kinds = Kinds::of(&module);
+    let checked = own.iter().try_for_each(|tensor| kinds.check(tensor));
+    checked.and_then(|()| refuse_no_numbers(&own, &kinds)).map_err(|error| error.in_file(path))?;
+    let bytes = Writer::new(own).into_bytes();
+    with(module, bytes.map_err(|error| damaged(&error).in_file(path))?, path)
+}
+
 /// A module with the parameters of a checkpoint from which its training goes on: they may be no numbers.
 ///
 /// # Errors

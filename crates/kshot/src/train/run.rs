@@ -18,9 +18,11 @@ use kshot_data::lock::Lock;
 
 use super::checkpoint::{self, Checkpoints, WholeFiles};
 use super::curve::{Curve, CurvePoint, Rules};
+use super::layers::Layers;
 use super::load::{self, CHECKPOINTS, MODEL, RECIPE};
 use super::loader::ItemLoader;
 use super::pack;
+use super::plan::StepPlan;
 use super::points::{OnPoint, Points};
 use super::quiet::NoLog;
 use super::session::Session;
@@ -220,18 +222,24 @@ impl TrainingParts<'_> {
         let (train, start) = (&session.training, from.unwrap_or(0));
         let trainee = Trainee::new(session.objective, tally, session.precision)
             .with_monitor(monitor)
-            .with_validation_items(session.validation_items);
+            .with_validation_items(session.validation_items)
+            .with_average(train.ema);
         // burn-train panics over parameters that do not fit.
         let trainee = match from {
             Some(from) => pack::read_to_go_on(trainee, &checkpoint::file(folder, "model", from))?,
             None => trainee,
         };
-        let schedule = train.schedule.init(train.learning_rate, train.steps)?;
+        // Parameters have the names now that the checkpoint's have.
+        let layers = Layers::of(session.layers, &trainee.objective)?;
+        let schedule = layers.schedule(train)?;
+        let plan = StepPlan::of(train, layers);
+        let trainee = trainee.with_plan(plan, start * train.validate_every);
         let best = curve.best().map(|point| point.number);
         let checkpoints = Checkpoints::open(folder, start, best)?;
         let [model, optim, scheduler] = checkpoints.writers();
         let device = session.device.clone().autodiff();
-        let items = ItemLoader::training(session.source, train.validate_every, start, &device);
+        let batches = train.validate_every * train.accumulate;
+        let items = ItemLoader::training(session.source, batches, start, &device);
         let judged =
             ItemLoader::fixed(session.validation, session.validation_items, &session.device);
         let monitored = || MeanMonitored::new(monitor, metric::higher_is_better(monitor));
@@ -253,6 +261,9 @@ impl TrainingParts<'_> {
                 .renderer(renderer(view, curve, &interrupter, from, train.validations()));
         if train.patience.is_some() {
             supervised = supervised.early_stopping(curve.clone());
+        }
+        if train.accumulate > 1 {
+            supervised = supervised.grads_accumulation(train.accumulate);
         }
         if let Some(number) = from {
             supervised = supervised.checkpoint(number);
@@ -372,10 +383,12 @@ impl StepCost {
     /// In words, with how long a training would take.
     pub fn told(&self, title: &str, training: &Training) -> String {
         format!(
-            "{title}: {} parameters; a step of a batch of {} takes {:.3} s, {} steps about {:.0} min; peak memory \
-             {:.0} MB",
+            "{title}: {} parameters; a step of {} takes {:.3} s, {} steps about {:.0} min; peak memory {:.0} MB",
             self.parameters,
-            training.batch,
+            match training.accumulate {
+                1 => format!("a batch of {}", training.batch),
+                batches => format!("{batches} batches of {}", training.batch),
+            },
             self.seconds,
             training.steps,
             self.seconds * training.steps as f64 / 60.0,
@@ -401,7 +414,8 @@ pub fn try_steps<O: Objective>(session: &Session<O>) -> Result<StepCost> {
     let mut rest = seconds.split_off(1);
     rest.sort_by(f64::total_cmp);
     let parameters = Module::num_params(&session.objective);
-    Ok(StepCost { parameters, seconds: rest[rest.len() / 2], peak_bytes: peak_bytes() })
+    let seconds = rest[rest.len() / 2] * session.training.accumulate as f64;
+    Ok(StepCost { parameters, seconds, peak_bytes: peak_bytes() })
 }
 
 /// Linux tells it in `/proc`; elsewhere 0.

@@ -6,8 +6,11 @@ use std::sync::Arc;
 use burn::module::Module;
 use burn::prelude::*;
 
+use super::adapt;
 use super::class_weights;
 use super::input::InputSpec;
+use super::layers::LayerPlan;
+use super::transfer::{self, Start};
 use crate::contract::{Grouped, ItemSource, Objective};
 use crate::data::batches::{Pictures, TrainingBatches, WholePictures};
 use crate::data::classes::split::{ClassPart, Splits};
@@ -16,6 +19,7 @@ use crate::data::dataset::pixel_counts;
 use crate::data::episode::{EpisodeSampler, fold_classes};
 use crate::data::pixel_tasks::{PixelTasks, Squares};
 use crate::decoder::Segmenter;
+use crate::encoder::Encoder;
 use crate::error::{Error, Result};
 use crate::method::MethodConfig;
 use crate::method::few_shot::panet::{Panet, PanetConfig};
@@ -23,6 +27,7 @@ use crate::method::learner::{Learner, LearnerSetting, Learning};
 use crate::method::supervised::Supervised;
 use crate::method::trained::TrainedConfig;
 use crate::nn::Precision;
+use crate::nn::lora::LoraPart;
 use crate::recipe::{FrozenPart, Protocol, Recipe, Training};
 use crate::weights::segmenter::DecoderWeights;
 use crate::weights::source::{RANDOM, WeightsSource};
@@ -49,6 +54,8 @@ pub struct Session<O: Objective> {
     pub notes: Vec<(String, String)>,
     /// How convolutions sum.
     pub precision: Precision,
+    /// Layers that are frozen for a time, or learn at other rates.
+    pub layers: LayerPlan,
     /// Where it runs; without autodiff.
     pub device: Device,
 }
@@ -169,6 +176,7 @@ impl RecognitionSession {
             training,
             objective: self.learner,
             precision: recipe.model.precision,
+            layers: LayerPlan::default(),
             device: self.device,
         })
     }
@@ -225,14 +233,19 @@ pub fn panet(
 ) -> Result<Panet> {
     config.check()?;
     let encoder = recipe.model.encoder()?;
-    let (network, _) =
-        WeightsSource::of(encoder, recipe.model.weights.as_deref())?.load(encoder, device)?;
-    let network = match recipe.model.freeze.unwrap_or(FrozenPart::Norm) {
-        FrozenPart::None => network,
-        FrozenPart::Norm => network.freeze_norm(),
-        FrozenPart::Encoder => network.freeze_norm().no_grad(),
+    let network = match transfer::run_of(recipe) {
+        Some(run) => Start::of(run, device)?.encoder(encoder, device)?,
+        None => published(recipe, device)?,
     };
+    let network = adapt::encoder(&recipe.model, network, FrozenPart::Norm)?;
     Ok(Panet::new(network, config.clone(), classes))
+}
+
+/// The recipe's encoder with weights of its own.
+fn published(recipe: &Recipe, device: &Device) -> Result<Encoder> {
+    let encoder = recipe.model.encoder()?;
+    let source = WeightsSource::of(encoder, recipe.model.weights.as_deref())?;
+    Ok(source.load(encoder, device)?.0)
 }
 
 /// Every so many pictures one validates, where the recipe names no part for it.
@@ -309,7 +322,15 @@ fn panet_session(recipe: &Recipe, config: &PanetConfig, device: &Device) -> Resu
     });
     Ok(Session {
         title: recipe.title(),
-        about: format!("{} classes to train on, {} to validate on", trained.len(), validated.len()),
+        about: format!(
+            "{} classes to train on, {} to validate on{}",
+            trained.len(),
+            validated.len(),
+            match transfer::run_of(recipe) {
+                Some(run) => format!("; weights of {}: its encoder", run.display()),
+                None => String::new(),
+            }
+        ),
         recipe: recipe.to_toml()?,
         source: Arc::new(Grouped::new(tasks, training.batch)),
         validation: Arc::new(Grouped::new(validation, 1)),
@@ -318,6 +339,7 @@ fn panet_session(recipe: &Recipe, config: &PanetConfig, device: &Device) -> Resu
         objective: panet(recipe, config, names.len(), device)?.train(),
         training,
         precision: recipe.model.precision,
+        layers: LayerPlan::from(&recipe.model),
         device: device.clone(),
     })
 }
@@ -333,11 +355,11 @@ pub fn supervised(
     background: bool,
     device: &Device,
 ) -> Result<Supervised> {
-    Ok(supervised_start(recipe, classes, background, device)?.0)
+    Ok(published_start(recipe, classes, background, device)?.0)
 }
 
 /// As [`supervised`], with where the decoder's weights are from.
-fn supervised_start(
+fn published_start(
     recipe: &Recipe,
     classes: usize,
     background: bool,
@@ -345,19 +367,59 @@ fn supervised_start(
 ) -> Result<(Supervised, DecoderWeights)> {
     let encoder = recipe.model.encoder()?;
     let source = WeightsSource::of(encoder, recipe.model.weights.as_deref())?;
-    let seed = recipe.train.as_ref().map_or(recipe.protocol.seed(), |train| train.seed);
-    device.seed(seed);
+    device.seed(seed_of(recipe));
     let (segmenter, weights) =
         source.load_segmenter(encoder, &recipe.model.decoder, classes + 1, device)?;
-    let segmenter = match recipe.model.freeze.unwrap_or(FrozenPart::None) {
-        FrozenPart::None => segmenter,
-        FrozenPart::Norm => Segmenter { encoder: segmenter.encoder.freeze_norm(), ..segmenter },
-        FrozenPart::Encoder => {
-            Segmenter { encoder: segmenter.encoder.freeze_norm().no_grad(), ..segmenter }
+    Ok((around(recipe, segmenter, classes, background)?, weights))
+}
+
+/// The seed of a recipe's random weights.
+fn seed_of(recipe: &Recipe) -> u64 {
+    recipe.train.as_ref().map_or(recipe.protocol.seed(), |train| train.seed)
+}
+
+/// As [`supervised`], or with the weights of the run that the recipe starts from, and what was taken of that.
+///
+/// # Errors
+/// As [`supervised`], or if the run is none or does not fit.
+pub fn started(
+    recipe: &Recipe,
+    classes: &[String],
+    background: bool,
+    device: &Device,
+) -> Result<(Supervised, Option<String>)> {
+    let Some(run) = transfer::run_of(recipe) else {
+        let (network, decoder) = published_start(recipe, classes.len(), background, device)?;
+        let adapts_all = recipe.model.lora.is_some_and(|lora| lora.on == LoraPart::All);
+        if adapts_all && matches!(decoder, DecoderWeights::Random(_)) {
+            return Err(Error::config(
+                "a decoder of random weights has nothing to adapt: start from a run (model.weights), or write on = \
+                 \"encoder\"",
+            )
+            .at_key("model.lora.on"));
         }
+        // That a decoder starts at random is usual, and told only where somebody may expect otherwise.
+        let given = recipe.model.weights.as_deref().is_some_and(|of| of != Path::new(RANDOM));
+        return Ok((network, given.then(|| decoder.to_string())));
     };
-    let normalization = encoder.normalization();
-    Ok((Supervised::new(segmenter, recipe.loss.clone(), background, normalization), weights))
+    let start = Start::of(run, device)?;
+    let encoder = start.encoder(recipe.model.encoder()?, device)?;
+    device.seed(seed_of(recipe));
+    let segmenter = Segmenter::new(encoder, &recipe.model.decoder, classes.len() + 1, device)?;
+    let (segmenter, told) = start.decoder(segmenter, recipe, (classes, background))?;
+    Ok((around(recipe, segmenter, classes.len(), background)?, Some(told)))
+}
+
+/// A network as it trains.
+fn around(
+    recipe: &Recipe,
+    segmenter: Segmenter,
+    classes: usize,
+    background: bool,
+) -> Result<Supervised> {
+    let segmenter = adapt::segmenter(&recipe.model, segmenter, classes + 1)?;
+    let normalization = recipe.model.encoder()?.normalization();
+    Ok(Supervised::new(segmenter, recipe.loss.clone(), background, normalization))
 }
 
 /// The training of an encoder and a decoder on `data.train`, validated on the whole pictures of `data.validation`.
@@ -381,7 +443,8 @@ fn supervised_session(recipe: &Recipe, device: &Device) -> Result<Session<Superv
         "train": names(train.as_ref()),
         "validation": names(validation.as_ref()),
     });
-    let (objective, decoder) = supervised_start(recipe, classes.len(), background, device)?;
+    let (objective, start) = started(recipe, &classes, background, device)?;
+    let objective = objective.train();
     let weights = class_weights::resolve(&recipe.loss, train.as_ref())?;
     let mut about = format!(
         "{} pictures to train on, {} to validate on{}",
@@ -389,9 +452,8 @@ fn supervised_session(recipe: &Recipe, device: &Device) -> Result<Session<Superv
         validation.len(),
         weights.about
     );
-    // That a decoder starts at random is usual, and told only where somebody may expect otherwise.
-    if recipe.model.weights.as_deref().is_some_and(|weights| weights != Path::new(RANDOM)) {
-        about = format!("{about}; {decoder}");
+    for told in start.into_iter().chain(adapt::told(&recipe.model, &objective)) {
+        about = format!("{about}; {told}");
     }
     let boundaries = training.monitor.as_deref() == Some("boundary_f");
     let validation_items = validation.len();
@@ -415,9 +477,10 @@ fn supervised_session(recipe: &Recipe, device: &Device) -> Result<Session<Superv
         .into_iter()
         .chain(weights.note)
         .collect(),
-        objective: objective.with_loss(weights.loss).with_boundaries(boundaries).train(),
+        objective: objective.with_loss(weights.loss).with_boundaries(boundaries),
         training,
         precision: recipe.model.precision,
+        layers: LayerPlan::from(&recipe.model),
         device: device.clone(),
     })
 }

@@ -11,9 +11,11 @@ use burn::train::metric::ItemLazy;
 use burn::train::{InferenceStep, TrainOutput, TrainStep};
 use image::RgbImage;
 
+use super::plan::StepPlan;
 use crate::contract::Objective;
 use crate::metric::state::MetricState;
 use crate::nn::Precision;
+use crate::nn::weights::deep_copy;
 
 /// Pictures drawn of a validation at most.
 const PREVIEWS: usize = 4;
@@ -53,6 +55,14 @@ impl TrainingTally {
 pub struct Trainee<O: Objective> {
     /// What is optimised.
     pub objective: O,
+    /// The moving average of its weights, where one is kept.
+    average: Option<O>,
+    /// What happens around a step.
+    #[module(skip)]
+    plan: StepPlan,
+    /// Steps of the optimiser so far.
+    #[module(skip)]
+    step: usize,
     #[module(skip)]
     tally: TrainingTally,
     #[module(skip)]
@@ -69,7 +79,27 @@ impl<O: Objective> Trainee<O> {
     /// Of an objective, whose convolutions sum as `precision` says.
     pub fn new(objective: O, tally: TrainingTally, precision: Precision) -> Self {
         let monitor = objective.monitor().to_owned();
-        Self { objective, tally, precision, monitor, every: 1 }
+        let (average, plan, step) = (None, StepPlan::default(), 0);
+        Self { objective, average, plan, step, tally, precision, monitor, every: 1 }
+    }
+
+    /// The same with a moving average of its weights, where there is a decay.
+    #[must_use]
+    pub fn with_average(self, decay: Option<f64>) -> Self {
+        let average = decay.map(|_| deep_copy(&self.objective).no_grad());
+        Self { average, ..self }
+    }
+
+    /// The same with what happens around each step, from a step on.
+    #[must_use]
+    pub fn with_plan(self, plan: StepPlan, step: usize) -> Self {
+        let objective = plan.layers.at_step(self.objective, step);
+        Self { objective, plan, step, ..self }
+    }
+
+    /// What validations judge and what is kept: the average, where there is one.
+    fn judged(&self) -> &O {
+        self.average.as_ref().unwrap_or(&self.objective)
     }
 
     /// The same with another metric that chooses the checkpoint.
@@ -117,8 +147,14 @@ impl<O: Objective> TrainStep for Trainee<O> {
         rate: ModuleLearningRate,
         gradients: GradientsParams,
     ) -> Self {
-        let trained = optim.step(rate, self, gradients);
-        Self { objective: trained.objective.after_update(), ..trained }
+        let Self { objective, average, plan, step, .. } = self;
+        let gradients = plan.prepared(&objective, gradients);
+        let objective = optim.step(rate, objective, gradients).after_update();
+        let objective = plan.layers.after_step(objective, step);
+        let average = plan.averaged(average, &objective, step);
+        let (tally, precision, monitor, every) =
+            (self.tally, self.precision, self.monitor, self.every);
+        Self { objective, average, plan, step: step + 1, tally, precision, monitor, every }
     }
 }
 
@@ -131,10 +167,10 @@ impl<O: Objective> InferenceStep for Trainee<O> {
             sums.validated += 1;
             (sums.validated - 1).is_multiple_of(self.every) && sums.previews.len() < PREVIEWS
         });
-        if drawn && let Some(preview) = self.objective.preview(&item) {
+        if drawn && let Some(preview) = self.judged().preview(&item) {
             self.tally.with(|sums| sums.previews.push(preview));
         }
-        let state = self.precision.run(|| self.objective.evaluate(item));
+        let state = self.precision.run(|| self.judged().evaluate(item));
         let of = |name: &str| state.value(name).unwrap_or(f64::NAN);
         let outcome = ItemMetrics { loss: of("loss"), monitored: of(&self.monitor) };
         self.tally.with(|sums| sums.validation.merge(&state));

@@ -52,6 +52,13 @@ impl WeightsSource {
         if weights == Path::new(RANDOM) {
             return Ok(Self::Random);
         }
+        if weights.is_dir() {
+            return Err(Error::weights(
+                "a folder where a file of weights is expected; a run's folder is what trainings of supervised and \
+                 panet start from, or what `--model` takes",
+            )
+            .in_file(weights));
+        }
         if weights.exists() {
             return Ok(Self::File(weights.to_owned()));
         }

@@ -265,6 +265,11 @@ impl Panet {
         &self.config
     }
 
+    /// What it was made around.
+    pub fn into_encoder(self) -> Encoder {
+        self.encoder
+    }
+
     /// The same for inference, faster.
     #[must_use]
     pub fn optimize(self) -> Self {
@@ -316,6 +321,10 @@ impl FewShot<3> for Panet {
 
 impl Objective for Panet {
     type Item = Vec<Episode<3>>;
+
+    fn encoder(&self) -> Option<&Encoder> {
+        Some(&self.encoder)
+    }
 
     fn step(&self, episodes: Vec<Episode<3>>) -> StepResult {
         episodic::step(self, &episodes)
