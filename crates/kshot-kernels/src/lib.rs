@@ -1,5 +1,5 @@
 //! Convolutions on CPUs in 32-bit floats, for training and inference, as operations of Burn; and what
-//! networks do between them: batch normalisation, pooling, resizing, softmax and cross entropy.
+//! networks do between them: batch and layer normalisation, GELU, pooling, resizing, softmax and cross entropy.
 //!
 //! # Which path computes what
 //!
@@ -33,10 +33,12 @@ mod conv2d;
 mod dense;
 mod depthwise;
 mod extension;
+mod gelu;
 mod geometry;
 #[cfg(feature = "mimalloc")]
 mod heap;
 mod inference;
+mod layer_norm;
 mod layout;
 mod micro;
 mod norm;
@@ -59,8 +61,8 @@ mod winograd;
 
 pub use extension::{
     AveragePool, KernelBackend, NormOptions, add_activated, avg_pool2d, batch_norm,
-    batch_norm_layer, bilinear, conv_transpose2d, conv2d, conv2d_activated, cross_entropy2d,
-    log_softmax2d, max_pool2d, scale_kernels, softmax2d,
+    batch_norm_layer, bilinear, conv_transpose2d, conv2d, conv2d_activated, cross_entropy2d, gelu,
+    layer_norm2d, log_softmax2d, max_pool2d, scale_kernels, softmax2d,
 };
 pub use geometry::{Geometry, Pads, Refused};
 #[cfg(feature = "mimalloc")]
@@ -82,6 +84,8 @@ pub mod slices {
     pub use crate::activate::{activation_gradient, add_activated};
     pub use crate::average::{avg_pool, avg_pool_gradient};
     pub use crate::conv2d::{bias_gradient, forward, input_gradient, weight_gradient};
+    pub use crate::gelu::{gelu, gelu_gradient};
+    pub use crate::layer_norm::{layer_norm, layer_norm_gradients};
     pub use crate::norm::{batch_norm, batch_norm_gradients};
     pub use crate::pool::{max_pool, max_pool_gradient};
     pub use crate::resize::{resize, resize_gradient};

@@ -53,7 +53,7 @@ struct Block {
 
 /// The exponential, within three units of the last place; of numbers below -87, e^-87.
 #[inline(always)]
-fn exp(x: f32) -> f32 {
+pub(crate) fn exp(x: f32) -> f32 {
     /// Added and taken away again, it rounds to a whole number, which then stands in the last bits.
     const ROUND: f32 = 12_582_912.0;
     let x = x.clamp(-87.0, 88.0);

@@ -16,6 +16,7 @@
 use burn::module::Module;
 use burn::prelude::*;
 pub use linear::{LinearConfig, LinearDecoder};
+pub use mask_transformer::{MaskTransformer, MaskTransformerConfig};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
 pub use segmenter::Segmenter;
 use serde::de::DeserializeOwned;
@@ -28,6 +29,7 @@ use crate::names::Row;
 use crate::schema::named_tables;
 
 pub mod linear;
+pub mod mask_transformer;
 pub mod segmenter;
 pub mod unet;
 
@@ -278,6 +280,7 @@ fn check_classes(classes: usize) -> Result<()> {
 decoders! {
     UNet(unet::UNet, unet::UNetConfig);
     Linear(linear::LinearDecoder, linear::LinearConfig);
+    MaskTransformer(mask_transformer::MaskTransformer, mask_transformer::MaskTransformerConfig);
 }
 
 #[cfg(test)]

@@ -20,6 +20,7 @@ pub use config::{Description, EncoderConfig};
 pub use normalization::Normalization;
 
 use crate::encoder::keys::Renamed;
+use crate::error::Result;
 use crate::nn::norm::freeze_norm;
 
 pub mod config;
@@ -28,9 +29,11 @@ pub mod efficientnet_lite;
 pub mod feature_head;
 pub mod keys;
 pub mod normalization;
+pub mod options;
 pub mod resnet;
 pub mod resnet12;
 pub mod vgg;
+pub mod vit;
 
 /// Feature maps of several scales, finest first: `maps[i]` is `[batch, channels, height, width]`.
 #[derive(Debug, Clone)]
@@ -144,6 +147,25 @@ pub trait Family: Copy + PartialEq + 'static {
     /// The same with a coarsest map of that stride, which is one of [`Self::output_strides`].
     #[must_use]
     fn with_output_stride(self, output_stride: usize) -> Self;
+
+    /// Settings of the family's own, which recipes may write beside output stride and input channels, with
+    /// the values that this one has; see [`options`] for how a struct becomes them.
+    fn options(&self) -> toml::Table {
+        toml::Table::new()
+    }
+
+    /// The schemas of these settings by their names: meaning, bounds.
+    fn option_schemas() -> serde_json::Map<String, serde_json::Value> {
+        serde_json::Map::new()
+    }
+
+    /// The same with some settings changed, all of which are among [`Self::options`].
+    ///
+    /// # Errors
+    /// If a value is none of the valid ones, which are named.
+    fn with_options(self, _: toml::Table) -> Result<Self> {
+        Ok(self)
+    }
 
     /// What its published weights expect of pixels.
     fn normalization(&self) -> Normalization;
@@ -265,6 +287,20 @@ macro_rules! encoders {
                 }
             }
 
+            fn options(&self) -> toml::Table {
+                match self { $(Self::$variant(config) => config.options(),)+ }
+            }
+
+            fn option_schemas(&self) -> serde_json::Map<String, serde_json::Value> {
+                match self { $(Self::$variant(_) => <$config>::option_schemas(),)+ }
+            }
+
+            fn with_options(self, options: toml::Table) -> Result<Self> {
+                Ok(match self {
+                    $(Self::$variant(config) => Self::$variant(config.with_options(options)?),)+
+                })
+            }
+
             fn normalization(&self) -> Normalization {
                 match self { $(Self::$variant(config) => config.normalization(),)+ }
             }
@@ -314,4 +350,7 @@ encoders! {
     EfficientNetLite(efficientnet_lite::EfficientNetLite, efficientnet_lite::EfficientNetLiteConfig);
     ResNet(resnet::ResNet, resnet::ResNetConfig);
     Vgg(vgg::Vgg, vgg::VggConfig);
+    Vit(vit::VisionTransformer, vit::plain::Vit);
+    DinoV2(vit::VisionTransformer, vit::dinov2::DinoV2);
+    DinoV3(vit::VisionTransformer, vit::dinov3::DinoV3);
 }

@@ -1,8 +1,14 @@
 //! Layers that every encoder and decoder is made of: the one place convolutions pass through.
 
+pub mod attention;
 pub mod conv;
 pub mod dual;
+pub mod layer_norm;
+pub mod linear;
+pub mod non_local;
 pub mod norm;
+pub mod positions;
+pub mod transformer;
 pub mod weights;
 
 use burn::prelude::*;
@@ -11,6 +17,7 @@ pub use conv::{Activation, Conv, ConvConfig, ConvNormAct, Padding, conv2d};
 /// Plain sums in every convolution from now on (slower, and three times closer to the exact result), and
 /// whether that was chosen.
 pub use kshot_kernels::{NoBf16, Precision};
+pub use layer_norm::LayerNorm;
 pub use norm::BatchNorm;
 
 /// The mean over the pixels, `[batch, channels, height, width]` to `[batch, channels, 1, 1]`.

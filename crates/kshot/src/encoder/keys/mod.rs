@@ -3,6 +3,7 @@
 pub mod efficientnet_lite;
 pub mod resnet;
 pub mod vgg;
+pub mod vit;
 
 /// What becomes of a tensor of a published file.
 #[derive(Debug, Clone, PartialEq, Eq)]
