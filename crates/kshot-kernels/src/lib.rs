@@ -1,6 +1,6 @@
 //! Convolutions on CPUs in 32-bit floats, for training and inference, as operations of Burn; and what
-//! networks do between them: batch normalisation, smooth activations, pooling, resizing, softmax, cross entropy and the
-//! highest channel.
+//! networks do between them: batch and layer normalisation, GELU and other smooth activations, pooling, resizing, softmax,
+//! cross entropy and the highest channel.
 //!
 //! # Which path computes what
 //!
@@ -35,10 +35,12 @@ mod conv2d;
 mod dense;
 mod depthwise;
 mod extension;
+mod gelu;
 mod geometry;
 #[cfg(feature = "mimalloc")]
 mod heap;
 mod inference;
+mod layer_norm;
 mod layout;
 mod micro;
 mod norm;
@@ -62,8 +64,9 @@ mod winograd;
 
 pub use extension::{
     AveragePool, KernelBackend, NormOptions, add_activated, avg_pool2d, batch_norm,
-    batch_norm_layer, bilinear, conv_transpose2d, conv2d, conv2d_activated, cross_entropy2d,
-    instance_norm, log_softmax2d, max_pool2d, max_unpool2d, pointwise, scale_kernels, softmax2d,
+    batch_norm_layer, bilinear, conv_transpose2d, conv2d, conv2d_activated, cross_entropy2d, gelu,
+    instance_norm, layer_norm2d, log_softmax2d, max_pool2d, max_unpool2d, pointwise, scale_kernels,
+    softmax2d,
 };
 pub use geometry::{Geometry, Pads, Refused};
 #[cfg(feature = "mimalloc")]
@@ -87,6 +90,8 @@ pub mod slices {
     pub use crate::argmax::argmax;
     pub use crate::average::{avg_pool, avg_pool_gradient};
     pub use crate::conv2d::{bias_gradient, forward, input_gradient, weight_gradient};
+    pub use crate::gelu::{gelu, gelu_gradient};
+    pub use crate::layer_norm::{layer_norm, layer_norm_gradients};
     pub use crate::norm::{batch_norm, batch_norm_gradients};
     pub use crate::pointwise::{pointwise, pointwise_gradient};
     pub use crate::pool::{max_pool, max_pool_gradient};

@@ -8,7 +8,8 @@ use burn::tensor::ops::{AvgPoolOptions, ConvOptions, ConvTransposeOptions, MaxPo
 use burn::tensor::{Device, Distribution, Tensor, TensorData};
 use kshot_kernels::{
     Activation, add_activated, avg_pool2d, batch_norm_layer, bilinear, conv_transpose2d, conv2d,
-    conv2d_activated, cross_entropy2d, log_softmax2d, max_pool2d, max_unpool2d, softmax2d,
+    conv2d_activated, cross_entropy2d, gelu, layer_norm2d, log_softmax2d, max_pool2d, max_unpool2d,
+    softmax2d,
 };
 
 fn random<const D: usize>(shape: [usize; D], device: &Device) -> Tensor<D> {
@@ -483,4 +484,41 @@ fn shapes_that_do_not_fit_are_refused() {
     let device = Device::flex();
     let options = ConvOptions::new([1, 1], [1, 1], [1, 1], 2);
     conv2d(random([2, 3, 7, 5], &device), random([6, 3, 3, 3], &device), None, options);
+}
+
+/// Of Burn's own operations, values and gradients.
+#[test]
+fn layer_norm_and_gelu_are_burns() {
+    let device = Device::flex().autodiff();
+    device.seed(12);
+    for shape in [[2, 5, 1, 70], [1, 33, 9, 8], [3, 4, 1, 1]] {
+        let [_, channels, ..] = shape;
+        let images = random(shape, &device) * 3.0 + 1.0;
+        let gamma: Tensor<1> = random([channels], &device) + 1.5;
+        let beta: Tensor<1> = random([channels], &device);
+        let factors = random(shape, &device);
+        let run = |ours: bool| {
+            let images = Tensor::from_inner(images.clone().inner()).require_grad();
+            let [gamma, beta] = [&gamma, &beta]
+                .map(|values| Tensor::<1>::from_inner(values.clone().inner()).require_grad());
+            let result = if ours {
+                gelu(layer_norm2d(images.clone(), gamma.clone(), beta.clone(), 1e-5))
+            } else {
+                let each = |values: &Tensor<1>| values.clone().reshape([1, channels, 1, 1]);
+                let centred = images.clone() - images.clone().mean_dim(1);
+                let variance = centred.clone().powi_scalar(2).mean_dim(1);
+                let normal = centred * (variance + 1e-5).sqrt().recip();
+                burn::tensor::activation::gelu(normal * each(&gamma) + each(&beta))
+            };
+            let gradients = (result.clone() * factors.clone()).sum().backward();
+            let of = [&gamma, &beta].map(|values| values.grad(&gradients).unwrap());
+            (result.inner(), images.grad(&gradients).unwrap(), of)
+        };
+        let ((result, of_images, [of_gamma, of_beta]), theirs) = (run(true), run(false));
+        same(result, theirs.0, "result");
+        same(of_images, theirs.1, "images' gradient");
+        let [gamma, beta] = theirs.2;
+        same(of_gamma, gamma, "gamma's gradient");
+        same(of_beta, beta, "beta's gradient");
+    }
 }

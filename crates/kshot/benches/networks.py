@@ -1,6 +1,6 @@
 """The work of networks.rs in PyTorch, same names: `python networks.py [threads] [pattern]`.
 
-    pip install torch torchvision efficientnet-lite-pytorch
+    pip install torch torchvision timm efficientnet-lite-pytorch
 
 Run it with a heap that keeps its pages, as the Rust side has one:
 GLIBC_TUNABLES=glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967295
@@ -13,6 +13,7 @@ import resource
 import sys
 import time
 
+import timm
 import torch
 import torch.nn as nn
 import torch.nn.functional as F
@@ -66,6 +67,17 @@ def vgg16_panet():
             layers += [nn.Conv2d(inside, width, 3, 1, dilation, dilation), nn.ReLU(inplace=True)]
             inside = width
     return nn.Sequential(*layers[:-1])
+
+
+class Vit(nn.Module):
+    """The patches after the last block and the final normalisation, as networks.rs takes them."""
+
+    def __init__(self):
+        super().__init__()
+        self.net = timm.create_model("vit_small_patch16_224", num_classes=0)
+
+    def forward(self, images):
+        return self.net.forward_features(images)[:, 1:]
 
 
 def layer(inside, outside):
@@ -123,6 +135,8 @@ ROWS = {
     "resnet50 8x224x224": (lambda: Encoder(resnet50()), (8, 3, 224, 224)),
     "vgg16-panet 1x417x417": (lambda: Encoder(vgg16_panet()), (1, 3, 417, 417)),
     "vgg16-panet 8x417x417": (lambda: Encoder(vgg16_panet()), (8, 3, 417, 417)),
+    "vit-small-16 1x224x224": (lambda: Encoder(Vit()), (1, 3, 224, 224)),
+    "vit-small-16 8x224x224": (lambda: Encoder(Vit()), (8, 3, 224, 224)),
     "unet 1x224x224": (UNet, (1, 3, 224, 224)),
     "unet 8x224x224": (UNet, (8, 3, 224, 224)),
     "conv4 25x28x28": (Conv4, (25, 1, 28, 28)),

@@ -24,7 +24,7 @@ fn main() {
 }
 
 /// Name, encoder, pictures, height and width.
-const ROWS: [(&str, &str, [usize; 3]); 11] = [
+const ROWS: [(&str, &str, [usize; 3]); 13] = [
     ("efficientnet-lite0 1x224x224", "efficientnet-lite0", [1, 224, 224]),
     ("efficientnet-lite0 8x224x224", "efficientnet-lite0", [8, 224, 224]),
     ("efficientnet-lite0 1x360x480", "efficientnet-lite0", [1, 360, 480]),
@@ -33,6 +33,8 @@ const ROWS: [(&str, &str, [usize; 3]); 11] = [
     ("resnet50 8x224x224", "resnet50", [8, 224, 224]),
     ("vgg16-panet 1x417x417", "vgg16-panet", [1, 417, 417]),
     ("vgg16-panet 8x417x417", "vgg16-panet", [8, 417, 417]),
+    ("vit-small-16 1x224x224", "vit-small-16", [1, 224, 224]),
+    ("vit-small-16 8x224x224", "vit-small-16", [8, 224, 224]),
     ("unet 1x224x224", "efficientnet-lite0", [1, 224, 224]),
     ("unet 8x224x224", "efficientnet-lite0", [8, 224, 224]),
     ("conv4 25x28x28", "", [25, 28, 28]),

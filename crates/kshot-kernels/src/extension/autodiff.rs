@@ -7,8 +7,8 @@ use burn::backend::autodiff::checkpoint::strategy::CheckpointStrategy;
 use burn::backend::tensor::FloatTensor;
 
 use super::{
-    AutodiffTensor, AveragePool, KernelBackend, NormOptions, add, conv_transpose2d, conv2d, linear,
-    norm, pointwise, pool, scale, softmax, unpool,
+    AutodiffTensor, AveragePool, KernelBackend, NormOptions, add, conv_transpose2d, conv2d, gelu,
+    layer_norm, linear, norm, pointwise, pool, scale, softmax, unpool,
 };
 use crate::{Activation, Conv2d, Geometry, Pads, Pointwise, Resize, Windows};
 
@@ -141,6 +141,38 @@ impl<B: KernelBackend, C: CheckpointStrategy> KernelBackend for Autodiff<B, C> {
             options,
         );
         (AutodiffTensor::new(images), AutodiffTensor::new(gamma), AutodiffTensor::new(beta))
+    }
+
+    fn layer_normalise(
+        images: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self> {
+        layer_norm::record::<B, C>(images, gamma, beta, epsilon)
+    }
+
+    fn layer_normalise_gradients(
+        images: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>) {
+        let (images, gradient) = (images.into_primitive(), gradient.into_primitive());
+        let all = B::layer_normalise_gradients(images, gradient, gamma.into_primitive(), epsilon);
+        (AutodiffTensor::new(all.0), AutodiffTensor::new(all.1), AutodiffTensor::new(all.2))
+    }
+
+    fn gelu_exact(values: FloatTensor<Self>) -> FloatTensor<Self> {
+        gelu::record::<B, C>(values)
+    }
+
+    fn gelu_exact_gradient(
+        values: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> FloatTensor<Self> {
+        let (values, gradient) = (values.into_primitive(), gradient.into_primitive());
+        AutodiffTensor::new(B::gelu_exact_gradient(values, gradient))
     }
 
     fn scale(weight: FloatTensor<Self>, scale: FloatTensor<Self>) -> FloatTensor<Self> {

@@ -201,6 +201,45 @@ impl KernelBackend for Flex {
         )
     }
 
+    fn layer_normalise(
+        images: FlexTensor,
+        gamma: FlexTensor,
+        beta: FlexTensor,
+        epsilon: f64,
+    ) -> FlexTensor {
+        let [images, gamma, beta] = [images, gamma, beta].map(contiguous);
+        let (shape, channels) = channels(&images);
+        let affine = [gamma.storage(), beta.storage()];
+        tensor(slices::layer_norm(&channels, images.storage(), affine, epsilon), shape)
+    }
+
+    fn layer_normalise_gradients(
+        images: FlexTensor,
+        gradient: FlexTensor,
+        gamma: FlexTensor,
+        epsilon: f64,
+    ) -> (FlexTensor, FlexTensor, FlexTensor) {
+        let [images, gradient, gamma] = [images, gradient, gamma].map(contiguous);
+        let (shape, channels) = channels(&images);
+        let (values, back) = (images.storage(), gradient.storage());
+        let [images, gamma, beta] =
+            slices::layer_norm_gradients(&channels, values, back, gamma.storage(), epsilon);
+        let each = [channels.channels];
+        (tensor(images, shape), tensor(gamma, each), tensor(beta, each))
+    }
+
+    fn gelu_exact(values: FlexTensor) -> FlexTensor {
+        let mut values = contiguous(values);
+        slices::gelu(values.storage_mut());
+        values
+    }
+
+    fn gelu_exact_gradient(values: FlexTensor, gradient: FlexTensor) -> FlexTensor {
+        let (values, mut gradient) = (contiguous(values), contiguous(gradient));
+        slices::gelu_gradient(values.storage(), gradient.storage_mut());
+        gradient
+    }
+
     fn scale(weight: FlexTensor, scale: FlexTensor) -> FlexTensor {
         let (weight, scale) = (contiguous(weight), contiguous(scale));
         tensor(slices::scale_kernels(weight.storage(), scale.storage()), extents(&weight))

@@ -5,6 +5,8 @@ mod autodiff;
 mod conv2d;
 mod conv_transpose2d;
 mod flex;
+mod gelu;
+mod layer_norm;
 mod linear;
 mod norm;
 mod pointwise;
@@ -22,6 +24,8 @@ use burn::backend::{Autodiff, Backend, backend_extension};
 use burn::tensor::{DType, Device, Tensor};
 pub use conv_transpose2d::conv_transpose2d;
 pub use conv2d::{conv2d, conv2d_activated};
+pub use gelu::gelu;
+pub use layer_norm::layer_norm2d;
 pub use norm::{NormOptions, batch_norm, batch_norm_layer, instance_norm};
 pub use pointwise::pointwise;
 pub use pool::{AveragePool, avg_pool2d, max_pool2d};
@@ -136,6 +140,31 @@ pub trait KernelBackend: Backend {
         variance: FloatTensor<Self>,
         options: NormOptions,
     ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// Layer normalisation over channels.
+    fn layer_normalise(
+        images: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        beta: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> FloatTensor<Self>;
+
+    /// Its gradients with respect to images, gamma and beta.
+    fn layer_normalise_gradients(
+        images: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+        gamma: FloatTensor<Self>,
+        epsilon: f64,
+    ) -> (FloatTensor<Self>, FloatTensor<Self>, FloatTensor<Self>);
+
+    /// The Gaussian error linear unit.
+    fn gelu_exact(values: FloatTensor<Self>) -> FloatTensor<Self>;
+
+    /// Its gradient with respect to the values.
+    fn gelu_exact_gradient(
+        values: FloatTensor<Self>,
+        gradient: FloatTensor<Self>,
+    ) -> FloatTensor<Self>;
 
     /// Kernels times a factor for each output.
     fn scale(weight: FloatTensor<Self>, scale: FloatTensor<Self>) -> FloatTensor<Self>;

@@ -26,6 +26,7 @@ pub use fcn_head::{FcnHead, FcnHeadConfig, FcnHeadDecoder};
 pub use hrnet::{HrNetHead, HrNetHeadConfig};
 pub use layout::Layout;
 pub use linear::{LinearConfig, LinearDecoder};
+pub use mask_transformer::{MaskTransformer, MaskTransformerConfig};
 pub use plain_unet::{PlainUNet, PlainUNetDecoderConfig};
 pub use pspnet::{PspNet, PspNetConfig};
 use schemars::{JsonSchema, Schema, SchemaGenerator};
@@ -57,6 +58,7 @@ mod keys;
 pub mod layout;
 pub mod linear;
 mod maps;
+pub mod mask_transformer;
 pub mod plain_unet;
 pub mod pspnet;
 pub mod segmenter;
@@ -349,6 +351,7 @@ decoders! {
     PlainUNet(plain_unet::PlainUNet, plain_unet::PlainUNetDecoderConfig);
     HrNet(hrnet::HrNetHead, hrnet::HrNetHeadConfig);
     DdrNet(ddrnet::DdrNetHead, ddrnet::DdrNetHeadConfig);
+    MaskTransformer(mask_transformer::MaskTransformer, mask_transformer::MaskTransformerConfig);
 }
 
 #[cfg(test)]

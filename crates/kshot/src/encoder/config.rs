@@ -115,6 +115,33 @@ impl EncoderConfig {
         Ok(Self { architecture: self.architecture.with_in_channels(in_channels), ..self })
     }
 
+    /// The settings of the family's own, with their values.
+    pub fn options(&self) -> toml::Table {
+        self.architecture.options()
+    }
+
+    /// The same with some settings of the family's own changed.
+    ///
+    /// # Errors
+    /// If the family has no such setting, or a value is none of the valid ones; those that are valid are named.
+    pub fn with_options(self, options: toml::Table) -> Result<Self> {
+        let own = self.options();
+        if let Some(unknown) = options.keys().find(|key| !own.contains_key(*key)) {
+            let all = ["name", "output_stride", "in_channels"].into_iter();
+            let all = all.chain(own.keys().map(String::as_str)).map(|key| format!("`{key}`"));
+            return Err(Error::config(format!(
+                "{}: unknown field `{unknown}`, expected one of {}",
+                self.name,
+                all.collect::<Vec<_>>().join(", ")
+            )));
+        }
+        let architecture = self
+            .architecture
+            .with_options(options)
+            .map_err(|error| Error::config(format!("{}: {error}", self.name)).caused_by(error))?;
+        Ok(Self { architecture, ..self })
+    }
+
     /// The stride of the coarsest map.
     pub fn output_stride(&self) -> usize {
         self.strides().last().copied().unwrap_or(1)
@@ -189,36 +216,53 @@ impl EncoderConfig {
     }
 
     /// What is written of it.
-    fn written(&self) -> WeightsTable {
+    fn written(&self) -> EncoderTable {
         let preset = Self::all().into_iter().find(|preset| preset.name == self.name);
         let differs = |of: fn(&Self) -> usize| {
             let own = of(self);
             (preset.as_ref().map(of) != Some(own)).then_some(own)
         };
-        WeightsTable {
+        let usual = preset.as_ref().map(Self::options).unwrap_or_default();
+        let mut own = self.options();
+        own.retain(|key, value| usual.get(key) != Some(&*value));
+        EncoderTable {
             name: self.name.to_owned(),
             output_stride: differs(Self::output_stride),
             in_channels: differs(Self::in_channels),
+            own,
         }
     }
 }
 
 /// As recipes write it where a name is not enough.
 #[derive(Serialize, Deserialize)]
-#[serde(deny_unknown_fields)]
-struct WeightsTable {
+struct EncoderTable {
     name: String,
     #[serde(skip_serializing_if = "Option::is_none")]
     output_stride: Option<usize>,
     #[serde(skip_serializing_if = "Option::is_none")]
     in_channels: Option<usize>,
+    /// Settings of the family's own.
+    #[serde(flatten)]
+    own: toml::Table,
 }
 
-impl TryFrom<WeightsTable> for EncoderConfig {
+impl EncoderTable {
+    /// The changes in their order.
+    fn changes(&self) -> Vec<(&str, String)> {
+        let shared = [("output_stride", self.output_stride), ("in_channels", self.in_channels)];
+        let shared = shared.into_iter().filter_map(|(key, value)| Some((key, value?.to_string())));
+        shared
+            .chain(self.own.iter().map(|(key, value)| (key.as_str(), value.to_string())))
+            .collect()
+    }
+}
+
+impl TryFrom<EncoderTable> for EncoderConfig {
     type Error = Error;
 
-    fn try_from(table: WeightsTable) -> Result<Self> {
-        let mut config = named(&table.name)?;
+    fn try_from(table: EncoderTable) -> Result<Self> {
+        let mut config = named(&table.name)?.with_options(table.own)?;
         if let Some(output_stride) = table.output_stride {
             config = config.with_output_stride(output_stride)?;
         }
@@ -256,10 +300,10 @@ impl std::str::FromStr for EncoderConfig {
             return named(text);
         }
         #[derive(Deserialize)]
-        struct WeightsLine {
-            encoder: WeightsTable,
+        struct EncoderLine {
+            encoder: EncoderTable,
         }
-        let line: WeightsLine = toml::from_str(&format!("encoder = {text}")).map_err(|error| {
+        let line: EncoderLine = toml::from_str(&format!("encoder = {text}")).map_err(|error| {
             Error::config(format!("{text} is no encoder: {}", error.message().trim()))
                 .caused_by(error)
         })?;
@@ -269,15 +313,14 @@ impl std::str::FromStr for EncoderConfig {
 
 impl std::fmt::Display for EncoderConfig {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        let WeightsTable { name, output_stride, in_channels } = self.written();
-        if output_stride.is_none() && in_channels.is_none() {
-            return f.write_str(&name);
+        let table = self.written();
+        let changes = table.changes();
+        if changes.is_empty() {
+            return f.write_str(self.name);
         }
-        write!(f, "{{ name = \"{name}\"")?;
-        for (key, value) in [("output_stride", output_stride), ("in_channels", in_channels)] {
-            if let Some(value) = value {
-                write!(f, ", {key} = {value}")?;
-            }
+        write!(f, "{{ name = \"{}\"", self.name)?;
+        for (key, value) in changes {
+            write!(f, ", {key} = {value}")?;
         }
         f.write_str(" }")
     }
@@ -286,7 +329,7 @@ impl std::fmt::Display for EncoderConfig {
 impl Serialize for EncoderConfig {
     fn serialize<S: Serializer>(&self, serializer: S) -> std::result::Result<S::Ok, S::Error> {
         let table = self.written();
-        if table.output_stride.is_none() && table.in_channels.is_none() {
+        if table.changes().is_empty() {
             return serializer.serialize_str(self.name);
         }
         table.serialize(serializer)
@@ -298,24 +341,27 @@ impl EncoderConfig {
     pub(crate) fn schemas() -> Vec<(&'static str, Schema)> {
         let (least, most) = (IN_CHANNELS.start(), IN_CHANNELS.end());
         let options = |config: &Self| {
-            json_schema!({
-                "type": "object",
-                "properties": {
-                    "output_stride": {
-                        "type": "integer",
-                        "enum": config.architecture.output_strides(),
-                        "default": config.output_stride(),
-                        "description": "Stride of the coarsest map: later stages are dilated instead of strided.",
-                    },
-                    "in_channels": {
-                        "type": "integer",
-                        "minimum": least,
-                        "maximum": most,
-                        "default": config.in_channels(),
-                        "description": "Channels of the pictures; those of recipes have 3 (red, green, blue).",
-                    },
+            let mut properties = serde_json::json!({
+                "output_stride": {
+                    "type": "integer",
+                    "enum": config.architecture.output_strides(),
+                    "default": config.output_stride(),
+                    "description": "Stride of the coarsest map: later stages are dilated instead of strided.",
                 },
-            })
+                "in_channels": {
+                    "type": "integer",
+                    "minimum": least,
+                    "maximum": most,
+                    "default": config.in_channels(),
+                    "description": "Channels of the pictures; those of recipes have 3 (red, green, blue).",
+                },
+            });
+            let own = config.options();
+            for (key, mut schema) in config.architecture.option_schemas() {
+                schema["default"] = serde_json::json!(own.get(&key));
+                properties[key] = schema;
+            }
+            json_schema!({ "type": "object", "properties": properties })
         };
         Self::all().iter().map(|config| (config.name, options(config))).collect()
     }
@@ -353,7 +399,7 @@ impl<'de> Deserialize<'de> for EncoderConfig {
                 map: M,
             ) -> std::result::Result<Self::Value, M::Error> {
                 let table =
-                    WeightsTable::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
+                    EncoderTable::deserialize(serde::de::value::MapAccessDeserializer::new(map))?;
                 table.try_into().map_err(serde::de::Error::custom)
             }
         }
@@ -384,6 +430,15 @@ mod tests {
     }
 
     #[test]
+    fn settings_of_a_family_are_written_where_they_differ() {
+        let text = "{ name = \"vit-small-16\", in_channels = 4, pool = \"mean\", registers = 4 }";
+        let config: EncoderConfig = text.parse().unwrap();
+        assert_eq!(config.to_string(), text);
+        let usual = "{ name = \"vit-small-16\", layer_scale = 0, positions = \"learnt\" }";
+        assert_eq!(usual.parse::<EncoderConfig>().unwrap().to_string(), "vit-small-16");
+    }
+
+    #[test]
     fn what_a_network_cannot_have_is_refused_with_what_it_can() {
         for (text, expected) in [
             ("resnet18-os8", "write { name = \"resnet18\", output_stride = 8 }"),
@@ -392,6 +447,15 @@ mod tests {
             ("{ name = \"resnet18\", in_channels = 0 }", "valid are 1 to 1024"),
             ("{ name = \"resnet18\", stride = 8 }", "unknown field `stride`"),
             ("{ output_stride = 8 }", "missing field `name`"),
+            (
+                "{ name = \"vit-tiny-16\", depth = 8 }",
+                "`layer_scale`, `pool`, `positions`, `registers`",
+            ),
+            ("{ name = \"resnet18\", pool = \"mean\" }", "unknown field `pool`"),
+            ("{ name = \"vit-tiny-16\", pool = \"max\" }", "expected `class-token` or `mean`"),
+            ("{ name = \"vit-tiny-16\", registers = 65 }", "valid are 0 to 64"),
+            ("{ name = \"vit-tiny-16\", layer_scale = nan }", "valid are 0 to 1"),
+            ("{ name = \"vit-tiny-16\", registers = \"4\" }", "expected usize"),
         ] {
             let error = refused(text);
             assert!(error.contains(expected), "{text}: {error}");

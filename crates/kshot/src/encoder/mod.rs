@@ -20,6 +20,7 @@ pub use config::{Description, EncoderConfig};
 pub use normalization::Normalization;
 
 use crate::encoder::keys::Renamed;
+use crate::error::Result;
 use crate::nn::norm::freeze_norm;
 
 pub mod config;
@@ -35,12 +36,14 @@ pub mod mobilenet_v1;
 pub mod mobilenet_v2;
 pub mod mobilenet_v3;
 pub mod normalization;
+pub mod options;
 pub mod plain_unet;
 mod residual;
 pub mod resnet;
 pub mod resnet12;
 pub mod stages;
 pub mod vgg;
+pub mod vit;
 
 /// Feature maps of several scales, finest first: `maps[i]` is `[batch, channels, height, width]`.
 #[derive(Debug, Clone)]
@@ -154,6 +157,25 @@ pub trait Family: Copy + PartialEq + 'static {
     /// The same with a coarsest map of that stride, which is one of [`Self::output_strides`].
     #[must_use]
     fn with_output_stride(self, output_stride: usize) -> Self;
+
+    /// Settings of the family's own, which recipes may write beside output stride and input channels, with
+    /// the values that this one has; see [`options`] for how a struct becomes them.
+    fn options(&self) -> toml::Table {
+        toml::Table::new()
+    }
+
+    /// The schemas of these settings by their names: meaning, bounds.
+    fn option_schemas() -> serde_json::Map<String, serde_json::Value> {
+        serde_json::Map::new()
+    }
+
+    /// The same with some settings changed, all of which are among [`Self::options`].
+    ///
+    /// # Errors
+    /// If a value is none of the valid ones, which are named.
+    fn with_options(self, _: toml::Table) -> Result<Self> {
+        Ok(self)
+    }
 
     /// What its published weights expect of pixels.
     fn normalization(&self) -> Normalization;
@@ -282,6 +304,20 @@ macro_rules! encoders {
                 }
             }
 
+            fn options(&self) -> toml::Table {
+                match self { $(Self::$variant(config) => config.options(),)+ }
+            }
+
+            fn option_schemas(&self) -> serde_json::Map<String, serde_json::Value> {
+                match self { $(Self::$variant(_) => <$config>::option_schemas(),)+ }
+            }
+
+            fn with_options(self, options: toml::Table) -> Result<Self> {
+                Ok(match self {
+                    $(Self::$variant(config) => Self::$variant(config.with_options(options)?),)+
+                })
+            }
+
             fn normalization(&self) -> Normalization {
                 match self { $(Self::$variant(config) => config.normalization(),)+ }
             }
@@ -344,4 +380,7 @@ encoders! {
     PlainUNet(plain_unet::PlainUNetEncoder, plain_unet::PlainUNetConfig);
     HrNet(hrnet::HrNet, hrnet::HrNetConfig);
     DdrNet(ddrnet::DdrNet, ddrnet::DdrNetConfig);
+    Vit(vit::VisionTransformer, vit::plain::Vit);
+    DinoV2(vit::VisionTransformer, vit::dinov2::DinoV2);
+    DinoV3(vit::VisionTransformer, vit::dinov3::DinoV3);
 }

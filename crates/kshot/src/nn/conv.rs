@@ -24,6 +24,9 @@ pub enum Padding {
     /// As TensorFlow's `SAME`: the output measures `ceil(size / stride)` whatever the kernel; an odd
     /// row or column goes to the bottom or the right.
     Same,
+    /// At the bottom and the right alone, so that the output measures `ceil(size / stride)`: for patches,
+    /// whose kernel is their stride.
+    End,
 }
 
 impl Padding {
@@ -37,10 +40,11 @@ impl Padding {
     ) -> (usize, usize) {
         match self {
             Self::Each(amount) => (amount, amount),
-            Self::Same => {
+            Self::Same | Self::End => {
                 let covered = (size.div_ceil(stride) - 1) * stride + (kernel - 1) * dilation + 1;
                 let total = covered.saturating_sub(size);
-                (total / 2, total - total / 2)
+                let before = if self == Self::Same { total / 2 } else { 0 };
+                (before, total - before)
             }
         }
     }
@@ -128,11 +132,16 @@ impl ConvConfig {
     /// A convolution with random weights (Kaiming's normal law over the outputs, as torchvision
     /// starts its ResNets); `bias` starts at zero.
     pub fn init(&self, bias: bool, device: &Device) -> Conv {
+        let initializer =
+            Initializer::KaimingNormal { gain: std::f64::consts::SQRT_2, fan_out_only: true };
+        self.init_by(&initializer, bias, device)
+    }
+
+    /// The same whose weights have another law.
+    pub fn init_by(&self, initializer: &Initializer, bias: bool, device: &Device) -> Conv {
         let [channels_in, channels_out] = self.channels;
         let [rows, columns] = self.kernel;
         let area = rows * columns;
-        let initializer =
-            Initializer::KaimingNormal { gain: std::f64::consts::SQRT_2, fan_out_only: true };
         let weight = initializer.init_with(
             [channels_out, channels_in / self.groups, rows, columns],
             Some(channels_in / self.groups * area),
@@ -334,6 +343,8 @@ mod tests {
         assert_eq!(Padding::Same.amounts(56, 5, 2, 1), (1, 2));
         assert_eq!(Padding::Same.amounts(7, 5, 1, 1), (2, 2));
         assert_eq!(Padding::Same.amounts(3, 1, 2, 1), (0, 0));
+        assert_eq!(Padding::End.amounts(33, 16, 16, 1), (0, 15));
+        assert_eq!(Padding::End.amounts(32, 16, 16, 1), (0, 0));
     }
 
     #[test]

@@ -1,16 +1,23 @@
 //! Layers that every encoder and decoder is made of: the one place convolutions pass through.
 
 pub mod activation;
+pub mod attention;
 pub mod conv;
 pub mod dropout;
 pub mod dual;
 pub mod ema;
 pub mod instance_norm;
+pub mod layer_norm;
+pub mod linear;
 pub mod lora;
+pub mod non_local;
+pub mod norm;
 pub mod norm;
 pub mod pool;
+pub mod positions;
 pub mod preactivation;
 pub mod squeeze_excite;
+pub mod transformer;
 pub mod unpool;
 pub mod weights;
 
@@ -23,6 +30,7 @@ pub use instance_norm::{ConvInstanceNorm, InstanceNorm};
 /// Plain sums in every convolution from now on (slower, and three times closer to the exact result), and
 /// whether that was chosen.
 pub use kshot_kernels::{NoBf16, Precision};
+pub use layer_norm::LayerNorm;
 pub use norm::BatchNorm;
 pub use pool::adaptive_average;
 pub use preactivation::{NormRelu, NormReluConv};

@@ -19,8 +19,24 @@ const fn row(encoder: &'static str, repository: &'static str, licence: &'static 
     Published { encoder, repository, licence, data: "ImageNet-1k" }
 }
 
+/// Of ViTs.
+const fn augreg(encoder: &'static str, repository: &'static str) -> Published {
+    let data = "ImageNet-21k, then ImageNet-1k";
+    Published { data, ..row(encoder, repository, "Apache-2.0") }
+}
+
+const fn dinov2(encoder: &'static str, repository: &'static str) -> Published {
+    Published { data: "LVD-142M", ..row(encoder, repository, "Apache-2.0") }
+}
+
+/// Their licence is Meta's own, which must be accepted first.
+const fn dinov3(encoder: &'static str, repository: &'static str) -> Published {
+    Published { data: "LVD-1689M", ..row(encoder, repository, "DINOv3 License (gated)") }
+}
+
 /// timm's repositories: names of tensors as in torchvision (ResNet, VGG, Inception-v3) or timm (EfficientNet-Lite,
-/// MobileNets, HRNet), both of which `keys` knows. An encoder's `normalization` is what these weights were trained with.
+/// MobileNets, HRNet, vision transformers), both of which `keys` knows. An encoder's `normalization` is what these weights
+/// were trained with.
 const TABLE: &[Published] = &[
     row("efficientnet-lite0", "timm/tf_efficientnet_lite0.in1k", "Apache-2.0"),
     row("efficientnet-lite1", "timm/tf_efficientnet_lite1.in1k", "Apache-2.0"),
@@ -39,6 +55,15 @@ const TABLE: &[Published] = &[
     row("vgg16-panet", "timm/vgg16.tv_in1k", "BSD-3-Clause"),
     row("hrnet-w18", "timm/hrnet_w18.ms_aug_in1k", "MIT"),
     row("hrnet-w32", "timm/hrnet_w32.ms_in1k", "MIT"),
+    augreg("vit-tiny-16", "timm/vit_tiny_patch16_224.augreg_in21k_ft_in1k"),
+    augreg("vit-small-16", "timm/vit_small_patch16_224.augreg_in21k_ft_in1k"),
+    augreg("vit-base-16", "timm/vit_base_patch16_224.augreg_in21k_ft_in1k"),
+    dinov2("dinov2-vit-small-14", "timm/vit_small_patch14_dinov2.lvd142m"),
+    dinov2("dinov2-vit-base-14", "timm/vit_base_patch14_dinov2.lvd142m"),
+    dinov2("dinov2-vit-small-14-reg4", "timm/vit_small_patch14_reg4_dinov2.lvd142m"),
+    dinov2("dinov2-vit-base-14-reg4", "timm/vit_base_patch14_reg4_dinov2.lvd142m"),
+    dinov3("dinov3-vit-small-16", "timm/vit_small_patch16_dinov3.lvd1689m"),
+    dinov3("dinov3-vit-base-16", "timm/vit_base_patch16_dinov3.lvd1689m"),
 ];
 
 /// Encoders whose weights nobody publishes in a form that this reads: they are given as a file, or trained from

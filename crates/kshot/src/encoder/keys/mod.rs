@@ -8,6 +8,7 @@ pub mod mobilenet;
 pub mod plain_unet;
 pub mod resnet;
 pub mod vgg;
+pub mod vit;
 
 /// What becomes of a tensor of a published file.
 #[derive(Debug, Clone, PartialEq)]
