@@ -128,7 +128,8 @@ fn the_same_state_gives_the_same_result_with_a_mask_or_without() {
         let differs = (0..20).any(|seed| {
             apply_all(&one, picture.clone(), mask.clone(), &mut random(seed)).unwrap() != result
         });
-        assert!(differs || name == "resize", "{name}");
+        // Gamma moves neither of a picture's two levels.
+        assert!(differs || name == "resize" || name == "gamma", "{name}");
     }
 }
 
