@@ -12,7 +12,6 @@ pub mod linear;
 pub mod lora;
 pub mod non_local;
 pub mod norm;
-pub mod norm;
 pub mod pool;
 pub mod positions;
 pub mod preactivation;
