@@ -37,3 +37,27 @@ fn a_training_leaves_its_curve_as_a_page() {
     assert_eq!(ran.faults(WRONG_USE, &["another recipe"]), [""; 0]);
     assert_eq!(page(), before, "a refused training leaves the page alone");
 }
+
+#[test]
+fn a_training_starts_from_another() {
+    let place = Place::new();
+    for index in 0..4 {
+        save(&place.at(&format!("data/images/{index}.png")), &picture(index % 3));
+        mask(&place.at(&format!("data/masks/{index}.png")), 32, |x, y| inside(index % 3, x, y));
+    }
+    place.write("data/classes.txt", "square\n");
+    let train = |more: &[&str]| {
+        let arguments = ["train", "--data", "data", "--steps", "1", "--set"];
+        place.kshot(&[&arguments[..], &["model.decoder=linear"], more].concat())
+    };
+    assert_eq!(train(&["--out", "first", "--quiet"]).faults(DONE, &[]), [""; 0]);
+    // The network is the run's, and the recipe says where its weights are from.
+    let arguments =
+        ["train", "--data", "data", "--steps", "1", "--from", "first", "--out", "second"];
+    let ran = place.kshot(&arguments);
+    assert_eq!(ran.faults(DONE, &["encoder, decoder and all classes"]), [""; 0]);
+    let recipe = std::fs::read_to_string(place.at("second/recipe.toml")).unwrap();
+    assert!(recipe.contains("first\"") && recipe.contains("linear"), "{recipe}");
+    let ran = train(&["--from", "nowhere", "--out", "third"]);
+    assert_eq!(ran.faults(WRONG_USE, &["no recipe.toml"]), [""; 0]);
+}
