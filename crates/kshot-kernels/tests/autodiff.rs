@@ -354,10 +354,11 @@ fn unpooling_is_burns() {
     let plain = MaxPoolOptions::new([2, 2]).with_stride([2, 2]);
     let ceiled = plain.clone().with_ceil_mode(true);
     let padded = MaxPoolOptions::new([3, 3]).with_stride([3, 3]).with_padding([1, 1]);
-    for (shape, options) in [[2, 3, 8, 6], [1, 2, 7, 5]]
-        .into_iter()
-        .flat_map(|shape| [&plain, &ceiled, &padded].map(|options| (shape, options.clone())))
-    {
+    // By Burn's operations, as on other devices.
+    let holes = plain.clone().with_dilation([2, 2]);
+    for (shape, options) in [[2, 3, 8, 6], [1, 2, 7, 5]].into_iter().flat_map(|shape| {
+        [&plain, &ceiled, &padded, &holes].map(|options| (shape, options.clone()))
+    }) {
         let images: Tensor<4> = random(shape, &device);
         let pooled = max_pool2d(images.clone(), options.clone());
         let factors = random(shape, &device);

@@ -2,11 +2,11 @@
 //! and a 1x1 one, each with ReLU and dropout, and a 1x1 classifier, whose logits are resized to the picture.
 //!
 //! The dilation is the paper's, of maps of stride 8; on maps of another stride it is scaled to span as many pixels of
-//! the picture (6 at stride 16). The paper's encoder is VGG16 whose last two pools keep the size and whose last block is
-//! dilated by 2, here nearest to `vgg16-panet`; its dense CRF is `predict.refinement`.
+//! the picture (6 at stride 16). The paper's encoder is VGG16 whose last two pools keep the size and whose last block
+//! is dilated by 2, here nearest to `vgg16-panet`; its dense CRF is `predict.refinement`.
 //!
-//! Deviation: the convolution sees the encoder's coarsest map, without the two 3x3 pools of stride 1 (by maxima, then by
-//! means) that the authors put before it.
+//! Deviation: the convolution sees the encoder's coarsest map, without the two 3x3 pools of stride 1 (by maxima, then
+//! by means) that the authors put before it.
 
 use burn::module::Module;
 use burn::prelude::*;

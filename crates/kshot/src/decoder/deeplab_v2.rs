@@ -2,10 +2,11 @@
 //! with dilations 6, 12, 18 and 24, whose logits are added up and resized to the picture.
 //!
 //! As on ResNet-101 in the paper each branch is one convolution to the classes. With `width = 1024` each is what the
-//! paper has on VGG16 (ASPP-L): the dilated convolution, a 1x1 one, and a 1x1 classifier, with ReLU and dropout between.
+//! paper has on VGG16 (ASPP-L): the dilated convolution, a 1x1 one, and a 1x1 classifier, with ReLU and dropout
+//! between.
 //!
-//! The dilations are the paper's, of maps of stride 8; on maps of another stride they are scaled to span as many pixels
-//! of the picture. The paper's three scales of the picture and its dense CRF are not part of the decoder.
+//! The dilations are the paper's, of maps of stride 8; on maps of another stride they are scaled to span as many
+//! pixels of the picture. The paper's three scales of the picture and its dense CRF are not part of the decoder.
 
 use burn::module::Module;
 use burn::prelude::*;
@@ -27,8 +28,8 @@ pub struct DeepLabV2Config {
     /// Dilations of the branches on maps of stride 8; scaled on others.
     #[schemars(length(min = 1, max = 16), inner(range(min = 1, max = 256)))]
     pub rates: Vec<usize>,
-    /// Channels of the two hidden layers of each branch, 1024 on VGG16 in the paper; 0 for branches of one convolution,
-    /// as on ResNet-101.
+    /// Channels of the two hidden layers of each branch, 1024 on VGG16 in the paper; 0 for branches of one
+    /// convolution, as on ResNet-101.
     #[schemars(range(min = 0, max = WIDEST))]
     pub width: usize,
     /// Share of the hidden values that training drops.

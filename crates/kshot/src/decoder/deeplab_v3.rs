@@ -3,12 +3,12 @@
 //!
 //! Dilations are the paper's, of maps of stride 16; they are doubled at stride 8, as the paper does, and scaled on
 //! others. The encoder is meant to be dilated: `encoder = { name = "resnet50", output_stride = 8 }` is torchvision's
-//! `deeplabv3_resnet50`, whose file `model.weights` may name; with `auxiliary = 0.5` it has the second head of that file
-//! too.
+//! `deeplabv3_resnet50`, whose file `model.weights` may name; with `auxiliary = 0.5` it has the second head of that
+//! file too.
 //!
 //! `layout = "smp"` is `segmentation_models_pytorch.DeepLabV3`, which differs in that corners meet where logits are
-//! resized. Its dilated encoders spread the first block of a stage as far as the others, torchvision's and ours do not,
-//! so a network from its file wants some more training.
+//! resized. Its dilated encoders spread the first block of a stage as far as the others, torchvision's and ours do
+//! not, so a network from its file wants some more training.
 //!
 //! Deviation: the 3x3 convolution after the pyramid is not in the paper, but in both implementations.
 

@@ -2,16 +2,16 @@
 //! with 48 channels of it by two 3x3 convolutions; a 1x1 classifier's logits are resized to the picture.
 //!
 //! Convolutions of 3x3 are separable, in the pyramid too, as in the paper's fastest and best networks; `separable =
-//! false` makes them plain. Dilations are of maps of stride 16, doubled at stride 8 and scaled on others; the encoder is
-//! meant to be dilated: `encoder = { name = "resnet50", output_stride = 16 }`.
+//! false` makes them plain. Dilations are of maps of stride 16, doubled at stride 8 and scaled on others; the encoder
+//! is meant to be dilated: `encoder = { name = "resnet50", output_stride = 16 }`.
 //!
 //! `layout = "smp"` is `segmentation_models_pytorch.DeepLabV3Plus`: one separable convolution before the join and one
 //! after it in place of two after it, and corners meet where maps are resized. Its default rates at stride 16 are
-//! `rates = [12, 24, 36]`; `model.weights` may name its file. As said in [`deeplab_v3`](super::deeplab_v3), its dilated
-//! encoders differ a little.
+//! `rates = [12, 24, 36]`; `model.weights` may name its file. As said in [`deeplab_v3`](super::deeplab_v3), its
+//! dilated encoders differ a little.
 //!
-//! Deviation: no normalisation or ReLU between the two halves of a separable convolution, as in segmentation_models_pytorch;
-//! the authors' code has both.
+//! Deviation: no normalisation or ReLU between the two halves of a separable convolution, as in
+//! segmentation_models_pytorch; the authors' code has both.
 
 use burn::module::Module;
 use burn::prelude::*;

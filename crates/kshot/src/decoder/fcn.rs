@@ -1,15 +1,15 @@
 //! Fully convolutional networks FCN-32s, FCN-16s and FCN-8s (Long, Shelhamer and Darrell 2015, arXiv 1411.4038).
 //!
-//! The coarsest map passes what were the classifier's hidden layers, `fc6` of 7x7 and `fc7` of 1x1, each with ReLU and
-//! dropout, and becomes class scores at stride 32. For FCN-16s these are doubled by a transposed convolution, and the
-//! scores of the map of stride 16 are added; for FCN-8s this is done once more at stride 8. What results is resized to
-//! the picture. The transposed convolutions of 4x4 start as bilinear interpolation and learn.
+//! The coarsest map passes what were the classifier's hidden layers, `fc6` of 7x7 and `fc7` of 1x1, each with ReLU
+//! and dropout, and becomes class scores at stride 32. For FCN-16s these are doubled by a transposed convolution, and
+//! the scores of the map of stride 16 are added; for FCN-8s this is done once more at stride 8. What results is
+//! resized to the picture. The transposed convolutions of 4x4 start as bilinear interpolation and learn.
 //!
 //! # On which maps
 //! The paper's maps are those behind VGG's pools. `encoder/vgg.rs` gives the maps before its pools and leaves out the
 //! fifth, so its coarsest stride is 16. Where the coarsest stride is `32 / f`, the maps of strides `32 / f`, `16 / f`
-//! and `8 / f` are therefore pooled to the paper's by maxima over `f` pixels: on VGG16 that is exactly pool5, pool4 and
-//! pool3. On ResNet and others of stride 32 nothing is pooled.
+//! and `8 / f` are therefore pooled to the paper's by maxima over `f` pixels: on VGG16 that is exactly pool5, pool4
+//! and pool3. On ResNet and others of stride 32 nothing is pooled.
 //!
 //! # Deviations
 //! - Convolutions are padded by half a kernel, so that maps need no cropping; the paper pads the picture by 100 pixels.

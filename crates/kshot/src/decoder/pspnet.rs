@@ -1,8 +1,9 @@
 //! PSPNet (Zhao et al. 2016, arXiv 1612.01105): means over 1, 2, 3 and 6 parts of the map beside the map itself.
 //!
 //! Each pyramid level is an adaptive average pool, a 1x1 convolution to a quarter of the channels, and a bilinear
-//! resize back; all lie side by side with the map, one convolution joins them, and one makes logits, which are resized
-//! to the picture. A second head on the map before (see [`FcnHead`](super::FcnHead)) trains with 0.4 of the loss.
+//! resize back; all lie side by side with the map, one convolution joins them, and one makes logits, which are
+//! resized to the picture. A second head on the map before (see [`FcnHead`](super::FcnHead)) trains with 0.4 of the
+//! loss.
 //!
 //! The paper's encoder is dilated: `encoder = { name = "resnet50", output_stride = 8 }`.
 //!
@@ -14,10 +15,11 @@
 //! | resizing | edges meet; the authors' code lets corners meet | corners meet |
 //! | auxiliary head | `auxiliary = 0.4` | none: write `auxiliary = 0` |
 //!
-//! The second is `segmentation_models_pytorch.PSPNet`, whose file `model.weights` may name. It sees the map of stride 8
-//! of an encoder that is not dilated: `stride = 8`.
+//! The second is `segmentation_models_pytorch.PSPNet`, whose file `model.weights` may name. It sees the map of stride
+//! 8 of an encoder that is not dilated: `stride = 8`.
 //!
-//! Deviation: the authors use a deeper stem of three 3x3 convolutions in ResNet; here the encoder is whichever was given.
+//! Deviation: the authors use a deeper stem of three 3x3 convolutions in ResNet; here the encoder is whichever was
+//! given.
 
 use burn::module::Module;
 use burn::prelude::*;
@@ -41,8 +43,8 @@ pub struct PspNetConfig {
     /// Channels of the convolution that joins the levels.
     #[schemars(range(min = *WIDTHS.start(), max = *WIDTHS.end()))]
     pub width: usize,
-    /// The coarsest stride of the map that it sees: 8 is the last map of an encoder dilated to 8, and an earlier one of
-    /// others.
+    /// The coarsest stride of the map that it sees: 8 is the last map of an encoder dilated to 8, and an earlier one
+    /// of others.
     #[schemars(range(min = 1, max = 64))]
     pub stride: usize,
     /// Share of the joined values that training drops; 0.2 in segmentation_models_pytorch.
@@ -84,8 +86,8 @@ impl DecodeConfig for PspNetConfig {
     const SOURCE: &'static str = "https://arxiv.org/abs/1612.01105";
 
     /// # Errors
-    /// If no map is as fine as `stride`, there is none for the auxiliary head, the width is out of bounds, or there are
-    /// no classes.
+    /// If no map is as fine as `stride`, there is none for the auxiliary head, the width is out of bounds, or there
+    /// are no classes.
     fn init(
         &self,
         channels: &[usize],

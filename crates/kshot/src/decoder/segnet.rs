@@ -2,9 +2,9 @@
 //! places of its maximum pools.
 //!
 //! From the coarsest map up: values are put where the 2x2 maximum pool of the encoder's map found the largest pixel
-//! (`nn/unpool.rs` finds these places again from the map), and 3x3 convolutions with batch normalisation and ReLU fill
-//! the zeros between. There are as many convolutions at each size as in VGG16's encoder, mirrored; the last at a size
-//! has the channels of the next finer map, the very last the classes, without normalisation.
+//! (`nn/unpool.rs` finds these places again from the map), and 3x3 convolutions with batch normalisation and ReLU
+//! fill the zeros between. There are as many convolutions at each size as in VGG16's encoder, mirrored; the last at a
+//! size has the channels of the next finer map, the very last the classes, without normalisation.
 //!
 //! On VGG, whose maps stand right before 2x2 pools, the places are those that the encoder's own pools chose. Other
 //! encoders shrink otherwise, and the places are those that such a pool of their maps would choose.

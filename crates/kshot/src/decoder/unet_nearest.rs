@@ -1,15 +1,16 @@
 //! U-Net (Ronneberger, Fischer and Brox 2015, arXiv 1505.04597) as segmentation_models_pytorch builds it: maps are
-//! doubled by repeating pixels instead of by a transposed convolution, and the decoder goes on to the picture's own size.
+//! doubled by repeating pixels instead of by a transposed convolution, and the decoder goes on to the picture's own
+//! size.
 //!
-//! From the coarsest map up: the map is doubled and cut to the next finer one's size, that map is laid beside it, and two
-//! 3x3 convolutions with batch normalisation and ReLU follow. Below the finest map's stride blocks have nothing beside.
-//! One 3x3 convolution makes the logits.
+//! From the coarsest map up: the map is doubled and cut to the next finer one's size, that map is laid beside it, and
+//! two 3x3 convolutions with batch normalisation and ReLU follow. Below the finest map's stride blocks have nothing
+//! beside. One 3x3 convolution makes the logits.
 //!
 //! `decoder = "unet-nearest"` on `encoder = "resnet34"` is `segmentation_models_pytorch.Unet("resnet34")` with its
 //! `decoder_channels` of 256, 128, 64, 32 and 16, whose file `model.weights` may name.
 //!
-//! Deviation: on VGG segmentation_models_pytorch puts two more convolutions before the first block and starts behind a
-//! fifth pool; here VGG is as any other encoder.
+//! Deviation: on VGG segmentation_models_pytorch puts two more convolutions before the first block and starts behind
+//! a fifth pool; here VGG is as any other encoder.
 
 use burn::module::Module;
 use burn::prelude::*;
@@ -86,7 +87,8 @@ impl DecodeConfig for UNetNearestConfig {
     const SOURCE: &'static str = "https://arxiv.org/abs/1505.04597";
 
     /// # Errors
-    /// If one size is not half of the one before or of the picture, the width is out of bounds, or there are no classes.
+    /// If one size is not half of the one before or of the picture, the width is out of bounds, or there are no
+    /// classes.
     fn init(
         &self,
         channels: &[usize],

@@ -1,10 +1,10 @@
 //! Dropout: of values (Srivastava et al. 2014, <https://jmlr.org/papers/v15/srivastava14a.html>) or of whole maps
 //! (Tompson et al. 2015, arXiv 1411.4280).
 //!
-//! Like [`BatchNorm`](crate::nn::BatchNorm) it acts while it trains only: on an autodiff device. What is kept is scaled
-//! by `1 / (1 - rate)`, as in PyTorch. Which values are dropped comes from the device's random numbers, so whoever
-//! trains seeds these by the item's number (`method/supervised.rs`, `contract/episodic.rs`): a training that was
-//! interrupted then drops the same ones.
+//! Like [`BatchNorm`](crate::nn::BatchNorm) it acts while it trains only: on an autodiff device. What is kept is
+//! scaled by `1 / (1 - rate)`, as in PyTorch. Which values are dropped comes from the device's random numbers, so
+//! whoever trains seeds these by the item's number (`method/supervised.rs`, `contract/episodic.rs`): a training that
+//! was interrupted then drops the same ones.
 
 use burn::prelude::*;
 use burn::tensor::Distribution;
