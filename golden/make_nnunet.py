@@ -4,7 +4,7 @@
     python golden/make_nnunet.py
 
 Weights and pictures are computed from names and indices by `numbers` of make_encoders.py, which
-crates/kshot/tests/golden_nnunet.rs repeats. Of a small network: the encoder's maps, the logits of all levels (deep
+crates/kshot/tests/golden/nnunet.rs repeats. Of a small network: the encoder's maps, the logits of all levels (deep
 supervision), and gradients of a weighted sum of the logits. Of the network for patches of 256 pixels: the names and shapes
 of all tensors.
 """

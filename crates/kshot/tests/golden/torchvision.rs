@@ -1,16 +1,12 @@
 //! Our networks and layers against outside implementations: `golden/make_encoders.py` and
 //! `golden/make_batch_norm.py` made the numbers.
 
-#![allow(clippy::unwrap_used)] // helpers of tests
-
-mod golden_support;
-
 use std::path::PathBuf;
 
+use super::support::{computed, distance, distances, expected, golden, numbers, picture, same};
 use burn::module::{Module, Param};
 use burn::optim::{GradientsParams, SgdConfig};
 use burn::prelude::*;
-use golden_support::{computed, distance, distances, expected, golden, numbers, picture, same};
 use kshot::encoder::efficientnet_lite::EfficientNetLiteConfig;
 use kshot::encoder::{Encode, EncoderConfig, Family};
 use kshot::nn::{Activation, ConvConfig, ConvNormAct};

@@ -1,9 +1,7 @@
 //! Attention layers, vision transformers and the mask transformer against PyTorch and timm: `golden/make_vit.py` made the
 //! numbers.
 
-#![allow(clippy::unwrap_used)] // helpers of tests
-
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use burn::prelude::*;
 use kshot::decoder::{Decode, DecodeConfig, MaskTransformerConfig};
@@ -18,27 +16,17 @@ use kshot::weights::apply::{into_encoder, into_module};
 use kshot::weights::state::StateDict;
 use serde_json::Value;
 
+use super::support;
+use super::support::tensor_distance as distance;
+
 const CLOSE: f64 = 1e-4;
 
 fn expected() -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/vit.json");
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    support::expected("vit.json")
 }
 
-/// `numbers` of `golden/make_encoders.py`: from -1 to 1, of the name and the index only.
 fn numbers(name: &str, count: usize) -> Vec<f32> {
-    let seed = name
-        .bytes()
-        .fold(2_166_136_261_u32, |seed, byte| (seed ^ u32::from(byte)).wrapping_mul(16_777_619));
-    let number = |index: u32| {
-        let mut x = index.wrapping_mul(2_654_435_761).wrapping_add(seed);
-        for _ in 0..2 {
-            x = (x ^ (x >> 16)).wrapping_mul(0x045D_9F3B);
-        }
-        x ^= x >> 16;
-        (f64::from(x) / f64::from(1_u32 << 31) - 1.0) as f32
-    };
-    (0..count as u32).map(number).collect()
+    support::numbers(name, count).collect()
 }
 
 /// `computed` of `golden/make_vit.py`.
@@ -74,28 +62,6 @@ fn tensor<const D: usize>(name: &str, shape: [usize; D], scale: f32) -> Tensor<D
     let values = numbers(name, shape.iter().product());
     let values: Vec<f32> = values.into_iter().map(|value| scale * value).collect();
     Tensor::from_data(TensorData::new(values, shape), &Device::flex())
-}
-
-/// Relative distance (norm of the difference by norm) of our samples from the expected ones, or of
-/// mean and standard deviation if these are farther off.
-fn distance<const D: usize>(ours: Tensor<D>, expected: &Value) -> f64 {
-    let number = |key: &str| expected[key].as_f64().unwrap();
-    let wanted: Vec<usize> = serde_json::from_value(expected["shape"].clone()).unwrap();
-    assert_eq!(ours.dims().to_vec(), wanted, "shapes differ");
-    let ours = ours.into_data().try_into_vec::<f32>().unwrap();
-    let count = ours.len() as f64;
-    let mean = ours.iter().map(|v| f64::from(*v)).sum::<f64>() / count;
-    let variance = ours.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / count;
-    let scale = number("std").max(1e-6);
-    let worst = ((mean - number("mean")) / scale).abs();
-    let worst = worst.max(((variance.sqrt() - number("std")) / scale).abs());
-    let samples: Vec<f64> = serde_json::from_value(expected["values"].clone()).unwrap();
-    let (mut difference, mut norm) = (0.0, 0.0);
-    for (ours, expected) in ours.iter().step_by(number("stride") as usize).zip(samples) {
-        difference += (f64::from(*ours) - expected).powi(2);
-        norm += expected.powi(2);
-    }
-    worst.max((difference / norm).sqrt())
 }
 
 fn close<const D: usize>(ours: Tensor<D>, expected: &Value, what: &str) {

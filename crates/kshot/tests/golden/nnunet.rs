@@ -1,8 +1,6 @@
 //! nnU-Net's plain U-Net against the authors' package (`golden/make_nnunet.py` made the numbers).
 
-#![allow(clippy::unwrap_used)] // helpers of tests
-
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use burn::module::Module;
 use burn::prelude::*;
@@ -14,63 +12,16 @@ use kshot::weights::apply::{into_encoder, into_module};
 use kshot::weights::state::StateDict;
 use serde_json::Value;
 
+use super::support;
+use super::support::{computed, numbers, tensor_distance as distance};
+
 fn expected() -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/nnunet.json");
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-}
-
-/// `numbers` of `golden/make_encoders.py`: from -1 to 1, of the name and the index only.
-fn numbers(name: &str, count: usize) -> impl Iterator<Item = f32> {
-    let seed = name
-        .bytes()
-        .fold(2_166_136_261_u32, |seed, byte| (seed ^ u32::from(byte)).wrapping_mul(16_777_619));
-    (0..count as u32).map(move |index| {
-        let mut x = index.wrapping_mul(2_654_435_761).wrapping_add(seed);
-        for _ in 0..2 {
-            x = (x ^ (x >> 16)).wrapping_mul(0x045D_9F3B);
-        }
-        x ^= x >> 16;
-        (f64::from(x) / f64::from(1_u32 << 31) - 1.0) as f32
-    })
-}
-
-/// `computed` of `golden/make_encoders.py`.
-fn computed(name: &str, shape: &[usize]) -> TensorData {
-    let count: usize = shape.iter().product();
-    let (shift, scale) = match (shape.len(), name.rsplit('.').next()) {
-        (4, _) => (0.0, (6.0 / (count / shape[0]) as f64).sqrt() as f32),
-        (_, Some("weight")) => (1.0, 0.2),
-        _ => (0.0, 0.1),
-    };
-    let values: Vec<f32> = numbers(name, count).map(|u| shift + scale * u).collect();
-    TensorData::new(values, shape.to_vec())
+    support::expected("nnunet.json")
 }
 
 fn filled(shape: [usize; 4], name: &str, device: &Device) -> Tensor<4> {
     let values: Vec<f32> = numbers(name, shape.iter().product()).collect();
     Tensor::from_data(TensorData::new(values, shape), device)
-}
-
-/// Relative distance (norm of the difference by norm) of our samples from the expected ones, or of mean and standard
-/// deviation if these are farther off.
-fn distance(ours: Tensor<4>, expected: &Value) -> f64 {
-    let number = |key: &str| expected[key].as_f64().unwrap();
-    let wanted: Vec<usize> = serde_json::from_value(expected["shape"].clone()).unwrap();
-    assert_eq!(ours.dims().to_vec(), wanted, "shapes differ");
-    let ours = ours.into_data().try_into_vec::<f32>().unwrap();
-    let count = ours.len() as f64;
-    let mean = ours.iter().map(|v| f64::from(*v)).sum::<f64>() / count;
-    let variance = ours.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / count;
-    let scale = number("std").max(1e-6);
-    let mut worst = ((mean - number("mean")) / scale).abs();
-    worst = worst.max(((variance.sqrt() - number("std")) / scale).abs());
-    let samples: Vec<f64> = serde_json::from_value(expected["values"].clone()).unwrap();
-    let (mut difference, mut norm) = (0.0, 0.0);
-    for (ours, expected) in ours.iter().step_by(number("stride") as usize).zip(samples) {
-        difference += (f64::from(*ours) - expected).powi(2);
-        norm += expected.powi(2);
-    }
-    worst.max((difference / norm).sqrt())
 }
 
 /// Names and shapes of the authors' tensors.

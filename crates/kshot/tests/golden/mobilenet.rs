@@ -1,13 +1,9 @@
 //! MobileNets and Inception-v3 against torchvision and timm: `golden/make_mobilenet.py` made the numbers.
 
-#![allow(clippy::unwrap_used)] // helpers of tests
-
-mod golden_support;
-
 use std::path::{Path, PathBuf};
 
+use super::support::{computed, distance, distances, expected, numbers, picture};
 use burn::prelude::*;
-use golden_support::{computed, distance, distances, expected, numbers, picture};
 use kshot::encoder::keys::Renamed;
 use kshot::encoder::{Encode, Encoder, EncoderConfig};
 use kshot::weights;

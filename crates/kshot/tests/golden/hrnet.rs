@@ -1,9 +1,7 @@
 //! HRNet and DDRNet against timm, mmsegmentation and PyTorch: `golden/make_hrnet.py` made the numbers.
 
-#![allow(clippy::unwrap_used)] // helpers of tests
-
 use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use burn::module::Module;
 use burn::prelude::*;
@@ -15,43 +13,17 @@ use kshot::weights::state::StateDict;
 use serde::de::DeserializeOwned;
 use serde_json::Value;
 
+use super::support;
+use super::support::{computed, numbers, tensor_distance};
+
 const TOLERANCE: f64 = 1e-4;
 
 fn expected() -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/hrnet.json");
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
+    support::expected("hrnet.json")
 }
 
 fn read<T: DeserializeOwned>(value: &Value) -> T {
     serde_json::from_value(value.clone()).unwrap()
-}
-
-/// `numbers` of `golden/make_encoders.py`: from -1 to 1, of the name and the index only.
-fn numbers(name: &str, count: usize) -> impl Iterator<Item = f32> {
-    let seed = name
-        .bytes()
-        .fold(2_166_136_261_u32, |seed, byte| (seed ^ u32::from(byte)).wrapping_mul(16_777_619));
-    (0..count as u32).map(move |index| {
-        let mut x = index.wrapping_mul(2_654_435_761).wrapping_add(seed);
-        for _ in 0..2 {
-            x = (x ^ (x >> 16)).wrapping_mul(0x045D_9F3B);
-        }
-        x ^= x >> 16;
-        (f64::from(x) / f64::from(1_u32 << 31) - 1.0) as f32
-    })
-}
-
-/// `computed` of `golden/make_encoders.py`.
-fn computed(name: &str, shape: &[usize]) -> TensorData {
-    let count: usize = shape.iter().product();
-    let (shift, scale) = match (shape.len(), name.rsplit('.').next()) {
-        (4, _) => (0.0, (6.0 / (count / shape[0]) as f64).sqrt() as f32),
-        (_, Some("running_var")) => (1.0, 0.5),
-        (_, Some("weight")) => (1.0, 0.2),
-        _ => (0.0, 0.1),
-    };
-    let values: Vec<f32> = numbers(name, count).map(|u| shift + scale * u).collect();
-    TensorData::new(values, shape.to_vec())
 }
 
 fn input(name: &str, shape: [usize; 4], device: &Device) -> Tensor<4> {
@@ -59,25 +31,8 @@ fn input(name: &str, shape: [usize; 4], device: &Device) -> Tensor<4> {
     Tensor::from_data(TensorData::new(pixels, shape), device)
 }
 
-/// Relative distance (norm of the difference by norm) of our samples from the expected ones, or of
-/// mean and standard deviation if these are farther off.
 fn distance(ours: &Tensor<4>, expected: &Value) -> f64 {
-    let number = |key: &str| expected[key].as_f64().unwrap();
-    assert_eq!(ours.dims().to_vec(), read::<Vec<usize>>(&expected["shape"]), "shapes differ");
-    let ours = ours.to_data().try_to_vec::<f32>().unwrap();
-    let count = ours.len() as f64;
-    let mean = ours.iter().map(|v| f64::from(*v)).sum::<f64>() / count;
-    let variance = ours.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / count;
-    let scale = number("std").max(1e-6);
-    let mut worst = ((mean - number("mean")) / scale).abs();
-    worst = worst.max(((variance.sqrt() - number("std")) / scale).abs());
-    let samples: Vec<f64> = read(&expected["values"]);
-    let (mut difference, mut norm) = (0.0, 0.0);
-    for (ours, expected) in ours.iter().step_by(number("stride") as usize).zip(samples) {
-        difference += (f64::from(*ours) - expected).powi(2);
-        norm += expected.powi(2);
-    }
-    worst.max((difference / norm).sqrt())
+    tensor_distance(ours.clone(), expected)
 }
 
 fn close(ours: &Tensor<4>, expected: &Value, what: &str) {

@@ -1,9 +1,6 @@
 //! What tests against golden files share: the files, pictures, distances, and the numbers by formula of
 //! `golden/make_encoders.py`.
 
-#![allow(dead_code)] // each test uses some
-#![allow(clippy::unwrap_used)] // helpers of tests
-
 use std::path::{Path, PathBuf};
 
 use burn::prelude::*;
@@ -50,6 +47,12 @@ pub fn distance(ours: &[f32], shape: &[usize], expected: &Value) -> f64 {
         norm += expected.powi(2);
     }
     worst.max((difference / norm).sqrt())
+}
+
+/// [`distance`] of a tensor.
+pub fn tensor_distance<const D: usize>(ours: Tensor<D>, expected: &Value) -> f64 {
+    let shape = ours.dims();
+    distance(&ours.into_data().try_into_vec::<f32>().unwrap(), &shape, expected)
 }
 
 /// Of each map.

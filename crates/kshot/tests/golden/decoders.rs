@@ -1,9 +1,7 @@
 //! Decoders and whole segmenters against torchvision, segmentation_models_pytorch, and PyTorch written from the papers:
 //! `golden/make_decoders.py` made the numbers.
 
-#![allow(clippy::unwrap_used)] // helpers of tests
-
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::prelude::*;
@@ -16,43 +14,16 @@ use kshot::weights::segmenter::{DecoderWeights, into_segmenter};
 use kshot::weights::state::StateDict;
 use serde_json::Value;
 
+use super::support;
+use super::support::{computed, expected, tensor_distance as distance};
+
 /// Relative distances that are allowed.
 const EVALUATED: f64 = 1e-4;
 /// By the batch's statistics, some of which are of a few pixels.
 const TRAINED: f64 = 5e-4;
 
-fn expected(file: &str) -> Value {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden").join(file);
-    serde_json::from_slice(&std::fs::read(path).unwrap()).unwrap()
-}
-
-/// `numbers` of `golden/make_encoders.py`: from -1 to 1, of the name and the index only.
 fn numbers(name: &str, count: usize) -> Vec<f32> {
-    let seed = name
-        .bytes()
-        .fold(2_166_136_261_u32, |seed, byte| (seed ^ u32::from(byte)).wrapping_mul(16_777_619));
-    let number = |index: u32| {
-        let mut x = index.wrapping_mul(2_654_435_761).wrapping_add(seed);
-        for _ in 0..2 {
-            x = (x ^ (x >> 16)).wrapping_mul(0x045D_9F3B);
-        }
-        x ^= x >> 16;
-        (f64::from(x) / f64::from(1_u32 << 31) - 1.0) as f32
-    };
-    (0..count as u32).map(number).collect()
-}
-
-/// `computed` of `golden/make_encoders.py`.
-fn computed(name: &str, shape: &[usize]) -> TensorData {
-    let count: usize = shape.iter().product();
-    let (shift, scale) = match (shape.len(), name.rsplit('.').next()) {
-        (4, _) => (0.0, (6.0 / (count / shape[0]) as f64).sqrt() as f32),
-        (_, Some("running_var")) => (1.0, 0.5),
-        (_, Some("weight")) => (1.0, 0.2),
-        _ => (0.0, 0.1),
-    };
-    let values: Vec<f32> = numbers(name, count).into_iter().map(|u| shift + scale * u).collect();
-    TensorData::new(values, shape.to_vec())
+    support::numbers(name, count).collect()
 }
 
 /// The names and shapes of a file's tensors, which are computed.
@@ -64,28 +35,6 @@ fn tensors(names: &Value, prefix: &str) -> Vec<(String, TensorData)> {
         (name, data)
     };
     names.as_object().unwrap().iter().map(of).collect()
-}
-
-/// Relative distance (norm of the difference by norm) of our samples from the expected ones, or of mean and standard
-/// deviation if these are farther off.
-fn distance(ours: Tensor<4>, expected: &Value) -> f64 {
-    let number = |key: &str| expected[key].as_f64().unwrap();
-    let wanted: Vec<usize> = serde_json::from_value(expected["shape"].clone()).unwrap();
-    assert_eq!(ours.dims().to_vec(), wanted, "shapes differ");
-    let ours: Vec<f32> = ours.into_data().try_into_vec().unwrap();
-    let count = ours.len() as f64;
-    let mean = ours.iter().map(|v| f64::from(*v)).sum::<f64>() / count;
-    let variance = ours.iter().map(|v| (f64::from(*v) - mean).powi(2)).sum::<f64>() / count;
-    let scale = number("std").max(1e-6);
-    let mut worst = ((mean - number("mean")) / scale).abs();
-    worst = worst.max(((variance.sqrt() - number("std")) / scale).abs());
-    let samples: Vec<f64> = serde_json::from_value(expected["values"].clone()).unwrap();
-    let (mut difference, mut norm) = (0.0, 0.0);
-    for (ours, expected) in ours.iter().step_by(number("stride") as usize).zip(samples) {
-        difference += (f64::from(*ours) - expected).powi(2);
-        norm += expected.powi(2);
-    }
-    worst.max((difference / norm).sqrt())
 }
 
 /// What is trained.
