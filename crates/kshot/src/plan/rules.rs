@@ -25,6 +25,8 @@ const TESTED: usize = 10;
 const SHARE: f64 = 0.2;
 /// A class with a smaller share of the pixels is rare.
 const RARE: f64 = 0.02;
+/// The share of patches around a pixel of a class, where one is rare.
+const BALANCED: f64 = 0.33;
 /// With fewer pictures to learn from, they are changed more.
 const FEW: usize = 50;
 /// Rounds over the pictures, and the bounds of the steps that make them.
@@ -269,6 +271,14 @@ fn training(found: &DataFindings, wishes: &Wishes) -> Vec<Choice> {
         }
     };
     let mut all = vec![Choice::new("train.batch", BATCH as i64, "")];
+    if let Some(class) = found.rarest().filter(|class| class.share < RARE) {
+        let why = format!(
+            "a third of the patches is cut around a pixel of a class, so that `{}` ({:.2} % of the pixels) is seen",
+            class.name,
+            100.0 * class.share
+        );
+        all.push(Choice::new("train.balanced", BALANCED, why));
+    }
     all.extend(schedule(steps, &why));
     all.extend([
         Choice::new("train.seed", wishes.seed as i64, ""),
@@ -362,6 +372,8 @@ mod tests {
         found.classes[0].share = 0.001;
         let loss = of(&found, "loss.terms", &[]).unwrap();
         assert!(loss.reason.contains("`cell` covers 0.10 %"), "{}", loss.reason);
+        let balanced = |found: &DataFindings| of(found, "train.balanced", &[]).is_some();
+        assert!(balanced(&found) && !balanced(&self::found()));
     }
 
     #[test]
