@@ -83,10 +83,9 @@ impl FolderSplit {
     ) -> Result<[Vec<usize>; 3]> {
         if fold >= folds || folds < 2 {
             return Err(Error::config(format!(
-                "fold {fold} of {folds}; they are numbered from 0 to {}",
+                "data.fold = {fold} of data.folds = {folds}; folds are numbered from 0 to {}",
                 folds.max(2) - 1
-            ))
-            .at_key("data.fold"));
+            )));
         }
         let [mut others, validation, test] = Self { validation: 0.0, ..*self }.places(count)?;
         others.extend(validation);
