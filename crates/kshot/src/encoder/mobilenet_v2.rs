@@ -171,8 +171,11 @@ impl Family for MobileNetV2Config {
     }
 
     fn matching<'a>(self, mut foreign: impl Iterator<Item = &'a str>) -> Self {
-        let first = Renamed::Ours("blocks.0.expand.conv.weight".to_owned());
-        let first_expands = foreign.any(|name| self.rename(name) == first);
+        const FIRST: &str = "blocks.0.expand.conv.weight";
+        let first = Renamed::Ours(FIRST.to_owned());
+        // Of a published file, or of a run's.
+        let is_first = |name: &str| name.ends_with(FIRST) || self.rename(name) == first;
+        let first_expands = foreign.any(is_first);
         Self { first_expands: self.first_expands || first_expands, ..self }
     }
 
@@ -230,5 +233,20 @@ impl Encode for MobileNetV2 {
 
     fn strides(&self) -> Vec<usize> {
         self.strides.clone()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn names_of_published_and_of_own_files_tell_the_first_block() {
+        let config = MobileNetV2Config::PRESETS[0].config;
+        let expands = |name: &str| config.matching(std::iter::once(name)).first_expands;
+        assert!(expands("mobilenetv20_features_linearbottleneck0_conv0_weight"));
+        assert!(expands("segmenter.encoder.blocks.0.expand.conv.weight"));
+        assert!(!expands("segmenter.encoder.blocks.1.expand.conv.weight"));
+        assert!(!expands("features.1.conv.0.0.weight"));
     }
 }

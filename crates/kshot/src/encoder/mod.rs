@@ -187,8 +187,8 @@ pub trait Family: Copy + PartialEq + 'static {
     /// Our name of a tensor that torchvision, timm or the original authors call `foreign`.
     fn rename(&self, foreign: &str) -> Renamed;
 
-    /// The same as weights with tensors of these names want it: some published networks of one name differ in a
-    /// layer.
+    /// The same as weights with tensors of these names, published or ours with a path before them, want it: some
+    /// published networks of one name differ in a layer.
     #[must_use]
     fn matching<'a>(self, _foreign: impl Iterator<Item = &'a str>) -> Self {
         self

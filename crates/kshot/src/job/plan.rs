@@ -76,7 +76,8 @@ fn within(plan: Plan, minutes: f64, device: &str) -> Result<Plan> {
         };
         if steps < LEAST_STEPS as f64 && batch > 1 && is_free("train.batch") {
             let why = format!(
-                "a step of {batch} pictures takes {step:.2} s, and {minutes} minutes would hold {} of them",
+                "a step of {batch} pictures takes {step:.2} s, and {} would hold {} of them",
+                told(minutes),
                 steps.max(0.0)
             );
             plan = plan.with(vec![Choice::new("train.batch", (batch / 2) as i64, why)])?;
@@ -84,16 +85,23 @@ fn within(plan: Plan, minutes: f64, device: &str) -> Result<Plan> {
         }
         if steps < 1.0 {
             return Err(Error::config(format!(
-                "{minutes} minutes are not enough: a step takes {step:.1} s and a validation {validation:.0} s, of \
-                 which there are {validations}; give more, or smaller pictures (--set data.longest_side=512)"
+                "not enough: {}, where a step takes {step:.1} s and a validation {validation:.0} s, of which there are \
+                 {validations}; give more, or smaller pictures (--set data.longest_side=512)",
+                told(minutes)
             )));
         }
         let steps = steps as usize;
         let why = format!(
-            "what {minutes} minutes hold: a step takes {step:.2} s, a validation {validation:.1} s"
+            "what {} would hold: a step takes {step:.2} s, a validation {validation:.1} s",
+            told(minutes)
         );
         return plan.with(schedule(steps, &why));
     }
+}
+
+/// A budget in words.
+fn told(minutes: f64) -> String {
+    if minutes == 1.0 { "1 minute".to_owned() } else { format!("{minutes} minutes") }
 }
 
 /// Seconds of a whole validation, from a few of its pictures.

@@ -99,8 +99,8 @@ pub fn supervised(
 fn model_of(recipe: &Recipe, run: &Path, device: &Device) -> Result<(SegmenterModel, Vec<String>)> {
     let classes = load::classes_of(run)?;
     let background = recipe.data.dataset.has_background();
-    let made =
-        session::supervised(&recipe.with_random_weights(), classes.len(), background, device)?;
+    let empty = load::to_fill(recipe, run)?;
+    let made = session::supervised(&empty, classes.len(), background, device)?;
     let network = load::from_run(made, run)?.valid();
     Ok((model(recipe, network, (classes.len(), background), device)?, classes))
 }
@@ -141,7 +141,7 @@ pub fn network(run: &Path, size: Option<[usize; 2]>) -> Result<(Segmenter, OnnxO
     let background = recipe.data.dataset.has_background();
     let device = Device::flex();
     let made =
-        session::supervised(&recipe.with_random_weights(), names.len(), background, &device)?;
+        session::supervised(&load::to_fill(&recipe, run)?, names.len(), background, &device)?;
     let segmenter = load::from_run(made, run)?.valid().segmenter;
     let classes = std::iter::once("background".to_owned()).chain(names).collect();
     let about = OnnxOptions {
@@ -267,7 +267,7 @@ pub fn panet_encoder(recipe: &Recipe, run: Option<&Path>, device: &Device) -> Re
     };
     let panet = match run {
         Some(from) => {
-            let empty = session::panet(&recipe.with_random_weights(), config, 0, device)?;
+            let empty = session::panet(&load::to_fill(recipe, from)?, config, 0, device)?;
             load::from_run(empty, from)?
         }
         None => session::panet(recipe, config, 0, device)?,

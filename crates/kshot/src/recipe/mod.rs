@@ -98,10 +98,15 @@ impl Recipe {
         Ok(recipe)
     }
 
-    /// The same with a network of random weights, into which others are loaded.
+    /// The same for a network that is to be filled with tensors of these names: with random weights, and as those want it
+    /// where published networks of one name differ in a layer.
     #[must_use]
-    pub fn with_random_weights(&self) -> Self {
-        let model = Model { weights: Some(RANDOM.into()), ..self.model.clone() };
+    pub fn to_fill<'a>(&self, tensors: impl Iterator<Item = &'a str>) -> Self {
+        let encoder = match &self.model.encoder {
+            EncoderChoice::Encoder(config) => EncoderChoice::Encoder(config.matching(tensors)),
+            other => other.clone(),
+        };
+        let model = Model { weights: Some(RANDOM.into()), encoder, ..self.model.clone() };
         Self { model, ..self.clone() }
     }
 

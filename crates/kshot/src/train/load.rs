@@ -139,6 +139,16 @@ pub fn recipe_of(run: &Path) -> Result<Recipe> {
     Recipe::read(&file, &[])
 }
 
+/// The recipe of a run as its network is set up to be filled with the run's weights: with random ones, and as those
+/// want it where networks of one name differ in a layer.
+///
+/// # Errors
+/// If there are no weights, or they cannot be read.
+pub fn to_fill(recipe: &Recipe, run: &Path) -> Result<Recipe> {
+    let names = pack::names(&weights_of(run)?)?;
+    Ok(recipe.to_fill(names.iter().map(String::as_str)))
+}
+
 /// The names of the classes that a run's network tells apart: `classes.txt` in its folder.
 ///
 /// # Errors

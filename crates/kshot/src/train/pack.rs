@@ -164,6 +164,15 @@ fn bytes_of(path: &Path) -> Result<Bytes> {
     Ok(Bytes::from_bytes_vec(bytes).shared())
 }
 
+/// The names of a file's tensors.
+///
+/// # Errors
+/// If it cannot be read or is damaged.
+pub fn names(path: &Path) -> Result<Vec<String>> {
+    let held = tensors(bytes_of(path)?).map_err(|error| error.in_file(path))?;
+    Ok(held.into_iter().map(|tensor| tensor.name).collect())
+}
+
 /// What a file holds, once it is known to hold it.
 fn tensors(bytes: Bytes) -> Result<Vec<burn_pack::Tensor>> {
     let length = bytes.len();

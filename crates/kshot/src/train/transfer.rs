@@ -47,7 +47,7 @@ impl Start {
     /// If there are none, or the run is of a method without an encoder and pixels.
     pub fn of(run: &Path, device: &Device) -> Result<Self> {
         let recipe = load::recipe_of(run)?;
-        let untrained = recipe.with_random_weights();
+        let untrained = load::to_fill(&recipe, run)?;
         let (encoder, decoder) = match &recipe.method {
             MethodConfig::Trained(TrainedConfig::Supervised(_)) => {
                 let classes = load::classes_of(run)?;
