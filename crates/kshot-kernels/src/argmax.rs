@@ -60,8 +60,8 @@ impl Kernel for Highest<'_> {
         for (channel, plane) in (1u16..).zip(planes) {
             let channel = f32::from(channel);
             for ((best, place), value) in best.iter_mut().zip(place.iter_mut()).zip(plane) {
-                // Not "at most" holds for what is no number, too; nothing is better than that.
-                let better = !(*value <= *best) & (*best == *best);
+                // Nothing is better than what is no number; without branches, so that pixels stay lanes.
+                let better = ((*value > *best) | value.is_nan()) & !best.is_nan();
                 *place = if better { channel } else { *place };
                 *best = if better { *value } else { *best };
             }

@@ -81,12 +81,7 @@ impl Boundary {
             let (picture, class) = (place / classes, (place % classes) as i64);
             let targets = &targets[picture * area..][..area];
             let is_other = |at: usize| targets[at] != class && valid.contains(&targets[at]);
-            let (mut any, mut other) = (false, false);
-            for at in 0..area {
-                any |= targets[at] == class;
-                other |= is_other(at);
-            }
-            if !(any && other) {
+            if !(targets.contains(&class) && (0..area).any(is_other)) {
                 return;
             }
             let outside = distance::transform(width, height, |at| targets[at] != class);
