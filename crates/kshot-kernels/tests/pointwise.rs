@@ -1,7 +1,5 @@
 //! Functions of each value as Burn sees them: values and gradients against Burn's own operations.
 
-#![expect(clippy::unwrap_used, reason = "a test that cannot go on should stop")]
-
 use burn::tensor::{Device, Distribution, Tensor, activation};
 use kshot_kernels::{Pointwise, pointwise};
 
