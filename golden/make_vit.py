@@ -149,7 +149,8 @@ def networks() -> tuple[dict, list[dict]]:
     for encoder, model, sizes in rows:
         filled(model)
         name = encoder["name"]
-        tensors[name] = {k: list(v.shape) for k, v in model.state_dict().items()}
+        published = f"{name} with scales" if "layer_scale" in encoder else name
+        tensors[published] = {k: list(v.shape) for k, v in model.state_dict().items()}
         for height, width in sizes:
             image = tensor("input", [2, 3, height, width])
             patch = model.patch_embed.patch_size[0]
@@ -175,6 +176,7 @@ def networks() -> tuple[dict, list[dict]]:
             all_rows.append(
                 {
                     "encoder": encoder,
+                    "tensors": published,
                     "size": [height, width],
                     "maps": [sample(each, 32, 7) for each in maps],
                     "embedding": sample(embedding, 32, 7),
