@@ -67,7 +67,7 @@ impl Kernel for Back<'_> {
     #[inline(always)]
     fn run<S: Simd>(self, _: S) {
         /// One over the root of two pi: the normal law's density at 0.
-        const DENSITY: f32 = 0.398_942_28;
+        const DENSITY: f32 = 0.398_942_3;
         for (gradient, value) in self.gradient.iter_mut().zip(self.values) {
             let (share, power) = below(*value);
             *gradient *= share + value * (DENSITY * power);
