@@ -10,6 +10,7 @@ tensors are in the file too.
 
 - attention: torch.nn.functional.scaled_dot_product_attention, torch.nn.MultiheadAttention
 - non_local: the paper's formulas (Wang et al. 2017, arXiv 1711.07971) in PyTorch
+- files of DINOv2's (with registers) and DINOv3's authors: their names, which timm's own filters turn into its networks'
 - networks: timm's VisionTransformer and Eva (DINOv3); positions of DINOv2 without registers at another grid as its
   authors' code interpolates them (scales of a tenth of a patch more, no antialias), put into timm's network
 - mask_transformer: Segmenter's decoder (Strudel et al. 2021, arXiv 2105.05633) of timm's blocks
@@ -22,6 +23,7 @@ from functools import partial
 import timm
 import torch
 import torch.nn.functional as F
+from timm.models import eva, vision_transformer
 from timm.models.eva import Eva
 from timm.models.vision_transformer import Block, VisionTransformer
 from torch import nn
@@ -57,6 +59,34 @@ def computed(name: str, value: torch.Tensor) -> torch.Tensor:
 def filled(model: nn.Module) -> nn.Module:
     state = {k: v for k, v in model.state_dict().items() if not k.endswith("num_batches_tracked")}
     model.load_state_dict({k: computed(k, v) for k, v in state.items()}, strict=False)
+    return model.eval()
+
+
+def authors_dinov2(model: VisionTransformer) -> dict:
+    """Shapes of tensors under the names of DINOv2's authors: the class token has a position, and registers a name."""
+    shapes = {k: list(v.shape) for k, v in model.state_dict().items()}
+    shapes["register_tokens"] = shapes.pop("reg_token")
+    shapes["pos_embed"][1] += 1
+    return shapes | {"mask_token": [1, shapes["cls_token"][2]]}
+
+
+def authors_dinov3(model: Eva) -> dict:
+    """The same of DINOv3's: one bias of queries, keys and values, of which the keys' does not count."""
+    shapes = {}
+    for name, value in model.state_dict().items():
+        name = name.replace("gamma_1", "ls1.gamma").replace("gamma_2", "ls2.gamma")
+        name = name.replace("reg_token", "storage_tokens")
+        if name.endswith("attn.q_bias"):
+            shapes[name.replace("q_bias", "qkv.bias")] = [3 * value.shape[0]]
+            shapes[name.replace("q_bias", "qkv.bias_mask")] = [3 * value.shape[0]]
+        elif not name.endswith("attn.v_bias"):
+            shapes[name] = list(value.shape)
+    return shapes | {"rope_embed.periods": [2], "mask_token": [1, shapes["cls_token"][2]]}
+
+
+def from_authors(model: nn.Module, shapes: dict, module) -> nn.Module:
+    state = {name: computed(name, torch.empty(shape)) for name, shape in shapes.items()}
+    model.load_state_dict(module.checkpoint_filter_fn(state, model))
     return model.eval()
 
 
@@ -123,14 +153,15 @@ def vit(**options) -> VisionTransformer:
 def networks() -> tuple[dict, list[dict]]:
     small = dict(embed_dim=16, num_heads=2)
     two = dict(small, depth=2, patch_size=14, init_values=1e-5, img_size=56)
-    eva = dict(
-        num_classes=0, patch_size=16, dynamic_img_size=True, qkv_bias=False, init_values=1e-5, rope_type="dinov3",
+    rotary = dict(
+        num_classes=0, patch_size=16, dynamic_img_size=True, init_values=1e-5, rope_type="dinov3",
         rope_temperature=100, rope_rotate_half=True, use_rot_pos_emb=True, use_abs_pos_emb=False, num_reg_tokens=4,
         use_fc_norm=False, norm_layer=partial(nn.LayerNorm, eps=1e-5),
     )
     named = partial(timm.create_model, num_classes=0)
     dynamic = dict(dynamic_img_size=True, dynamic_img_pad=True)
     registers = dict(reg_tokens=4, no_embed_class=True)
+    tiny = dict(embed_dim=16, depth=2, num_heads=2)
     # Encoder, the network, pictures' sizes.
     rows = [
         ({"name": "vit-test-tiny"}, vit(**small, depth=4, img_size=48), [[48, 48], [64, 96], [33, 50], [16, 17]]),
@@ -138,7 +169,9 @@ def networks() -> tuple[dict, list[dict]]:
         ({"name": "vit-test-tiny", "layer_scale": 0.5}, vit(**small, depth=4, img_size=48, init_values=0.5), [[40, 48]]),
         ({"name": "dinov2-test-tiny"}, vit(**two, **registers), [[56, 56], [28, 70], [99, 15]]),
         ({"name": "dinov2-test-tiny-offset"}, vit(**two), [[56, 56], [28, 70], [99, 15]]),
-        ({"name": "dinov3-test-tiny"}, Eva(img_size=32, embed_dim=16, depth=2, num_heads=2, **eva), [[32, 32], [16, 80]]),
+        ({"name": "dinov3-test-tiny"}, Eva(img_size=32, qkv_bias=False, **tiny, **rotary), [[32, 32], [16, 80]]),
+        ({"name": "dinov2-test-tiny", "class_position": True}, vit(**two, **registers), [[42, 56]]),
+        ({"name": "dinov3-test-tiny", "qkv_bias": True}, Eva(img_size=32, qkv_bias=True, **tiny, **rotary), [[48, 32]]),
         ({"name": "vit-tiny-16"}, named("vit_tiny_patch16_224", **dynamic), [[224, 224], [64, 96]]),
         ({"name": "vit-small-16"}, named("vit_small_patch16_224", **dynamic), [[64, 96]]),
         ({"name": "dinov2-vit-small-14"}, named("vit_small_patch14_dinov2", **dynamic), [[70, 56]]),
@@ -147,9 +180,16 @@ def networks() -> tuple[dict, list[dict]]:
     ]
     tensors, all_rows = {}, []
     for encoder, model, sizes in rows:
-        filled(model)
         name = encoder["name"]
-        tensors[name] = {k: list(v.shape) for k, v in model.state_dict().items()}
+        published = f"{name} with scales" if "layer_scale" in encoder else name
+        if "class_position" in encoder or "qkv_bias" in encoder:
+            published = f"{name} of the authors"
+            second = "class_position" in encoder
+            tensors[published] = (authors_dinov2 if second else authors_dinov3)(model)
+            from_authors(model, tensors[published], vision_transformer if second else eva)
+        else:
+            filled(model)
+            tensors[published] = {k: list(v.shape) for k, v in model.state_dict().items()}
         for height, width in sizes:
             image = tensor("input", [2, 3, height, width])
             patch = model.patch_embed.patch_size[0]
@@ -175,6 +215,7 @@ def networks() -> tuple[dict, list[dict]]:
             all_rows.append(
                 {
                     "encoder": encoder,
+                    "tensors": published,
                     "size": [height, width],
                     "maps": [sample(each, 32, 7) for each in maps],
                     "embedding": sample(embedding, 32, 7),

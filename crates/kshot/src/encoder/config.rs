@@ -449,7 +449,7 @@ mod tests {
             ("{ output_stride = 8 }", "missing field `name`"),
             (
                 "{ name = \"vit-tiny-16\", depth = 8 }",
-                "`layer_scale`, `pool`, `positions`, `registers`",
+                "`positions`, `pool`, `registers`, `layer_scale`",
             ),
             ("{ name = \"resnet18\", pool = \"mean\" }", "unknown field `pool`"),
             ("{ name = \"vit-tiny-16\", pool = \"max\" }", "expected `class-token` or `mean`"),

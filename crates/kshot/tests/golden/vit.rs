@@ -193,7 +193,7 @@ fn vision_transformers_like_timm() {
         let networks = match previous.take() {
             Some((of, networks)) if of == *encoder => networks,
             _ => {
-                let name = encoder["name"].as_str().unwrap();
+                let name = row["tensors"].as_str().unwrap();
                 let state = state(name, &all["tensors"][name]);
                 [Network::new(encoder, &state), Network::new(encoder, &state).optimized()]
             }
