@@ -3,7 +3,7 @@
 #![allow(clippy::unwrap_used)] // helpers of tests
 
 use std::path::Path;
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
@@ -123,8 +123,15 @@ fn points(out: &Path) -> Vec<CurvePoint> {
 
 const KEYS: &str = "steps = 8\nvalidate_every = 2\noptimizer = \"adam\"\nlearning_rate = 0.05\n";
 
+/// Networks start from the device's random numbers, which are everybody's: one test at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[test]
 fn steps_are_those_taken_by_hand() {
+    let _alone = alone();
     let folder = tempfile::tempdir().unwrap();
     let keys = "steps = 6\nvalidate_every = 6\noptimizer = \"sgd\"\nlearning_rate = 0.1\n\
                 accumulate = 3\nclip = { norm = 0.25 }\nema = 0.3\n";
@@ -201,6 +208,7 @@ fn steps_are_those_taken_by_hand() {
 
 #[test]
 fn a_stopped_training_goes_on_to_the_very_numbers() {
+    let _alone = alone();
     for more in ["ema = 0.9", "accumulate = 3", "clip = { norm = 0.1 }", "clip = { value = 0.05 }"]
     {
         let keys = format!("{KEYS}{more}\n");

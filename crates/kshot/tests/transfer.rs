@@ -4,6 +4,7 @@
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
+use std::sync::{Mutex, MutexGuard, PoisonError};
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::prelude::*;
@@ -154,8 +155,15 @@ fn same(a: &BTreeMap<String, Vec<f32>>, b: &BTreeMap<String, Vec<f32>>, part: &s
     of(a, part).eq(of(b, part))
 }
 
+/// Networks start from the device's random numbers, which are everybody's: one test at a time.
+fn alone() -> MutexGuard<'static, ()> {
+    static ALONE: Mutex<()> = Mutex::new(());
+    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
+}
+
 #[test]
 fn a_training_starts_from_a_runs_weights() {
+    let _alone = alone();
     let place = Place::new();
     let first = place.recipe("data", "", "").unwrap();
     place.run("first", &first, None);
@@ -204,6 +212,7 @@ fn a_training_starts_from_a_runs_weights() {
 
 #[test]
 fn runs_that_do_not_fit_are_refused_in_words() {
+    let _alone = alone();
     let place = Place::new();
     let first = place.recipe("data", "", "").unwrap();
     place.run("first", &first, Some(1));
@@ -257,6 +266,7 @@ fn with(recipe: &Recipe, changes: &[&str]) -> Recipe {
 
 #[test]
 fn an_encoder_is_frozen_for_some_steps() {
+    let _alone = alone();
     let place = Place::new();
     let recipe = place.recipe("data", "freeze = { encoder_until = 4 }", "").unwrap();
     let before = start(&recipe);
@@ -274,6 +284,7 @@ fn an_encoder_is_frozen_for_some_steps() {
 
 #[test]
 fn stages_thaw_one_after_the_other_and_the_first_ones_not_at_all() {
+    let _alone = alone();
     let place = Place::new();
     let recipe =
         place.recipe("data", "freeze = { stage_every = 2, stages = 3, norm = true }", "").unwrap();
@@ -303,6 +314,7 @@ fn apart(a: &Numbers, b: &Numbers, part: &str) -> f64 {
 
 #[test]
 fn stages_learn_at_their_rates() {
+    let _alone = alone();
     let place = Place::new();
     let plain = place.recipe("data", "", "validate_every = 1").unwrap();
     let plain =
@@ -329,6 +341,7 @@ fn stages_learn_at_their_rates() {
 
 #[test]
 fn adapters_learn_in_place_of_kernels_and_become_part_of_them() {
+    let _alone = alone();
     let place = Place::new();
     let recipe = place.recipe("data", "lora = { rank = 2, alpha = 8.0 }", "ema = 0.5").unwrap();
     let session = session_of(&recipe).unwrap();
@@ -375,6 +388,7 @@ fn adapters_learn_in_place_of_kernels_and_become_part_of_them() {
 
 #[test]
 fn trainings_with_keys_of_layers_go_on_exactly() {
+    let _alone = alone();
     let place = Place::new();
     for (number, model) in [
         "encoder_rate = 0.1\nlayer_decay = 0.7",
@@ -395,6 +409,7 @@ fn trainings_with_keys_of_layers_go_on_exactly() {
 
 #[test]
 fn what_cannot_be_is_refused_with_its_key() {
+    let _alone = alone();
     let place = Place::new();
     let refused = |model: &str| match place.recipe("data", model, "") {
         Ok(recipe) => {

@@ -1,11 +1,13 @@
 //! The parameters of an encoder by depth: what can be frozen, or learn more slowly, from the picture on.
 //!
-//! Parts are the encoder's fields and the elements of its lists, in their order, which is that of its forward pass;
+//! Parts are the encoder's fields and the elements of its lists, in their order, which is that of its forward pass (of
+//! networks with branches, by how many maps they feed);
 //! fields before the first list (an embedding of patches and positions) are one part, and one behind the last (a
 //! normalisation) belongs to the last element. Of an encoder whose maps are not all of one stride, neighbouring parts
 //! that feed the same maps are one stage, so that a stage is what one map needs beyond the finer ones. Where that
 //! tells fewer stages than there are maps (networks whose maps all come out of their last layer), each part is one.
 
+use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use burn::module::{Flag, Module, ModuleVisitor, Param, ParamId};
@@ -35,8 +37,12 @@ pub fn stages(encoder: &Encoder) -> Vec<StageParameters> {
         return parts;
     }
     let fed = fed(encoder, &parts);
+    // Branches of several resolutions lie side by side: what feeds more maps is nearer to the picture.
+    let mut order: Vec<usize> = (0..parts.len()).collect();
+    order.sort_by_key(|&part| Reverse(fed[part].iter().filter(|feeds| **feeds).count()));
+    let parts: Vec<StageParameters> = order.iter().map(|&part| parts[part].clone()).collect();
     let mut merged: Vec<(StageParameters, &Vec<bool>)> = Vec::new();
-    for (part, fed) in parts.iter().zip(&fed) {
+    for (part, fed) in parts.iter().zip(order.iter().map(|&part| &fed[part])) {
         match merged.last_mut() {
             Some((stage, before)) if *before == fed => {
                 stage.parameters.extend(&part.parameters);
