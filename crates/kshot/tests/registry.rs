@@ -298,29 +298,47 @@ fn what_does_not_fit_is_refused_with_the_reason() {
     }
 }
 
+/// What is at fault with every one of some random networks: in a single one a few ReLUs may pass nothing by chance.
+fn at_fault_always(draw: impl Fn() -> Vec<String>) -> Vec<String> {
+    let name = |fault: &String| fault.split(':').next().unwrap_or_default().to_owned();
+    let mut faults = draw();
+    for _ in 0..4 {
+        if faults.is_empty() {
+            break;
+        }
+        let again: BTreeSet<String> = draw().iter().map(name).collect();
+        faults.retain(|fault| again.contains(&name(fault)));
+    }
+    faults
+}
+
 #[test]
 fn every_parameter_gets_a_finite_gradient_that_is_not_zero() {
     let device = Device::flex().autodiff();
     device.seed(5);
     for config in with_options() {
         for frozen in [false, true] {
-            let encoder = config.init(&device);
-            let encoder = if frozen { encoder.freeze_norm() } else { encoder };
-            let maps = encoder.forward(random([2, config.in_channels(), 64, 64], &device)).maps;
-            let loss = maps.into_iter().map(weighted_sum).reduce(|a, b| a + b).unwrap();
-            let faults = without_gradient(&encoder, &loss.backward());
+            let faults = at_fault_always(|| {
+                let encoder = config.init(&device);
+                let encoder = if frozen { encoder.freeze_norm() } else { encoder };
+                let maps = encoder.forward(random([2, config.in_channels(), 64, 64], &device)).maps;
+                let loss = maps.into_iter().map(weighted_sum).reduce(|a, b| a + b).unwrap();
+                without_gradient(&encoder, &loss.backward())
+            });
             assert!(faults.is_empty(), "{config}, frozen {frozen}: {faults:#?}");
         }
     }
     for config in segmenters() {
-        let network = segmenter(&config, &device);
-        let outcome = network.train_forward(random([2, 3, 65, 50], &device));
-        let auxiliary = outcome.auxiliary.into_iter().map(|head| {
-            assert!(head.weight > 0.0 && head.logits.dims()[..2] == [2, 3]);
-            weighted_sum(head.logits)
+        let faults = at_fault_always(|| {
+            let network = segmenter(&config, &device);
+            let outcome = network.train_forward(random([2, 3, 65, 50], &device));
+            let auxiliary = outcome.auxiliary.into_iter().map(|head| {
+                assert!(head.weight > 0.0 && head.logits.dims()[..2] == [2, 3]);
+                weighted_sum(head.logits)
+            });
+            let loss = auxiliary.fold(weighted_sum(outcome.logits), |sum, one| sum + one);
+            without_gradient(&network.decoder, &loss.backward())
         });
-        let loss = auxiliary.fold(weighted_sum(outcome.logits), |sum, one| sum + one);
-        let faults = without_gradient(&network.decoder, &loss.backward());
         assert!(faults.is_empty(), "{} on {}: {faults:#?}", config.1.name(), config.0);
     }
 }
