@@ -164,12 +164,14 @@ fn bytes_of(path: &Path) -> Result<Bytes> {
     Ok(Bytes::from_bytes_vec(bytes).shared())
 }
 
-/// The names of a file's tensors.
+/// The names of a file's tensors, whose numbers are not looked at: [`read`] does that.
 ///
 /// # Errors
-/// If it cannot be read or is damaged.
+/// If it cannot be read, or does not say what it holds.
 pub fn names(path: &Path) -> Result<Vec<String>> {
-    let held = tensors(bytes_of(path)?).map_err(|error| error.in_file(path))?;
+    let reader = Reader::from_bytes(bytes_of(path)?);
+    let held = reader.and_then(Reader::into_tensors);
+    let held = held.map_err(|error| damaged(&error).in_file(path))?;
     Ok(held.into_iter().map(|tensor| tensor.name).collect())
 }
 

@@ -231,56 +231,46 @@ impl<'a> Writer<'a> {
                 return Err(Error::config(format!("numbers of type {other:?} are not written")));
             }
         };
+        let dims = data.shape().iter().map(|&length| length as i64).collect();
+        self.written(name.clone(), dims, kind, bytes);
+        Ok(name)
+    }
+
+    fn written(&mut self, name: String, dims: Vec<i64>, kind: i32, bytes: Vec<u8>) {
         self.constants.push(Constant {
-            dims: data.shape().iter().map(|&length| length as i64).collect(),
+            dims,
             data_type: Some(kind),
-            name: Some(name.clone()),
+            name: Some(name),
             raw_data: Some(bytes),
         });
-        Ok(name)
+    }
+
+    /// A constant of the writer's own; its name.
+    fn own(&mut self, dims: Vec<i64>, kind: i32, bytes: Vec<u8>) -> String {
+        let name = format!("constant_{}", self.constants.len());
+        self.written(name.clone(), dims, kind, bytes);
+        name
     }
 
     /// A single number of an operation's type, of no axis; its name.
     fn scalar(&mut self, value: ScalarIr, like: &TensorIr) -> String {
-        let name = format!("constant_{}", self.constants.len());
         let (kind, bytes) = match like.dtype {
             DType::Bool(_) => (element::BOOL, vec![u8::from(value.elem::<bool>())]),
-            dtype if dtype.is_float() => {
-                (element::FLOAT, value.elem::<f32>().to_le_bytes().to_vec())
-            }
+            dtype if dtype.is_float() => return self.float(value.elem::<f32>()),
             _ => (element::INT64, value.elem::<i64>().to_le_bytes().to_vec()),
         };
-        self.constants.push(Constant {
-            dims: Vec::new(),
-            data_type: Some(kind),
-            name: Some(name.clone()),
-            raw_data: Some(bytes),
-        });
-        name
+        self.own(Vec::new(), kind, bytes)
     }
 
     /// A number of floats, of no axis; its name.
     fn float(&mut self, value: f32) -> String {
-        let name = format!("constant_{}", self.constants.len());
-        self.constants.push(Constant {
-            dims: Vec::new(),
-            data_type: Some(element::FLOAT),
-            name: Some(name.clone()),
-            raw_data: Some(value.to_le_bytes().to_vec()),
-        });
-        name
+        self.own(Vec::new(), element::FLOAT, value.to_le_bytes().to_vec())
     }
 
     /// Whole numbers, `[count]`; their name.
     fn whole(&mut self, values: &[i64]) -> String {
-        let name = format!("constant_{}", self.constants.len());
-        self.constants.push(Constant {
-            dims: vec![values.len() as i64],
-            data_type: Some(element::INT64),
-            name: Some(name.clone()),
-            raw_data: Some(values.iter().flat_map(|value| value.to_le_bytes()).collect()),
-        });
-        name
+        let bytes = values.iter().flat_map(|value| value.to_le_bytes()).collect();
+        self.own(vec![values.len() as i64], element::INT64, bytes)
     }
 
     /// Numbers that are so much in each recording, `rows[number][recording]`, as `[numbers]`; their name.
