@@ -116,6 +116,31 @@ fn an_update_killed_at_any_moment_leaves_nothing_of_before() {
     }
 }
 
+#[test]
+fn a_mask_whose_record_was_to_follow_is_no_change_of_the_user() {
+    let place = place();
+    assert_eq!(ran(segment(&place, "out")).faults(DONE, &[]), [""; 0]);
+    let journal = fs::read(place.at("out/.kshot/records.jsonl")).unwrap();
+    mask(&place.at("support/masks/a.png"), 32, |x, y| u8::from(x < 20 && y < 25));
+    assert_eq!(ran(segment(&place, "after")).faults(DONE, &[]), [""; 0]);
+    let wanted = results(&place, "after");
+    // As if it had been killed after the first mask, before its line in the journal.
+    assert_eq!(ran(segment(&place, "out")).faults(DONE, &[]), [""; 0]);
+    let begun = fs::read_to_string(place.at("out/.kshot/begun.json")).unwrap();
+    let begun: serde_json::Value = serde_json::from_str(&begun).unwrap();
+    let lines: Vec<u8> = fs::read(place.at("out/.kshot/records.jsonl")).unwrap();
+    let name = format!("\"name\":{}", begun["name"]);
+    let kept = lines.split_inclusive(|&byte| byte == b'\n').enumerate().filter(|(index, line)| {
+        let line = String::from_utf8_lossy(line);
+        *index < journal.split_inclusive(|&byte| byte == b'\n').count() || !line.contains(&name)
+    });
+    let kept: Vec<u8> = kept.flat_map(|(_, line)| line.to_vec()).collect();
+    assert!(kept.len() < lines.len());
+    fs::write(place.at("out/.kshot/records.jsonl"), kept).unwrap();
+    assert_eq!(ran(segment(&place, "out")).faults(DONE, &[]), [""; 0]);
+    assert!(results(&place, "out") == wanted);
+}
+
 /// Drawings of ten classes, and a recipe of eight short validations.
 fn training() -> Place {
     let place = Place::new();

@@ -14,12 +14,15 @@ use std::path::{Path, PathBuf};
 use serde::de::DeserializeOwned;
 use serde::{Deserialize, Serialize};
 
-use crate::atomic::write_error;
+use crate::atomic::{self, write_error};
 use crate::checksum;
 use crate::error::{Error, Result};
 use crate::lock::Lock;
 use crate::objects::measure::ObjectsRecord;
 pub use crate::rle::ClassRecord;
+
+/// Below OUT, the record of the picture whose files are being written over.
+const BEGUN: &str = ".kshot/begun.json";
 
 /// The flag of a picture that the user labelled.
 pub const LABELLED: &str = "labelled";
@@ -240,6 +243,26 @@ impl<R: Record> Journal<R> {
         Ok(())
     }
 
+    /// Notes what is about to be written over a finished picture's files: until [`Self::append`], these may be either
+    /// record's (see [`Self::begun`]). Of a picture that is not finished nothing needs to be noted.
+    ///
+    /// # Errors
+    /// If the note cannot be written.
+    pub fn begin(&self, record: &R) -> Result<()> {
+        if !self.finished.contains_key(record.name()) {
+            return Ok(());
+        }
+        let text = serde_json::to_vec(record).map_err(|error| {
+            Error::data(format!("could not record the picture {}", record.name())).caused_by(error)
+        })?;
+        atomic::write(self.out.join(BEGUN), &text)
+    }
+
+    /// The picture whose files a run was writing over when it ended, if it was.
+    pub fn begun(&self) -> Option<R> {
+        serde_json::from_slice(&fs::read(self.out.join(BEGUN)).ok()?).ok()
+    }
+
     /// All finished pictures by name.
     pub fn finished(&self) -> &BTreeMap<String, FinishedPicture> {
         &self.finished
@@ -353,6 +376,20 @@ mod tests {
         let all: Vec<PictureRecord> = journal.records().collect::<Result<_>>().unwrap();
         assert_eq!(all, [record("a"), PictureRecord { confidence: 0.9, ..record("b") }]);
         assert_eq!(journal.damaged(), 0);
+    }
+
+    #[test]
+    fn what_is_written_over_is_noted_before() {
+        let folder = tempfile::tempdir().unwrap();
+        let mut journal = Journal::open(folder.path()).unwrap();
+        journal.begin(&record("a")).unwrap();
+        assert_eq!(journal.begun(), None, "nothing is there to be written over");
+        journal.append(&record("a")).unwrap();
+        let next = PictureRecord { run: "s".into(), ..record("a") };
+        journal.begin(&next).unwrap();
+        drop(journal);
+        let journal = Journal::open(folder.path()).unwrap();
+        assert_eq!((journal.begun(), journal.read("a").unwrap()), (Some(next), record("a")));
     }
 
     #[test]

@@ -1,6 +1,8 @@
 """The work of networks.rs in PyTorch, same names: `python networks.py [threads] [pattern]`.
 
-    pip install torch torchvision timm efficientnet-lite-pytorch
+    pip install torch torchvision timm efficientnet-lite-pytorch segmentation-models-pytorch
+    pip install --no-deps mmsegmentation==1.2.2 mmcv-lite==2.1.0 mmengine addict yapf termcolor rich \\
+        platformdirs ftfy regex prettytable wcwidth
 
 Run it with a heap that keeps its pages, as the Rust side has one:
 GLIBC_TUNABLES=glibc.malloc.mmap_threshold=1073741824:glibc.malloc.trim_threshold=4294967295
@@ -12,6 +14,7 @@ import re
 import resource
 import sys
 import time
+from unittest.mock import MagicMock
 
 import timm
 import torch
@@ -55,6 +58,14 @@ class Encoder(nn.Module):
 
 def resnet50():
     return nn.Sequential(*list(torchvision.models.resnet50().children())[:-2])
+
+
+def mobilenet_v2():
+    return Encoder(torchvision.models.mobilenet_v2().features[:-1])
+
+
+def hrnet_w18():
+    return Encoder(timm.create_model("hrnet_w18", features_only=True, feature_location=""))
 
 
 def vgg16_panet():
@@ -116,6 +127,98 @@ class UNet(nn.Module):
         return self
 
 
+class Segmenter(nn.Module):
+    """Any segmenter whose encoder normalises by running statistics in training too."""
+
+    def __init__(self, encoder, decoder):
+        super().__init__()
+        self.encoder, self.decoder = encoder, decoder
+
+    def forward(self, images):
+        return self.decoder(self.encoder(images), images.shape[2:])
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.encoder.eval()
+        return self
+
+
+def deeplab_v3_plus():
+    import segmentation_models_pytorch as smp
+
+    whole = smp.DeepLabV3Plus("resnet50", encoder_weights=None, classes=21)
+    return Segmenter(whole.encoder, Headed(whole.decoder, whole.segmentation_head))
+
+
+class Headed(nn.Module):
+    def __init__(self, decoder, head):
+        super().__init__()
+        self.decoder, self.head = decoder, head
+
+    def forward(self, maps, _size):
+        return self.head(self.decoder(maps))
+
+
+class Vgg16(nn.Module):
+    """The maps before its pools."""
+
+    def __init__(self):
+        super().__init__()
+        self.layers = torchvision.models.vgg16_bn().features
+
+    def forward(self, images):
+        maps = []
+        for layer in self.layers:
+            if isinstance(layer, nn.MaxPool2d):
+                maps.append(images)
+            images = layer(images)
+        return maps
+
+
+class SegNet(nn.Module):
+    """From arXiv 1511.00561, as golden/make_decoders.py has it: pools of its own, whose places it keeps."""
+
+    def __init__(self, channels=(64, 128, 256, 512, 512), counts=(3, 3, 3, 2, 2)):
+        super().__init__()
+        self.stages = nn.ModuleList()
+        for level, count in zip(reversed(range(5)), counts):
+            width = channels[level]
+            outs = [width] * (count - 1) + ([channels[level - 1]] if level else [])
+            self.stages.append(nn.Sequential(*(layer(width, out) for out in outs)))
+        self.head = nn.Conv2d(channels[0], 21, 3, padding=1)
+
+    def forward(self, maps, size):
+        pools = [F.max_pool2d(m, 2, ceil_mode=True, return_indices=True) for m in maps]
+        image = pools[-1][0]
+        for level, stage in zip((4, 3, 2, 1, 0), self.stages):
+            image = stage(F.max_unpool2d(image, pools[level][1], 2, output_size=maps[level].shape[2:]))
+        return F.interpolate(self.head(image), size, mode="bilinear", align_corners=False)
+
+
+class DdrNet(nn.Module):
+    """mmsegmentation's, whose pyramid (`spp`) is the decoder's."""
+
+    def __init__(self):
+        super().__init__()
+        sys.modules.setdefault("mmcv._ext", MagicMock())
+        from mmseg.models.backbones.ddrnet import DDRNet
+        from mmseg.models.decode_heads.ddr_head import DDRHead
+
+        norm = {"type": "BN"}
+        self.body = DDRNet(channels=32, norm_cfg=norm)
+        self.head = DDRHead(in_channels=128, channels=64, num_classes=21, norm_cfg=norm)
+
+    def forward(self, images):
+        logits = self.head.cls_seg(self.head.head(self.body(images)))
+        return F.interpolate(logits, images.shape[2:], mode="bilinear", align_corners=False)
+
+    def train(self, mode=True):
+        super().train(mode)
+        self.body.eval()
+        self.body.spp.train(mode)
+        return self
+
+
 class Conv4(nn.Module):
     def __init__(self):
         super().__init__()
@@ -135,10 +238,20 @@ ROWS = {
     "resnet50 8x224x224": (lambda: Encoder(resnet50()), (8, 3, 224, 224)),
     "vgg16-panet 1x417x417": (lambda: Encoder(vgg16_panet()), (1, 3, 417, 417)),
     "vgg16-panet 8x417x417": (lambda: Encoder(vgg16_panet()), (8, 3, 417, 417)),
+    "mobilenet-v2 1x224x224": (mobilenet_v2, (1, 3, 224, 224)),
+    "mobilenet-v2 8x224x224": (mobilenet_v2, (8, 3, 224, 224)),
+    "hrnet-w18 1x224x224": (hrnet_w18, (1, 3, 224, 224)),
+    "hrnet-w18 8x224x224": (hrnet_w18, (8, 3, 224, 224)),
     "vit-small-16 1x224x224": (lambda: Encoder(Vit()), (1, 3, 224, 224)),
     "vit-small-16 8x224x224": (lambda: Encoder(Vit()), (8, 3, 224, 224)),
     "unet 1x224x224": (UNet, (1, 3, 224, 224)),
     "unet 8x224x224": (UNet, (8, 3, 224, 224)),
+    "deeplab-v3-plus-resnet50 1x224x224": (deeplab_v3_plus, (1, 3, 224, 224)),
+    "deeplab-v3-plus-resnet50 8x224x224": (deeplab_v3_plus, (8, 3, 224, 224)),
+    "segnet-vgg16 1x224x224": (lambda: Segmenter(Vgg16(), SegNet()), (1, 3, 224, 224)),
+    "segnet-vgg16 8x224x224": (lambda: Segmenter(Vgg16(), SegNet()), (8, 3, 224, 224)),
+    "ddrnet-23-slim 1x360x480": (DdrNet, (1, 3, 360, 480)),
+    "ddrnet-23-slim 8x360x480": (DdrNet, (8, 3, 360, 480)),
     "conv4 25x28x28": (Conv4, (25, 1, 28, 28)),
 }
 

@@ -23,22 +23,39 @@ fn main() {
     divan::main();
 }
 
-/// Name, encoder, pictures, height and width.
-const ROWS: [(&str, &str, [usize; 3]); 13] = [
-    ("efficientnet-lite0 1x224x224", "efficientnet-lite0", [1, 224, 224]),
-    ("efficientnet-lite0 8x224x224", "efficientnet-lite0", [8, 224, 224]),
-    ("efficientnet-lite0 1x360x480", "efficientnet-lite0", [1, 360, 480]),
-    ("efficientnet-lite0 8x360x480", "efficientnet-lite0", [8, 360, 480]),
-    ("resnet50 1x224x224", "resnet50", [1, 224, 224]),
-    ("resnet50 8x224x224", "resnet50", [8, 224, 224]),
-    ("vgg16-panet 1x417x417", "vgg16-panet", [1, 417, 417]),
-    ("vgg16-panet 8x417x417", "vgg16-panet", [8, 417, 417]),
-    ("vit-small-16 1x224x224", "vit-small-16", [1, 224, 224]),
-    ("vit-small-16 8x224x224", "vit-small-16", [8, 224, 224]),
-    ("unet 1x224x224", "efficientnet-lite0", [1, 224, 224]),
-    ("unet 8x224x224", "efficientnet-lite0", [8, 224, 224]),
-    ("conv4 25x28x28", "", [25, 28, 28]),
+/// Name, encoder and decoder as recipes write them, pictures, height and width.
+const ROWS: [(&str, &str, &str, [usize; 3]); 23] = [
+    ("efficientnet-lite0 1x224x224", LITE0, "", [1, 224, 224]),
+    ("efficientnet-lite0 8x224x224", LITE0, "", [8, 224, 224]),
+    ("efficientnet-lite0 1x360x480", LITE0, "", [1, 360, 480]),
+    ("efficientnet-lite0 8x360x480", LITE0, "", [8, 360, 480]),
+    ("resnet50 1x224x224", r#""resnet50""#, "", [1, 224, 224]),
+    ("resnet50 8x224x224", r#""resnet50""#, "", [8, 224, 224]),
+    ("vgg16-panet 1x417x417", r#""vgg16-panet""#, "", [1, 417, 417]),
+    ("vgg16-panet 8x417x417", r#""vgg16-panet""#, "", [8, 417, 417]),
+    ("mobilenet-v2 1x224x224", r#""mobilenet-v2""#, "", [1, 224, 224]),
+    ("mobilenet-v2 8x224x224", r#""mobilenet-v2""#, "", [8, 224, 224]),
+    ("hrnet-w18 1x224x224", r#""hrnet-w18""#, "", [1, 224, 224]),
+    ("hrnet-w18 8x224x224", r#""hrnet-w18""#, "", [8, 224, 224]),
+    ("vit-small-16 1x224x224", r#""vit-small-16""#, "", [1, 224, 224]),
+    ("vit-small-16 8x224x224", r#""vit-small-16""#, "", [8, 224, 224]),
+    ("unet 1x224x224", LITE0, r#""unet""#, [1, 224, 224]),
+    ("unet 8x224x224", LITE0, r#""unet""#, [8, 224, 224]),
+    ("deeplab-v3-plus-resnet50 1x224x224", DILATED, DEEPLAB, [1, 224, 224]),
+    ("deeplab-v3-plus-resnet50 8x224x224", DILATED, DEEPLAB, [8, 224, 224]),
+    ("segnet-vgg16 1x224x224", r#""vgg16-bn""#, r#""segnet""#, [1, 224, 224]),
+    ("segnet-vgg16 8x224x224", r#""vgg16-bn""#, r#""segnet""#, [8, 224, 224]),
+    ("ddrnet-23-slim 1x360x480", DDRNET, DDRNET_HEAD, [1, 360, 480]),
+    ("ddrnet-23-slim 8x360x480", DDRNET, DDRNET_HEAD, [8, 360, 480]),
+    ("conv4 25x28x28", "", "", [25, 28, 28]),
 ];
+const LITE0: &str = r#""efficientnet-lite0""#;
+const DILATED: &str = r#"{"name": "resnet50", "output_stride": 16}"#;
+/// Of segmentation_models_pytorch.
+const DEEPLAB: &str = r#"{"name": "deeplab-v3-plus", "layout": "smp", "rates": [12, 24, 36]}"#;
+const DDRNET: &str = r#""ddrnet-23-slim""#;
+const DDRNET_HEAD: &str = r#"{"name": "ddrnet", "width": 64}"#;
+const CLASSES: usize = 21;
 
 fn names() -> impl Iterator<Item = &'static str> {
     ROWS.iter().map(|(name, ..)| *name)
@@ -47,28 +64,29 @@ fn names() -> impl Iterator<Item = &'static str> {
 #[expect(clippy::large_enum_variant, reason = "there is one at a time")]
 enum Model {
     Encoder(Encoder),
-    UNet(Segmenter),
+    Segmenter(Segmenter),
     Conv4(EmbeddingNetwork),
 }
 
 impl Model {
-    fn new(name: &str, encoder: &str, device: &Device) -> Self {
+    fn new(encoder: &str, decoder: &str, device: &Device) -> Self {
         if encoder.is_empty() {
             let config = NetworkConfig::Conv4(Conv4Config::default());
             return Self::Conv4(config.init(1, device).unwrap());
         }
-        let config: EncoderConfig = encoder.parse().unwrap();
+        let config: EncoderConfig = serde_json::from_str(encoder).unwrap();
         let network = config.init(device).freeze_norm();
-        if !name.starts_with("unet") {
+        if decoder.is_empty() {
             return Self::Encoder(network);
         }
-        Self::UNet(Segmenter::new(network, &DecoderConfig::default(), 21, device).unwrap())
+        let decoder: DecoderConfig = serde_json::from_str(decoder).unwrap();
+        Self::Segmenter(Segmenter::new(network, &decoder, CLASSES, device).unwrap())
     }
 
     fn optimize(self) -> Self {
         match self {
             Self::Encoder(encoder) => Self::Encoder(encoder.optimize()),
-            Self::UNet(segmenter) => Self::UNet(segmenter.optimize()),
+            Self::Segmenter(segmenter) => Self::Segmenter(segmenter.optimize()),
             Self::Conv4(network) => Self::Conv4(network),
         }
     }
@@ -76,7 +94,7 @@ impl Model {
     fn train(self) -> Self {
         match self {
             Self::Encoder(encoder) => Self::Encoder(encoder.train()),
-            Self::UNet(segmenter) => Self::UNet(segmenter.train()),
+            Self::Segmenter(segmenter) => Self::Segmenter(segmenter.train()),
             Self::Conv4(network) => Self::Conv4(network.train()),
         }
     }
@@ -85,7 +103,7 @@ impl Model {
     fn run(&self, images: Tensor<4>, training: bool) -> Tensor<1> {
         match self {
             Self::Encoder(encoder) => encoder.forward(images).last().square().mean(),
-            Self::UNet(segmenter) => segmenter.forward(images).square().mean(),
+            Self::Segmenter(segmenter) => segmenter.forward(images).square().mean(),
             Self::Conv4(network) => {
                 let mut pass = if training { Pass::training() } else { Pass::running() };
                 network.vectors(images, &mut pass).square().mean()
@@ -95,12 +113,12 @@ impl Model {
 }
 
 fn set_up(name: &str, device: &Device) -> (Model, Tensor<4>) {
-    let (name, encoder, [count, height, width]) =
+    let (_, encoder, decoder, [count, height, width]) =
         *ROWS.iter().find(|(row, ..)| *row == name).unwrap();
     let channels = if encoder.is_empty() { 1 } else { 3 };
     let shape = [count, channels, height, width];
     let images = Tensor::random(shape, Distribution::Normal(0.0, 1.0), device);
-    (Model::new(name, encoder, device), images)
+    (Model::new(encoder, decoder, device), images)
 }
 
 /// As there, the first runs do not count: they touch memory that later ones find again.

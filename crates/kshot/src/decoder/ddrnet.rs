@@ -13,6 +13,7 @@ use burn::prelude::*;
 
 use super::{AuxiliaryLogits, Dappm, Decode, DecodeConfig, TrainLogits, check_classes};
 use crate::encoder::Features;
+use crate::encoder::keys::{self, Renamed};
 use crate::error::{Error, Result};
 use crate::nn::{Activation, Conv, ConvConfig, ConvNormAct, NormRelu};
 
@@ -134,6 +135,10 @@ impl DecodeConfig for DdrNetHeadConfig {
             auxiliary: None,
             ..network
         }
+    }
+
+    fn rename(&self, foreign: &str) -> Renamed {
+        keys::ddrnet::rename_decoder(foreign, self.auxiliary > 0.0)
     }
 }
 

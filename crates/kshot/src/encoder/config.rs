@@ -210,6 +210,11 @@ impl EncoderConfig {
         self.architecture.strides()
     }
 
+    /// Heads of each block that compare all places of a map with each other; 0 for convolutions.
+    pub fn attention_heads(&self) -> usize {
+        self.architecture.attention_heads()
+    }
+
     /// The row of the table, for people.
     pub fn describe(&self) -> Description {
         self.architecture.describe(self.name)

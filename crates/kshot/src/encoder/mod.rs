@@ -151,6 +151,11 @@ pub trait Family: Copy + PartialEq + 'static {
     /// By how much each map is smaller than the picture, finest first.
     fn strides(&self) -> Vec<usize>;
 
+    /// Heads of each block that compare all places of a map with each other; 0 for convolutions.
+    fn attention_heads(&self) -> usize {
+        0
+    }
+
     /// The strides of the coarsest map that it can have.
     fn output_strides(&self) -> &'static [usize];
 
@@ -292,6 +297,10 @@ macro_rules! encoders {
                 match self {
                     $(Self::$variant(config) => Self::$variant(config.with_in_channels(channels)),)+
                 }
+            }
+
+            fn attention_heads(&self) -> usize {
+                match self { $(Self::$variant(config) => config.attention_heads(),)+ }
             }
 
             fn output_strides(&self) -> &'static [usize] {

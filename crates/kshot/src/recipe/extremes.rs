@@ -411,6 +411,16 @@ fn what_no_machine_should_hold_is_refused_with_the_key_to_lower() {
             &["data.transforms=[{ name = \"crop\", size = 8192 }]"],
             "train.batch",
         ),
+        // Each patch of a picture attends to each.
+        (
+            "camvid/unet.toml",
+            &[
+                "model.encoder=vit-small-16",
+                "model.decoder=linear",
+                "data.transforms=[{ name = \"crop\", size = 1536 }]",
+            ],
+            "train.batch",
+        ),
         (
             "camvid/five-frames.toml",
             &["method={ name = \"pixel-decoder\", crop = 2048, batch = 256 }"],

@@ -83,11 +83,14 @@ fn networks(recipe: &Recipe) -> Vec<Held> {
     held
 }
 
-/// The largest map of an encoder, in numbers, of a square picture of `side` pixels; at least the picture itself.
+/// The largest map of an encoder, or its table of what attends to what, in numbers, of a square picture of `side`
+/// pixels; at least the picture itself.
 fn map(encoder: &EncoderConfig, side: usize) -> usize {
     let maps = encoder.channels().into_iter().zip(encoder.strides());
     let maps = maps.map(|(channels, stride)| channels * side.div_ceil(stride).pow(2));
-    maps.max().unwrap_or(0).max(3 * side * side)
+    let places = side.div_ceil(encoder.output_stride()).pow(2);
+    let attention = encoder.attention_heads() * places * places;
+    maps.max().unwrap_or(0).max(attention).max(3 * side * side)
 }
 
 /// Episodes of whole pictures.

@@ -14,7 +14,7 @@ pub mod layers;
 pub mod load;
 pub mod loader;
 pub mod pack;
-pub mod plan;
+pub mod step;
 pub mod points;
 pub mod quiet;
 pub mod run;

@@ -22,7 +22,7 @@ use super::layers::Layers;
 use super::load::{self, CHECKPOINTS, MODEL, RECIPE};
 use super::loader::ItemLoader;
 use super::pack;
-use super::plan::StepPlan;
+use super::step::StepPlan;
 use super::points::{OnPoint, Points};
 use super::quiet::NoLog;
 use super::session::Session;

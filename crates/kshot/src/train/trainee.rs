@@ -11,7 +11,7 @@ use burn::train::metric::ItemLazy;
 use burn::train::{InferenceStep, TrainOutput, TrainStep};
 use image::RgbImage;
 
-use super::plan::StepPlan;
+use super::step::StepPlan;
 use crate::contract::Objective;
 use crate::metric::state::MetricState;
 use crate::nn::Precision;

@@ -2,7 +2,8 @@
 //!
 //! torchvision keeps the encoder below `backbone.` and the rest in `classifier.` and `aux_classifier.`;
 //! segmentation_models_pytorch below `encoder.` (`encoder.model.` for timm's) and in `decoder.` and
-//! `segmentation_head.`; `module.` stands before all names where several devices trained.
+//! `segmentation_head.`; `module.` stands before all names where several devices trained. DDRNet's authors keep both
+//! parts side by side.
 
 use crate::encoder::EncoderConfig;
 use crate::encoder::keys::Renamed;
@@ -22,6 +23,10 @@ const OTHERS: [&str; 6] = [
     "segmentation_head.",
     "classification_head.",
 ];
+/// Where the other parts are in files that have nothing before the encoder's names.
+const BESIDE: [&str; 3] = ["spp.", "final_layer.", "seghead_extra."];
+/// Before all names of some of these.
+const WITHIN: [&str; 3] = ["module.model.", "module.", "model."];
 
 /// How a file names things.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -62,7 +67,11 @@ impl Prefix {
     /// The name of a tensor of another part, without what several devices put before it; none for the encoder's and
     /// for a head that classifies whole pictures.
     pub(super) fn other<'a>(&self, foreign: &'a str) -> Option<&'a str> {
-        self.encoder?;
+        if self.encoder.is_none() {
+            let within = WITHIN.iter().find_map(|within| foreign.strip_prefix(within));
+            let name = within.unwrap_or(foreign);
+            return BESIDE.iter().any(|part| name.starts_with(part)).then_some(name);
+        }
         let name = foreign.strip_prefix(self.devices)?;
         (is_other(name) && !name.starts_with("classification_head.")).then_some(name)
     }
@@ -113,5 +122,9 @@ mod tests {
         // An encoder's own classifier is no decoder.
         let alone = Prefix::of(&config, &state(&["conv1.weight", "classifier.4.bias"]));
         assert_eq!(alone.other("classifier.4.bias"), None);
+        let config: EncoderConfig = "ddrnet-23-slim".parse().unwrap();
+        let beside = Prefix::of(&config, &state(&["model.conv1.0.weight", "model.spp.x"]));
+        assert_eq!(beside.other("model.spp.x"), Some("spp.x"));
+        assert_eq!(beside.other("model.conv1.0.weight"), None);
     }
 }

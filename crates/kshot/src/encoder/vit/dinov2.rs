@@ -8,13 +8,10 @@
 //! - Positions at other grids than 37 x 37 as the authors' code does: without registers by scales of a tenth of a patch more
 //!   and no antialias, with registers antialiased; timm's takes the latter for both
 
-use burn::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Pool, VisionTransformer, VitConfig};
-use crate::encoder::keys::{self, Renamed};
-use crate::encoder::{About, Family, Normalization, Preset, options};
-use crate::error::Result;
+use super::{Pool, VitConfig, VitFamily};
+use crate::encoder::{About, Normalization, Preset};
 use crate::nn::positions::Interpolation;
 
 /// Settings of a DINOv2, as recipes write them.
@@ -33,7 +30,7 @@ pub struct DinoV2(pub VitConfig);
 
 impl DinoV2 {
     /// Patches of 14 pixels, a grid of 37, small layer scales.
-    const fn of(base: VitConfig) -> Self {
+    const fn shaped(base: VitConfig) -> Self {
         Self(VitConfig {
             patch: 14,
             grid: 37,
@@ -52,14 +49,10 @@ impl DinoV2 {
             ..self.0
         })
     }
-
-    fn own(&self) -> DinoV2Options {
-        DinoV2Options { pool: self.0.pool, class_position: self.0.class_position }
-    }
 }
 
-impl Family for DinoV2 {
-    type Network = VisionTransformer;
+impl VitFamily for DinoV2 {
+    type Options = DinoV2Options;
 
     const ABOUT: About = About {
         title: "DINOv2",
@@ -71,31 +64,31 @@ impl Family for DinoV2 {
     const PRESETS: &'static [Preset<Self>] = &[
         Preset {
             name: "dinov2-vit-small-14",
-            config: Self::of(VitConfig::SMALL),
+            config: Self::shaped(VitConfig::SMALL),
             note: "trained without labels: strong features for few labels, slow on a CPU",
             parameters: 22_056_192,
         },
         Preset {
             name: "dinov2-vit-base-14",
-            config: Self::of(VitConfig::BASE),
+            config: Self::shaped(VitConfig::BASE),
             note: "dinov2-vit-small-14, four times as large",
             parameters: 86_579_712,
         },
         Preset {
             name: "dinov2-vit-small-14-reg4",
-            config: Self::of(VitConfig::SMALL).registered(),
+            config: Self::shaped(VitConfig::SMALL).registered(),
             note: "dinov2-vit-small-14 with registers: cleaner maps",
             parameters: 22_057_344,
         },
         Preset {
             name: "dinov2-vit-base-14-reg4",
-            config: Self::of(VitConfig::BASE).registered(),
+            config: Self::shaped(VitConfig::BASE).registered(),
             note: "dinov2-vit-base-14 with registers: cleaner maps",
             parameters: 86_582_016,
         },
         Preset {
             name: "dinov2-test-tiny",
-            config: Self::of(VitConfig { width: 16, depth: 2, heads: 2, ..VitConfig::TINY })
+            config: Self::shaped(VitConfig { width: 16, depth: 2, heads: 2, ..VitConfig::TINY })
                 .with_grid(4)
                 .registered(),
             note: "for tests",
@@ -103,61 +96,25 @@ impl Family for DinoV2 {
         },
     ];
 
-    fn init(&self, device: &Device) -> VisionTransformer {
-        self.0.init(device)
+    const PATCH: &'static [usize; 1] = &[14];
+    const NORMALIZATION: Normalization = Normalization::IMAGENET;
+
+    fn of(config: VitConfig) -> Self {
+        Self(config)
     }
 
-    fn in_channels(&self) -> usize {
-        self.0.in_channels
+    fn config(&self) -> VitConfig {
+        self.0
     }
 
-    fn with_in_channels(self, in_channels: usize) -> Self {
-        Self(VitConfig { in_channels, ..self.0 })
+    fn own(&self) -> DinoV2Options {
+        DinoV2Options { pool: self.0.pool, class_position: self.0.class_position }
     }
 
-    fn channels(&self) -> Vec<usize> {
-        self.0.channels()
+    fn with(config: VitConfig, options: DinoV2Options) -> VitConfig {
+        let DinoV2Options { pool, class_position } = options;
+        VitConfig { pool, class_position, ..config }
     }
-
-    fn strides(&self) -> Vec<usize> {
-        self.0.strides()
-    }
-
-    /// Its patch only.
-    fn output_strides(&self) -> &'static [usize] {
-        &[14]
-    }
-
-    fn with_output_stride(self, _: usize) -> Self {
-        self
-    }
-
-    fn options(&self) -> toml::Table {
-        options::written(&self.own())
-    }
-
-    fn option_schemas() -> serde_json::Map<String, serde_json::Value> {
-        options::schemas::<DinoV2Options>()
-    }
-
-    fn with_options(self, changes: toml::Table) -> Result<Self> {
-        let DinoV2Options { pool, class_position } = options::changed(&self.own(), changes)?;
-        Ok(Self(VitConfig { pool, class_position, ..self.0 }))
-    }
-
-    fn normalization(&self) -> Normalization {
-        Normalization::IMAGENET
-    }
-
-    fn optimize(network: VisionTransformer) -> VisionTransformer {
-        network.fold()
-    }
-
-    fn rename(&self, foreign: &str) -> Renamed {
-        keys::vit::rename(foreign, self.0.bias)
-    }
-
-    const FIRST_KERNELS: &'static str = "patches.weight";
 }
 
 impl DinoV2 {

@@ -6,13 +6,10 @@
 //!   part does not count)
 //! - Positions: see [`positions`](crate::nn::positions)
 
-use burn::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Pool, Positions, VisionTransformer, VitConfig};
-use crate::encoder::keys::{self, Renamed};
-use crate::encoder::{About, Family, Normalization, Preset, options};
-use crate::error::Result;
+use super::{Pool, Positions, VitConfig, VitFamily};
+use crate::encoder::{About, Normalization, Preset};
 use crate::nn::attention::QkvBias;
 
 /// Settings of a DINOv3, as recipes write them.
@@ -31,7 +28,7 @@ pub struct DinoV3(pub VitConfig);
 
 impl DinoV3 {
     /// Rotary positions, four registers, small layer scales.
-    const fn of(base: VitConfig) -> Self {
+    const fn shaped(base: VitConfig) -> Self {
         Self(VitConfig {
             bias: QkvBias::None,
             positions: Positions::Rotary,
@@ -41,14 +38,10 @@ impl DinoV3 {
             ..base
         })
     }
-
-    fn own(&self) -> DinoV3Options {
-        DinoV3Options { pool: self.0.pool, qkv_bias: self.0.bias == QkvBias::MaskedKeys }
-    }
 }
 
-impl Family for DinoV3 {
-    type Network = VisionTransformer;
+impl VitFamily for DinoV3 {
+    type Options = DinoV3Options;
 
     const ABOUT: About = About {
         title: "DINOv3",
@@ -60,78 +53,42 @@ impl Family for DinoV3 {
     const PRESETS: &'static [Preset<Self>] = &[
         Preset {
             name: "dinov3-vit-small-16",
-            config: Self::of(VitConfig::SMALL),
+            config: Self::shaped(VitConfig::SMALL),
             note: "trained without labels: strong dense features, slow on a CPU",
             parameters: 21_586_944,
         },
         Preset {
             name: "dinov3-vit-base-16",
-            config: Self::of(VitConfig::BASE),
+            config: Self::shaped(VitConfig::BASE),
             note: "dinov3-vit-small-16, four times as large",
             parameters: 85_641_216,
         },
         Preset {
             name: "dinov3-test-tiny",
-            config: Self::of(VitConfig { width: 16, depth: 2, heads: 2, ..VitConfig::TINY }),
+            config: Self::shaped(VitConfig { width: 16, depth: 2, heads: 2, ..VitConfig::TINY }),
             note: "for tests",
             parameters: 18_944,
         },
     ];
 
-    fn init(&self, device: &Device) -> VisionTransformer {
-        self.0.init(device)
+    const PATCH: &'static [usize; 1] = &[16];
+    const NORMALIZATION: Normalization = Normalization::IMAGENET;
+
+    fn of(config: VitConfig) -> Self {
+        Self(config)
     }
 
-    fn in_channels(&self) -> usize {
-        self.0.in_channels
+    fn config(&self) -> VitConfig {
+        self.0
     }
 
-    fn with_in_channels(self, in_channels: usize) -> Self {
-        Self(VitConfig { in_channels, ..self.0 })
+    fn own(&self) -> DinoV3Options {
+        DinoV3Options { pool: self.0.pool, qkv_bias: self.0.bias == QkvBias::MaskedKeys }
     }
 
-    fn channels(&self) -> Vec<usize> {
-        self.0.channels()
-    }
-
-    fn strides(&self) -> Vec<usize> {
-        self.0.strides()
-    }
-
-    /// Its patch only.
-    fn output_strides(&self) -> &'static [usize] {
-        &[16]
-    }
-
-    fn with_output_stride(self, _: usize) -> Self {
-        self
-    }
-
-    fn options(&self) -> toml::Table {
-        options::written(&self.own())
-    }
-
-    fn option_schemas() -> serde_json::Map<String, serde_json::Value> {
-        options::schemas::<DinoV3Options>()
-    }
-
-    fn with_options(self, changes: toml::Table) -> Result<Self> {
-        let DinoV3Options { pool, qkv_bias } = options::changed(&self.own(), changes)?;
+    fn with(config: VitConfig, options: DinoV3Options) -> VitConfig {
+        let DinoV3Options { pool, qkv_bias } = options;
         let bias = if qkv_bias { QkvBias::MaskedKeys } else { QkvBias::None };
-        Ok(Self(VitConfig { pool, bias, ..self.0 }))
+        VitConfig { pool, bias, ..config }
     }
-
-    fn normalization(&self) -> Normalization {
-        Normalization::IMAGENET
-    }
-
-    fn optimize(network: VisionTransformer) -> VisionTransformer {
-        network.fold()
-    }
-
-    fn rename(&self, foreign: &str) -> Renamed {
-        keys::vit::rename(foreign, self.0.bias)
-    }
-
-    const FIRST_KERNELS: &'static str = "patches.weight";
 }

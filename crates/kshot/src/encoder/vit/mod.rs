@@ -26,7 +26,10 @@ use crate::nn::{Conv, ConvConfig, LayerNorm, Padding};
 
 pub mod dinov2;
 pub mod dinov3;
+mod family;
 pub mod plain;
+
+pub use family::VitFamily;
 
 /// How tokens know where they are.
 #[derive(

@@ -5,13 +5,10 @@
 //! - Weights: timm's names; the published ones are AugReg's (Steiner et al. 2021, arXiv 2106.10270), whose pixels are from
 //!   -1 to 1
 
-use burn::prelude::*;
 use serde::{Deserialize, Serialize};
 
-use super::{Pool, Positions, VisionTransformer, VitConfig};
-use crate::encoder::keys::{self, Renamed};
-use crate::encoder::{About, Family, Normalization, Preset, options};
-use crate::error::Result;
+use super::{Pool, Positions, VitConfig, VitFamily};
+use crate::encoder::{About, Normalization, Preset};
 
 /// Settings of a ViT, as recipes write them.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize, Deserialize, schemars::JsonSchema)]
@@ -33,15 +30,8 @@ pub struct VitOptions {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Vit(pub VitConfig);
 
-impl Vit {
-    fn own(&self) -> VitOptions {
-        let VitConfig { positions, pool, registers, layer_scale, .. } = self.0;
-        VitOptions { positions, pool, registers, layer_scale }
-    }
-}
-
-impl Family for Vit {
-    type Network = VisionTransformer;
+impl VitFamily for Vit {
+    type Options = VitOptions;
 
     const ABOUT: About = About {
         title: "ViT",
@@ -77,60 +67,24 @@ impl Family for Vit {
         },
     ];
 
-    fn init(&self, device: &Device) -> VisionTransformer {
-        self.0.init(device)
+    const PATCH: &'static [usize; 1] = &[16];
+    const NORMALIZATION: Normalization = Normalization { mean: [127.5; 3], std: [127.5; 3] };
+
+    fn of(config: VitConfig) -> Self {
+        Self(config)
     }
 
-    fn in_channels(&self) -> usize {
-        self.0.in_channels
+    fn config(&self) -> VitConfig {
+        self.0
     }
 
-    fn with_in_channels(self, in_channels: usize) -> Self {
-        Self(VitConfig { in_channels, ..self.0 })
+    fn own(&self) -> VitOptions {
+        let VitConfig { positions, pool, registers, layer_scale, .. } = self.0;
+        VitOptions { positions, pool, registers, layer_scale }
     }
 
-    fn channels(&self) -> Vec<usize> {
-        self.0.channels()
+    fn with(config: VitConfig, options: VitOptions) -> VitConfig {
+        let VitOptions { positions, pool, registers, layer_scale } = options;
+        VitConfig { positions, pool, registers, layer_scale, ..config }
     }
-
-    fn strides(&self) -> Vec<usize> {
-        self.0.strides()
-    }
-
-    /// Its patch only.
-    fn output_strides(&self) -> &'static [usize] {
-        &[16]
-    }
-
-    fn with_output_stride(self, _: usize) -> Self {
-        self
-    }
-
-    fn options(&self) -> toml::Table {
-        options::written(&self.own())
-    }
-
-    fn option_schemas() -> serde_json::Map<String, serde_json::Value> {
-        options::schemas::<VitOptions>()
-    }
-
-    fn with_options(self, changes: toml::Table) -> Result<Self> {
-        let VitOptions { positions, pool, registers, layer_scale } =
-            options::changed(&self.own(), changes)?;
-        Ok(Self(VitConfig { positions, pool, registers, layer_scale, ..self.0 }))
-    }
-
-    fn normalization(&self) -> Normalization {
-        Normalization { mean: [127.5; 3], std: [127.5; 3] }
-    }
-
-    fn optimize(network: VisionTransformer) -> VisionTransformer {
-        network.fold()
-    }
-
-    fn rename(&self, foreign: &str) -> Renamed {
-        keys::vit::rename(foreign, self.0.bias)
-    }
-
-    const FIRST_KERNELS: &'static str = "patches.weight";
 }

@@ -50,11 +50,18 @@ pub(super) fn check(options: &SegmentOptions, items: &[Item]) -> Result<()> {
 /// # Errors
 /// If a mask of `items` is not as the journal says.
 pub(super) fn refuse_changed(items: &[Item], journal: &Journal) -> Result<()> {
+    // A run that was killed may have left a mask whose record was to follow.
+    let begun = journal.begun();
+    let is_begun = |name: &str| {
+        let of = begun.as_ref().filter(|record| record.name == name);
+        of.is_some_and(|record| !is_changed(record, journal.out()))
+    };
     let changed: Vec<&str> = items
         .iter()
         .filter(|item| journal.finished().contains_key(&item.name))
         .filter(|item| {
-            journal.read(&item.name).is_ok_and(|record| is_changed(&record, journal.out()))
+            let noted = journal.read(&item.name);
+            noted.is_ok_and(|record| is_changed(&record, journal.out())) && !is_begun(&item.name)
         })
         .map(|item| item.shown.as_str())
         .collect();

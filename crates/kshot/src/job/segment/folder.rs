@@ -164,7 +164,6 @@ impl Writing<'_> {
         let mask = format!("masks/{}.png", item.name);
         let overlay_file = format!("overlays/{}.jpg", item.name);
         let out = self.journal.out().to_owned();
-        mask_png::write(&out.join(&mask), &labelling.mask, self.palette, self.classes)?;
         let (style, doubt) = (OverlayStyle::default(), Some(&*labelling.margin));
         let drawn = match objects {
             None => overlay::draw(picture, &labelling.mask, doubt, self.palette, &style)?,
@@ -173,16 +172,13 @@ impl Writing<'_> {
                 overlay::draw_objects(picture, layers, doubt, self.palette, &style)?
             }
         };
-        let objects = match objects {
+        let measured = match objects {
             None => None,
             Some(map) => {
-                let file = format!("objects/{}.png", item.name);
-                map_png::write(&out.join(&file), map)?;
                 let found = measure::measure(map, picture, &labelling.confidence)?;
-                Some(ObjectsRecord { file, found })
+                Some(ObjectsRecord { file: format!("objects/{}.png", item.name), found })
             }
         };
-        overlay::write(&out.join(&overlay_file), &drawn)?;
         let mut flags = Vec::new();
         if prediction.none_of_these {
             flags.push("none-of-these".to_owned());
@@ -197,7 +193,7 @@ impl Writing<'_> {
             flags.push(labelled::FLAG.to_owned());
         }
         let classes = u8::try_from(self.classes.len()).unwrap_or(u8::MAX);
-        let record = PictureRecord {
+        let mut record = PictureRecord {
             name: item.name.clone(),
             path: item.shown.clone(),
             width: picture.width(),
@@ -215,10 +211,17 @@ impl Writing<'_> {
             estimates: prediction.estimates.iter().map(|iou| iou.map(|iou| iou as f32)).collect(),
             expected_accuracy: prediction.expected_accuracy as f32,
             flags,
-            seconds: seconds + started.elapsed().as_secs_f64(),
+            seconds: 0.0,
             thumbnail: overlay::thumbnail(&drawn, THUMBNAIL.0, THUMBNAIL.1)?,
-            objects,
+            objects: measured,
         };
+        self.journal.begin(&record)?;
+        mask_png::write(&out.join(&record.mask), &labelling.mask, self.palette, self.classes)?;
+        if let (Some(map), Some(measured)) = (objects, &record.objects) {
+            map_png::write(&out.join(&measured.file), map)?;
+        }
+        overlay::write(&out.join(&record.overlay), &drawn)?;
+        record.seconds = seconds + started.elapsed().as_secs_f64();
         self.journal.append(&record)?;
         Ok(record)
     }
