@@ -150,7 +150,7 @@ fn done(options: &TrainOptions) -> Vec<(&'static str, String)> {
     let measure = command(&["kshot", "eval", &recipe, "--model", &out], options);
     let mut next = vec![("To measure it on the test set:", measure)];
     match &options.recipe.method {
-        MethodConfig::Trained(TrainedConfig::Supervised(_)) => {
+        method if method.is_segmenter() => {
             let words =
                 ["kshot", "segment", "--model", &out, "--query", "photos", "--out", "result"];
             next.push(("To segment pictures:", command(&words, options)));

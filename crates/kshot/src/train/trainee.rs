@@ -8,11 +8,12 @@ use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::ExecutionError;
 use burn::train::metric::ItemLazy;
-use burn::train::{InferenceStep, TrainOutput, TrainStep};
+use burn::train::{InferenceStep, Interrupter, TrainOutput, TrainStep};
 use image::RgbImage;
 
 use super::plan::StepPlan;
-use crate::contract::Objective;
+use crate::contract::{AtValidations, Objective};
+use crate::error::Error;
 use crate::metric::state::MetricState;
 use crate::nn::Precision;
 use crate::nn::weights::deep_copy;
@@ -50,6 +51,58 @@ impl TrainingTally {
     }
 }
 
+/// What changes at validations besides parameters, and what became of it.
+pub struct Changes<O> {
+    of: Option<Arc<dyn AtValidations<O>>>,
+    /// Steps between two validations.
+    every: usize,
+    interrupter: Interrupter,
+    failed: Arc<Mutex<Option<Error>>>,
+}
+
+impl<O> Changes<O> {
+    /// Of a training with so many steps between two validations, which `interrupter` stops if a change fails.
+    pub fn new(
+        of: Option<Arc<dyn AtValidations<O>>>,
+        every: usize,
+        interrupter: Interrupter,
+    ) -> Self {
+        Self { of, every: every.max(1), interrupter, failed: Arc::default() }
+    }
+
+    /// Why a change failed, if one did.
+    pub fn failure(&self) -> Option<Error> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// After step `step`, counted from 1.
+    fn after(&self, objective: &O, step: usize) {
+        let Some(of) = self.of.as_ref().filter(|_| step.is_multiple_of(self.every)) else { return };
+        if let Err(error) = of.reached(objective, step / self.every) {
+            self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            self.interrupter.stop(Some("what changes at validations could not be changed"));
+        }
+    }
+}
+
+impl<O> Clone for Changes<O> {
+    fn clone(&self) -> Self {
+        let (of, every) = (self.of.clone(), self.every);
+        Self {
+            of,
+            every,
+            interrupter: self.interrupter.clone(),
+            failed: Arc::clone(&self.failed),
+        }
+    }
+}
+
+impl<O> std::fmt::Debug for Changes<O> {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Changes").field("every", &self.every).finish_non_exhaustive()
+    }
+}
+
 /// An objective with the sums of its training.
 #[derive(Module, Debug)]
 pub struct Trainee<O: Objective> {
@@ -73,6 +126,9 @@ pub struct Trainee<O: Objective> {
     /// Of so many items of a validation one is drawn, so that those drawn are not neighbours.
     #[module(skip)]
     every: usize,
+    /// What changes at validations besides parameters.
+    #[module(skip)]
+    changes: Changes<O>,
 }
 
 impl<O: Objective> Trainee<O> {
@@ -80,7 +136,14 @@ impl<O: Objective> Trainee<O> {
     pub fn new(objective: O, tally: TrainingTally, precision: Precision) -> Self {
         let monitor = objective.monitor().to_owned();
         let (average, plan, step) = (None, StepPlan::default(), 0);
-        Self { objective, average, plan, step, tally, precision, monitor, every: 1 }
+        let changes = Changes::new(None, 1, Interrupter::new());
+        Self { objective, average, plan, step, tally, precision, monitor, every: 1, changes }
+    }
+
+    /// The same with what changes at validations besides parameters.
+    #[must_use]
+    pub fn with_changes(self, changes: Changes<O>) -> Self {
+        Self { changes, ..self }
     }
 
     /// The same with a moving average of its weights, where there is a decay.
@@ -152,9 +215,11 @@ impl<O: Objective> TrainStep for Trainee<O> {
         let objective = optim.step(rate, objective, gradients).after_update();
         let objective = plan.layers.after_step(objective, step);
         let average = plan.averaged(average, &objective, step);
-        let (tally, precision, monitor, every) =
-            (self.tally, self.precision, self.monitor, self.every);
-        Self { objective, average, plan, step: step + 1, tally, precision, monitor, every }
+        let step = step + 1;
+        self.changes.after(&objective, step);
+        let (tally, precision, monitor, every, changes) =
+            (self.tally, self.precision, self.monitor, self.every, self.changes);
+        Self { objective, average, plan, step, tally, precision, monitor, every, changes }
     }
 }
 
