@@ -73,11 +73,15 @@ fn distances_and_their_gradients_are_those_of_pytorch() {
         assert!((found / expected - 1.0).abs() < 1e-5, "{name}: {found} instead of {expected}");
         let gradients = value.backward();
         for (of, tensor) in [("source", &source), ("target", &target)] {
-            let found = tensor.grad(&gradients).unwrap().into_data().iter::<f32>().collect::<Vec<_>>();
+            let found =
+                tensor.grad(&gradients).unwrap().into_data().iter::<f32>().collect::<Vec<_>>();
             let expected = rows(&case[of]).concat();
             let most = expected.iter().fold(0.0_f32, |most, value| most.max(value.abs()));
             for (found, expected) in found.iter().zip(&expected) {
-                assert!((found - expected).abs() < 2e-5 * most.max(0.01), "{name} {of}: {found} {expected}");
+                assert!(
+                    (found - expected).abs() < 2e-5 * most.max(0.01),
+                    "{name} {of}: {found} {expected}"
+                );
             }
         }
     }
@@ -131,8 +135,8 @@ fn the_domain_classifier_is_scikit_learns() {
     }
 }
 
-/// Pictures of squares: by day on a light ground, by dusk on a dark one and with less colour. Of the pictures by day the
-/// later ones look more and more like dusk.
+/// Pictures of squares: by day on a light ground, by dusk on a dark one and with less colour. Of the pictures by day
+/// the later ones look more and more like dusk.
 struct Place {
     folder: TempDir,
 }
@@ -404,7 +408,9 @@ fn alignment_brings_features_together() {
     let place = Place::new();
     for distance in ["coral", "mmd"] {
         let of = |weight: &str| {
-            let weight = format!("method={{ name = \"feature-alignment\", distance = \"{distance}\", weight = {weight} }}");
+            let weight = format!(
+                "method={{ name = \"feature-alignment\", distance = \"{distance}\", weight = {weight} }}"
+            );
             let changes = [weight.as_str(), "train.steps=60", "train.validate_every=20"];
             let recipe = place.recipe(&changes).unwrap();
             let points = place.run(&format!("{distance}-{}", weight.len()), &recipe, None);
@@ -432,11 +438,11 @@ fn an_aligned_run_is_used_like_any_other() {
     let split: Value = serde_json::from_str(&split).unwrap();
     let count = |of: &str| split[of].as_array().unwrap().len();
     assert_eq!([count("train"), count("validation"), count("unlabelled")], [12, 2, 6]);
-    let predictor =
-        predictor(&place.at("run"), None, Refinement::None, &Device::flex()).unwrap();
+    let predictor = predictor(&place.at("run"), None, Refinement::None, &Device::flex()).unwrap();
     let picture = image::open(place.at("data/images/dusk_00.png")).unwrap().to_rgb8();
     assert_eq!(predictor.predict(&picture).unwrap().labelling.mask.width, 32);
-    let weights = format!("model.weights=\"{}\"", place.at("run").display().to_string().replace('\\', "/"));
+    let weights =
+        format!("model.weights=\"{}\"", place.at("run").display().to_string().replace('\\', "/"));
     let next = place.recipe(&[&weights, RATIO, "method={ name = \"supervised\" }"]).unwrap();
     let AnySession::Supervised(session) = AnySession::new(&next, &Device::flex()).unwrap() else {
         panic!("a supervised recipe")
@@ -460,17 +466,17 @@ fn what_does_not_go_together_is_refused_in_words() {
         (&["data.train=\"*\""], &["data.unlabelled", "6 of these", "dusk_00"]),
         (&["data.unlabelled={ folder = \"nowhere\" }"], &["nowhere"]),
         (&["data.unlabelled={ part = { list = \"*\", include = [\"dawn_*\"] } }"], &["dawn_*"]),
-        (&["data.unlabelled={ part = \"*\", folder = \"x\" }"], &["data.unlabelled", "exactly one"]),
+        (
+            &["data.unlabelled={ part = \"*\", folder = \"x\" }"],
+            &["data.unlabelled", "exactly one"],
+        ),
         (&["data.train={ include = [\"a\"] }"], &["data.train", "list"]),
         (&["data.instance_weights={ name = \"density\" }"], &["instance_weight", "density-ratio"]),
         (
             &["data.instance_weights={ name = \"tradaboost\", target = \"*\" }"],
             &["data.instance_weights.target", "is in data.train, too"],
         ),
-        (
-            &["train.steps=2", BOOST[1]],
-            &["data.instance_weights.rounds", "validate_every"],
-        ),
+        (&["train.steps=2", BOOST[1]], &["data.instance_weights.rounds", "validate_every"]),
         (&["method.distance=\"coal\""], &["method.distance", "coral"]),
     ] {
         let error = refused(changes);
@@ -481,6 +487,7 @@ fn what_does_not_go_together_is_refused_in_words() {
     let text = place.recipe(&[]).unwrap().to_toml().unwrap();
     let mut table: toml::Table = text.parse().unwrap();
     table["data"].as_table_mut().unwrap().remove("unlabelled");
-    let error = Recipe::parse(&table.to_string(), Path::new("r.toml"), &[]).unwrap_err().to_string();
+    let error =
+        Recipe::parse(&table.to_string(), Path::new("r.toml"), &[]).unwrap_err().to_string();
     assert!(error.contains("data.unlabelled") && error.contains("folder"), "{error}");
 }

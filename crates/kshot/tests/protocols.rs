@@ -6,10 +6,10 @@ use std::path::{Path, PathBuf};
 
 use kshot::data::Dataset;
 use kshot::data::dataset::pixel_counts;
-use kshot::data::part::Part;
 use kshot::data::episode::{
     ClassFolds, DrawnEpisode, EpisodeSampler, fold_classes, relabel, support_labels,
 };
+use kshot::data::part::Part;
 use kshot::recipe::{Protocol, Recipe};
 use kshot_data::mask::{Mask, VOID};
 use rayon::prelude::*;

@@ -29,8 +29,8 @@ pub enum Part {
 /// The pictures of a list whose names fit.
 ///
 /// A pattern is held against a picture's file name, with its ending or without; `*` stands for any characters, `?` for
-/// one. A pattern that no picture of the list fits is an error: a mistyped one would let pictures in that it was to keep
-/// out.
+/// one. A pattern that no picture of the list fits is an error: a mistyped one would let pictures in that it was to
+/// keep out.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct FilteredPart {
@@ -167,7 +167,8 @@ mod tests {
 
     fn names(text: &str) -> std::result::Result<Vec<String>, String> {
         let all = ["dusk_1.jpg", "dusk_2.jpg", "day_1.jpg", "day.2.png"];
-        let all = Arc::new(Named(all.iter().map(|name| Path::new("x/dusk_0").join(name)).collect()));
+        let all =
+            Arc::new(Named(all.iter().map(|name| Path::new("x/dusk_0").join(name)).collect()));
         let part: Part = toml::from_str::<FilteredPart>(text).map(Part::Filtered).unwrap();
         let set = part.of(all).map_err(|error| error.to_string())?;
         let name = |index| set.file(index).file_name().unwrap().to_string_lossy().into_owned();
@@ -181,7 +182,10 @@ mod tests {
         assert_eq!(of("include = [\"dusk_*\"]").unwrap(), ["dusk_1.jpg", "dusk_2.jpg"]);
         assert_eq!(of("exclude = [\"dusk_*\"]").unwrap(), ["day_1.jpg", "day.2.png"]);
         assert_eq!(of("include = [\"*1\", \"*2\"]\nexclude = [\"day*\"]").unwrap().len(), 2);
-        assert_eq!(of("include = [\"d??k_1.jpg\", \"day.2\"]").unwrap(), ["dusk_1.jpg", "day.2.png"]);
+        assert_eq!(
+            of("include = [\"d??k_1.jpg\", \"day.2\"]").unwrap(),
+            ["dusk_1.jpg", "day.2.png"]
+        );
         let error = of("include = [\"dusk_*\"]\nexclude = [\"day_7\"]").unwrap_err();
         assert!(error.contains("day_7") && error.contains("dusk_1.jpg"), "{error}");
         let error = of("include = [\"dusk_*\"]\nexclude = [\"d*\"]").unwrap_err();

@@ -1,9 +1,9 @@
 //! What each labelled picture weighs in a training: how often it is drawn.
 //!
-//! Weights act by sampling and not in the loss, so that every loss takes them, those over whole batches (Dice) too, and a
-//! step stays as long as it was. A round has as many places as there are pictures, and a picture of weight `w` (the mean
-//! is 1) has `w` of them, rounded down or up at random so that the mean is exact: systematic resampling (Kitagawa,
-//! *Monte Carlo Filter and Smoother for Non-Gaussian Nonlinear State Space Models*, JCGS 1996).
+//! Weights act by sampling and not in the loss, so that every loss takes them, those over whole batches (Dice) too,
+//! and a step stays as long as it was. A round has as many places as there are pictures, and a picture of weight `w`
+//! (the mean is 1) has `w` of them, rounded down or up at random so that the mean is exact: systematic resampling
+//! (Kitagawa, *Monte Carlo Filter and Smoother for Non-Gaussian Nonlinear State Space Models*, JCGS 1996).
 
 use std::sync::{Arc, PoisonError, RwLock};
 

@@ -1,4 +1,5 @@
-//! Pictures whose labels are not there, or are not looked at: the second stream of trainings that also learn from these.
+//! Pictures whose labels are not there, or are not looked at: the second stream of trainings that also learn from
+//! these.
 
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -18,8 +19,8 @@ use crate::error::Result;
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
 #[serde(rename_all = "lowercase")]
 pub enum UnlabelledConfig {
-    /// Pictures of the data set itself, such as another list, or those of a list whose names fit a pattern. Their labels
-    /// are not read.
+    /// Pictures of the data set itself, such as another list, or those of a list whose names fit a pattern. Their
+    /// labels are not read.
     Part(Part),
     /// Every picture in this folder and those below it.
     Folder(#[schemars(length(min = 1))] PathBuf),
@@ -34,7 +35,8 @@ impl UnlabelledConfig {
         let pictures = match self {
             Self::Part(part) => UnlabelledPictures::Of(beside.open_part(part)?),
             Self::Folder(folder) => {
-                let items = query::items(folder).map_err(|error| error.at_key("data.unlabelled.folder"))?;
+                let items =
+                    query::items(folder).map_err(|error| error.at_key("data.unlabelled.folder"))?;
                 UnlabelledPictures::Files(items.into_iter().map(|item| item.file).collect())
             }
         };

@@ -80,9 +80,7 @@ pub fn cost(recipe: &Recipe, device: &str) -> Result<(String, StepCost)> {
         AnySession::Learner(session) => (session.title.clone(), run::try_steps(&session)?),
         AnySession::Panet(session) => (session.title.clone(), run::try_steps(&session)?),
         AnySession::Supervised(session) => (session.title.clone(), run::try_steps(&session)?),
-        AnySession::FeatureAlignment(session) => {
-            (session.title.clone(), run::try_steps(&session)?)
-        }
+        AnySession::FeatureAlignment(session) => (session.title.clone(), run::try_steps(&session)?),
     })
 }
 

@@ -143,7 +143,8 @@ impl Supervised {
         size: [usize; 2],
         labels: Tensor<3, Int>,
     ) -> (Tensor<1>, Tensor<4>) {
-        let TrainLogits { logits, auxiliary } = self.segmenter.decoder.train_forward(features, size);
+        let TrainLogits { logits, auxiliary } =
+            self.segmenter.decoder.train_forward(features, size);
         let main = self.loss.forward(logits.clone(), labels.clone());
         let main = match self.segmenter.decoder.main_weight() {
             1.0 => main,

@@ -104,11 +104,7 @@ impl Data {
     /// # Errors
     /// If none is named.
     pub fn test(&self) -> Result<&Part> {
-        named(
-            self.parts.test.as_ref(),
-            "test",
-            "the part that is measured, such as test = \"val\"",
-        )
+        named(self.parts.test.as_ref(), "test", "the part that is measured, such as test = \"val\"")
     }
 
     /// The part that is learnt from.

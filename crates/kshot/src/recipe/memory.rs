@@ -209,7 +209,8 @@ fn supervised(recipe: &Recipe) -> Result<Vec<Held>> {
         None => return Ok(Vec::new()),
     };
     let labelled = recipe.train.as_ref().map_or(1, |train| train.batch);
-    let aligns = matches!(&recipe.method, MethodConfig::Trained(TrainedConfig::FeatureAlignment(_)));
+    let aligns =
+        matches!(&recipe.method, MethodConfig::Trained(TrainedConfig::FeatureAlignment(_)));
     let batch = if aligns { 2 * labelled } else { labelled };
     let mut each = map(encoder, side);
     if let DecoderConfig::UNet(unet) = &recipe.model.decoder {

@@ -1,10 +1,10 @@
-//! `data.instance_weights` in a training: what each labelled picture weighs, at first and after each round, and its table
-//! `instance_weights.csv` in the run's folder.
+//! `data.instance_weights` in a training: what each labelled picture weighs, at first and after each round, and its
+//! table `instance_weights.csv` in the run's folder.
 //!
-//! Weights of `density-ratio` depend on the recipe, the pictures and the encoder at the start alone, so that a training
-//! that goes on has the same. Those of `tradaboost` depend on the network at some validations: the table holds them round
-//! by round, in as many digits as they have, is written before the checkpoint of a round, and is read again when a training
-//! goes on.
+//! Weights of `density-ratio` depend on the recipe, the pictures and the encoder at the start alone, so that a
+//! training that goes on has the same. Those of `tradaboost` depend on the network at some validations: the table
+//! holds them round by round, in as many digits as they have, is written before the checkpoint of a round, and is read
+//! again when a training goes on.
 
 use std::fmt::Write as _;
 use std::path::{Path, PathBuf};
@@ -86,7 +86,8 @@ pub(super) fn of(
             let source = train.len();
             let both: Arc<dyn Dataset> = Arc::new(Joined::new(train, Arc::clone(&target))?);
             let names = names(both.as_ref());
-            if let Some(twice) = names[source..].iter().find(|name| names[..source].contains(name)) {
+            if let Some(twice) = names[source..].iter().find(|name| names[..source].contains(name))
+            {
                 return Err(Error::config(format!(
                     "{twice} is in data.train, too; leave it out there, such as train = {{ list = \"train\", exclude = \
                      [\"0001TP_*\"] }}"
@@ -109,14 +110,15 @@ pub(super) fn of(
             );
             let weights = PictureWeights::new(first.clone());
             let config = config.clone();
-            let boosting =
-                Some(BoostingStart { config, weights: weights.clone(), first, source, names, after });
-            Ok(Weighted {
-                weights: Some(weights),
-                told: Some(told),
-                boosting,
-                ..plain(both)
-            })
+            let boosting = Some(BoostingStart {
+                config,
+                weights: weights.clone(),
+                first,
+                source,
+                names,
+                after,
+            });
+            Ok(Weighted { weights: Some(weights), told: Some(told), boosting, ..plain(both) })
         }
     }
 }
@@ -126,7 +128,9 @@ fn said(name: &str, weights: &[f64]) -> String {
     let least = weights.iter().copied().fold(f64::INFINITY, f64::min);
     let most = weights.iter().copied().fold(0.0, f64::max);
     let (count, effective) = (weights.len(), effective(weights));
-    format!("weights by {name}: {least:.2} to {most:.2}, {effective:.0} effective pictures of {count}")
+    format!(
+        "weights by {name}: {least:.2} to {most:.2}, {effective:.0} effective pictures of {count}"
+    )
 }
 
 /// Each picture's mean of the encoder's coarsest map, at the pictures' working size.
@@ -152,7 +156,8 @@ fn pooled(
 
 fn ratio_table(names: &[String], found: &DensityRatios) -> String {
     let mut text = "picture,weight,target_probability\n".to_owned();
-    for ((name, weight), probability) in names.iter().zip(&found.weights).zip(&found.probabilities) {
+    for ((name, weight), probability) in names.iter().zip(&found.weights).zip(&found.probabilities)
+    {
         // A String takes all that is written.
         let _ = writeln!(text, "{},{weight},{probability}", quoted(name));
     }

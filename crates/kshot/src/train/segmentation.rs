@@ -1,12 +1,13 @@
-//! Sessions of networks that give each pixel a class: labelled pictures, what they weigh, and unlabelled ones beside them.
+//! Sessions of networks that give each pixel a class: labelled pictures, what they weigh, and unlabelled ones beside
+//! them.
 //!
 //! ```text
 //! data.train            -> labelled stream  (data.instance_weights: how often each picture comes)
 //! data.unlabelled       -> unlabelled stream, for methods that learn from both
 //! data.validation       -> whole pictures, which choose the checkpoint
 //! ```
-//! A method that learns from unlabelled pictures is an [`Objective`] over [`SemiBatch`](crate::data::batch::SemiBatch) and
-//! a function here of the form of [`aligned`].
+//! A method that learns from unlabelled pictures is an [`Objective`] over [`SemiBatch`](crate::data::batch::SemiBatch)
+//! and a function here of the form of [`aligned`].
 
 use std::collections::BTreeSet;
 use std::path::Path;
@@ -59,8 +60,8 @@ pub fn aligned(
     })
 }
 
-/// A session of what `around` makes of the network, on items that `items` makes of the labelled stream and the unlabelled
-/// one, if there is one.
+/// A session of what `around` makes of the network, on items that `items` makes of the labelled stream and the
+/// unlabelled one, if there is one.
 fn session<O: Objective>(
     recipe: &Recipe,
     device: &Device,
@@ -122,9 +123,8 @@ fn session<O: Objective>(
     let labelled = batches(&shown, training.seed)
         .with_balanced(training.balanced)
         .with_weights(weights.clone());
-    let unlabelled = unlabelled.map(|set| -> Batches {
-        Arc::new(batches(&pictures(set), training.seed ^ UNLABELLED))
-    });
+    let unlabelled = unlabelled
+        .map(|set| -> Batches { Arc::new(batches(&pictures(set), training.seed ^ UNLABELLED)) });
     let whole = |set: Arc<Pictures>| items(Arc::new(WholePictures(set)), None);
     let changes = boosting.map(|boosting| {
         boosting.over(whole(Arc::clone(&shown)), recipe.model.precision, device.clone())

@@ -88,12 +88,7 @@ impl<O> Changes<O> {
 impl<O> Clone for Changes<O> {
     fn clone(&self) -> Self {
         let (of, every) = (self.of.clone(), self.every);
-        Self {
-            of,
-            every,
-            interrupter: self.interrupter.clone(),
-            failed: Arc::clone(&self.failed),
-        }
+        Self { of, every, interrupter: self.interrupter.clone(), failed: Arc::clone(&self.failed) }
     }
 }
 

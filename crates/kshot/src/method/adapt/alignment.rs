@@ -1,16 +1,16 @@
-//! `feature-alignment`: supervised segmentation of a source's labelled pictures, whose encoder at the same time is to make
-//! features of unlabelled target pictures that are distributed as the source's.
+//! `feature-alignment`: supervised segmentation of a source's labelled pictures, whose encoder at the same time is to
+//! make features of unlabelled target pictures that are distributed as the source's.
 //!
-//! To the training loss comes `weight` times a distance of both domains' features: [`coral`] (Deep CORAL, Sun and Saenko
-//! 2016, arXiv 1607.01719) or [`mmd`] (Long et al. 2015, arXiv 1502.02791).
+//! To the training loss comes `weight` times a distance of both domains' features: [`coral`] (Deep CORAL, Sun and
+//! Saenko 2016, arXiv 1607.01719) or [`mmd`] (Long et al. 2015, arXiv 1502.02791).
 //!
-//! Deviations: the papers have one vector of a picture, of the last layers of a classifier; here each place of an encoder's
-//! map is one, of the coarsest map by default, of which at most 512 a domain are drawn at random in each step (a map of
-//! stride 32 of four crops of 256 pixels has 256). Features are brought to mean 0 and standard deviation 1 over both domains
-//! together, differentiably: distances then do not depend on the features' scale, so that one weight suits any encoder and
-//! nothing is gained by features that shrink (on CamVid, CORAL of EfficientNet-Lite0's plain features drowned the loss of
-//! the labels at weight 1). Both domains' pictures pass the encoder as one batch, so that batch normalisation sees in
-//! training the mixture of which its running statistics are.
+//! Deviations: the papers have one vector of a picture, of the last layers of a classifier; here each place of an
+//! encoder's map is one, of the coarsest map by default, of which at most 512 a domain are drawn at random in each
+//! step (a map of stride 32 of four crops of 256 pixels has 256). Features are brought to mean 0 and standard
+//! deviation 1 over both domains together, differentiably: distances then do not depend on the features' scale, so
+//! that one weight suits any encoder and nothing is gained by features that shrink (on CamVid, CORAL of
+//! EfficientNet-Lite0's plain features drowned the loss of the labels at weight 1). Both domains' pictures pass the
+//! encoder as one batch, so that batch normalisation sees in training the mixture of which its running statistics are.
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
@@ -27,14 +27,14 @@ use crate::contract::{Objective, StepResult};
 use crate::data::batch::SemiBatch;
 use crate::data::source::generator;
 use crate::encoder::{Encode, Encoder, Features};
-use crate::metric::state::MetricState;
 use crate::method::supervised::Supervised;
+use crate::metric::state::MetricState;
 
 /// Its name in recipes.
 pub const NAME: &str = "feature-alignment";
 /// One line for lists.
 pub const SUMMARY: &str =
-    "supervised segmentation whose features of unlabelled pictures of another domain are brought to the labelled ones'";
+    "supervised, with features of unlabelled pictures of another domain brought to the labelled ones'";
 /// The paper of its default distance.
 pub const SOURCE: &str = "https://arxiv.org/abs/1607.01719";
 
@@ -86,8 +86,8 @@ impl FeatureAlignmentConfig {
         }
     }
 
-    /// The distance of the features of pictures, of which the first `labelled` are the source's; the places are drawn by
-    /// `seed`.
+    /// The distance of the features of pictures, of which the first `labelled` are the source's; the places are drawn
+    /// by `seed`.
     ///
     /// # Shapes
     /// Result: `[1]`

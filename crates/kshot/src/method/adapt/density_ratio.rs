@@ -5,10 +5,10 @@
 //! Under Covariate Shift by Weighting the Log-Likelihood Function*, JSPI 2000); the ratio is that of a classifier's
 //! probabilities (Bickel, Brückner and Scheffer, *Discriminative Learning for Differing Training and Test
 //! Distributions*, ICML 2007). Here a picture is the mean of its coarsest feature map, by the encoder as the training
-//! starts with it, and the classifier is a logistic regression; a picture's ratio is by the one of five classifiers that
-//! did not see it, else a classifier that tells all pictures apart would call each source picture worthless. Ratios are
-//! flattened by an exponent (Shimodaira's, for fewer effective pictures where it is 1), bounded around their mean, and
-//! have mean 1.
+//! starts with it, and the classifier is a logistic regression; a picture's ratio is by the one of five classifiers
+//! that did not see it, else a classifier that tells all pictures apart would call each source picture worthless.
+//! Ratios are flattened by an exponent (Shimodaira's, for fewer effective pictures where it is 1), bounded around
+//! their mean, and have mean 1.
 
 use rayon::prelude::*;
 use schemars::JsonSchema;
@@ -51,8 +51,8 @@ pub struct DensityRatios {
     pub probabilities: Vec<f64>,
     /// By source picture; their mean is 1.
     pub weights: Vec<f64>,
-    /// Of all pictures, how many the classifiers that did not see them take for their own domain's, 0.5 (nothing can be
-    /// told) to 1; the mean over both domains.
+    /// Of all pictures, how many the classifiers that did not see them take for their own domain's, 0.5 (nothing can
+    /// be told) to 1; the mean over both domains.
     pub accuracy: f64,
 }
 
@@ -88,8 +88,11 @@ pub fn density_ratios(
         Logistic::fit(&vectors, &is_one, config.penalty)
     });
     let fits = fits.collect::<Result<Vec<_>>>()?;
-    let scores: Vec<f64> =
-        all.iter().enumerate().map(|(index, (vector, _))| fits[fold(index)].score(vector)).collect();
+    let scores: Vec<f64> = all
+        .iter()
+        .enumerate()
+        .map(|(index, (vector, _))| fits[fold(index)].score(vector))
+        .collect();
     let (of_source, of_target) = scores.split_at(source.len());
     let share = |of: &[f64], right: fn(f64) -> bool| {
         of.iter().filter(|score| right(**score)).count() as f64 / of.len() as f64
@@ -110,7 +113,9 @@ fn bounded(logs: &[f64], config: &DensityRatioConfig) -> Vec<f64> {
     let ratios = logs.iter().map(|log| (config.exponent * (log - most)).exp());
     let mut weights = normalised(&ratios.collect::<Vec<_>>());
     for _ in 0..TURNS {
-        weights.iter_mut().for_each(|weight| *weight = weight.clamp(1.0 / config.clip, config.clip));
+        weights
+            .iter_mut()
+            .for_each(|weight| *weight = weight.clamp(1.0 / config.clip, config.clip));
         weights = normalised(&weights);
     }
     weights
@@ -125,11 +130,13 @@ mod tests {
         // A feature that tells the domains apart, by degrees, and one that does not.
         let vector = |place: f32, noise: usize| vec![place, (noise * 37 % 11) as f32];
         let source: Vec<_> = (0..50).map(|at| vector((at * 7 % 50) as f32 / 50.0, at)).collect();
-        let target: Vec<_> = (0..20).map(|at| vector(0.6 + (at * 3 % 20) as f32 / 40.0, at)).collect();
+        let target: Vec<_> =
+            (0..20).map(|at| vector(0.6 + (at * 3 % 20) as f32 / 40.0, at)).collect();
         let found = density_ratios(&source, &target, &DensityRatioConfig::default()).unwrap();
         let mut order: Vec<usize> = (0..50).collect();
         order.sort_by(|&a, &b| source[a][0].total_cmp(&source[b][0]));
-        let mean = |of: &[usize]| of.iter().map(|&at| found.weights[at]).sum::<f64>() / of.len() as f64;
+        let mean =
+            |of: &[usize]| of.iter().map(|&at| found.weights[at]).sum::<f64>() / of.len() as f64;
         assert!(mean(&order[40..]) > 2.0 * mean(&order[..10]), "{:?}", found.weights);
         assert!((found.weights.iter().sum::<f64>() / 50.0 - 1.0).abs() < 1e-9);
         assert!(found.accuracy > 0.7, "{}", found.accuracy);

@@ -44,8 +44,7 @@ impl Logistic {
         // The bias is the weight of a last column of ones, without a penalty.
         let design = seen.insert_column(seen.ncols(), 1.0);
         let size = design.ncols();
-        let ridge =
-            DVector::from_fn(size, |at, _| if at + 1 == size { 0.0 } else { penalty });
+        let ridge = DVector::from_fn(size, |at, _| if at + 1 == size { 0.0 } else { penalty });
         let mut found = DVector::<f64>::zeros(size);
         for _ in 0..STEPS {
             let p = (&design * &found).map(sigmoid);
@@ -78,7 +77,9 @@ impl Logistic {
     pub fn score(&self, vector: &[f32]) -> f64 {
         let parts = vector.iter().zip(&self.mean).zip(self.scale.iter().zip(&self.weights));
         self.bias
-            + parts.map(|((value, mean), (scale, w))| (f64::from(*value) - mean) * scale * w).sum::<f64>()
+            + parts
+                .map(|((value, mean), (scale, w))| (f64::from(*value) - mean) * scale * w)
+                .sum::<f64>()
     }
 
     /// The probability of class 1, 0 to 1, if both are as frequent.
@@ -92,8 +93,8 @@ impl Logistic {
     }
 }
 
-/// Examples in coordinates of which there are no more than examples, and what turns weights of these into weights of the
-/// features; weights are as long in both.
+/// Examples in coordinates of which there are no more than examples, and what turns weights of these into weights of
+/// the features; weights are as long in both.
 fn spanned(inputs: &DMatrix<f64>) -> (DMatrix<f64>, DMatrix<f64>) {
     let (count, length) = inputs.shape();
     if length <= count {
@@ -153,7 +154,9 @@ mod tests {
     #[test]
     fn the_fit_is_the_minimum() {
         let value = |row: usize, column: usize| ((row * 31 + column * 17) % 23) as f32 / 7.0;
-        for (rows, features, penalty) in [(40, 5, 1e-2), (9, 30, 1e-3), (12, 4, 10.0), (40, 5, 1e-6)] {
+        for (rows, features, penalty) in
+            [(40, 5, 1e-2), (9, 30, 1e-3), (12, 4, 10.0), (40, 5, 1e-6)]
+        {
             let vectors: Vec<Vec<f32>> = (0..rows)
                 .map(|row| {
                     let shift = if row % 3 == 0 { 1.0 } else { 0.0 };
@@ -168,7 +171,8 @@ mod tests {
             assert!(most < 1e-8, "{rows} {features} {penalty}: {most}");
             let mean = |one: bool| -> f64 {
                 let of = vectors.iter().zip(&is_one).filter(|(_, is)| **is == one);
-                of.clone().map(|(vector, _)| fit.probability(vector)).sum::<f64>() / of.count() as f64
+                of.clone().map(|(vector, _)| fit.probability(vector)).sum::<f64>()
+                    / of.count() as f64
             };
             assert!(mean(true) > mean(false), "{rows} {features} {penalty}");
         }

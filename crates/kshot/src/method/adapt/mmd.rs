@@ -1,10 +1,10 @@
 //! MMD: the distance between two domains' features in the space of a kernel.
 //!
-//! Gretton et al., *A Kernel Two-Sample Test*, JMLR 2012; as a layer's loss: Long et al., *Learning Transferable Features
-//! with Deep Adaptation Networks*, ICML 2015, arXiv 1502.02791. Here the kernel is the mean of five Gaussians whose
-//! bandwidths are a quarter to four times the mean squared distance of the places at hand (without gradient), and the
-//! estimate is the biased one, of all pairs, which is never negative. The paper learns the kernels' shares and estimates in
-//! linear time.
+//! Gretton et al., *A Kernel Two-Sample Test*, JMLR 2012; as a layer's loss: Long et al., *Learning Transferable
+//! Features with Deep Adaptation Networks*, ICML 2015, arXiv 1502.02791. Here the kernel is the mean of five Gaussians
+//! whose bandwidths are a quarter to four times the mean squared distance of the places at hand (without gradient),
+//! and the estimate is the biased one, of all pairs, which is never negative. The paper learns the kernels' shares and
+//! estimates in linear time.
 
 use burn::prelude::*;
 

@@ -1,8 +1,8 @@
-//! `tradaboost`: labelled pictures of a source weigh less the worse a network that also learns from a few of the target
-//! labels them, and those of the target the more.
+//! `tradaboost`: labelled pictures of a source weigh less the worse a network that also learns from a few of the
+//! target labels them, and those of the target the more.
 //!
-//! Dai, Yang, Xue and Yu, *Boosting for Transfer Learning*, ICML 2007. In each of `N` rounds, with `e` a picture's error
-//! and `n` source pictures,
+//! Dai, Yang, Xue and Yu, *Boosting for Transfer Learning*, ICML 2007. In each of `N` rounds, with `e` a picture's
+//! error and `n` source pictures,
 //!
 //! ```text
 //! eps = weighted mean of e over the target's pictures, at most 0.499
@@ -10,9 +10,10 @@
 //! target:  w <- w * beta_t^-e    beta_t = eps / (1 - eps)
 //! ```
 //!
-//! Deviations: the learner is one network, which goes on training between the rounds, where the authors train one anew in
-//! each and let those of the second half vote; an error is the share of a picture's labelled pixels that the network gets
-//! wrong, 0 to 1, where theirs is 0 or 1 (AdaBoost.R2's form, Drucker, ICML 1997); weights have mean 1 after each round.
+//! Deviations: the learner is one network, which goes on training between the rounds, where the authors train one anew
+//! in each and let those of the second half vote; an error is the share of a picture's labelled pixels that the
+//! network gets wrong, 0 to 1, where theirs is 0 or 1 (AdaBoost.R2's form, Drucker, ICML 1997); weights have mean 1
+//! after each round.
 
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -76,7 +77,8 @@ impl TradaboostConfig {
         assert_eq!(weights.len(), errors.len(), "an error for each picture");
         let (target, wrong) = (&weights[source..], &errors[source..]);
         let sum: f64 = target.iter().sum();
-        let mean = target.iter().zip(wrong).map(|(weight, error)| weight * error).sum::<f64>() / sum;
+        let mean =
+            target.iter().zip(wrong).map(|(weight, error)| weight * error).sum::<f64>() / sum;
         let mean = mean.clamp(LEAST, MOST);
         let of_target = mean / (1.0 - mean);
         let rounds = self.rounds as f64;
@@ -123,7 +125,10 @@ mod tests {
         // A target that is all wrong or all right gives numbers.
         for errors in [[1.0; 6], [0.0; 6]] {
             let changed = config.changed(&first, &errors, 4);
-            assert!(changed.iter().all(|weight| weight.is_finite() && *weight > 0.0), "{changed:?}");
+            assert!(
+                changed.iter().all(|weight| weight.is_finite() && *weight > 0.0),
+                "{changed:?}"
+            );
         }
     }
 
