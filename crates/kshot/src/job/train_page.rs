@@ -7,7 +7,6 @@ use crate::contract::Objective;
 use crate::error::Result;
 use crate::job::train::TrainOptions;
 use crate::method::MethodConfig;
-use crate::method::trained::TrainedConfig;
 use crate::recipe::Training;
 use crate::report::correct;
 use crate::report::curve_html::{self, CURVE_PAGE, CurveReport, TrainingState};

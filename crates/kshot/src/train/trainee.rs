@@ -1,5 +1,6 @@
 //! An objective as burn-train trains it: the only place that implements its steps.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -13,7 +14,7 @@ use image::RgbImage;
 
 use super::plan::StepPlan;
 use crate::contract::{AtValidations, Objective};
-use crate::error::Error;
+use crate::error::{Error, Result};
 use crate::metric::state::MetricState;
 use crate::nn::Precision;
 use crate::nn::weights::deep_copy;
@@ -51,23 +52,40 @@ impl TrainingTally {
     }
 }
 
+/// Told that the steps before a validation are taken, with the objective.
+type Reached = dyn Fn(&dyn Any, usize) -> Result<()> + Send + Sync;
+
 /// What changes at validations besides parameters, and what became of it.
-pub struct Changes<O> {
-    of: Option<Arc<dyn AtValidations<O>>>,
+#[derive(Clone)]
+pub struct Changes {
+    /// Of the trainee's objective; a field that a module passes over cannot have the type of one that it does not.
+    reached: Option<Arc<Reached>>,
     /// Steps between two validations.
     every: usize,
     interrupter: Interrupter,
     failed: Arc<Mutex<Option<Error>>>,
 }
 
-impl<O> Changes<O> {
+impl Changes {
     /// Of a training with so many steps between two validations, which `interrupter` stops if a change fails.
-    pub fn new(
+    pub fn new<O: Objective>(
         of: Option<Arc<dyn AtValidations<O>>>,
         every: usize,
         interrupter: Interrupter,
     ) -> Self {
-        Self { of, every: every.max(1), interrupter, failed: Arc::default() }
+        let reached = of.map(|of| -> Arc<Reached> {
+            Arc::new(move |objective, number| match objective.downcast_ref::<O>() {
+                Some(objective) => of.reached(objective, number),
+                None => unreachable!("a trainee has one objective"),
+            })
+        });
+        Self { reached, every: every.max(1), interrupter, failed: Arc::default() }
+    }
+
+    /// Nothing changes.
+    fn none() -> Self {
+        let (every, interrupter) = (1, Interrupter::new());
+        Self { reached: None, every, interrupter, failed: Arc::default() }
     }
 
     /// Why a change failed, if one did.
@@ -76,23 +94,19 @@ impl<O> Changes<O> {
     }
 
     /// After step `step`, counted from 1.
-    fn after(&self, objective: &O, step: usize) {
-        let Some(of) = self.of.as_ref().filter(|_| step.is_multiple_of(self.every)) else { return };
-        if let Err(error) = of.reached(objective, step / self.every) {
+    fn after(&self, objective: &dyn Any, step: usize) {
+        let Some(reached) = self.reached.as_ref().filter(|_| step.is_multiple_of(self.every))
+        else {
+            return;
+        };
+        if let Err(error) = reached(objective, step / self.every) {
             self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
             self.interrupter.stop(Some("what changes at validations could not be changed"));
         }
     }
 }
 
-impl<O> Clone for Changes<O> {
-    fn clone(&self) -> Self {
-        let (of, every) = (self.of.clone(), self.every);
-        Self { of, every, interrupter: self.interrupter.clone(), failed: Arc::clone(&self.failed) }
-    }
-}
-
-impl<O> std::fmt::Debug for Changes<O> {
+impl std::fmt::Debug for Changes {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.debug_struct("Changes").field("every", &self.every).finish_non_exhaustive()
     }
@@ -123,7 +137,7 @@ pub struct Trainee<O: Objective> {
     every: usize,
     /// What changes at validations besides parameters.
     #[module(skip)]
-    changes: Changes<O>,
+    changes: Changes,
 }
 
 impl<O: Objective> Trainee<O> {
@@ -131,13 +145,13 @@ impl<O: Objective> Trainee<O> {
     pub fn new(objective: O, tally: TrainingTally, precision: Precision) -> Self {
         let monitor = objective.monitor().to_owned();
         let (average, plan, step) = (None, StepPlan::default(), 0);
-        let changes = Changes::new(None, 1, Interrupter::new());
+        let changes = Changes::none();
         Self { objective, average, plan, step, tally, precision, monitor, every: 1, changes }
     }
 
     /// The same with what changes at validations besides parameters.
     #[must_use]
-    pub fn with_changes(self, changes: Changes<O>) -> Self {
+    pub fn with_changes(self, changes: Changes) -> Self {
         Self { changes, ..self }
     }
 

@@ -33,8 +33,7 @@ use crate::metric::state::MetricState;
 /// Its name in recipes.
 pub const NAME: &str = "feature-alignment";
 /// One line for lists.
-pub const SUMMARY: &str =
-    "supervised, with features of unlabelled pictures of another domain brought to the labelled ones'";
+pub const SUMMARY: &str = "supervised, with features of unlabelled pictures of another domain brought to the labelled ones'";
 /// The paper of its default distance.
 pub const SOURCE: &str = "https://arxiv.org/abs/1607.01719";
 

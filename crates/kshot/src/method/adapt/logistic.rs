@@ -42,7 +42,8 @@ impl Logistic {
         let (seen, back) = spanned(&inputs);
         let share = |one: bool| 0.5 / if one { ones as f64 } else { zeros as f64 };
         // The bias is the weight of a last column of ones, without a penalty.
-        let design = seen.insert_column(seen.ncols(), 1.0);
+        let last = seen.ncols();
+        let design = seen.insert_column(last, 1.0);
         let size = design.ncols();
         let ridge = DVector::from_fn(size, |at, _| if at + 1 == size { 0.0 } else { penalty });
         let mut found = DVector::<f64>::zeros(size);
