@@ -35,8 +35,7 @@ impl UnlabelledConfig {
         let pictures = match self {
             Self::Part(part) => UnlabelledPictures::Of(beside.open_part(part)?),
             Self::Folder(folder) => {
-                let items =
-                    query::items(folder).map_err(|error| error.at_key("data.unlabelled.folder"))?;
+                let items = query::items(folder)?;
                 UnlabelledPictures::Files(items.into_iter().map(|item| item.file).collect())
             }
         };
