@@ -95,6 +95,7 @@ fn main() -> kshot::Result<()> {
         objective: EdgeFinder { filter },
         precision: Precision::F32,
         layers: LayerPlan::default(),
+        changes: None,
         source: Arc::new(Pictures),
         validation: Arc::new(Pictures),
         validation_items: 5,

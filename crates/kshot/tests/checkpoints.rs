@@ -109,6 +109,7 @@ impl Run {
             objective: EdgeFinder::new(&device.clone().autodiff()),
             precision: Precision::F32,
             layers: LayerPlan::default(),
+            changes: None,
             source: Arc::new(Pictures),
             validation: Arc::new(Pictures),
             validation_items: 2,

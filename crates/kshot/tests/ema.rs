@@ -100,6 +100,7 @@ fn train(out: &Path, keys: &str, at_most: Option<usize>) -> Trained {
         objective: Blur::new(),
         precision: Precision::F32,
         layers: LayerPlan::default(),
+        changes: None,
         source: Arc::new(Pictures),
         validation: Arc::new(Pictures),
         validation_items: 2,

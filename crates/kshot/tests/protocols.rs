@@ -9,6 +9,7 @@ use kshot::data::dataset::pixel_counts;
 use kshot::data::episode::{
     ClassFolds, DrawnEpisode, EpisodeSampler, fold_classes, relabel, support_labels,
 };
+use kshot::data::part::Part;
 use kshot::recipe::{Protocol, Recipe};
 use kshot_data::mask::{Mask, VOID};
 use rayon::prelude::*;
@@ -151,15 +152,15 @@ fn every_recipe_finds_its_data() {
         let below = recipe.data.dataset.root().strip_prefix("../shared/data").unwrap();
         let change = format!("data.root={}", data.join(below).display());
         recipe = Recipe::read(&path, &[change]).unwrap();
-        let open = |part: &str| {
+        let open = |part: &Part| {
             recipe
                 .data
                 .dataset
-                .open(part)
+                .open_part(part)
                 .unwrap_or_else(|error| panic!("{}: {error}", path.display()))
         };
         let set = open(recipe.data.test().unwrap());
-        let train = recipe.data.parts.train.as_deref().map(open);
+        let train = recipe.data.parts.train.as_ref().map(open);
         match recipe.protocol {
             Protocol::FewShotSegmentation { ways, shots, evaluate, folds, split, seed, .. } => {
                 let counts = pixel_counts(set.as_ref()).unwrap();

@@ -3,6 +3,7 @@
 //! ```text
 //! ItemSource<T>  item `index` of a training or validation, a function of (seed, index) alone
 //! Objective      what is optimised: step (loss, gradients, metrics), evaluate, after_update
+//! AtValidations  what changes with a training at its validations besides parameters
 //! FewShot<R>     a method that labels queries from a few labelled examples (see `episodic`)
 //! PixelModel     class scores of every pixel of a picture
 //! ```
@@ -12,6 +13,8 @@
 pub mod episodic;
 pub mod pixel_model;
 
+use std::path::Path;
+
 use burn::module::{Module, ModuleDisplay};
 use burn::optim::GradientsParams;
 pub use episodic::FewShot;
@@ -20,6 +23,7 @@ pub use pixel_model::{PixelModel, Scores};
 
 pub use crate::data::source::{Grouped, ItemSource};
 use crate::encoder::Encoder;
+use crate::error::Result;
 use crate::metric::state::MetricState;
 
 /// What one step gave.
@@ -30,6 +34,23 @@ pub struct StepResult {
     pub gradients: GradientsParams,
     /// What else is told of training: accuracy and the like.
     pub metrics: MetricState,
+}
+
+/// What changes with a training at its validations besides parameters, such as weights of its pictures. Items between two
+/// validations are made after it changed, and a training that goes on must find it as it was.
+pub trait AtValidations<O>: Send + Sync {
+    /// The training begins in the run's folder (`number` 0), or goes on after validation `number`, of which `objective` has
+    /// the checkpoint's parameters.
+    ///
+    /// # Errors
+    /// If it cannot be brought to where it was at that validation.
+    fn begin(&self, objective: &O, folder: &Path, number: usize) -> Result<()>;
+
+    /// The steps before validation `number`, from 1, are taken; the validation and its checkpoint follow.
+    ///
+    /// # Errors
+    /// If it cannot be changed; the training then stops.
+    fn reached(&self, objective: &O, number: usize) -> Result<()>;
 }
 
 /// What is optimised. Everything that trains is one.

@@ -20,6 +20,18 @@ pub struct Batch<const R: usize> {
     pub seed: u64,
 }
 
+/// A batch with masks and, beside it, one of pictures without: what a step sees of a method that learns from both.
+#[derive(Debug, Clone)]
+pub struct SemiBatch {
+    /// The labelled pictures.
+    pub labelled: Batch<3>,
+    /// `[batch, channels, height, width]`, normalised; none where a training has no unlabelled pictures, and in
+    /// validations.
+    pub unlabelled: Option<Tensor<4>>,
+    /// Which batch of the training it is, from 0: for what changes as it goes on.
+    pub index: u64,
+}
+
 /// Which episode it is: the same numbers give the same episode anywhere.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, serde::Serialize, serde::Deserialize)]
 pub struct EpisodeId {

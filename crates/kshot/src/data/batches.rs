@@ -12,9 +12,10 @@ use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use crate::data::balance::{ClassPixels, is_chosen};
-use crate::data::batch::{Batch, labels, normalised};
+use crate::data::batch::{Batch, SemiBatch, labels, normalised};
 use crate::data::cache::Cache;
 use crate::data::dataset::Dataset;
+use crate::data::picture_weights::PictureWeights;
 use crate::data::source::{ItemSource, generator};
 use crate::data::transforms::{Transform, apply_to};
 use crate::encoder::Normalization;
@@ -74,7 +75,8 @@ impl Pictures {
     }
 }
 
-/// Batches to train on: every picture once before any comes again, in an order that each round has of its own.
+/// Batches to train on: every picture once before any comes again, in an order that each round has of its own; with
+/// weights as often as these say.
 pub struct TrainingBatches {
     pictures: Arc<Pictures>,
     transforms: Vec<Transform>,
@@ -82,6 +84,8 @@ pub struct TrainingBatches {
     seed: u64,
     /// Share of the patches that lie around a pixel of a class.
     balanced: f64,
+    /// How often each picture comes, where they do not all come alike.
+    weights: Option<PictureWeights>,
     /// By picture, where its classes are, once it was asked.
     pixels: Vec<OnceLock<ClassPixels>>,
 }
@@ -95,7 +99,7 @@ impl TrainingBatches {
         seed: u64,
     ) -> Self {
         let pixels = (0..pictures.len()).map(|_| OnceLock::new()).collect();
-        Self { pictures, transforms, batch, seed, balanced: 0.0, pixels }
+        Self { pictures, transforms, batch, seed, balanced: 0.0, weights: None, pixels }
     }
 
     /// The same with that share of the patches, 0 to 1, around a pixel of a class that is drawn evenly among the
@@ -103,6 +107,13 @@ impl TrainingBatches {
     #[must_use]
     pub fn with_balanced(self, balanced: f64) -> Self {
         Self { balanced, ..self }
+    }
+
+    /// The same with pictures drawn by their weights. An item is then a function of the weights at the time, too: they
+    /// may be changed when no item is being made, as between two validations.
+    #[must_use]
+    pub fn with_weights(self, weights: Option<PictureWeights>) -> Self {
+        Self { weights, ..self }
     }
 
     /// Around which pixel of a picture the patch at a place of the endless list lies.
@@ -117,9 +128,16 @@ impl TrainingBatches {
     /// The picture at place `place` of the endless list.
     fn picture(&self, place: u64) -> usize {
         let count = self.pictures.len() as u64;
-        let mut order: Vec<usize> = (0..self.pictures.len()).collect();
         let round = self.seed.rotate_left(32) ^ (place / count);
-        order.shuffle(&mut ChaCha8Rng::seed_from_u64(round));
+        let mut random = ChaCha8Rng::seed_from_u64(round);
+        let order = match &self.weights {
+            Some(weights) => weights.round(&mut random),
+            None => {
+                let mut order: Vec<usize> = (0..self.pictures.len()).collect();
+                order.shuffle(&mut random);
+                order
+            }
+        };
         order[(place % count) as usize]
     }
 }
@@ -158,6 +176,35 @@ impl ItemSource<Batch<3>> for TrainingBatches {
             labels: labels(&masks, device),
             seed: self.seed.rotate_left(32) ^ index,
         })
+    }
+}
+
+/// Labelled batches with an unlabelled one beside each: two streams, each in an order of its own.
+pub struct TwoStreams {
+    /// The batches with masks.
+    pub labelled: Arc<dyn ItemSource<Batch<3>>>,
+    /// Those whose masks are not used; none for validations.
+    pub unlabelled: Option<Arc<dyn ItemSource<Batch<3>>>>,
+}
+
+impl ItemSource<SemiBatch> for TwoStreams {
+    fn item(&self, index: u64, device: &Device) -> Result<SemiBatch> {
+        let labelled = self.labelled.item(index, device)?;
+        let unlabelled = match &self.unlabelled {
+            Some(source) => Some(source.item(index, device)?.images),
+            None => None,
+        };
+        if let Some(other) = &unlabelled {
+            let ([.., height, width], [.., h, w]) = (labelled.images.dims(), other.dims());
+            if [height, width] != [h, w] {
+                return Err(Error::config(format!(
+                    "labelled pictures come out as {width} x {height} pixels, unlabelled ones as {w} x {h}; end the \
+                     transforms with a crop, such as {{ name = \"crop\", size = [256, 256] }}"
+                ))
+                .at_key("data.transforms"));
+            }
+        }
+        Ok(SemiBatch { labelled, unlabelled, index })
     }
 }
 

@@ -92,6 +92,70 @@ impl Dataset for Subset {
     }
 }
 
+/// The pictures of one data set, then those of another of the same classes.
+pub struct Joined {
+    first: Arc<dyn Dataset>,
+    second: Arc<dyn Dataset>,
+}
+
+impl Joined {
+    /// Of both, in this order.
+    ///
+    /// # Errors
+    /// If they have other classes.
+    pub fn new(first: Arc<dyn Dataset>, second: Arc<dyn Dataset>) -> Result<Self> {
+        if first.classes() != second.classes() {
+            return Err(Error::data(format!(
+                "pictures of the classes {} cannot be joined with pictures of {}",
+                first.classes().join(", "),
+                second.classes().join(", ")
+            )));
+        }
+        Ok(Self { first, second })
+    }
+
+    fn of(&self, index: usize) -> (&dyn Dataset, usize) {
+        match index.checked_sub(self.first.len()) {
+            None => (self.first.as_ref(), index),
+            Some(index) => (self.second.as_ref(), index),
+        }
+    }
+}
+
+impl Dataset for Joined {
+    fn classes(&self) -> &[String] {
+        self.first.classes()
+    }
+
+    fn len(&self) -> usize {
+        self.first.len() + self.second.len()
+    }
+
+    fn file(&self, index: usize) -> &Path {
+        let (set, index) = self.of(index);
+        set.file(index)
+    }
+
+    fn label_files(&self, index: usize) -> Vec<PathBuf> {
+        let (set, index) = self.of(index);
+        set.label_files(index)
+    }
+
+    fn image(&self, index: usize) -> Result<RgbImage> {
+        let (set, index) = self.of(index);
+        set.image(index)
+    }
+
+    fn mask(&self, index: usize) -> Result<Mask> {
+        let (set, index) = self.of(index);
+        set.mask(index)
+    }
+
+    fn has_background(&self) -> bool {
+        self.first.has_background()
+    }
+}
+
 /// Per picture, how many pixels each mask value has.
 ///
 /// # Errors

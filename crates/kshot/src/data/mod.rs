@@ -3,6 +3,7 @@
 //! ```text
 //! DatasetConfig (a recipe's [data]) -> Dataset  pictures with masks     -> Batches, PixelTasks
 //!                                   -> Splits   pictures sorted by class -> Tasks
+//! UnlabelledConfig (data.unlabelled) -> Dataset  pictures without masks  -> the second half of a SemiBatch
 //! ```
 //!
 //! # Adding one
@@ -26,10 +27,13 @@ pub mod episode;
 pub mod folder;
 mod layout;
 pub mod oxford_pets;
+pub mod part;
+pub mod picture_weights;
 pub mod pixel_tasks;
 pub mod sbd;
 pub mod source;
 pub mod transforms;
+pub mod unlabelled;
 pub mod voc;
 
 use std::path::Path;
@@ -37,6 +41,7 @@ use std::sync::Arc;
 
 use classes::layout::{ClassLayout, ClassRow};
 pub use dataset::{Dataset, DatasetLayout};
+use part::Part;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -96,6 +101,14 @@ macro_rules! datasets {
                     $(Self::$mask(config) => config.open(part),)+
                     $(Self::$class(_) => Err(unsuited(self, "whole pictures", "masks", Self::MASKS)),)+
                 }
+            }
+
+            /// A list of a data set with masks, or those of its pictures whose names fit.
+            ///
+            /// # Errors
+            /// As [`Self::open`], or if no picture fits.
+            pub fn open_part(&self, part: &Part) -> Result<Arc<dyn Dataset>> {
+                part.of(self.open(part.list())?).map_err(|error| error.in_file(self.root()))
             }
 
             /// The layout of a data set that labels whole pictures.

@@ -102,7 +102,7 @@ struct FewShotRun {
 /// If the data cannot be read, a fold has too few pictures, or the method is unknown.
 pub fn run(recipe: &Recipe, context: &mut EvalContext) -> Result<Evaluation> {
     let setting = FewShotSetting::of(recipe)?;
-    let set = recipe.data.dataset.open(recipe.data.test()?)?;
+    let set = recipe.data.dataset.open_part(recipe.data.test()?)?;
     let pixel_counts = pixel_counts(set.as_ref())?;
     let engine = engine(recipe, context, Arc::clone(&set))?;
     let total = setting.evaluate.len() * setting.runs * setting.episodes;

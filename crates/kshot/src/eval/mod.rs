@@ -253,7 +253,7 @@ fn content(recipe: &Recipe, device: &Device) -> Result<String> {
     let parts = &recipe.data.parts;
     let mut content = weights;
     for part in parts.test.iter().chain(&parts.train) {
-        let set = recipe.data.dataset.open(part)?;
+        let set = recipe.data.dataset.open_part(part)?;
         let files: Vec<Vec<PathBuf>> = (0..set.len())
             .into_par_iter()
             .map(|index| {

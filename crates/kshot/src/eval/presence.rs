@@ -67,8 +67,8 @@ pub fn run(recipe: &Recipe, context: &mut EvalContext) -> Result<Evaluation> {
         let message = "shots, queries and runs must be at least 1";
         return Err(Error::config(message).at_key("protocol"));
     }
-    let train = recipe.data.dataset.open(recipe.data.train()?)?;
-    let test = recipe.data.dataset.open(recipe.data.test()?)?;
+    let train = recipe.data.dataset.open_part(recipe.data.train()?)?;
+    let test = recipe.data.dataset.open_part(recipe.data.test()?)?;
     let counts = [pixel_counts(train.as_ref())?, pixel_counts(test.as_ref())?];
     let extractor = extractor(&recipe.model, context.device)?;
     let setting = PresenceSetting { recipe, train, test, counts, extractor, shots, queries, seed };

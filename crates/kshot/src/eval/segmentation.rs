@@ -1,6 +1,7 @@
 //! Segmentation from a few labelled pictures: draw, fit, segment everything else.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::path::Path;
 use std::sync::Arc;
 
 use kshot_data::scribble::scribble;
@@ -47,6 +48,8 @@ struct SegmentationSetting<'a> {
     labelled: usize,
     seeds: &'a [u64],
     labels: SupportLabels,
+    /// Whether measured pictures were seen in training, without their labels.
+    transductive: bool,
 }
 
 /// Runs the protocol: `labelled` pictures are drawn from `data.train` by each seed, or a trained network labels them
@@ -100,7 +103,7 @@ impl<'a> SegmentationSetting<'a> {
             let message = format!("a share of {share}; it must be above 0 and at most 1");
             return Err(Error::config(message).at_key("protocol.labels.scribble.share"));
         }
-        let test = recipe.data.dataset.open(recipe.data.test()?)?;
+        let test = recipe.data.dataset.open_part(recipe.data.test()?)?;
         let source = match (&recipe.method, context.model) {
             (MethodConfig::Trained(_), Some(run)) => PredictionSource::Trained(Arc::new(
                 supervised(recipe, run, recipe.predict.refinement, context.device)?,
@@ -112,7 +115,7 @@ impl<'a> SegmentationSetting<'a> {
                 context.device,
             )?)),
             _ => PredictionSource::Fitted(
-                recipe.data.dataset.open(recipe.data.train()?)?,
+                recipe.data.dataset.open_part(recipe.data.train()?)?,
                 Box::new(extractor(&recipe.model, context.device)?),
             ),
         };
@@ -128,7 +131,15 @@ impl<'a> SegmentationSetting<'a> {
             ))
             .at_key("protocol"));
         }
-        Ok(Self { recipe, test, source, labelled, seeds, labels })
+        let transductive = match &recipe.data.parts.unlabelled {
+            Some(unlabelled) => {
+                let seen = unlabelled.open(&recipe.data.dataset, test.as_ref())?;
+                let files: BTreeSet<&Path> = (0..seen.len()).map(|at| seen.file(at)).collect();
+                (0..test.len()).any(|at| files.contains(test.file(at)))
+            }
+            None => false,
+        };
+        Ok(Self { recipe, test, source, labelled, seeds, labels, transductive })
     }
 
     fn predictor(&self, seed: u64) -> Result<Arc<Predictor>> {
@@ -297,6 +308,7 @@ fn summary(setting: &SegmentationSetting, parts: &[SegmentationRun]) -> Evaluati
     let dice = |c: &Confusion| c.mean_dice(1..classes);
     let ece: Vec<f64> = parts.iter().map(|part| part.calibration.ece()).collect();
     let mut result = Evaluation::new(setting.recipe);
+    result.transductive = setting.transductive;
     result.metrics = BTreeMap::from([
         ("mean_iou".to_owned(), over(&|c| c.mean_iou(1..classes))),
         ("pixel_accuracy".to_owned(), over(&|c| c.pixel_accuracy())),

@@ -63,6 +63,7 @@ pub fn train(options: &TrainOptions, watch: &Watch<'_>) -> Result<Trained> {
         AnySession::Learner(session) => run_session(*session, options, watch),
         AnySession::Panet(session) => run_session(*session, options, watch),
         AnySession::Supervised(session) => run_session(*session, options, watch),
+        AnySession::FeatureAlignment(session) => run_session(*session, options, watch),
     }?;
     let done = Done::Train { trained: &trained, out: &options.out, seconds: clock.seconds() };
     watch.tell(&Event::Done(done));
@@ -79,6 +80,7 @@ pub fn cost(recipe: &Recipe, device: &str) -> Result<(String, StepCost)> {
         AnySession::Learner(session) => (session.title.clone(), run::try_steps(&session)?),
         AnySession::Panet(session) => (session.title.clone(), run::try_steps(&session)?),
         AnySession::Supervised(session) => (session.title.clone(), run::try_steps(&session)?),
+        AnySession::FeatureAlignment(session) => (session.title.clone(), run::try_steps(&session)?),
     })
 }
 

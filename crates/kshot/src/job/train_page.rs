@@ -7,7 +7,6 @@ use crate::contract::Objective;
 use crate::error::Result;
 use crate::job::train::TrainOptions;
 use crate::method::MethodConfig;
-use crate::method::trained::TrainedConfig;
 use crate::recipe::Training;
 use crate::report::correct;
 use crate::report::curve_html::{self, CURVE_PAGE, CurveReport, TrainingState};
@@ -150,7 +149,7 @@ fn done(options: &TrainOptions) -> Vec<(&'static str, String)> {
     let measure = command(&["kshot", "eval", &recipe, "--model", &out], options);
     let mut next = vec![("To measure it on the test set:", measure)];
     match &options.recipe.method {
-        MethodConfig::Trained(TrainedConfig::Supervised(_)) => {
+        method if method.is_segmenter() => {
             let words =
                 ["kshot", "segment", "--model", &out, "--query", "photos", "--out", "result"];
             next.push(("To segment pictures:", command(&words, options)));

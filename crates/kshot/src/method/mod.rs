@@ -5,6 +5,7 @@
 //! - [`few_shot::HeadConfig`]: methods that label pixels and are fitted to the labelled pictures in seconds;
 //! - [`trained::TrainedConfig`]: networks that label pixels and are trained by steps.
 
+pub mod adapt;
 pub mod few_shot;
 pub mod kmeans;
 pub mod learner;
@@ -48,6 +49,14 @@ impl MethodConfig {
             Self::Head(config) => config.name(),
             Self::Trained(config) => config.name(),
         }
+    }
+
+    /// Whether it trains an encoder with a decoder that knows its classes: `supervised` and what is built on it.
+    pub fn is_segmenter(&self) -> bool {
+        matches!(
+            self,
+            Self::Trained(TrainedConfig::Supervised(_) | TrainedConfig::FeatureAlignment(_))
+        )
     }
 
     /// Whether steps of an optimiser train it.

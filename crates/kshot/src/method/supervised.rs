@@ -16,7 +16,7 @@ use crate::contract::episodic::scalar;
 use crate::contract::{Objective, StepResult};
 use crate::data::batch::Batch;
 use crate::decoder::{Decode, Segmenter, TrainLogits};
-use crate::encoder::{Encoder, Normalization};
+use crate::encoder::{Encode, Encoder, Features, Normalization};
 use crate::loss::LossConfig;
 use crate::metric::boundary::boundary_f;
 use crate::metric::confusion::Confusion;
@@ -129,6 +129,43 @@ impl Supervised {
         let _ = confusion.add_pixels(truth, found);
         confusion
     }
+
+    /// The training loss of pictures by their features, with auxiliary heads' where the decoder has some, and their
+    /// logits. Methods that learn from other pictures too add to it.
+    ///
+    /// # Shapes
+    /// - `features`: of pictures `[batch, channels, size[0], size[1]]`
+    /// - `labels`: `[batch, size[0], size[1]]`
+    /// - result: `[1]` and `[batch, classes, size[0], size[1]]`
+    pub fn loss_of(
+        &self,
+        features: &Features,
+        size: [usize; 2],
+        labels: Tensor<3, Int>,
+    ) -> (Tensor<1>, Tensor<4>) {
+        let TrainLogits { logits, auxiliary } =
+            self.segmenter.decoder.train_forward(features, size);
+        let main = self.loss.forward(logits.clone(), labels.clone());
+        let main = match self.segmenter.decoder.main_weight() {
+            1.0 => main,
+            weight => main * weight,
+        };
+        let loss = auxiliary.into_iter().fold(main, |sum, head| {
+            let [.., height, width] = head.logits.dims();
+            let labels = nearest(labels.clone(), [height, width]);
+            sum + self.loss.forward(head.logits, labels) * head.weight
+        });
+        (loss, logits)
+    }
+
+    /// The pixels of a training step, counted.
+    ///
+    /// # Shapes
+    /// As [`Self::loss_of`], on the autodiff side.
+    pub fn confusion_of(&self, logits: Tensor<4>, labels: Tensor<3, Int>) -> Confusion {
+        let planes = logits.dims()[1];
+        self.counted(planes, &found(logits.inner()), &bytes(labels.inner()))
+    }
 }
 
 impl Objective for Supervised {
@@ -141,23 +178,13 @@ impl Objective for Supervised {
     fn step(&self, item: Batch<3>) -> StepResult {
         // Dropout draws the same whether training was interrupted or not.
         item.images.device().seed(item.seed);
-        let TrainLogits { logits, auxiliary } = self.segmenter.train_forward(item.images);
-        let main = self.loss.forward(logits.clone(), item.labels.clone());
-        let main = match self.segmenter.decoder.main_weight() {
-            1.0 => main,
-            weight => main * weight,
-        };
-        let loss = auxiliary.into_iter().fold(main, |sum, head| {
-            let [.., height, width] = head.logits.dims();
-            let labels = nearest(item.labels.clone(), [height, width]);
-            sum + self.loss.forward(head.logits, labels) * head.weight
-        });
+        let [.., height, width] = item.images.dims();
+        let features = self.segmenter.encoder.forward(item.images);
+        let (loss, logits) = self.loss_of(&features, [height, width], item.labels.clone());
         let value = f64::from(scalar(&loss));
         let gradients = GradientsParams::from_grads(loss.backward(), self);
-        let planes = logits.dims()[1];
-        let confusion = self.counted(planes, &found(logits.inner()), &bytes(item.labels.inner()));
-        let metrics =
-            MetricState::default().with_mean("loss", value, 1.0).with_confusion(confusion);
+        let metrics = MetricState::default().with_mean("loss", value, 1.0);
+        let metrics = metrics.with_confusion(self.confusion_of(logits, item.labels));
         StepResult { loss: value, gradients, metrics }
     }
 

@@ -3,6 +3,7 @@
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
+use super::adapt::alignment::{self, FeatureAlignmentConfig};
 use super::few_shot::panet::{self, PanetConfig};
 use super::supervised::{self, SupervisedConfig};
 use crate::names::Row;
@@ -11,6 +12,8 @@ use crate::names::Row;
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(tag = "name", rename_all = "kebab-case")]
 pub enum TrainedConfig {
+    /// [`alignment`]
+    FeatureAlignment(FeatureAlignmentConfig),
     /// [`panet`]
     Panet(PanetConfig),
     /// [`supervised`]
@@ -21,6 +24,7 @@ impl TrainedConfig {
     /// All of them as rows.
     pub fn rows() -> Vec<Row> {
         [
+            (alignment::NAME, alignment::SUMMARY, alignment::SOURCE),
             (panet::NAME, panet::SUMMARY, panet::SOURCE),
             (supervised::NAME, supervised::SUMMARY, supervised::SOURCE),
         ]
@@ -35,6 +39,7 @@ impl TrainedConfig {
     /// Its name.
     pub fn name(&self) -> &'static str {
         match self {
+            Self::FeatureAlignment(_) => alignment::NAME,
             Self::Panet(_) => panet::NAME,
             Self::Supervised(_) => supervised::NAME,
         }

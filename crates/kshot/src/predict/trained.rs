@@ -38,14 +38,14 @@ pub enum Needs {
 /// If it labels whole pictures, or is not trained.
 pub fn needs(recipe: &Recipe) -> Result<Needs> {
     match &recipe.method {
-        MethodConfig::Trained(TrainedConfig::Supervised(_)) => Ok(Needs::Nothing),
+        method if method.is_segmenter() => Ok(Needs::Nothing),
         MethodConfig::Trained(TrainedConfig::Panet(_)) => Ok(Needs::Support),
         MethodConfig::Learner(_) => Err(Error::config(format!(
             "`{}` labels whole pictures: use `kshot classify --run`",
             recipe.method.name()
         ))
         .at_key("method.name")),
-        MethodConfig::Head(_) => Err(Error::config(format!(
+        _ => Err(Error::config(format!(
             "`{}` is not trained; leave --model out and give --method and --support",
             recipe.method.name()
         ))
@@ -66,9 +66,7 @@ pub fn predictor(
 ) -> Result<Predictor> {
     let recipe = load::recipe_of(run)?;
     match (&recipe.method, support) {
-        (MethodConfig::Trained(TrainedConfig::Supervised(_)), _) => {
-            supervised(&recipe, run, refinement, device)
-        }
+        (method, _) if method.is_segmenter() => supervised(&recipe, run, refinement, device),
         (MethodConfig::Trained(TrainedConfig::Panet(_)), Some(support)) => {
             panet(&recipe, run, support, refinement, device)
         }
@@ -99,9 +97,7 @@ pub fn supervised(
 fn model_of(recipe: &Recipe, run: &Path, device: &Device) -> Result<(SegmenterModel, Vec<String>)> {
     let classes = load::classes_of(run)?;
     let background = recipe.data.dataset.has_background();
-    let empty = load::to_fill(recipe, run)?;
-    let made = session::supervised(&empty, classes.len(), background, device)?;
-    let network = load::from_run(made, run)?.valid();
+    let network = session::trained(recipe, run, (classes.len(), background), device)?.valid();
     Ok((model(recipe, network, (classes.len(), background), device)?, classes))
 }
 
@@ -130,7 +126,7 @@ fn model(
 /// If it is a run of another method, or its recipe, classes or weights are missing or wrong.
 pub fn network(run: &Path, size: Option<[usize; 2]>) -> Result<(Segmenter, OnnxOptions)> {
     let recipe = load::recipe_of(run)?;
-    if !matches!(&recipe.method, MethodConfig::Trained(TrainedConfig::Supervised(_))) {
+    if !recipe.method.is_segmenter() {
         return Err(Error::config(format!(
             "`{}` is no encoder with a decoder; runs of supervised segmentation can be written",
             recipe.method.name()
@@ -140,9 +136,8 @@ pub fn network(run: &Path, size: Option<[usize; 2]>) -> Result<(Segmenter, OnnxO
     let names = load::classes_of(run)?;
     let background = recipe.data.dataset.has_background();
     let device = Device::flex();
-    let made =
-        session::supervised(&load::to_fill(&recipe, run)?, names.len(), background, &device)?;
-    let segmenter = load::from_run(made, run)?.valid().segmenter;
+    let segmenter =
+        session::trained(&recipe, run, (names.len(), background), &device)?.valid().segmenter;
     let classes = std::iter::once("background".to_owned()).chain(names).collect();
     let about = OnnxOptions {
         classes,
@@ -180,7 +175,7 @@ pub fn ensemble(
     let expected = load::classes_of(first)?;
     let background = recipe.data.dataset.has_background();
     for (run, recipe) in runs {
-        if !matches!(recipe.method, MethodConfig::Trained(TrainedConfig::Supervised(_))) {
+        if !recipe.method.is_segmenter() {
             return Err(Error::config(format!(
                 "`{}` was trained in {}; only networks of supervised segmentation are joined: give one --model",
                 recipe.method.name(),

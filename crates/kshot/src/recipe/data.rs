@@ -6,8 +6,11 @@ use serde::{Deserialize, Deserializer, Serialize};
 
 use crate::data::DatasetConfig;
 use crate::data::classes::omniglot::OmniglotConfig;
+use crate::data::part::Part;
 use crate::data::transforms::{Transform, check_all};
+use crate::data::unlabelled::UnlabelledConfig;
 use crate::error::{Error, Result};
+use crate::method::adapt::InstanceWeights;
 
 /// The least standard deviation that gray values of 0 to 1 are divided by.
 const LEAST_STD: f32 = 1e-3;
@@ -27,18 +30,22 @@ pub struct Data {
 #[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields, default)]
 pub struct Parts {
-    /// The part that is learnt from, such as a list's name.
+    /// The part that is learnt from, such as a list's name, or a list with a filter of the pictures' names.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1))]
-    pub train: Option<String>,
+    pub train: Option<Part>,
     /// The part by which the best checkpoint is chosen.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1))]
-    pub validation: Option<String>,
+    pub validation: Option<Part>,
     /// The part that is measured.
     #[serde(skip_serializing_if = "Option::is_none")]
-    #[schemars(length(min = 1))]
-    pub test: Option<String>,
+    pub test: Option<Part>,
+    /// Pictures that a training sees beside the labelled ones, as many a step, for methods that learn from both
+    /// (feature-alignment), or that say what the labelled ones are worth (density-ratio). Their labels are not read.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub unlabelled: Option<UnlabelledConfig>,
+    /// What the labelled pictures are worth: how often each is drawn in training (supervised segmentation).
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub instance_weights: Option<InstanceWeights>,
     /// Pictures whose longer side has more pixels are shrunk to so many, in training and prediction alike.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 32, max = 16384))]
@@ -54,8 +61,16 @@ pub struct Parts {
 }
 
 /// The keys of [`Parts`].
-const PARTS: [&str; 6] =
-    ["train", "validation", "test", "longest_side", "transforms", "support_transforms"];
+const PARTS: [&str; 8] = [
+    "train",
+    "validation",
+    "test",
+    "unlabelled",
+    "instance_weights",
+    "longest_side",
+    "transforms",
+    "support_transforms",
+];
 
 /// What serde says of an unknown key of one half of the table, with the keys of the other half.
 fn with_parts(message: &str) -> String {
@@ -88,21 +103,17 @@ impl Data {
     ///
     /// # Errors
     /// If none is named.
-    pub fn test(&self) -> Result<&str> {
-        named(
-            self.parts.test.as_deref(),
-            "test",
-            "the part that is measured, such as test = \"val\"",
-        )
+    pub fn test(&self) -> Result<&Part> {
+        named(self.parts.test.as_ref(), "test", "the part that is measured, such as test = \"val\"")
     }
 
     /// The part that is learnt from.
     ///
     /// # Errors
     /// If none is named.
-    pub fn train(&self) -> Result<&str> {
+    pub fn train(&self) -> Result<&Part> {
         named(
-            self.parts.train.as_deref(),
+            self.parts.train.as_ref(),
             "train",
             "the part that labelled pictures are taken from, such as train = \"train\"",
         )
@@ -112,9 +123,9 @@ impl Data {
     ///
     /// # Errors
     /// If none is named.
-    pub fn validation(&self) -> Result<&str> {
+    pub fn validation(&self) -> Result<&Part> {
         named(
-            self.parts.validation.as_deref(),
+            self.parts.validation.as_ref(),
             "validation",
             "the part by which the best checkpoint is chosen, such as validation = \"val\"; it is not the \
              one that is reported",
@@ -140,6 +151,6 @@ impl Data {
     }
 }
 
-fn named<'a>(part: Option<&'a str>, key: &str, what: &str) -> Result<&'a str> {
+fn named<'a>(part: Option<&'a Part>, key: &str, what: &str) -> Result<&'a Part> {
     part.ok_or_else(|| Error::config(format!("missing: {what}")).at_key(format!("data.{key}")))
 }

@@ -42,7 +42,9 @@ pub(super) fn check(recipe: &Recipe) -> Result<()> {
         MethodConfig::Trained(TrainedConfig::Panet(panet)) => {
             held.extend(panet_episodes(recipe, panet.size)?);
         }
-        MethodConfig::Trained(TrainedConfig::Supervised(_)) => held.extend(supervised(recipe)?),
+        MethodConfig::Trained(
+            TrainedConfig::Supervised(_) | TrainedConfig::FeatureAlignment(_),
+        ) => held.extend(supervised(recipe)?),
     }
     for Held { key, what, numbers } in held {
         let bytes = numbers * NUMBER;
@@ -209,7 +211,10 @@ fn supervised(recipe: &Recipe) -> Result<Vec<Held>> {
         Some(OutputSize::Rectangle([height, width])) => height.max(width),
         None => return Ok(Vec::new()),
     };
-    let batch = recipe.train.as_ref().map_or(1, |train| train.batch);
+    let labelled = recipe.train.as_ref().map_or(1, |train| train.batch);
+    let aligns =
+        matches!(&recipe.method, MethodConfig::Trained(TrainedConfig::FeatureAlignment(_)));
+    let batch = if aligns { 2 * labelled } else { labelled };
     let mut each = map(encoder, side);
     if let DecoderConfig::UNet(unet) = &recipe.model.decoder {
         let finest = encoder.strides().first().copied().unwrap_or(1);

@@ -43,6 +43,7 @@ use crate::data::transforms::Transform;
 use crate::error::{Error, Result};
 use crate::loss::LossConfig;
 use crate::method::MethodConfig;
+use crate::method::adapt::InstanceWeights;
 use crate::method::trained::TrainedConfig;
 pub use crate::nn::Precision;
 use crate::weights::source::RANDOM;
@@ -155,17 +156,14 @@ impl Recipe {
                 MethodConfig::Trained(TrainedConfig::Panet(_)),
                 Protocol::FewShotSegmentation { .. },
             )
-            | (
-                MethodConfig::Trained(TrainedConfig::Supervised(_)),
-                Protocol::Segmentation { .. },
-            )
             | (MethodConfig::Head(_), _) => {}
+            (method, Protocol::Segmentation { .. }) if method.is_segmenter() => {}
             (MethodConfig::Trained(_), _) => {
                 return wrong(
                     "protocol.name",
                     format!(
-                        "`{method}` is not measured by `{protocol}`: panet by few-shot-segmentation, supervised \
-                         by segmentation"
+                        "`{method}` is not measured by `{protocol}`: panet by few-shot-segmentation, supervised and \
+                         feature-alignment by segmentation"
                     ),
                 );
             }
@@ -184,13 +182,14 @@ impl Recipe {
             );
         }
         self.check_supervised()?;
+        self.check_adaptation()?;
         memory::check(self)
     }
 
     /// Holds keys that are supervised segmentation's against the method.
     fn check_supervised(&self) -> Result<()> {
         let wrong = |key: &str, text: &str| Err(Error::config(text).at_key(key));
-        let supervised = matches!(self.method, MethodConfig::Trained(TrainedConfig::Supervised(_)));
+        let supervised = self.method.is_segmenter();
         if !supervised && let Some(key) = self.predict.of_networks() {
             let text =
                 "only networks of supervised segmentation label pictures that way; leave it out";
@@ -214,6 +213,35 @@ impl Recipe {
             );
         }
         Ok(())
+    }
+
+    /// Holds what is said of unlabelled pictures and of the labelled ones' worth against the method.
+    fn check_adaptation(&self) -> Result<()> {
+        let wrong = |key: &str, text: &str| Err(Error::config(text).at_key(key));
+        let parts = &self.data.parts;
+        let aligns =
+            matches!(self.method, MethodConfig::Trained(TrainedConfig::FeatureAlignment(_)));
+        let by_ratio = matches!(parts.instance_weights, Some(InstanceWeights::DensityRatio(_)));
+        let trains = self.method.is_segmenter() && self.train.is_some();
+        if parts.instance_weights.is_some() && !trains {
+            return wrong(
+                "data.instance_weights",
+                "only trainings of supervised segmentation draw pictures by weights; leave it out",
+            );
+        }
+        match (&parts.unlabelled, aligns || by_ratio) {
+            (None, true) => wrong(
+                "data.unlabelled",
+                "missing: the pictures of the target, such as unlabelled = { part = { list = \"train\", include = \
+                 [\"0001TP_*\"] } } or unlabelled = { folder = \"photos\" }; their labels are not read",
+            ),
+            (Some(_), false) => wrong(
+                "data.unlabelled",
+                "nothing here learns from unlabelled pictures: write method.name = \"feature-alignment\", or \
+                 data.instance_weights = { name = \"density-ratio\" }, or leave it out",
+            ),
+            _ => Ok(()),
+        }
     }
 
     /// Whether the method is trained before it is measured.

@@ -77,7 +77,7 @@ fn report(result: &Evaluation, command: &str, started: &str) -> EvalReport {
         ci95: None,
         count,
     };
-    let part = recipe.data.parts.test.as_deref().unwrap_or_default();
+    let part = recipe.data.parts.test.as_ref().map(ToString::to_string).unwrap_or_default();
     let data = format!("{} {part}", recipe.data.dataset.root().display());
     let (title, runs, part, mut settings, notes) = match &recipe.protocol {
         Protocol::FewShotSegmentation {

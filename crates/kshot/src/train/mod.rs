@@ -1,7 +1,7 @@
 //! The one loop: whatever is optimised ([`Objective`](crate::contract::Objective)) is trained here, on burn-train.
 //!
 //! ```text
-//! Recipe -> session::{recognition, panet, supervised} -> Session<O>
+//! Recipe -> session::{recognition, panet}, segmentation::{supervised, aligned} -> Session<O>
 //! Session<O> -> run::train -> RUN/recipe.toml, metrics.jsonl, checkpoint/, previews/, model.bpk
 //! ```
 
@@ -10,6 +10,7 @@ pub mod checkpoint;
 pub mod class_weights;
 pub mod curve;
 pub mod input;
+pub mod instance_weights;
 pub mod layers;
 pub mod load;
 pub mod loader;
@@ -17,6 +18,7 @@ pub mod pack;
 pub mod points;
 pub mod quiet;
 pub mod run;
+pub mod segmentation;
 pub mod session;
 pub mod step;
 pub mod trainee;

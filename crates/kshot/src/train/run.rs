@@ -26,7 +26,7 @@ use super::points::{OnPoint, Points};
 use super::quiet::NoLog;
 use super::session::Session;
 use super::step::StepPlan;
-use super::trainee::{ItemMetrics, Trainee, TrainingTally};
+use super::trainee::{Changes, ItemMetrics, Trainee, TrainingTally};
 use crate::contract::Objective;
 use crate::error::{Error, ErrorKind, Result};
 use crate::metric;
@@ -234,6 +234,11 @@ impl TrainingParts<'_> {
         let schedule = layers.schedule(train)?;
         let plan = StepPlan::of(train, layers);
         let trainee = trainee.with_plan(plan, start * train.validate_every);
+        if let Some(changes) = &session.changes {
+            changes.begin(&trainee.objective, out, start)?;
+        }
+        let changes = Changes::new(session.changes, train.validate_every, interrupter.clone());
+        let trainee = trainee.with_changes(changes.clone());
         let best = curve.best().map(|point| point.number);
         let checkpoints = Checkpoints::open(folder, start, best)?;
         let [model, optim, scheduler] = checkpoints.writers();
@@ -270,7 +275,7 @@ impl TrainingParts<'_> {
         }
         let learner = burn::train::Learner::new(trainee, train.optimizer.init(), schedule);
         let result = supervised.launch(learner);
-        if let Some(error) = checkpoints.failure() {
+        if let Some(error) = checkpoints.failure().or_else(|| changes.failure()) {
             return Err(error);
         }
         if let Some(error) = result.error {

@@ -7,12 +7,12 @@ use burn::module::Module;
 use burn::prelude::*;
 
 use super::adapt;
-use super::class_weights;
 use super::input::InputSpec;
 use super::layers::LayerPlan;
+use super::load;
+use super::segmentation;
 use super::transfer::{self, Start};
-use crate::contract::{Grouped, ItemSource, Objective};
-use crate::data::batches::{Pictures, TrainingBatches, WholePictures};
+use crate::contract::{AtValidations, Grouped, ItemSource, Objective};
 use crate::data::classes::split::{ClassPart, Splits};
 use crate::data::classes::tasks::{EpisodeShape, Tasks};
 use crate::data::dataset::pixel_counts;
@@ -22,6 +22,7 @@ use crate::decoder::Segmenter;
 use crate::encoder::Encoder;
 use crate::error::{Error, Result};
 use crate::method::MethodConfig;
+use crate::method::adapt::alignment::FeatureAlignment;
 use crate::method::few_shot::panet::{Panet, PanetConfig};
 use crate::method::learner::{Learner, LearnerSetting, Learning};
 use crate::method::supervised::Supervised;
@@ -56,6 +57,8 @@ pub struct Session<O: Objective> {
     pub precision: Precision,
     /// Layers that are frozen for a time, or learn at other rates.
     pub layers: LayerPlan,
+    /// What changes at validations besides parameters, where something does.
+    pub changes: Option<Arc<dyn AtValidations<O>>>,
     /// Where it runs; without autodiff.
     pub device: Device,
 }
@@ -68,6 +71,8 @@ pub enum AnySession {
     Panet(Box<Session<Panet>>),
     /// An encoder and a decoder.
     Supervised(Box<Session<Supervised>>),
+    /// The same, with features of unlabelled pictures brought to the labelled ones'.
+    FeatureAlignment(Box<Session<FeatureAlignment>>),
 }
 
 impl AnySession {
@@ -84,7 +89,10 @@ impl AnySession {
                 Self::Panet(Box::new(panet_session(recipe, config, device)?))
             }
             MethodConfig::Trained(TrainedConfig::Supervised(_)) => {
-                Self::Supervised(Box::new(supervised_session(recipe, device)?))
+                Self::Supervised(Box::new(segmentation::supervised(recipe, device)?))
+            }
+            MethodConfig::Trained(TrainedConfig::FeatureAlignment(config)) => {
+                Self::FeatureAlignment(Box::new(segmentation::aligned(recipe, *config, device)?))
             }
             MethodConfig::Head(config) => {
                 return Err(Error::config(format!(
@@ -177,6 +185,7 @@ impl RecognitionSession {
             objective: self.learner,
             precision: recipe.model.precision,
             layers: LayerPlan::default(),
+            changes: None,
             device: self.device,
         })
     }
@@ -285,7 +294,7 @@ fn panet_session(recipe: &Recipe, config: &PanetConfig, device: &Device) -> Resu
         return wrong("train.episodes.queries", "episodes of segmentation have 1 query");
     }
     config.check()?;
-    let set = recipe.data.dataset.open(recipe.data.train()?)?;
+    let set = recipe.data.dataset.open_part(recipe.data.train()?)?;
     let names = set.classes().to_vec();
     let counts = pixel_counts(set.as_ref())?;
     let normalization = recipe.model.encoder()?.normalization();
@@ -340,6 +349,7 @@ fn panet_session(recipe: &Recipe, config: &PanetConfig, device: &Device) -> Resu
         training,
         precision: recipe.model.precision,
         layers: LayerPlan::from(&recipe.model),
+        changes: None,
         device: device.clone(),
     })
 }
@@ -371,6 +381,26 @@ fn published_start(
     let (segmenter, weights) =
         source.load_segmenter(encoder, &recipe.model.decoder, classes + 1, device)?;
     Ok((around(recipe, segmenter, classes, background)?, weights))
+}
+
+/// The network that a run kept, whatever else its method trains; on the autodiff side where it was. Classes are counted
+/// without background.
+///
+/// # Errors
+/// If the run has no weights, or they are of another network.
+pub fn trained(
+    recipe: &Recipe,
+    run: &Path,
+    (classes, background): (usize, bool),
+    device: &Device,
+) -> Result<Supervised> {
+    let empty = supervised(&load::to_fill(recipe, run)?, classes, background, device)?;
+    match &recipe.method {
+        MethodConfig::Trained(TrainedConfig::FeatureAlignment(config)) => {
+            Ok(load::from_run(FeatureAlignment::new(empty, *config), run)?.supervised)
+        }
+        _ => load::from_run(empty, run),
+    }
 }
 
 /// The seed of a recipe's random weights.
@@ -420,69 +450,6 @@ fn around(
     let segmenter = adapt::segmenter(&recipe.model, segmenter, classes + 1)?;
     let normalization = recipe.model.encoder()?.normalization();
     Ok(Supervised::new(segmenter, recipe.loss.clone(), background, normalization))
-}
-
-/// The training of an encoder and a decoder on `data.train`, validated on the whole pictures of `data.validation`.
-fn supervised_session(recipe: &Recipe, device: &Device) -> Result<Session<Supervised>> {
-    let training = recipe.training()?.clone();
-    if training.episodes.is_some() {
-        return Err(Error::config(
-            "supervised segmentation learns from pictures, not from episodes; leave it out",
-        )
-        .at_key("train.episodes"));
-    }
-    let train = recipe.data.dataset.open(recipe.data.train()?)?;
-    let validation = recipe.data.dataset.open(recipe.data.validation()?)?;
-    let classes = train.classes().to_vec();
-    recipe.loss.check(classes.len() + 1)?;
-    let background = train.has_background();
-    let names = |set: &dyn crate::data::Dataset| -> Vec<String> {
-        (0..set.len()).map(|index| kshot_data::query::slashed(set.file(index))).collect()
-    };
-    let split = serde_json::json!({
-        "train": names(train.as_ref()),
-        "validation": names(validation.as_ref()),
-    });
-    let (objective, start) = started(recipe, &classes, background, device)?;
-    let objective = objective.train();
-    let weights = class_weights::resolve(&recipe.loss, train.as_ref())?;
-    let mut about = format!(
-        "{} pictures to train on, {} to validate on{}",
-        train.len(),
-        validation.len(),
-        weights.about
-    );
-    for told in start.into_iter().chain(adapt::told(&recipe.model, &objective)) {
-        about = format!("{about}; {told}");
-    }
-    let boundaries = training.monitor.as_deref() == Some("boundary_f");
-    let validation_items = validation.len();
-    let normalization = recipe.model.encoder()?.normalization();
-    let longest = recipe.data.parts.longest_side;
-    let pictures = |set| Arc::new(Pictures::new(set, longest, normalization));
-    let transforms = recipe.data.parts.transforms.clone();
-    let source = TrainingBatches::new(pictures(train), transforms, training.batch, training.seed)
-        .with_balanced(training.balanced);
-    Ok(Session {
-        title: recipe.title(),
-        about,
-        recipe: recipe.to_toml()?,
-        source: Arc::new(source),
-        validation: Arc::new(WholePictures(pictures(validation))),
-        validation_items,
-        notes: [
-            ("classes.txt".to_owned(), classes.join("\n") + "\n"),
-            ("split.json".to_owned(), format!("{split:#}\n")),
-        ]
-        .into_iter()
-        .chain(weights.note)
-        .collect(),
-        objective: objective.with_loss(weights.loss).with_boundaries(boundaries),
-        training,
-        precision: recipe.model.precision,
-        layers: LayerPlan::from(&recipe.model),
-        device: device.clone(),
-    })
 }
 
 #[cfg(test)]

@@ -1,5 +1,6 @@
 //! An objective as burn-train trains it: the only place that implements its steps.
 
+use std::any::Any;
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, PoisonError};
 
@@ -8,11 +9,12 @@ use burn::optim::lr_scheduler::module_lr_scheduler::ModuleLearningRate;
 use burn::optim::{GradientsParams, ModuleOptimizer};
 use burn::tensor::ExecutionError;
 use burn::train::metric::ItemLazy;
-use burn::train::{InferenceStep, TrainOutput, TrainStep};
+use burn::train::{InferenceStep, Interrupter, TrainOutput, TrainStep};
 use image::RgbImage;
 
 use super::step::StepPlan;
-use crate::contract::Objective;
+use crate::contract::{AtValidations, Objective};
+use crate::error::{Error, Result};
 use crate::metric::state::MetricState;
 use crate::nn::Precision;
 use crate::nn::weights::deep_copy;
@@ -50,6 +52,66 @@ impl TrainingTally {
     }
 }
 
+/// Told that the steps before a validation are taken, with the objective.
+type Reached = dyn Fn(&dyn Any, usize) -> Result<()> + Send + Sync;
+
+/// What changes at validations besides parameters, and what became of it.
+#[derive(Clone)]
+pub struct Changes {
+    /// Of the trainee's objective; a field that a module passes over cannot have the type of one that it does not.
+    reached: Option<Arc<Reached>>,
+    /// Steps between two validations.
+    every: usize,
+    interrupter: Interrupter,
+    failed: Arc<Mutex<Option<Error>>>,
+}
+
+impl Changes {
+    /// Of a training with so many steps between two validations, which `interrupter` stops if a change fails.
+    pub fn new<O: Objective>(
+        of: Option<Arc<dyn AtValidations<O>>>,
+        every: usize,
+        interrupter: Interrupter,
+    ) -> Self {
+        let reached = of.map(|of| -> Arc<Reached> {
+            Arc::new(move |objective, number| match objective.downcast_ref::<O>() {
+                Some(objective) => of.reached(objective, number),
+                None => unreachable!("a trainee has one objective"),
+            })
+        });
+        Self { reached, every: every.max(1), interrupter, failed: Arc::default() }
+    }
+
+    /// Nothing changes.
+    fn none() -> Self {
+        let (every, interrupter) = (1, Interrupter::new());
+        Self { reached: None, every, interrupter, failed: Arc::default() }
+    }
+
+    /// Why a change failed, if one did.
+    pub fn failure(&self) -> Option<Error> {
+        self.failed.lock().unwrap_or_else(PoisonError::into_inner).take()
+    }
+
+    /// After step `step`, counted from 1.
+    fn after(&self, objective: &dyn Any, step: usize) {
+        let Some(reached) = self.reached.as_ref().filter(|_| step.is_multiple_of(self.every))
+        else {
+            return;
+        };
+        if let Err(error) = reached(objective, step / self.every) {
+            self.failed.lock().unwrap_or_else(PoisonError::into_inner).get_or_insert(error);
+            self.interrupter.stop(Some("what changes at validations could not be changed"));
+        }
+    }
+}
+
+impl std::fmt::Debug for Changes {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("Changes").field("every", &self.every).finish_non_exhaustive()
+    }
+}
+
 /// An objective with the sums of its training.
 #[derive(Module, Debug)]
 pub struct Trainee<O: Objective> {
@@ -73,6 +135,9 @@ pub struct Trainee<O: Objective> {
     /// Of so many items of a validation one is drawn, so that those drawn are not neighbours.
     #[module(skip)]
     every: usize,
+    /// What changes at validations besides parameters.
+    #[module(skip)]
+    changes: Changes,
 }
 
 impl<O: Objective> Trainee<O> {
@@ -80,7 +145,14 @@ impl<O: Objective> Trainee<O> {
     pub fn new(objective: O, tally: TrainingTally, precision: Precision) -> Self {
         let monitor = objective.monitor().to_owned();
         let (average, plan, step) = (None, StepPlan::default(), 0);
-        Self { objective, average, plan, step, tally, precision, monitor, every: 1 }
+        let changes = Changes::none();
+        Self { objective, average, plan, step, tally, precision, monitor, every: 1, changes }
+    }
+
+    /// The same with what changes at validations besides parameters.
+    #[must_use]
+    pub fn with_changes(self, changes: Changes) -> Self {
+        Self { changes, ..self }
     }
 
     /// The same with a moving average of its weights, where there is a decay.
@@ -152,9 +224,11 @@ impl<O: Objective> TrainStep for Trainee<O> {
         let objective = optim.step(rate, objective, gradients).after_update();
         let objective = plan.layers.after_step(objective, step);
         let average = plan.averaged(average, &objective, step);
-        let (tally, precision, monitor, every) =
-            (self.tally, self.precision, self.monitor, self.every);
-        Self { objective, average, plan, step: step + 1, tally, precision, monitor, every }
+        let step = step + 1;
+        self.changes.after(&objective, step);
+        let (tally, precision, monitor, every, changes) =
+            (self.tally, self.precision, self.monitor, self.every, self.changes);
+        Self { objective, average, plan, step, tally, precision, monitor, every, changes }
     }
 }
 

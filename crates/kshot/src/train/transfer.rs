@@ -47,22 +47,21 @@ impl Start {
     /// If there are none, or the run is of a method without an encoder and pixels.
     pub fn of(run: &Path, device: &Device) -> Result<Self> {
         let recipe = load::recipe_of(run)?;
-        let untrained = load::to_fill(&recipe, run)?;
         let (encoder, decoder) = match &recipe.method {
-            MethodConfig::Trained(TrainedConfig::Supervised(_)) => {
+            method if method.is_segmenter() => {
                 let classes = load::classes_of(run)?;
                 let background = recipe.data.dataset.has_background();
-                let empty = session::supervised(&untrained, classes.len(), background, device)?;
-                let Segmenter { encoder, decoder } = load::from_run(empty, run)?.valid().segmenter;
+                let kept = session::trained(&recipe, run, (classes.len(), background), device)?;
+                let Segmenter { encoder, decoder } = kept.valid().segmenter;
                 (encoder, Some(StartDecoder { network: decoder, classes, background }))
             }
             MethodConfig::Trained(TrainedConfig::Panet(config)) => {
-                let empty = session::panet(&untrained, config, 0, device)?;
+                let empty = session::panet(&load::to_fill(&recipe, run)?, config, 0, device)?;
                 (load::from_run(empty, run)?.valid().into_encoder(), None)
             }
             _ => {
                 return Err(Error::config(format!(
-                    "a training starts from a run of supervised or panet, and this one is of {}",
+                    "a training starts from a run of supervised, feature-alignment or panet, and this one is of {}",
                     recipe.method.name()
                 ))
                 .in_file(run));
