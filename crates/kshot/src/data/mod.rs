@@ -25,6 +25,7 @@ pub mod download;
 pub mod episode;
 pub mod folder;
 mod layout;
+pub mod order;
 pub mod oxford_pets;
 pub mod pixel_tasks;
 pub mod sbd;
