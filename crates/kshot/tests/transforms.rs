@@ -11,7 +11,7 @@ use kshot::data::transforms::affine::Affine;
 use kshot::data::transforms::crop::Crop;
 use kshot::data::transforms::flip::Flip;
 use kshot::data::transforms::{
-    OutputSize, Pair, Transform, apply_all, apply_image, apply_to, check_all, rows,
+    OutputSize, Pair, Transform, apply, apply_all, apply_image, apply_to, check_all, rows,
 };
 use kshot_data::mask::{Mask, VOID};
 use rand::{RngCore, SeedableRng};
@@ -150,15 +150,15 @@ fn nothing_changes_at_no_strength() {
     check_all(&transforms).unwrap();
     let (picture, mask) = halves(50, 31);
     for transform in transforms {
-        let pair = Pair {
-            image: Cow::Borrowed(&picture),
-            mask: Some(Cow::Borrowed(&mask)),
-            focus: Some([7.5, 8.5]),
-        };
-        let changed = transform.apply(pair.clone(), &mut random(1)).unwrap();
-        assert!(changed == pair, "{}", transform.name());
-        let borrowed = matches!(changed.image, Cow::Borrowed(_));
-        assert!(borrowed, "{} copies what it leaves", transform.name());
+        let name = transform.name();
+        let pair = Pair::new(Cow::Borrowed(&picture), Some(Cow::Borrowed(&mask))).unwrap();
+        let pair = pair.with_focus(Some([7.5, 8.5]));
+        let changed = apply(&[transform], pair.clone(), &mut random(1)).unwrap();
+        assert!(changed == pair, "{name}");
+        let (image, labels) = changed.into_parts().unwrap();
+        assert!(*image == picture && *labels.as_deref().unwrap() == mask, "{name}");
+        let borrowed = matches!((image, labels), (Cow::Borrowed(_), Some(Cow::Borrowed(_))));
+        assert!(borrowed, "{name} copies what it leaves");
     }
 }
 
@@ -198,20 +198,18 @@ fn the_focus_follows_its_pixel() {
     for transform in all().into_iter().filter(Transform::is_geometric) {
         let name = transform.name();
         for seed in 0..20 {
-            let pair = Pair {
-                image: Cow::Borrowed(&picture),
-                mask: Some(Cow::Borrowed(&mask)),
-                focus: Some(focus),
-            };
-            let changed = transform.apply(pair, &mut random(seed)).unwrap();
-            let [x, y] = changed.focus.unwrap();
+            let pair = Pair::new(Cow::Borrowed(&picture), Some(Cow::Borrowed(&mask))).unwrap();
+            let one = std::slice::from_ref(&transform);
+            let changed = apply(one, pair.with_focus(Some(focus)), &mut random(seed)).unwrap();
+            let [x, y] = changed.focus().unwrap();
             let [width, height] = changed.size();
+            let (image, mask) = changed.into_parts().unwrap();
             let inside = (0.0..width as f64).contains(&x) && (0.0..height as f64).contains(&y);
             assert!(inside || name == "rotate" || name == "shift", "{name}: {x} {y}");
             if inside {
-                let label = changed.mask.unwrap().at(x as usize, y as usize);
+                let label = mask.unwrap().at(x as usize, y as usize);
                 assert!(label == 1 || name == "cutout" && label == VOID, "{name}: {label}");
-                let level = changed.image.get_pixel(x as u32, y as u32).0[0];
+                let level = image.get_pixel(x as u32, y as u32).0[0];
                 assert!(level > 200 || name == "cutout", "{name}: {level}");
             }
         }
@@ -259,9 +257,9 @@ fn affine_is_rotation_scale_and_crop_in_one() {
     let (ours, labels) = apply_to(&parse(affine), &picture, &mask, focus, &mut random(5)).unwrap();
     assert_eq!(labels.counts()[1], 41 * 41);
     // The angle that was drawn, from where a point went.
-    let pair = Pair { image: Cow::Borrowed(&picture), mask: None, focus };
-    let turned = parse(affine)[0].apply(pair, &mut random(5)).unwrap();
-    assert_eq!(turned.focus.unwrap().map(|at| at.round()), [21.0, 21.0]);
+    let pair = Pair::new(Cow::Borrowed(&picture), None).unwrap().with_focus(focus);
+    let turned = apply(&parse(affine), pair, &mut random(5)).unwrap();
+    assert!(turned.focus().unwrap().iter().all(|at| (at - 20.5).abs() < 1e-9));
     let apart = |degrees: f64| {
         let three = format!(
             "{{ name = 'rotate', degrees = [{degrees:?}, {degrees:?}] }}, {{ name = 'scale', range = [1.5, 1.5] }}, \
@@ -273,6 +271,73 @@ fn affine_is_rotation_scale_and_crop_in_one() {
     };
     let best = (-60..=60).map(|half| apart(f64::from(half) / 2.0)).fold(f64::MAX, f64::min);
     assert!(best < 3.0, "{best}");
+}
+
+/// Changes that move pixels are sampled once; what that gives is what each gives on the result of the one before.
+#[test]
+fn one_sampling_is_all_of_them_one_after_the_other() {
+    let wave = |at: u32, step: f64| 127.0 + 100.0 * (f64::from(at) / step).sin();
+    let picture = RgbImage::from_fn(90, 70, |x, y| {
+        Rgb([wave(x, 9.0) as u8, wave(y, 7.0) as u8, wave(x + y, 11.0) as u8])
+    });
+    let mut mask = Mask::filled(90, 70, 0);
+    for (at, label) in mask.pixels.iter_mut().enumerate() {
+        *label = (at % 90 / 30 + at / 90 / 35 * 3) as u8;
+    }
+    for (text, levels, labels) in [
+        (
+            "{ name = 'flip', vertical = 0.5 }, { name = 'shift', pixels = 9 }, { name = 'crop', size = 80 }",
+            0.0,
+            0.0,
+        ),
+        (
+            "{ name = 'scale', range = [0.6, 1.8] }, { name = 'crop', size = [50, 60] }, { name = 'flip' }",
+            0.5,
+            0.0,
+        ),
+        (
+            "{ name = 'crop', size = 60 }, { name = 'resize', size = [40, 90] }, { name = 'shift', pixels = 9 }",
+            0.8,
+            0.0,
+        ),
+        (
+            "{ name = 'crop', size = 60 }, { name = 'rotate', degrees = [-90.0, 90.0] }, { name = 'flip' }",
+            0.8,
+            0.01,
+        ),
+        (
+            "{ name = 'rotate', degrees = [20.0, 40.0] }, { name = 'shift', pixels = 20 }, { name = 'rotate' }",
+            2.0,
+            0.03,
+        ),
+        (
+            "{ name = 'affine', size = 50 }, { name = 'flip' }, { name = 'scale', range = [1.0, 1.5] }",
+            2.0,
+            0.03,
+        ),
+    ] {
+        let transforms = parse(text);
+        for seed in 0..30 {
+            let (mut one, mut other) = (random(seed), random(seed));
+            let (ours, ours_mask) =
+                apply_all(&transforms, picture.clone(), mask.clone(), &mut one).unwrap();
+            let (mut theirs, mut theirs_mask) = (picture.clone(), mask.clone());
+            for transform in &transforms {
+                let each = std::slice::from_ref(transform);
+                (theirs, theirs_mask) = apply_all(each, theirs, theirs_mask, &mut other).unwrap();
+            }
+            assert_eq!(ours.dimensions(), theirs.dimensions());
+            assert_eq!(one.next_u64(), other.next_u64());
+            let apart = ours.iter().zip(theirs.iter()).map(|(a, b)| f64::from(a.abs_diff(*b)));
+            let apart = apart.sum::<f64>() / ours.len() as f64;
+            let differ = ours_mask.pixels.iter().zip(&theirs_mask.pixels).filter(|(a, b)| a != b);
+            let differ = differ.count() as f64 / theirs_mask.pixels.len() as f64;
+            assert!(
+                apart <= levels && differ <= labels,
+                "{text}: {apart} levels, {differ} of the labels"
+            );
+        }
+    }
 }
 
 #[test]

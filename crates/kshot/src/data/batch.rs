@@ -5,6 +5,7 @@ use burn::prelude::*;
 use burn::tensor::TensorData;
 use image::RgbImage;
 use kshot_data::mask::{MAX_CLASSES, Mask, VOID};
+use rayon::prelude::*;
 
 use crate::encoder::Normalization;
 
@@ -89,17 +90,20 @@ pub fn normalised(
 ) -> Tensor<4> {
     let Some(first) = pictures.first() else { return Tensor::zeros([0, 3, 0, 0], device) };
     let [height, width] = [first.height() as usize, first.width() as usize];
-    let mut values = Vec::with_capacity(pictures.len() * 3 * height * width);
-    for picture in pictures {
-        values.extend(normalization.planes(picture, [0, 0, height, width]));
-    }
+    let mut values = vec![0.0; pictures.len() * 3 * height * width];
+    let planes = values.par_chunks_exact_mut((3 * height * width).max(1));
+    planes.zip(pictures).for_each(|(planes, picture)| normalization.whole(picture, planes));
     Tensor::from_data(TensorData::new(values, [pictures.len(), 3, height, width]), device)
 }
 
 /// Masks of one size as `[batch, height, width]`, 255 for all pixels that do not count.
-pub fn labels(masks: &[Mask], device: &Device) -> Tensor<3, Int> {
+pub fn labels(masks: &[&Mask], device: &Device) -> Tensor<3, Int> {
     let [height, width] = masks.first().map_or([0, 0], |mask| [mask.height, mask.width]);
-    let value = |&class: &u8| i64::from(if class > MAX_CLASSES { VOID } else { class });
-    let values: Vec<i64> = masks.iter().flat_map(|mask| mask.pixels.iter().map(value)).collect();
+    let value = |class: u8| i32::from(if class > MAX_CLASSES { VOID } else { class });
+    let mut values = vec![0; masks.len() * height * width];
+    let parts = values.par_chunks_exact_mut((height * width).max(1)).zip(masks);
+    parts.for_each(|(values, mask)| {
+        values.iter_mut().zip(&mask.pixels).for_each(|(to, class)| *to = value(*class));
+    });
     Tensor::from_data(TensorData::new(values, [masks.len(), height, width]), device)
 }

@@ -1,23 +1,21 @@
 //! Batches of pictures with masks, for supervised training and validation: each made from (seed, index) alone.
 
+use std::borrow::Cow;
 use std::sync::{Arc, OnceLock};
 
 use burn::prelude::*;
 use image::RgbImage;
-use kshot_data::image::resize;
 use kshot_data::mask::Mask;
-use rand::SeedableRng;
-use rand::seq::SliceRandom;
-use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
 use crate::data::balance::{ClassPixels, is_chosen};
 use crate::data::batch::{Batch, SemiBatch, labels, normalised};
 use crate::data::cache::Cache;
-use crate::data::dataset::Dataset;
+use crate::data::dataset::{Dataset, read_at};
+use crate::data::order::Order;
 use crate::data::picture_weights::PictureWeights;
 use crate::data::source::{ItemSource, generator};
-use crate::data::transforms::{Transform, apply_to};
+use crate::data::transforms::{Pair, Transform, apply};
 use crate::encoder::Normalization;
 use crate::error::{Error, Result};
 
@@ -38,7 +36,7 @@ pub fn shrunk(width: u32, height: u32, longest: Option<u32>) -> (u32, u32) {
     }
 }
 
-/// The pictures of a data set at their working size, the most recently used ones kept decoded.
+/// The pictures of a data set at their working size, kept decoded as far as there is room.
 pub struct Pictures {
     set: Arc<dyn Dataset>,
     longest: Option<u32>,
@@ -64,14 +62,8 @@ impl Pictures {
 
     /// A picture at its working size, and its mask at the same.
     fn get(&self, index: usize) -> Result<Arc<(RgbImage, Mask)>> {
-        self.kept.get(index, || {
-            let image = self.set.image(index)?;
-            let (width, height) = shrunk(image.width(), image.height(), self.longest);
-            let image = resize(&image, width, height)?;
-            let mask = self.set.mask(index)?.resized(width as usize, height as usize);
-            let bytes = image.len() + mask.pixels.len();
-            Ok(((image, mask), bytes))
-        })
+        let size = |width, height| shrunk(width, height, self.longest);
+        self.kept.get(index, || read_at(&*self.set, index, size))
     }
 }
 
@@ -84,8 +76,7 @@ pub struct TrainingBatches {
     seed: u64,
     /// Share of the patches that lie around a pixel of a class.
     balanced: f64,
-    /// How often each picture comes, where they do not all come alike.
-    weights: Option<PictureWeights>,
+    order: Order,
     /// By picture, where its classes are, once it was asked.
     pixels: Vec<OnceLock<ClassPixels>>,
 }
@@ -99,7 +90,8 @@ impl TrainingBatches {
         seed: u64,
     ) -> Self {
         let pixels = (0..pictures.len()).map(|_| OnceLock::new()).collect();
-        Self { pictures, transforms, batch, seed, balanced: 0.0, weights: None, pixels }
+        let order = Order::new(pictures.len(), seed);
+        Self { pictures, transforms, batch, seed, balanced: 0.0, order, pixels }
     }
 
     /// The same with that share of the patches, 0 to 1, around a pixel of a class that is drawn evenly among the
@@ -113,7 +105,7 @@ impl TrainingBatches {
     /// may be changed when no item is being made, as between two validations.
     #[must_use]
     pub fn with_weights(self, weights: Option<PictureWeights>) -> Self {
-        Self { weights, ..self }
+        Self { order: self.order.with_weights(weights), ..self }
     }
 
     /// Around which pixel of a picture the patch at a place of the endless list lies.
@@ -125,38 +117,37 @@ impl TrainingBatches {
         pixels.draw(&mut generator(self.seed, place, 1))
     }
 
-    /// The picture at place `place` of the endless list.
-    fn picture(&self, place: u64) -> usize {
-        let count = self.pictures.len() as u64;
-        let round = self.seed.rotate_left(32) ^ (place / count);
-        let mut random = ChaCha8Rng::seed_from_u64(round);
-        let order = match &self.weights {
-            Some(weights) => weights.round(&mut random),
-            None => {
-                let mut order: Vec<usize> = (0..self.pictures.len()).collect();
-                order.shuffle(&mut random);
-                order
+    /// Each picture at those places of the endless list, changed.
+    fn changed<'a>(&self, first: u64, kept: &'a [KeptPicture]) -> Result<Vec<ChangedPicture<'a>>> {
+        let places = (first..).zip(kept).collect::<Vec<_>>();
+        let changed = places.into_par_iter().map(|(place, (picture, kept))| {
+            let (image, mask) = (&kept.0, &kept.1);
+            let pair = Pair::new(Cow::Borrowed(image), Some(Cow::Borrowed(mask)))?;
+            let pair = pair.with_focus(self.focus(place, *picture, mask));
+            let mut random = generator(self.seed, place, 0);
+            match apply(&self.transforms, pair, &mut random)?.into_parts()? {
+                (image, Some(mask)) => Ok((image, mask)),
+                (_, None) => unreachable!("a transform keeps the mask"),
             }
-        };
-        order[(place % count) as usize]
+        });
+        changed.collect()
     }
 }
+
+/// A picture's number, and the picture with its mask.
+type KeptPicture = (usize, Arc<(RgbImage, Mask)>);
+/// What transforms left of one; borrowed where they left it as it was.
+type ChangedPicture<'a> = (Cow<'a, RgbImage>, Cow<'a, Mask>);
 
 impl ItemSource<Batch<3>> for TrainingBatches {
     fn item(&self, index: u64, device: &Device) -> Result<Batch<3>> {
         let first = index * self.batch as u64;
-        let pairs = (first..first + self.batch as u64)
-            .into_par_iter()
-            .map(|place| {
-                let picture = self.picture(place);
-                let kept = self.pictures.get(picture)?;
-                let (image, mask) = (&kept.0, &kept.1);
-                let focus = self.focus(place, picture, mask);
-                let mut random = generator(self.seed, place, 0);
-                apply_to(&self.transforms, image, mask, focus, &mut random)
-            })
-            .collect::<Result<Vec<_>>>()?;
-        let (images, masks): (Vec<RgbImage>, Vec<Mask>) = pairs.into_iter().unzip();
+        let kept = (first..first + self.batch as u64).into_par_iter().map(|place| {
+            let picture = self.order.picture(place);
+            Ok((picture, self.pictures.get(picture)?))
+        });
+        let kept = kept.collect::<Result<Vec<_>>>()?;
+        let (images, masks): (Vec<_>, Vec<_>) = self.changed(first, &kept)?.into_iter().unzip();
         if let Some(other) =
             images.iter().find(|image| image.dimensions() != images[0].dimensions())
         {
@@ -170,7 +161,8 @@ impl ItemSource<Batch<3>> for TrainingBatches {
             ))
             .at_key("data.transforms"));
         }
-        let images: Vec<&RgbImage> = images.iter().collect();
+        let images: Vec<&RgbImage> = images.iter().map(|image| &**image).collect();
+        let masks: Vec<&Mask> = masks.iter().map(|mask| &**mask).collect();
         Ok(Batch {
             images: normalised(&images, &self.pictures.normalization, device),
             labels: labels(&masks, device),
@@ -217,12 +209,12 @@ impl ItemSource<Batch<3>> for WholePictures {
         let kept = self.0.get(index)?;
         let full = match self.0.longest {
             // What is counted is the picture's own pixels, whatever size the network sees.
-            Some(_) => self.0.set.mask(index)?,
-            None => kept.1.clone(),
+            Some(_) => Cow::Owned(self.0.set.mask(index)?),
+            None => Cow::Borrowed(&kept.1),
         };
         Ok(Batch {
             images: normalised(&[&kept.0], &self.0.normalization, device),
-            labels: labels(&[full], device),
+            labels: labels(&[&full], device),
             seed: index as u64,
         })
     }
@@ -233,7 +225,7 @@ mod tests {
     use std::path::{Path, PathBuf};
 
     use super::*;
-    use crate::data::transforms::{OutputSize, crop::Crop};
+    use crate::data::transforms::{OutputSize, crop::Crop, noise::GaussianNoise};
 
     /// Three pictures of 100 x 80 pixels with one pixel of class 1, one of class 2 and background.
     struct Dots([String; 2]);
@@ -291,6 +283,25 @@ mod tests {
         let third = patches(1.0 / 3.0);
         let held = count(&third, 0) + count(&third, 1);
         assert!((39..46).contains(&held), "{held}");
+    }
+
+    #[test]
+    fn a_batch_is_the_same_on_any_number_of_threads() {
+        let set = Arc::new(Dots(["one", "two"].map(str::to_owned)));
+        let batches = |threads: usize| -> Vec<Vec<f32>> {
+            let pictures = Arc::new(Pictures::new(set.clone(), None, Normalization::IMAGENET));
+            let crop = Transform::Crop(Crop { size: OutputSize::Square(20) });
+            let noise = Transform::Noise(GaussianNoise::default());
+            let batches = TrainingBatches::new(pictures, vec![crop, noise], 4, 1);
+            let pool = rayon::ThreadPoolBuilder::new().num_threads(threads).build().unwrap();
+            let item = |index| batches.item(index, &Device::flex()).unwrap().images.into_data();
+            pool.install(|| {
+                let all = (0..6u64).into_par_iter().map(|index| item(index).iter().collect());
+                all.collect()
+            })
+        };
+        let one = batches(1);
+        assert!(one == batches(3) && one[0] != one[1]);
     }
 
     #[test]

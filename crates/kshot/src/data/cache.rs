@@ -5,14 +5,15 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use crate::error::Result;
 
-/// What is kept, with when it was last asked for.
+/// What is kept.
 struct CacheState<T> {
-    items: HashMap<usize, (Arc<T>, usize, u64)>,
+    items: HashMap<usize, Arc<T>>,
     bytes: usize,
-    clock: u64,
 }
 
-/// The items most recently asked for, up to a number of bytes.
+/// The items that were asked for first, up to a number of bytes. Of more pictures than there is room for, each is asked for
+/// once a pass: whoever puts out the oldest of them for the newest finds hardly any again, and who keeps those that are
+/// there finds as large a share as there is room for.
 pub struct Cache<T> {
     kept: Mutex<CacheState<T>>,
     limit: usize,
@@ -21,8 +22,7 @@ pub struct Cache<T> {
 impl<T> Cache<T> {
     /// An empty cache of at most `limit` bytes.
     pub fn new(limit: usize) -> Self {
-        let kept = CacheState { items: HashMap::new(), bytes: 0, clock: 0 };
-        Self { kept: Mutex::new(kept), limit }
+        Self { kept: Mutex::new(CacheState { items: HashMap::new(), bytes: 0 }), limit }
     }
 
     /// The item, made by `make` (with its size in bytes) if it is not kept. Two workers may make the
@@ -31,39 +31,18 @@ impl<T> Cache<T> {
     /// # Errors
     /// What `make` returns.
     pub fn get(&self, key: usize, make: impl FnOnce() -> Result<(T, usize)>) -> Result<Arc<T>> {
-        if let Some(item) = self.look(key) {
-            return Ok(item);
+        let kept = || self.kept.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(item) = kept().items.get(&key) {
+            return Ok(Arc::clone(item));
         }
         let (item, bytes) = make()?;
         let item = Arc::new(item);
-        self.keep(key, &item, bytes);
+        let mut kept = kept();
+        if kept.bytes + bytes <= self.limit && !kept.items.contains_key(&key) {
+            kept.bytes += bytes;
+            kept.items.insert(key, Arc::clone(&item));
+        }
         Ok(item)
-    }
-
-    fn look(&self, key: usize) -> Option<Arc<T>> {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.clock += 1;
-        let now = kept.clock;
-        let (item, _, used) = kept.items.get_mut(&key)?;
-        *used = now;
-        Some(Arc::clone(item))
-    }
-
-    fn keep(&self, key: usize, item: &Arc<T>, bytes: usize) {
-        let mut kept = self.kept.lock().unwrap_or_else(PoisonError::into_inner);
-        kept.clock += 1;
-        let now = kept.clock;
-        if let Some((_, bytes, _)) = kept.items.insert(key, (Arc::clone(item), bytes, now)) {
-            kept.bytes -= bytes;
-        }
-        kept.bytes += bytes;
-        while kept.bytes > self.limit {
-            let oldest = kept.items.iter().min_by_key(|(_, item)| item.2).map(|(key, _)| *key);
-            let Some((_, bytes, _)) = oldest.and_then(|key| kept.items.remove(&key)) else {
-                return;
-            };
-            kept.bytes -= bytes;
-        }
     }
 }
 
@@ -72,8 +51,8 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_least_recently_used_goes_first() {
-        let cache = Cache::new(20);
+    fn what_is_kept_stays_and_what_has_no_room_is_made_anew() {
+        let cache = Cache::new(25);
         let made = std::cell::Cell::new(0);
         let get = |key| {
             let make = || {
@@ -82,11 +61,14 @@ mod tests {
             };
             *cache.get(key, make).unwrap()
         };
-        assert_eq!([get(1), get(2), get(1), get(3)], [10, 20, 10, 30]);
-        assert_eq!(made.get(), 3);
-        assert_eq!(get(1), 10); // still there
-        assert_eq!(made.get(), 3);
-        assert_eq!(get(2), 20); // gone, made again
-        assert_eq!(made.get(), 4);
+        for pass in 1..4 {
+            assert_eq!([get(1), get(2), get(3)], [10, 20, 30]);
+            assert_eq!(made.get(), 2 + pass);
+        }
+        // A smaller one still finds room.
+        for _ in 0..2 {
+            assert_eq!(*cache.get(4, || Ok((4, 5))).unwrap(), 4);
+        }
+        assert_eq!(*cache.get(4, || Ok((0, 5))).unwrap(), 4);
     }
 }

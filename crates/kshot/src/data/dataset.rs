@@ -49,6 +49,27 @@ pub trait Dataset: Send + Sync {
     fn mask(&self, index: usize) -> Result<Mask>;
 }
 
+/// A picture with its mask at the width and height that a function makes of the picture's, and the bytes that they take.
+///
+/// # Errors
+/// If they cannot be read.
+pub(super) fn read_at(
+    set: &dyn Dataset,
+    index: usize,
+    size: impl Fn(u32, u32) -> (u32, u32),
+) -> Result<((RgbImage, Mask), usize)> {
+    let (mut image, mut mask) = (set.image(index)?, set.mask(index)?);
+    let (width, height) = size(image.width(), image.height());
+    if image.dimensions() != (width, height) {
+        image = kshot_data::image::resize(&image, width, height)?;
+    }
+    if [mask.width, mask.height] != [width as usize, height as usize] {
+        mask = mask.resized(width as usize, height as usize);
+    }
+    let bytes = image.len() + mask.pixels.len();
+    Ok(((image, mask), bytes))
+}
+
 /// Some pictures of a data set.
 pub struct Subset {
     all: Arc<dyn Dataset>,

@@ -26,6 +26,7 @@ pub mod download;
 pub mod episode;
 pub mod folder;
 mod layout;
+pub mod order;
 pub mod oxford_pets;
 pub mod part;
 pub mod picture_weights;

@@ -30,13 +30,13 @@ impl PictureWeights {
     pub fn set(&self, weights: Vec<f64>) {
         *self.0.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(weights);
     }
+}
 
-    /// The pictures of a round in a random order: as many as there are weights.
-    pub fn round(&self, random: &mut ChaCha8Rng) -> Vec<usize> {
-        let mut drawn = systematic(&self.now(), random.random());
-        drawn.shuffle(random);
-        drawn
-    }
+/// The pictures of a round in a random order: as many as there are weights.
+pub fn round(weights: &[f64], random: &mut ChaCha8Rng) -> Vec<u32> {
+    let mut drawn = systematic(weights, random.random());
+    drawn.shuffle(random);
+    drawn
 }
 
 /// Brings weights to a mean of 1.
@@ -55,7 +55,7 @@ pub fn effective(weights: &[f64]) -> f64 {
 
 /// As many places as there are weights, each picture's share of them by its weight; `start`, 0 to 1, is where in the
 /// first place the comb begins.
-fn systematic(weights: &[f64], start: f64) -> Vec<usize> {
+fn systematic(weights: &[f64], start: f64) -> Vec<u32> {
     let weights = normalised(weights);
     let count = weights.len();
     let mut drawn = Vec::with_capacity(count);
@@ -63,13 +63,13 @@ fn systematic(weights: &[f64], start: f64) -> Vec<usize> {
     for (picture, weight) in weights.iter().enumerate() {
         let end = before + weight;
         while drawn.len() < count && (drawn.len() as f64 + start) < end {
-            drawn.push(picture);
+            drawn.push(picture as u32);
         }
         before = end;
     }
     // Rounding may leave the last place: it is that of the last picture that weighs anything.
     let last = weights.iter().rposition(|weight| *weight > 0.0).unwrap_or(0);
-    drawn.resize(count, last);
+    drawn.resize(count, last as u32);
     drawn
 }
 
@@ -85,25 +85,26 @@ mod tests {
         let mut counts = [0usize; 5];
         let rounds = 4000;
         for round in 0..rounds {
-            let drawn = weights.round(&mut ChaCha8Rng::seed_from_u64(round));
+            let drawn = super::round(&weights.now(), &mut ChaCha8Rng::seed_from_u64(round));
             assert_eq!(drawn.len(), 5);
             let sixth = drawn.iter().filter(|&&picture| picture == 2).count();
             assert_eq!(sixth, 3, "3 of 5 places, never more nor less");
-            drawn.into_iter().for_each(|picture| counts[picture] += 1);
+            drawn.into_iter().for_each(|picture| counts[picture as usize] += 1);
         }
         for (count, expected) in counts.iter().zip([0.5, 0.0, 3.0, 0.25, 1.25]) {
             let mean = *count as f64 / rounds as f64;
             assert!((mean - expected).abs() < 0.03, "{mean} for {expected}");
         }
         weights.clone().set(vec![0.0, 1.0, 0.0, 0.0, 0.0]);
-        assert_eq!(weights.round(&mut ChaCha8Rng::seed_from_u64(1)), [1; 5]);
+        assert_eq!(super::round(&weights.now(), &mut ChaCha8Rng::seed_from_u64(1)), [1; 5]);
     }
 
     #[test]
     fn equal_weights_show_each_picture_once_a_round() {
         for count in [1, 7, 305] {
             for start in [0.0, 0.3, 0.999_999_999_999] {
-                assert_eq!(systematic(&vec![0.1; count], start), (0..count).collect::<Vec<_>>());
+                let all: Vec<u32> = (0..count as u32).collect();
+                assert_eq!(systematic(&vec![0.1; count], start), all);
             }
         }
         assert!((effective(&[2.0; 9]) - 9.0).abs() < 1e-12);

@@ -1,25 +1,25 @@
 //! Few-shot segmentation tasks as tensors: each made from (seed, index) alone.
 
+use std::borrow::Cow;
 use std::sync::Arc;
 
 use burn::prelude::*;
 use image::RgbImage;
-use kshot_data::image::resize;
 use kshot_data::mask::Mask;
 
 use crate::data::batch::{Batch, Episode, EpisodeId, labels, normalised};
 use crate::data::cache::Cache;
-use crate::data::dataset::Dataset;
+use crate::data::dataset::{Dataset, read_at};
 use crate::data::episode::{EpisodeSampler, relabel, support_labels};
 use crate::data::source::{ItemSource, generator};
-use crate::data::transforms::{Transform, apply_all};
+use crate::data::transforms::{Pair, Transform, apply};
 use crate::encoder::Normalization;
 use crate::error::{Error, Result};
 
 /// Bytes of decoded pictures that are kept.
 const KEPT: usize = 1 << 30;
 
-/// The pictures of a data set as squares, the most recently used ones kept decoded.
+/// The pictures of a data set as squares, kept decoded as far as there is room.
 pub struct Squares {
     set: Arc<dyn Dataset>,
     size: usize,
@@ -34,12 +34,8 @@ impl Squares {
     }
 
     fn get(&self, index: usize) -> Result<Arc<(RgbImage, Mask)>> {
-        self.kept.get(index, || {
-            let image = resize(&self.set.image(index)?, self.size as u32, self.size as u32)?;
-            let mask = self.set.mask(index)?.resized(self.size, self.size);
-            let bytes = image.len() + mask.pixels.len();
-            Ok(((image, mask), bytes))
-        })
+        let side = self.size as u32;
+        self.kept.get(index, || read_at(&*self.set, index, |_, _| (side, side)))
     }
 }
 
@@ -74,24 +70,28 @@ impl PixelTasks {
         device: &Device,
     ) -> Result<Batch<3>> {
         let mut random = generator(self.seed, index, part);
+        let kept = pictures.iter().map(|picture| self.squares.get(*picture));
+        let kept = kept.collect::<Result<Vec<_>>>()?;
         let (mut images, mut masks) = (Vec::new(), Vec::new());
-        for (place, &picture) in pictures.iter().enumerate() {
-            let kept = self.squares.get(picture)?;
-            let mask = of(&kept.1, place);
-            let (image, mask) = apply_all(transforms, kept.0.clone(), mask, &mut random)?;
-            let side = self.squares.size;
-            if [mask.width, mask.height] != [side, side] {
+        for (place, kept) in kept.iter().enumerate() {
+            let mask = Cow::Owned(of(&kept.1, place));
+            let pair = Pair::new(Cow::Borrowed(&kept.0), Some(mask))?;
+            let (image, mask) = apply(transforms, pair, &mut random)?.into_parts()?;
+            let side = self.squares.size as u32;
+            if image.dimensions() != (side, side) {
                 return Err(Error::config(format!(
                     "the transforms leave pictures of {} x {} pixels, and episodes have {side} x {side}; \
                      crop to that size, or leave out what changes it",
-                    mask.width, mask.height
+                    image.width(),
+                    image.height()
                 ))
                 .at_key("data.transforms"));
             }
             images.push(image);
-            masks.push(mask);
+            masks.extend(mask);
         }
-        let images: Vec<&RgbImage> = images.iter().collect();
+        let images: Vec<&RgbImage> = images.iter().map(|image| &**image).collect();
+        let masks: Vec<&Mask> = masks.iter().map(|mask| &**mask).collect();
         Ok(Batch {
             images: normalised(&images, &self.squares.normalization, device),
             labels: labels(&masks, device),

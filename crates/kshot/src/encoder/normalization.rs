@@ -45,6 +45,19 @@ impl Normalization {
         planes
     }
 
+    /// All of a picture as the encoder wants it: `planes` is `[3, height, width]`.
+    pub fn whole(&self, picture: &RgbImage, planes: &mut [f32]) {
+        let area = (picture.width() * picture.height()) as usize;
+        let (red, rest) = planes.split_at_mut(area);
+        let (green, blue) = rest.split_at_mut(area);
+        let pixels = picture.as_raw().as_chunks::<3>().0;
+        let value =
+            |channel: usize, level: u8| (f32::from(level) - self.mean[channel]) / self.std[channel];
+        for (((pixel, red), green), blue) in pixels.iter().zip(red).zip(green).zip(blue) {
+            [*red, *green, *blue] = [value(0, pixel[0]), value(1, pixel[1]), value(2, pixel[2])];
+        }
+    }
+
     /// A square picture as the encoder wants it, `[3, side, side]`, perhaps mirrored.
     pub(crate) fn square(&self, picture: &RgbImage, mirrored: bool, planes: &mut [f32]) {
         let side = picture.width() as usize;

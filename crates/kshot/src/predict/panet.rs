@@ -53,7 +53,7 @@ impl PanetEncoder {
         let size = self.panet.config().size;
         let maps: Vec<Maps> = pictures.iter().map(|(maps, _)| maps.clone()).collect();
         let masks: Vec<Mask> = pictures.iter().map(|(_, mask)| mask.resized(size, size)).collect();
-        let masks = planes_of(&labels(&masks, &self.device), planes);
+        let masks = planes_of(&labels(&masks.iter().collect::<Vec<_>>(), &self.device), planes);
         let prototypes = class_prototypes(&Maps::cat(&maps), &masks);
         PanetModel { encoder: self.clone(), prototypes, planes }
     }

@@ -244,9 +244,9 @@ impl TrainingParts<'_> {
         let [model, optim, scheduler] = checkpoints.writers();
         let device = session.device.clone().autodiff();
         let batches = train.validate_every * train.accumulate;
-        let items = ItemLoader::training(session.source, batches, start, &device);
+        let items = ItemLoader::training(session.source, batches, start, &device)?;
         let judged =
-            ItemLoader::fixed(session.validation, session.validation_items, &session.device);
+            ItemLoader::fixed(session.validation, session.validation_items, &session.device)?;
         let monitored = || MeanMonitored::new(monitor, metric::higher_is_better(monitor));
         let mut supervised =
             SupervisedTraining::<Trainee<O>>::new(out, Arc::new(items), Arc::new(judged))

@@ -1,7 +1,5 @@
 //! `blur`: pictures out of focus, by a Gaussian.
 
-use std::borrow::Cow;
-
 use image::RgbImage;
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
@@ -47,12 +45,12 @@ impl Change for Blur {
         self.probability
     }
 
-    fn apply<'a>(&self, pair: Pair<'a>, random: &mut ChaCha8Rng) -> Result<Pair<'a>> {
+    fn apply(&self, pair: &mut Pair<'_>, random: &mut ChaCha8Rng) -> Result<()> {
         let sigma = draw(self.sigma, random);
         if sigma < SHARP {
-            return Ok(pair);
+            return Ok(());
         }
-        Ok(Pair { image: Cow::Owned(blurred(&pair.image, sigma)), ..pair })
+        pair.replace(|image| Ok(blurred(image, sigma)))
     }
 }
 

@@ -40,11 +40,11 @@ impl Change for Brightness {
         self.probability
     }
 
-    fn apply<'a>(&self, mut pair: Pair<'a>, random: &mut ChaCha8Rng) -> Result<Pair<'a>> {
+    fn apply(&self, pair: &mut Pair<'_>, random: &mut ChaCha8Rng) -> Result<()> {
         let factor = draw(self.range, random);
         if factor != 1.0 {
-            replace(pair.image.to_mut(), &[table(|level| level * factor); 3]);
+            replace(pair.image_mut()?, &[table(|level| level * factor); 3]);
         }
-        Ok(pair)
+        Ok(())
     }
 }

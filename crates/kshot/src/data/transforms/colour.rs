@@ -54,57 +54,119 @@ impl Change for Colour {
         self.probability
     }
 
-    fn apply<'a>(&self, mut pair: Pair<'a>, random: &mut ChaCha8Rng) -> Result<Pair<'a>> {
-        let factors = [self.brightness, self.contrast, self.saturation]
+    fn apply(&self, pair: &mut Pair<'_>, random: &mut ChaCha8Rng) -> Result<()> {
+        let [brightness, contrast, saturation] = [self.brightness, self.contrast, self.saturation]
             .map(|most| draw([1.0 - most, 1.0 + most], random) as f32);
         let turn = draw([-self.hue, self.hue], random) as f32;
-        if factors == [1.0; 3] && turn == 0.0 {
-            return Ok(pair);
+        if [brightness, contrast, saturation] == [1.0; 3] && turn == 0.0 {
+            return Ok(());
         }
-        let [brightness, contrast, saturation] = factors;
-        let bright = |value: u8| (f32::from(value) * brightness).min(255.0);
-        let greys = pair.image.pixels().map(|pixel| f64::from(grey(pixel.0.map(bright))));
-        let mean = (greys.sum::<f64>() / pair.size().iter().product::<usize>() as f64) as f32;
-        for pixel in pair.image.to_mut().pixels_mut() {
-            let blend = |value: f32, with: f32, factor: f32| {
-                (with + (value - with) * factor).clamp(0.0, 255.0)
-            };
-            let mut colour = pixel.0.map(|value| blend(bright(value), mean, contrast));
-            let own = grey(colour);
-            colour = colour.map(|value| blend(value, own, saturation));
-            if turn != 0.0 {
-                colour = turned(colour, turn);
+        let pixels = pair.image_mut()?.as_chunks_mut().0;
+        let bright = |value: f32| (value * brightness).min(255.0);
+        let mut block = Block::new();
+        let mean = if contrast == 1.0 { 0.0 } else { block.mean_grey(pixels, bright) };
+        for pixels in pixels.chunks_mut(BLOCK) {
+            block.read(pixels);
+            block.change(|colour| colour.map(bright));
+            if contrast != 1.0 {
+                block.change(|colour| colour.map(|value| blend(value, mean, contrast)));
             }
-            pixel.0 = colour.map(|value| value.round() as u8);
+            if saturation != 1.0 {
+                block.change(|colour| {
+                    let own = grey(colour);
+                    colour.map(|value| blend(value, own, saturation))
+                });
+            }
+            if turn != 0.0 {
+                block.change(|colour| turned(colour, turn));
+            }
+            block.write(pixels);
         }
-        Ok(pair)
+        Ok(())
     }
 }
 
+/// Pixels that are changed together, at most.
+const BLOCK: usize = 256;
+
+/// The red, green and blue of some pixels, each step on which is a loop without a branch: such loops compile to vectors.
+struct Block([Vec<f32>; 3]);
+
+impl Block {
+    fn new() -> Self {
+        Self([(); 3].map(|()| vec![0.0; BLOCK]))
+    }
+
+    fn read(&mut self, pixels: &[[u8; 3]]) {
+        for (channel, values) in self.0.iter_mut().enumerate() {
+            values.resize(pixels.len(), 0.0);
+            values.iter_mut().zip(pixels).for_each(|(to, from)| *to = f32::from(from[channel]));
+        }
+    }
+
+    fn change(&mut self, of: impl Fn([f32; 3]) -> [f32; 3]) {
+        let [red, green, blue] = &mut self.0;
+        for ((red, green), blue) in red.iter_mut().zip(green).zip(blue) {
+            [*red, *green, *blue] = of([*red, *green, *blue]);
+        }
+    }
+
+    fn write(&self, pixels: &mut [[u8; 3]]) {
+        for (channel, values) in self.0.iter().enumerate() {
+            values.iter().zip(&mut *pixels).for_each(|(from, to)| to[channel] = (from + 0.5) as u8);
+        }
+    }
+
+    /// The mean grey of pixels whose values are changed by a function.
+    fn mean_grey(&mut self, pixels: &[[u8; 3]], of: impl Fn(f32) -> f32) -> f32 {
+        let mut sum = 0.0f64;
+        for pixels in pixels.chunks(BLOCK) {
+            self.read(pixels);
+            self.change(|colour| [grey(colour.map(&of)); 3]);
+            // Eight sums side by side: one alone would wait for itself at every value.
+            let mut sums = [0.0f32; 8];
+            for values in self.0[0].chunks(8) {
+                sums.iter_mut().zip(values).for_each(|(sum, value)| *sum += value);
+            }
+            sum += f64::from(sums.iter().sum::<f32>());
+        }
+        (sum / pixels.len() as f64) as f32
+    }
+}
+
+/// A value's distance from another, multiplied.
+#[inline]
+fn blend(value: f32, with: f32, factor: f32) -> f32 {
+    (with + (value - with) * factor).clamp(0.0, 255.0)
+}
+
 /// The luma of ITU-R BT.601.
+#[inline]
 fn grey([red, green, blue]: [f32; 3]) -> f32 {
     0.299 * red + 0.587 * green + 0.114 * blue
 }
 
-/// The colour with its hue turned by degrees; value and saturation (of HSV) stay.
-fn turned(colour: [f32; 3], degrees: f32) -> [f32; 3] {
-    let [red, green, blue] = colour;
+/// The colour with its hue turned by degrees, at most 360 each way; value and saturation (of HSV) stay.
+#[inline]
+fn turned([red, green, blue]: [f32; 3], degrees: f32) -> [f32; 3] {
     let value = red.max(green).max(blue);
     let chroma = value - red.min(green).min(blue);
-    if chroma == 0.0 {
-        return colour;
-    }
-    let sixths = if value == red {
-        (green - blue) / chroma
+    let (difference, sixths) = if value == red {
+        (green - blue, 0.0)
     } else if value == green {
-        (blue - red) / chroma + 2.0
+        (blue - red, 2.0)
     } else {
-        (red - green) / chroma + 4.0
+        (red - green, 4.0)
     };
-    let hue = (sixths + degrees / 60.0).rem_euclid(6.0);
+    let divisor = if chroma == 0.0 { 1.0 } else { chroma };
+    // Between -7 and 11.
+    let hue = difference / divisor + sixths + degrees / 60.0;
     // Each channel as a function of the hue: Smith, Color gamut transform pairs, SIGGRAPH 1978.
     [5.0f32, 3.0, 1.0].map(|offset| {
-        let place = (offset + hue).rem_euclid(6.0);
+        let place = hue + offset;
+        let place = if place < 0.0 { place + 6.0 } else { place };
+        let place = if place >= 6.0 { place - 6.0 } else { place };
+        let place = if place >= 6.0 { place - 6.0 } else { place };
         value - chroma * place.min(4.0 - place).clamp(0.0, 1.0)
     })
 }

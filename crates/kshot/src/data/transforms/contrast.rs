@@ -42,17 +42,17 @@ impl Change for Contrast {
         self.probability
     }
 
-    fn apply<'a>(&self, mut pair: Pair<'a>, random: &mut ChaCha8Rng) -> Result<Pair<'a>> {
+    fn apply(&self, pair: &mut Pair<'_>, random: &mut ChaCha8Rng) -> Result<()> {
         let factor = draw(self.range, random);
         if factor == 1.0 {
-            return Ok(pair);
+            return Ok(());
         }
-        let tables = histograms(&pair.image).map(|counts| {
+        let tables = histograms(pair.image()?).map(|counts| {
             let (mean, _) = moments(&counts, |level| level as f64);
             let [least, most] = if self.keep_range { range(&counts) } else { [0.0, 255.0] };
             table(|level| (mean + (level - mean) * factor).clamp(least, most))
         });
-        replace(pair.image.to_mut(), &tables);
-        Ok(pair)
+        replace(pair.image_mut()?, &tables);
+        Ok(())
     }
 }

@@ -32,15 +32,16 @@ impl Change for Crop {
         self.size.check(Self::NAME)
     }
 
-    fn apply<'a>(&self, pair: Pair<'a>, random: &mut ChaCha8Rng) -> Result<Pair<'a>> {
+    fn apply(&self, pair: &mut Pair<'_>, random: &mut ChaCha8Rng) -> Result<()> {
         let size = self.size.sides();
-        let place = match pair.focus {
+        let place = match pair.focus() {
             Some(_) => pair.place(size.map(|side| side as f64), random).map(|at| at.round() as i64),
             None => [0, 1].map(|axis| {
                 let room = pair.size()[axis] as i64 - size[axis] as i64;
                 random.random_range(room.min(0)..=room.max(0))
             }),
         };
-        Ok(pair.window(size, place))
+        pair.window(size, place);
+        Ok(())
     }
 }

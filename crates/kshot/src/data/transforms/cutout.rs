@@ -3,8 +3,6 @@
 //! DeVries and Taylor, *Improved Regularization of Convolutional Neural Networks with Cutout*, 2017,
 //! arXiv 1708.04552. Deviation: rectangles lie inside the picture and their sides are drawn.
 
-use std::borrow::Cow;
-
 use image::Rgb;
 use kshot_data::mask::VOID;
 use rand::Rng;
@@ -69,13 +67,13 @@ impl Change for Cutout {
         self.probability
     }
 
-    fn apply<'a>(&self, mut pair: Pair<'a>, random: &mut ChaCha8Rng) -> Result<Pair<'a>> {
+    fn apply(&self, pair: &mut Pair<'_>, random: &mut ChaCha8Rng) -> Result<()> {
         let sides = pair.size();
         let fill = match self.fill {
             Fill::Grey => Rgb([128; 3]),
             Fill::Mean => {
                 let mut sums = [0u64; 3];
-                for pixel in pair.image.pixels() {
+                for pixel in pair.image()?.pixels() {
                     sums.iter_mut().zip(pixel.0).for_each(|(sum, value)| *sum += u64::from(value));
                 }
                 let count = (sides[0] * sides[1]).max(1) as u64;
@@ -83,10 +81,9 @@ impl Change for Cutout {
             }
         };
         if self.holes == 0 {
-            return Ok(pair);
+            return Ok(());
         }
-        let image = pair.image.to_mut();
-        let mut mask = pair.mask.as_mut().filter(|_| !self.keep_labels).map(Cow::to_mut);
+        let (image, mut mask) = pair.both_mut(!self.keep_labels)?;
         for _ in 0..self.holes {
             let hole = sides
                 .map(|side| ((draw(self.size, random) * side as f64).round() as usize).min(side));
@@ -100,6 +97,6 @@ impl Change for Cutout {
                 }
             }
         }
-        Ok(pair)
+        Ok(())
     }
 }

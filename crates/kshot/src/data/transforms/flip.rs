@@ -1,14 +1,11 @@
 //! `flip`: pictures are mirrored.
 
-use std::borrow::Cow;
-
-use kshot_data::mask::Mask;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::data::transforms::{Change, Pair, check_range};
+use crate::data::transforms::{Change, Map, Pair, check_range};
 use crate::error::Result;
 
 /// How often.
@@ -39,21 +36,14 @@ impl Change for Flip {
         check_range(Self::NAME, "vertical", [self.vertical; 2], [0.0, 1.0])
     }
 
-    fn apply<'a>(&self, mut pair: Pair<'a>, random: &mut ChaCha8Rng) -> Result<Pair<'a>> {
-        let [width, height] = pair.size();
+    fn apply(&self, pair: &mut Pair<'_>, random: &mut ChaCha8Rng) -> Result<()> {
+        let size = pair.size();
         if self.horizontal > 0.0 && random.random_bool(self.horizontal.min(1.0)) {
-            image::imageops::flip_horizontal_in_place(pair.image.to_mut());
-            pair.mask = pair.mask.map(|mask| Cow::Owned(mask.mirrored()));
-            pair.focus = pair.focus.map(|[x, y]| [width as f64 - x, y]);
+            pair.moved(size, Map::mirror(0, size[0]));
         }
         if self.vertical > 0.0 && random.random_bool(self.vertical.min(1.0)) {
-            image::imageops::flip_vertical_in_place(pair.image.to_mut());
-            pair.mask = pair.mask.map(|mask| {
-                let pixels = mask.pixels.chunks_exact(width).rev().flatten().copied().collect();
-                Cow::Owned(Mask { width, height, pixels })
-            });
-            pair.focus = pair.focus.map(|[x, y]| [x, height as f64 - y]);
+            pair.moved(size, Map::mirror(1, size[1]));
         }
-        Ok(pair)
+        Ok(())
     }
 }

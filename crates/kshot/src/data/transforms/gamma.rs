@@ -47,13 +47,13 @@ impl Change for Gamma {
         self.probability
     }
 
-    fn apply<'a>(&self, mut pair: Pair<'a>, random: &mut ChaCha8Rng) -> Result<Pair<'a>> {
+    fn apply(&self, pair: &mut Pair<'_>, random: &mut ChaCha8Rng) -> Result<()> {
         let gamma = draw(self.range, random);
         let inverted = random.random::<f64>() < self.invert;
         if gamma == 1.0 {
-            return Ok(pair);
+            return Ok(());
         }
-        let tables = histograms(&pair.image).map(|counts| {
+        let tables = histograms(pair.image()?).map(|counts| {
             let [least, most] = range(&counts);
             let spread = (most - least).max(1.0);
             let bent = |level: f64| {
@@ -72,8 +72,8 @@ impl Change for Gamma {
             let factor = if other > 0.0 { std / other } else { 1.0 };
             table(|level| mean + (bent(level) - moved) * factor)
         });
-        replace(pair.image.to_mut(), &tables);
-        Ok(pair)
+        replace(pair.image_mut()?, &tables);
+        Ok(())
     }
 }
 
@@ -86,9 +86,9 @@ mod tests {
 
     fn ramp(gamma: Gamma) -> Vec<u8> {
         let image = RgbImage::from_fn(101, 1, |x, _| Rgb([50 + x as u8; 3]));
-        let pair = Pair { image: Cow::Owned(image), mask: None, focus: None };
-        let pair = gamma.apply(pair, &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
-        pair.image.pixels().map(|pixel| pixel.0[1]).collect()
+        let mut pair = Pair::new(Cow::Owned(image), None).unwrap();
+        gamma.apply(&mut pair, &mut ChaCha8Rng::seed_from_u64(1)).unwrap();
+        pair.image().unwrap().pixels().map(|pixel| pixel.0[1]).collect()
     }
 
     #[test]

@@ -1,7 +1,5 @@
 //! `low-resolution`: fewer pixels, brought back to the size: as of a camera or a scan of lower resolution.
 
-use std::borrow::Cow;
-
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -41,24 +39,25 @@ impl Change for LowResolution {
         self.probability
     }
 
-    fn apply<'a>(&self, pair: Pair<'a>, random: &mut ChaCha8Rng) -> Result<Pair<'a>> {
+    fn apply(&self, pair: &mut Pair<'_>, random: &mut ChaCha8Rng) -> Result<()> {
         let zoom = draw(self.zoom, random);
         let [columns, rows] = pair.size();
         let [width, height] =
             [columns, rows].map(|side| ((side as f64 * zoom).round() as usize).max(1));
         if [width, height] == [columns, rows] {
-            return Ok(pair);
+            return Ok(());
         }
         let nearest = |at: usize, from: usize, to: usize| (2 * at + 1) * from / (2 * to);
-        let mut pixels = Vec::with_capacity(3 * width * height);
-        for y in 0..height {
-            let line = &pair.image.as_raw()[3 * columns * nearest(y, rows, height)..];
-            for x in 0..width {
-                pixels.extend_from_slice(&line[3 * nearest(x, columns, width)..][..3]);
+        pair.replace(|image| {
+            let mut pixels = Vec::with_capacity(3 * width * height);
+            for y in 0..height {
+                let line = &image.as_raw()[3 * columns * nearest(y, rows, height)..];
+                for x in 0..width {
+                    pixels.extend_from_slice(&line[3 * nearest(x, columns, width)..][..3]);
+                }
             }
-        }
-        let small = picture(width, height, pixels);
-        let image = kshot_data::image::resize(&small, columns as u32, rows as u32)?;
-        Ok(Pair { image: Cow::Owned(image), ..pair })
+            let small = picture(width, height, pixels);
+            kshot_data::image::resize(&small, columns as u32, rows as u32)
+        })
     }
 }

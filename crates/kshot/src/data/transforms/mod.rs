@@ -33,6 +33,13 @@
 //!
 //! Ranges around 1 are drawn from evenly; there half of the factors are below 1.
 //!
+//! # One sampling
+//! Transforms change a [`Pair`]. Those that move pixels say by a [`Map`] where they come from; maps that follow each other
+//! are composed, and the picture is sampled once, when somebody looks at it: the next transform that changes levels, or
+//! whoever takes the result. So a list is cheapest that moves pixels first and changes levels after, on the part that is
+//! left. Between two such looks it makes no difference whether a picture was, say, enlarged and then cut, but for the last
+//! bits of its levels.
+//!
 //! # Adding one
 //! One file with a configuration that implements [`Change`], and one line in the table at the end of
 //! this file. Recipes, `kshot list` and the registry-wide tests read the table.
@@ -40,7 +47,7 @@
 use std::borrow::Cow;
 
 use image::RgbImage;
-use kshot_data::mask::{Mask, VOID};
+use kshot_data::mask::Mask;
 use rand::Rng;
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
@@ -61,79 +68,18 @@ pub mod gamma;
 mod levels;
 pub mod low_resolution;
 pub mod noise;
+mod pair;
 pub mod resize;
 pub mod rotate;
+mod sample;
 pub mod shift;
+mod view;
+
+pub use pair::Pair;
+pub use view::Map;
 
 /// The recipe key that errors name.
 const KEY: &str = "data.transforms";
-
-/// A picture and its mask, if it has one; of the same size. What is borrowed is copied where it changes in place.
-#[derive(Debug, Clone, PartialEq)]
-pub struct Pair<'a> {
-    /// The picture.
-    pub image: Cow<'a, RgbImage>,
-    /// A label for every pixel; `None` where the label is the whole picture's.
-    pub mask: Option<Cow<'a, Mask>>,
-    /// A point, `[x, y]` from the upper left corner in pixels, around which a part is cut out.
-    pub focus: Option<[f64; 2]>,
-}
-
-impl<'a> Pair<'a> {
-    /// Width and height in pixels.
-    pub fn size(&self) -> [usize; 2] {
-        [self.image.width() as usize, self.image.height() as usize]
-    }
-
-    /// The pair of a size whose upper left pixel is ours at `[left, top]`; from outside, the picture's border and VOID.
-    fn window(self, [width, height]: [usize; 2], [left, top]: [i64; 2]) -> Self {
-        let [columns, rows] = self.size();
-        if [width, height] == [columns, rows] && [left, top] == [0, 0] {
-            return self;
-        }
-        // The columns of the result that lie inside the picture.
-        let start = (-left).clamp(0, width as i64) as usize;
-        let end = (columns as i64 - left).clamp(start as i64, width as i64) as usize;
-        let source = (start as i64 + left).clamp(0, columns as i64 - 1) as usize;
-        let row = |y: usize| (y as i64 + top).clamp(0, rows as i64 - 1) as usize;
-        let mut pixels = Vec::with_capacity(3 * width * height);
-        for y in 0..height {
-            let line = &self.image.as_raw()[3 * columns * row(y)..][..3 * columns];
-            (0..start).for_each(|_| pixels.extend_from_slice(&line[..3]));
-            if end > start {
-                pixels.extend_from_slice(&line[3 * source..][..3 * (end - start)]);
-            }
-            (end..width).for_each(|_| pixels.extend_from_slice(&line[3 * (columns - 1)..]));
-        }
-        let image = picture(width, height, pixels);
-        let mask = self.mask.map(|mask| {
-            let mut pixels = vec![VOID; width * height];
-            for (y, line) in pixels.chunks_exact_mut(width).enumerate() {
-                let inside = (0..rows as i64).contains(&(y as i64 + top));
-                if inside && end > start {
-                    let from = &mask.pixels[columns * row(y) + source..][..end - start];
-                    line[start..end].copy_from_slice(from);
-                }
-            }
-            Cow::Owned(Mask { width, height, pixels })
-        });
-        let focus = self.focus.map(|[x, y]| [x - left as f64, y - top as f64]);
-        Self { image: Cow::Owned(image), mask, focus }
-    }
-
-    /// Where a part of a size is cut out: around the focus as far as the picture reaches, else anywhere; a larger part
-    /// anywhere around the picture.
-    fn place(&self, size: [f64; 2], random: &mut ChaCha8Rng) -> [f64; 2] {
-        std::array::from_fn(|axis| {
-            let room = self.size()[axis] as f64 - size[axis];
-            let (least, most) = (room.min(0.0), room.max(0.0));
-            match self.focus {
-                Some(focus) => (focus[axis] - size[axis] / 2.0).clamp(least, most),
-                None => random.random_range(least..=most),
-            }
-        })
-    }
-}
 
 /// A picture of these pixels.
 fn picture(width: usize, height: usize, pixels: Vec<u8>) -> RgbImage {
@@ -165,11 +111,11 @@ pub trait Change: Default {
         1.0
     }
 
-    /// The changed pair, of those that are changed.
+    /// Changes a pair, of those that are changed.
     ///
     /// # Errors
     /// If the picture cannot be resized.
-    fn apply<'a>(&self, pair: Pair<'a>, random: &mut ChaCha8Rng) -> Result<Pair<'a>>;
+    fn apply(&self, pair: &mut Pair<'_>, random: &mut ChaCha8Rng) -> Result<()>;
 }
 
 /// Makes the enum of all transforms from the table at the end of this file.
@@ -216,14 +162,14 @@ macro_rules! transforms {
                 match self { $(Self::$variant(config) => config.probability(),)+ }
             }
 
-            /// The pair, changed or (by its probability) as it is.
+            /// Changes the pair or (by its probability) leaves it as it is.
             ///
             /// # Errors
             /// If the picture cannot be resized.
-            pub fn apply<'a>(&self, pair: Pair<'a>, random: &mut ChaCha8Rng) -> Result<Pair<'a>> {
+            pub fn apply(&self, pair: &mut Pair<'_>, random: &mut ChaCha8Rng) -> Result<()> {
                 let probability = self.probability();
                 if probability < 1.0 && random.random::<f64>() >= probability {
-                    return Ok(pair);
+                    return Ok(());
                 }
                 match self { $(Self::$variant(config) => config.apply(pair, random),)+ }
             }
@@ -251,18 +197,15 @@ pub fn check_all(transforms: &[Transform]) -> Result<()> {
 /// Changes a picture and its mask by each transform in turn.
 ///
 /// # Errors
-/// If the two are not of one size or have no pixels, or a picture cannot be resized.
+/// If the two are not of one size or have no pixels, or the picture cannot be resized.
 pub fn apply_all(
     transforms: &[Transform],
     image: RgbImage,
     mask: Mask,
     random: &mut ChaCha8Rng,
 ) -> Result<(RgbImage, Mask)> {
-    both(
-        transforms,
-        Pair { image: Cow::Owned(image), mask: Some(Cow::Owned(mask)), focus: None },
-        random,
-    )
+    let pair = Pair::new(Cow::Owned(image), Some(Cow::Owned(mask)))?;
+    owned(apply(transforms, pair, random)?)
 }
 
 /// The same of a picture and mask that stay as they are; where a part is cut out, it lies around the focus (`[x, y]` in
@@ -277,31 +220,14 @@ pub fn apply_to(
     focus: Option<[f64; 2]>,
     random: &mut ChaCha8Rng,
 ) -> Result<(RgbImage, Mask)> {
-    both(
-        transforms,
-        Pair { image: Cow::Borrowed(image), mask: Some(Cow::Borrowed(mask)), focus },
-        random,
-    )
+    let pair = Pair::new(Cow::Borrowed(image), Some(Cow::Borrowed(mask)))?.with_focus(focus);
+    owned(apply(transforms, pair, random)?)
 }
 
-fn both(
-    transforms: &[Transform],
-    pair: Pair<'_>,
-    random: &mut ChaCha8Rng,
-) -> Result<(RgbImage, Mask)> {
-    let [width, height] = pair.size();
-    if let Some(mask) = &pair.mask
-        && [mask.width, mask.height] != [width, height]
-    {
-        return Err(Error::data(format!(
-            "the mask is {} x {} but the picture {width} x {height}",
-            mask.width, mask.height
-        )));
-    }
-    let pair = apply(transforms, pair, random)?;
-    match pair.mask {
-        Some(mask) => Ok((pair.image.into_owned(), mask.into_owned())),
-        None => unreachable!("a transform keeps the mask"),
+fn owned(pair: Pair<'_>) -> Result<(RgbImage, Mask)> {
+    match pair.into_parts()? {
+        (image, Some(mask)) => Ok((image.into_owned(), mask.into_owned())),
+        (_, None) => unreachable!("a transform keeps the mask"),
     }
 }
 
@@ -315,19 +241,21 @@ pub fn apply_image(
     image: RgbImage,
     random: &mut ChaCha8Rng,
 ) -> Result<RgbImage> {
-    let pair = Pair { image: Cow::Owned(image), mask: None, focus: None };
-    Ok(apply(transforms, pair, random)?.image.into_owned())
+    let pair = Pair::new(Cow::Owned(image), None)?;
+    Ok(apply(transforms, pair, random)?.into_parts()?.0.into_owned())
 }
 
-fn apply<'a>(
+/// Changes a pair by each transform in turn.
+///
+/// # Errors
+/// If the picture cannot be resized.
+pub fn apply<'a>(
     transforms: &[Transform],
-    pair: Pair<'a>,
+    mut pair: Pair<'a>,
     random: &mut ChaCha8Rng,
 ) -> Result<Pair<'a>> {
-    if pair.size().contains(&0) {
-        return Err(Error::data("a picture without pixels cannot be changed"));
-    }
-    transforms.iter().try_fold(pair, |pair, transform| transform.apply(pair, random))
+    transforms.iter().try_for_each(|transform| transform.apply(&mut pair, random))?;
+    Ok(pair)
 }
 
 /// Width and height of a result in pixels: in recipes a side, or `[height, width]`.

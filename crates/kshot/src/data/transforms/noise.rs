@@ -41,21 +41,21 @@ impl Change for GaussianNoise {
         self.probability
     }
 
-    fn apply<'a>(&self, mut pair: Pair<'a>, random: &mut ChaCha8Rng) -> Result<Pair<'a>> {
+    fn apply(&self, pair: &mut Pair<'_>, random: &mut ChaCha8Rng) -> Result<()> {
         let std = draw(self.std, random);
         if std == 0.0 {
-            return Ok(pair);
+            return Ok(());
         }
         let levels: Vec<i16> =
             quantiles().iter().map(|normal| (f64::from(*normal) * std).round() as i16).collect();
-        for values in pair.image.to_mut().chunks_mut(4) {
+        for values in pair.image_mut()?.chunks_mut(4) {
             let bits = random.next_u64();
             for (value, part) in values.iter_mut().zip(0..) {
                 let at = (bits >> (16 * part)) as usize % QUANTILES;
                 *value = (i16::from(*value) + levels[at]).clamp(0, 255) as u8;
             }
         }
-        Ok(pair)
+        Ok(())
     }
 }
 

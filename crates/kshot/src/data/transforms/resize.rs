@@ -1,13 +1,11 @@
 //! `resize` and `scale`: whole pictures at another size, by an area-aware bilinear filter; masks by
 //! nearest neighbour.
 
-use std::borrow::Cow;
-
 use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::data::transforms::{Change, OutputSize, Pair, check_range, draw};
+use crate::data::transforms::{Change, Map, OutputSize, Pair, check_range, draw};
 use crate::error::Result;
 
 /// To which size.
@@ -33,8 +31,9 @@ impl Change for Resize {
         self.size.check(Self::NAME)
     }
 
-    fn apply<'a>(&self, pair: Pair<'a>, _: &mut ChaCha8Rng) -> Result<Pair<'a>> {
-        resized(pair, self.size.sides())
+    fn apply(&self, pair: &mut Pair<'_>, _: &mut ChaCha8Rng) -> Result<()> {
+        resize(pair, self.size.sides());
+        Ok(())
     }
 }
 
@@ -70,22 +69,15 @@ impl Change for RandomScale {
         self.probability
     }
 
-    fn apply<'a>(&self, pair: Pair<'a>, random: &mut ChaCha8Rng) -> Result<Pair<'a>> {
+    fn apply(&self, pair: &mut Pair<'_>, random: &mut ChaCha8Rng) -> Result<()> {
         let factor = draw(self.range, random);
         let size = pair.size().map(|side| ((side as f64 * factor).round() as usize).max(1));
-        resized(pair, size)
+        resize(pair, size);
+        Ok(())
     }
 }
 
-fn resized(pair: Pair<'_>, [width, height]: [usize; 2]) -> Result<Pair<'_>> {
-    if pair.size() == [width, height] {
-        return Ok(pair);
-    }
-    let [across, down] = [width, height].map(|side| side as f64);
-    let size = pair.size().map(|side| side as f64);
-    Ok(Pair {
-        image: Cow::Owned(kshot_data::image::resize(&pair.image, width as u32, height as u32)?),
-        mask: pair.mask.map(|mask| Cow::Owned(mask.resized(width, height))),
-        focus: pair.focus.map(|[x, y]| [x * across / size[0], y * down / size[1]]),
-    })
+fn resize(pair: &mut Pair<'_>, size: [usize; 2]) {
+    let before = pair.size();
+    pair.moved(size, Map::scale([0, 1].map(|axis| before[axis] as f64 / size[axis] as f64)));
 }

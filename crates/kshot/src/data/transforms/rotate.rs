@@ -4,8 +4,7 @@ use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
-use crate::data::transforms::affine::resampled;
-use crate::data::transforms::{Change, Pair, check_range, draw};
+use crate::data::transforms::{Change, Map, Pair, check_range, draw};
 use crate::error::Result;
 
 /// By how much.
@@ -39,12 +38,13 @@ impl Change for Rotate {
         self.probability
     }
 
-    fn apply<'a>(&self, pair: Pair<'a>, random: &mut ChaCha8Rng) -> Result<Pair<'a>> {
+    fn apply(&self, pair: &mut Pair<'_>, random: &mut ChaCha8Rng) -> Result<()> {
         let degrees = draw(self.degrees, random);
         if degrees == 0.0 {
-            return Ok(pair);
+            return Ok(());
         }
         let size = pair.size();
-        Ok(resampled(&pair, size, size.map(|side| side as f64 / 2.0), degrees, 1.0))
+        pair.moved(size, Map::turn(size, size.map(|side| side as f64 / 2.0), degrees, 1.0));
+        Ok(())
     }
 }

@@ -43,13 +43,14 @@ impl Change for Shift {
         self.probability
     }
 
-    fn apply<'a>(&self, pair: Pair<'a>, random: &mut ChaCha8Rng) -> Result<Pair<'a>> {
+    fn apply(&self, pair: &mut Pair<'_>, random: &mut ChaCha8Rng) -> Result<()> {
         if self.pixels == 0 {
-            return Ok(pair);
+            return Ok(());
         }
         let most = self.pixels as i64;
         let [down, right] = [(); 2].map(|()| random.random_range(-most..=most));
         let size = pair.size();
-        Ok(pair.window(size, [-right, -down]))
+        pair.window(size, [-right, -down]);
+        Ok(())
     }
 }
