@@ -21,7 +21,8 @@ use crate::talk::Talk;
 /// stays as it is.
 ///
 /// Leaves in --out: recipe.toml, metrics.jsonl (a line a validation), curve.html (the same drawn, to look at while
-/// it runs), checkpoint/, previews/ (predictions on validation pictures) and model.bpk, the best by the validation set.
+/// it runs), checkpoint/, previews/ (predictions on validation pictures), model.bpk, the best by the validation set, and of
+/// segmentation report.html: curves, classes, confusion, worst pictures, calibration, and why the recipe is as it is.
 #[derive(Args)]
 #[command(after_help = "Examples:
   kshot train --data labelled/ --out runs/mine

@@ -27,7 +27,7 @@ fn a_training_leaves_its_curve_as_a_page() {
     // By the command that the page names.
     assert!(page().contains("kshot train run/recipe.toml --out run"));
     let ran = place.kshot(&["train", "run/recipe.toml", "--out", "run"]);
-    assert_eq!(ran.faults(DONE, &["look at run/curve.html"]), [""; 0]);
+    assert_eq!(ran.faults(DONE, &["for the report); look at run/report.html"]), [""; 0]);
     assert!(
         page().contains("kshot eval run/recipe.toml --model run")
             && page().contains("step 2 · training")

@@ -1,5 +1,6 @@
 //! Protocols run from recipes, with confidence intervals.
 
+pub mod classes;
 pub mod compare;
 mod engine;
 pub mod few_shot;
@@ -15,13 +16,14 @@ use std::collections::{BTreeMap, BTreeSet, HashMap};
 use std::path::{Path, PathBuf};
 use std::time::Instant;
 
+use classes::{ClassFigures, ConfusionTable};
 use rayon::prelude::*;
 use resume::FinishedParts;
 use rows::Rows;
 use serde::Serialize;
 
 use crate::device::Device;
-use crate::error::{Error, Result};
+use crate::error::{Error, ErrorKind, Result};
 use crate::features::extract::Extractor;
 use crate::hash;
 use crate::method::MethodConfig;
@@ -61,12 +63,20 @@ pub struct Evaluation {
     /// Whether only a few episodes or pictures were done: the figures then mean nothing.
     #[serde(skip_serializing_if = "std::ops::Not::not")]
     pub smoke: bool,
-    /// Recognition: which classes are taken for which others most often, with the first ways and shots.
+    /// Segmentation: what each class came to, background among them.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub classes: Vec<ClassFigures>,
+    /// Which classes are taken for which others most often: pixels of a segmentation; of recognition, queries with the
+    /// first ways and shots.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub confused: Vec<Confused>,
-    /// Recognition: the answers with the first ways and shots by confidence, bins without any left out.
+    /// Pixels of a segmentation by confidence; of recognition, the answers with the first ways and shots. Bins without any
+    /// are left out.
     #[serde(skip_serializing_if = "Vec::is_empty")]
     pub reliability: Vec<Bin>,
+    /// Segmentation: pixels by actual and predicted class; [`Evaluation::json`] writes a line for each row.
+    #[serde(skip)]
+    pub confusion: Option<ConfusionTable>,
     /// The worst episodes, worst first, if there is a folder to leave them in; not part of the JSON.
     #[serde(skip)]
     pub worst: Vec<worst::Worst>,
@@ -82,9 +92,9 @@ pub struct Confused {
     pub actual: String,
     /// The class that was predicted.
     pub predicted: String,
-    /// How many of its queries.
+    /// How many of its queries, or pixels.
     pub count: usize,
-    /// Of how many in episodes that held both.
+    /// Of how many in episodes that held both; of a segmentation, of how many pixels of the class.
     pub opportunities: usize,
 }
 
@@ -121,6 +131,54 @@ pub struct EvalContext<'a> {
     /// Whether the worst episodes are drawn.
     draw: bool,
     on_progress: &'a (dyn Fn(Progress) + Sync),
+    /// Says whether to stop after the picture at hand.
+    is_cancelled: &'a (dyn Fn() -> bool + Sync),
+}
+
+impl EvalContext<'_> {
+    /// Whether it was not asked to stop.
+    ///
+    /// # Errors
+    /// If it was.
+    fn go_on(&self) -> Result<()> {
+        if (self.is_cancelled)() {
+            return Err(Error::new(ErrorKind::Cancelled, "stopped before all pictures were measured"));
+        }
+        Ok(())
+    }
+}
+
+/// How a trained segmentation does on the pictures that it was validated on, with its worst pictures: by the first seed, as
+/// [`run`] measures the test's. Memory does not grow with the size of pictures.
+///
+/// # Errors
+/// If the recipe is of no segmentation, data or weights are missing or wrong, or `is_cancelled` says so
+/// ([`ErrorKind::Cancelled`]).
+pub fn of_validation(
+    recipe: &Recipe,
+    model: &Path,
+    device: &Device,
+    on_progress: &(dyn Fn(Progress) + Sync),
+    is_cancelled: &(dyn Fn() -> bool + Sync),
+) -> Result<Evaluation> {
+    let started = Instant::now();
+    let mut recipe = recipe.clone();
+    recipe.data.parts.test = Some(recipe.data.validation()?.to_owned());
+    if let Protocol::Segmentation { seeds, .. } = &mut recipe.protocol {
+        seeds.truncate(1);
+    }
+    let mut context = EvalContext {
+        device,
+        model: Some(model),
+        finished: FinishedParts::default(),
+        limit: usize::MAX,
+        draw: true,
+        on_progress,
+        is_cancelled,
+    };
+    let mut result = segmentation::run(&recipe, &mut context)?;
+    result.seconds = started.elapsed().as_secs_f64();
+    Ok(result)
 }
 
 /// Runs a recipe.
@@ -196,8 +254,9 @@ fn of_pixels(
     let finished = FinishedParts::open(options.out, recipe, &extra, options.force)?;
     let limit = options.smoke.unwrap_or(usize::MAX);
     let model = options.model;
+    let (draw, is_cancelled) = (options.out.is_some(), &|| false);
     let mut context =
-        EvalContext { device, model, finished, limit, draw: options.out.is_some(), on_progress };
+        EvalContext { device, model, finished, limit, draw, on_progress, is_cancelled };
     match recipe.protocol {
         Protocol::FewShotSegmentation { .. } => few_shot::run(recipe, &mut context),
         Protocol::Segmentation { .. } => segmentation::run(recipe, &mut context),
@@ -217,9 +276,18 @@ impl Evaluation {
         let text = serde_json::to_string_pretty(self).map_err(|error| {
             Error::config(format!("the result cannot be written as JSON: {error}")).caused_by(error)
         })?;
-        let Some(rows) = &self.rows else { return Ok(text + "\n") };
-        let open = text.strip_suffix("\n}").unwrap_or(&text);
-        Ok(format!("{open},\n  \"rows\": {}\n}}\n", rows.text()?))
+        let mut text = text.strip_suffix("\n}").unwrap_or(&text).to_owned();
+        if let Some(confusion) = &self.confusion {
+            let confusion = confusion.text().map_err(|error| {
+                Error::config(format!("the confusion matrix cannot be written as JSON: {error}"))
+                    .caused_by(error)
+            })?;
+            text.push_str(&format!(",\n  \"confusion\": {confusion}"));
+        }
+        if let Some(rows) = &self.rows {
+            text.push_str(&format!(",\n  \"rows\": {}", rows.text()?));
+        }
+        Ok(text + "\n}\n")
     }
 
     /// An empty result.
@@ -237,8 +305,10 @@ impl Evaluation {
             per_fold: BTreeMap::new(),
             seconds: 0.0,
             smoke: false,
+            classes: Vec::new(),
             confused: Vec::new(),
             reliability: Vec::new(),
+            confusion: None,
             worst: Vec::new(),
             rows: None,
         }

@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 
+use kshot_data::query::slashed;
 use kshot_data::scribble::scribble;
 use kshot_data::support::{LabelKind, LabelledPicture, Support};
 use rand::SeedableRng;
@@ -13,12 +14,13 @@ use serde::{Deserialize, Serialize};
 
 use crate::data::dataset::Dataset;
 use crate::error::{Error, Result};
-use crate::eval::rows::{PictureNames, PictureRow, RowTable, Rows, class_names, rounded, whole};
-use crate::eval::worst::{Panel, WORST, Worst};
+use crate::eval::classes::{self, BoundarySums, ConfusionTable, PictureCounts};
+use crate::eval::rows::{Counts, PictureNames, PictureRow, RowTable, Rows, class_names, rounded};
+use crate::eval::worst::{Panel, WORST, Worst, WorstPictures};
 use crate::eval::{EvalContext, Evaluation, Progress, extractor, head};
 use crate::features::extract::Extractor;
 use crate::method::MethodConfig;
-use crate::metric::boundary::boundary_f;
+use crate::metric::boundary::boundary_scores;
 use crate::metric::calibration::Calibration;
 use crate::metric::confusion::Confusion;
 use crate::metric::interval::{Estimate, PictureInterval};
@@ -32,12 +34,10 @@ use crate::recipe::{Protocol, Recipe, SupportLabels};
 struct SegmentationRun {
     confusion: Confusion,
     /// The same picture by picture.
-    pictures: Vec<Confusion>,
+    pictures: Vec<PictureCounts>,
     calibration: Calibration,
-    /// Sum of the pictures' F-scores of boundaries, and how many pictures have boundaries.
-    boundaries: (f64, usize),
-    /// Index and mean IoU of the worst pictures.
-    worst: Vec<(usize, f64)>,
+    boundaries: BoundarySums,
+    worst: WorstPictures,
 }
 
 /// The data and everything that is the same for all seeds.
@@ -70,8 +70,9 @@ pub fn run(recipe: &Recipe, context: &mut EvalContext) -> Result<Evaluation> {
             continue;
         }
         let predictor = setting.predictor(seed)?;
-        let part = setting.part(&predictor, pictures, |index| {
+        let part = setting.part(&predictor, pictures, context.draw, |index| {
             (context.on_progress)(Progress { done: round * pictures + index + 1, total });
+            context.go_on()
         })?;
         context.finished.put(&name, &part)?;
         parts.push(part);
@@ -189,87 +190,74 @@ impl<'a> SegmentationSetting<'a> {
         &self,
         predictor: &Predictor,
         pictures: usize,
-        on_step: impl Fn(usize),
+        draw: bool,
+        on_step: impl Fn(usize) -> Result<()>,
     ) -> Result<SegmentationRun> {
         let classes = self.test.classes().len() + 1;
         let mut part = SegmentationRun {
             confusion: Confusion::new(classes),
             pictures: Vec::with_capacity(pictures),
             calibration: Calibration::default(),
-            boundaries: (0.0, 0),
-            worst: Vec::with_capacity(pictures),
+            boundaries: BoundarySums::new(classes),
+            worst: WorstPictures::default(),
         };
         for index in 0..pictures {
-            let truth = self.test.mask(index)?;
-            let predicted = predictor.predict(&self.test.image(index)?)?.labelling;
+            let (picture, truth) = (self.test.image(index)?, self.test.mask(index)?);
+            let predicted = predictor.predict(&picture)?.labelling;
             let mut confusion = Confusion::new(classes);
             confusion.add(&truth, &predicted.mask)?;
-            part.worst.push((index, picture_iou(&confusion)));
+            let counts = PictureCounts::of(&confusion);
             part.confusion.merge(&confusion);
-            part.pictures.push(confusion);
             part.calibration.add(&truth, &predicted.mask, &predicted.confidence);
-            if let Some(value) = boundary_f(&truth, &predicted.mask, 1)? {
-                part.boundaries = (part.boundaries.0 + value, part.boundaries.1 + 1);
-            }
-            on_step(index);
+            part.boundaries.add(&boundary_scores(&truth, &predicted.mask, 1)?);
+            part.worst.add(index, counts.mean_iou(), || {
+                if draw { Panel::all(&picture, &truth, &predicted.mask) } else { Ok(Vec::new()) }
+            })?;
+            part.pictures.push(counts);
+            on_step(index)?;
         }
-        part.worst.sort_by(|a, b| a.1.total_cmp(&b.1));
-        part.worst.truncate(WORST);
         Ok(part)
     }
 
-    /// The worst pictures of all seeds, predicted again.
+    /// The worst pictures of all seeds; those of seeds that were finished before are predicted again.
     fn show(
         &self,
         parts: &[SegmentationRun],
         mut last: Option<(u64, Arc<Predictor>)>,
     ) -> Result<Vec<Worst>> {
-        let mut all: Vec<(u64, usize, f64)> = self
-            .seeds
-            .iter()
-            .zip(parts)
-            .flat_map(|(&seed, part)| {
-                part.worst.iter().map(move |&(index, iou)| (seed, index, iou))
-            })
-            .collect();
-        all.sort_by(|a, b| a.2.total_cmp(&b.2));
+        let of_seed = |(&seed, part): (&u64, &SegmentationRun)| {
+            part.worst.all().iter().map(move |of| (seed, of.clone())).collect::<Vec<_>>()
+        };
+        let mut all: Vec<_> = self.seeds.iter().zip(parts).flat_map(of_seed).collect();
+        all.sort_by(|a, b| a.1.iou.total_cmp(&b.1.iou));
         all.truncate(WORST);
         // Seed by seed, so that each is fitted once.
         let mut shown = Vec::with_capacity(all.len());
         for &seed in self.seeds {
-            if !all.iter().any(|of| of.0 == seed) {
-                continue;
-            }
-            let predictor = match last.take() {
-                Some((of, predictor)) if of == seed => predictor,
-                other => {
-                    last = other;
-                    self.predictor(seed)?
-                }
-            };
-            for &(_, index, iou) in all.iter().filter(|of| of.0 == seed) {
-                let picture = self.test.image(index)?;
-                let predicted = predictor.predict(&picture)?.labelling.mask;
-                let panels = vec![
-                    Panel::new("query", &picture, None)?,
-                    Panel::new("truth", &picture, Some(&self.test.mask(index)?))?,
-                    Panel::new("prediction", &picture, Some(&predicted))?,
-                ];
-                let name = self.test.file(index).file_name().unwrap_or_default();
-                let title = format!("seed {seed}: {}", name.to_string_lossy());
-                shown.push(Worst { title, iou, panels });
+            for (_, of) in all.iter().filter(|(of, _)| *of == seed) {
+                let panels = if of.panels.is_empty() {
+                    let predictor = match last.take() {
+                        Some((of, predictor)) if of == seed => predictor,
+                        _ => self.predictor(seed)?,
+                    };
+                    let picture = self.test.image(of.index)?;
+                    let predicted = predictor.predict(&picture)?.labelling.mask;
+                    last = Some((seed, predictor));
+                    Panel::all(&picture, &self.test.mask(of.index)?, &predicted)?
+                } else {
+                    of.panels.clone()
+                };
+                let file = self.test.file(of.index);
+                let root = self.recipe.data.dataset.root();
+                let name = slashed(file.strip_prefix(root).unwrap_or(file));
+                let title =
+                    if self.seeds.len() > 1 { format!("seed {seed}: {name}") } else { name };
+                shown.push(Worst { title, iou: of.iou, panels });
             }
         }
         shown.sort_by(|a, b| a.iou.total_cmp(&b.iou));
         Ok(shown)
     }
-}
-
-/// Mean IoU of a picture's classes. Where no class is, none found is right.
-fn picture_iou(confusion: &Confusion) -> f64 {
-    let classes = 1..confusion.classes();
-    let empty = classes.clone().all(|class| confusion.union(class) == 0);
-    if empty { 1.0 } else { confusion.mean_iou(classes) }
 }
 
 /// A row for each picture and seed.
@@ -278,24 +266,23 @@ fn rows(setting: &SegmentationSetting, parts: &[SegmentationRun]) -> Rows {
     let mut names = PictureNames::new(test, setting.recipe.data.dataset.root());
     let mut values = Vec::new();
     for (&seed, part) in setting.seeds.iter().zip(parts) {
-        for (index, confusion) in part.pictures.iter().enumerate() {
-            values.push(picture_row(seed, names.place(index), confusion));
+        for (index, counts) in part.pictures.iter().enumerate() {
+            values.push(picture_row(seed, names.place(index), counts));
         }
     }
     Rows::Segmentation(RowTable::new(class_names(test), names.names(), values))
 }
 
-/// What a picture's confusion matrix says of the classes that are there or predicted.
-pub(super) fn picture_row(seed: u64, picture: usize, confusion: &Confusion) -> PictureRow {
-    let classes: Vec<usize> =
-        (0..confusion.classes()).filter(|class| confusion.union(*class) > 0).collect();
+/// What a picture's counts say of the classes that are there or predicted.
+pub(super) fn picture_row(seed: u64, picture: usize, counts: &PictureCounts) -> PictureRow {
+    let of = counts.classes();
     PictureRow {
         seed,
         picture,
-        mean_iou: rounded(picture_iou(confusion)),
-        iou: classes.iter().filter_map(|&class| confusion.iou(class)).map(rounded).collect(),
-        counts: classes.iter().map(|&class| whole(&confusion.of_class(class))).collect(),
-        classes,
+        mean_iou: rounded(counts.mean_iou()),
+        classes: of.iter().map(|(class, _)| *class).collect(),
+        iou: of.iter().filter_map(|(_, counts)| classes::iou(*counts)).map(rounded).collect(),
+        counts: of.iter().map(|(_, counts)| *counts).collect(),
     }
 }
 
@@ -319,9 +306,7 @@ fn summary(setting: &SegmentationSetting, parts: &[SegmentationRun]) -> Evaluati
         ("recall".to_owned(), over(&|c| c.mean_recall(1..classes))),
         ("ece".to_owned(), Estimate::of(&ece)),
     ]);
-    let seen = parts.iter().filter(|part| part.boundaries.1 > 0);
-    let boundaries: Vec<f64> =
-        seen.map(|part| part.boundaries.0 / part.boundaries.1 as f64).collect();
+    let boundaries: Vec<f64> = parts.iter().filter_map(|part| part.boundaries.mean()).collect();
     if !boundaries.is_empty() {
         result.metrics.insert("boundary_f".to_owned(), Estimate::of(&boundaries));
     }
@@ -329,9 +314,9 @@ fn summary(setting: &SegmentationSetting, parts: &[SegmentationRun]) -> Evaluati
     result.over_pictures =
         PictureInterval::bootstrap(pictures, setting.recipe.protocol.seed(), |places| {
             let of_seed = |part: &SegmentationRun| {
-                let mut sum = Confusion::new(classes);
-                places.iter().for_each(|&place| sum.merge(&part.pictures[place]));
-                sum.mean_iou(1..classes)
+                let mut sums: Vec<Counts> = vec![[0; 3]; classes];
+                places.iter().for_each(|&place| part.pictures[place].add_to(&mut sums));
+                classes::mean_iou(sums[1..].iter()).unwrap_or(0.0)
             };
             parts.iter().map(of_seed).sum::<f64>() / parts.len() as f64
         });
@@ -344,6 +329,16 @@ fn summary(setting: &SegmentationSetting, parts: &[SegmentationRun]) -> Evaluati
     result.per_class = (1..classes)
         .filter_map(|class| Some((test.classes()[class - 1].clone(), pooled.iou(class)?)))
         .collect();
+    let names = class_names(test.as_ref());
+    let seeds: Vec<_> = parts.iter().map(|part| (&part.pictures[..], &part.boundaries)).collect();
+    result.classes = classes::figures(&pooled, &names, test.has_background(), &seeds);
+    let table = ConfusionTable::of(&pooled, &names);
+    result.confused = table.confused();
+    result.confusion = Some(table);
+    let mut calibration = Calibration::default();
+    parts.iter().for_each(|part| calibration.merge(&part.calibration));
+    result.reliability = calibration.bins();
+    result.reliability.retain(|bin| bin.count > 0);
     result.per_fold = setting
         .seeds
         .iter()

@@ -1,6 +1,6 @@
 //! A named protocol, run from a recipe.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 
 use kshot_data::atomic;
 
@@ -10,8 +10,10 @@ use crate::eval::{self, EvalRunOptions, Evaluation};
 use crate::job::event::{Done, Event};
 use crate::job::run_file::Clock;
 use crate::job::watch::Watch;
+use crate::plan::Plan;
 use crate::recipe::Recipe;
-use crate::report::evaluation;
+use crate::report::{chosen, evaluation};
+use crate::train::load;
 
 /// What to evaluate, and how.
 #[derive(Debug, Clone, PartialEq)]
@@ -74,11 +76,23 @@ pub fn eval(options: &EvalOptions, watch: &Watch<'_>) -> Result<Evaluation> {
     let page = match &options.out {
         Some(out) => {
             let command = crate::report::correct::line(&options.command);
-            Some(evaluation::write(out, &result, &command, &clock.started)?)
+            let plan = options.model.as_deref().and_then(|run| plan_of(run, watch));
+            Some(evaluation::write(out, &result, plan.as_ref(), &command, &clock.started)?)
         }
         None => None,
     };
     let done = Done::Eval { result: &result, report: page.as_deref() };
     watch.tell(&Event::Done(done));
     Ok(result)
+}
+
+/// How the recipe of a run was chosen, where kshot chose it.
+fn plan_of(run: &Path, watch: &Watch<'_>) -> Option<Plan> {
+    // A file of weights need not lie beside a recipe.
+    let recipe = load::recipe_of(run).ok()?;
+    let folder = if run.is_file() { run.parent()? } else { run };
+    chosen::of_run(folder, &recipe).unwrap_or_else(|error| {
+        watch.warn(&format!("the page does not say how the run's recipe was chosen: {error}"));
+        None
+    })
 }

@@ -43,6 +43,11 @@ pub enum Event<'a> {
         /// How many there are in all.
         validations: usize,
     },
+    /// The best parameters of a training are being measured, for its page.
+    Measuring {
+        /// Validation pictures.
+        pictures: usize,
+    },
     /// What is being done just now, while methods are tried on the labelled pictures.
     AtHand(&'a FitStep),
     /// A method was tried on held-out labels.
@@ -365,6 +370,12 @@ pub enum Done<'a> {
         out: &'a Path,
         /// Seconds since the job began.
         seconds: f64,
+        /// The page to look at, of supervised segmentation.
+        #[serde(skip_serializing_if = "Option::is_none", serialize_with = "as_text_or_none")]
+        report: Option<&'a Path>,
+        /// Seconds of these that the page took.
+        #[serde(skip_serializing_if = "Option::is_none")]
+        report_seconds: Option<f64>,
     },
     /// [`eval`](crate::job::eval()).
     Eval {

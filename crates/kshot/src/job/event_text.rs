@@ -7,6 +7,7 @@ use crate::job::event::{Done, Event, FitEvent, PictureEvent, Start};
 use crate::names::{self, counted};
 use crate::predict::progress::FitStep;
 use crate::report::curve_html::CURVE_PAGE;
+use crate::report::training_html::TRAINING_PAGE;
 use crate::train::curve::CurvePoint;
 use crate::train::run::Trained;
 
@@ -45,6 +46,11 @@ impl fmt::Display for Event<'_> {
             Self::Warning { message } => write!(f, "warning: {message}"),
             Self::Progress { done, total } => write!(f, "{done} of {total}"),
             Self::Validation { point, validations } => validated(point, *validations, f),
+            Self::Measuring { pictures } => write!(
+                f,
+                "measuring the best parameters on {} for {TRAINING_PAGE}",
+                counted(*pictures, "validation picture", "validation pictures")
+            ),
             Self::AtHand(step) | Self::Tried(step) => tried(step, f),
             Self::Fitted(fitted) => fitted.fmt(f),
             Self::Bf16 { cost } => cost.fmt(f),
@@ -233,12 +239,18 @@ impl fmt::Display for Done<'_> {
                 write!(f, ", {failed} failed in {seconds:.1} s")?;
                 files(f, *labels, *report)
             }
-            Self::Train { trained, out, seconds } => {
+            Self::Train { trained, out, seconds, report, report_seconds } => {
                 let Trained { monitor, best, interrupted, .. } = trained;
                 let value = shown(monitor, best.monitored(monitor));
                 f.write_str(if *interrupted { STOPPED } else { "" })?;
                 write!(f, "best validation {value} at step {}; {seconds:.0} s", best.step)?;
-                write!(f, "; look at {}", out.join(CURVE_PAGE).display())?;
+                match (report, report_seconds) {
+                    (Some(report), Some(seconds)) if !*interrupted => {
+                        write!(f, " ({seconds:.1} s of it for the report); look at {}", report.display())?;
+                    }
+                    (Some(report), _) => write!(f, "; look at {}", report.display())?,
+                    (None, _) => write!(f, "; look at {}", out.join(CURVE_PAGE).display())?,
+                }
                 if *interrupted {
                     return f.write_str(GO_ON);
                 }

@@ -31,6 +31,7 @@ pub mod segment;
 pub mod tables;
 pub mod train;
 mod train_page;
+mod train_report;
 pub mod watch;
 pub mod weights;
 

@@ -20,6 +20,9 @@ use crate::train::session::{AnySession, Session};
 const USED: f64 = 0.9;
 /// With fewer steps a training is not worth its name: smaller batches are taken.
 const LEAST_STEPS: usize = 300;
+/// What the page at the end takes, in validations: it measures the best parameters once more, boundaries and all, at the
+/// pictures' own size.
+const REPORT: f64 = 2.0;
 /// Pictures of a validation whose time is measured.
 const VALIDATED: u64 = 2;
 
@@ -67,7 +70,7 @@ fn within(plan: Plan, minutes: f64, device: &str) -> Result<Plan> {
         let step = run::try_steps(&session)?.seconds;
         let validation = validation_seconds(&session)?;
         let validations = session.training.validations() as f64;
-        let left = USED * 60.0 * minutes - validations * validation;
+        let left = USED * 60.0 * minutes - (validations + REPORT) * validation;
         let steps = (left / step).floor();
         let batch = session.training.batch;
         let is_free = |key: &str| {

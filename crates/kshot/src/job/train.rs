@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use burn::module::Module;
 use burn::train::Interrupter;
 
 use crate::contract::Objective;
@@ -13,7 +12,10 @@ use crate::error::Result;
 use crate::job::event::{Done, Event, Start};
 use crate::job::run_file::Clock;
 use crate::job::train_page::CurvePage;
+use crate::job::train_report;
 use crate::job::watch::Watch;
+use crate::method::MethodConfig;
+use crate::method::trained::TrainedConfig;
 use crate::recipe::Recipe;
 use crate::train::curve::CurvePoint;
 use crate::train::run::{self, StepCost, TrainRunOptions, TrainView, Trained};
@@ -52,20 +54,33 @@ impl TrainOptions {
 
 /// Trains by a recipe: goes on from the folder's last checkpoint if there is one, to the very numbers of a training
 /// that was not stopped. Leaves `recipe.toml`, `metrics.jsonl`, `curve.html` (the curve drawn, from the first validation
-/// on), `checkpoint/`, for pixels `previews/`, and at the end `model.bpk`, the parameters of the best validation.
+/// on), `checkpoint/`, for pixels `previews/`, and at the end `model.bpk`, the parameters of the best validation, and of
+/// supervised segmentation `report.html`, what these do on the validation pictures.
 ///
 /// # Errors
 /// If the recipe trains nothing, data, network and method do not go together, or writing fails.
 pub fn train(options: &TrainOptions, watch: &Watch<'_>) -> Result<Trained> {
     let clock = Clock::start();
     let device = device::parse(&options.device)?;
-    let trained = match AnySession::new(&options.recipe, &device)? {
+    let (trained, page) = match AnySession::new(&options.recipe, &device)? {
         AnySession::Learner(session) => run_session(*session, options, watch),
         AnySession::Panet(session) => run_session(*session, options, watch),
         AnySession::Supervised(session) => run_session(*session, options, watch),
         AnySession::FeatureAlignment(session) => run_session(*session, options, watch),
     }?;
-    let done = Done::Train { trained: &trained, out: &options.out, seconds: clock.seconds() };
+    let report = match &options.recipe.method {
+        MethodConfig::Trained(TrainedConfig::Supervised(_)) => {
+            Some(train_report::write(options, &page, &trained, &device, watch)?)
+        }
+        _ => None,
+    };
+    let done = Done::Train {
+        trained: &trained,
+        out: &options.out,
+        seconds: clock.seconds(),
+        report: report.as_ref().map(|report| report.page.as_path()),
+        report_seconds: report.as_ref().map(|report| report.seconds),
+    };
     watch.tell(&Event::Done(done));
     Ok(trained)
 }
@@ -88,17 +103,17 @@ fn run_session<O: Objective>(
     mut session: Session<O>,
     options: &TrainOptions,
     watch: &Watch<'_>,
-) -> Result<Trained> {
+) -> Result<(Trained, CurvePage)> {
     session.notes.extend(options.notes.iter().cloned());
     let (title, about) = (session.title.clone(), session.about.clone());
+    let mut page = CurvePage::new(&session, options);
     watch.tell(&Event::Start(Start::Train {
         title: &title,
         about: &about,
-        parameters: Module::num_params(&session.objective),
+        parameters: page.parameters,
         steps: session.training.steps,
         out: &options.out,
     }));
-    let mut page = CurvePage::new(&session, options);
     if !options.force {
         run::damaged(&options.out)?.iter().for_each(|words| watch.warn(words));
     }
@@ -139,7 +154,7 @@ fn run_session<O: Objective>(
         running.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     });
     page.end(&outcome)?;
-    outcome
+    Ok((outcome?, page))
 }
 
 /// The folder of a run by default: `runs/NAME`.

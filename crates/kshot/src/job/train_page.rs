@@ -3,6 +3,8 @@
 use std::path::PathBuf;
 use std::time::SystemTime;
 
+use burn::module::Module;
+
 use crate::contract::Objective;
 use crate::error::Result;
 use crate::job::train::TrainOptions;
@@ -27,6 +29,10 @@ pub(super) struct CurvePage {
     about: String,
     monitor: String,
     training: Training,
+    /// Trainable parameters.
+    pub(super) parameters: usize,
+    /// Items of a validation.
+    pub(super) validation_items: usize,
     /// What to do when it is done, and how to go on until then.
     done: Vec<(&'static str, String)>,
     go_on: Vec<(&'static str, String)>,
@@ -47,6 +53,8 @@ impl CurvePage {
             about: session.about.clone(),
             monitor: monitor.unwrap_or_else(|| session.objective.monitor().to_owned()),
             training: session.training.clone(),
+            parameters: Module::num_params(&session.objective),
+            validation_items: session.validation_items,
             done: done(options),
             go_on: go_on(options),
             recipe: None,
@@ -105,14 +113,23 @@ impl CurvePage {
         }
     }
 
-    fn points(&self) -> Result<Vec<CurvePoint>> {
+    /// The validations so far.
+    ///
+    /// # Errors
+    /// If they cannot be read.
+    pub(super) fn points(&self) -> Result<Vec<CurvePoint>> {
         let file = self.out.join(METRICS);
         if file.is_file() { curve::read(&file) } else { Ok(Vec::new()) }
     }
 
-    fn write(&self, state: TrainingState, points: &[CurvePoint]) -> Result<()> {
+    /// What the page says of a training that stands like this.
+    pub(super) fn report<'a>(
+        &'a self,
+        state: TrainingState,
+        points: &'a [CurvePoint],
+    ) -> CurveReport<'a> {
         let next = if state == TrainingState::Finished { &self.done } else { &self.go_on };
-        let report = CurveReport {
+        CurveReport {
             title: &self.title,
             about: &self.about,
             monitor: &self.monitor,
@@ -121,8 +138,11 @@ impl CurvePage {
             next: next.clone(),
             preview: curve_html::newest_preview(&self.out),
             state,
-        };
-        curve_html::write(&self.out.join(CURVE_PAGE), &report)?;
+        }
+    }
+
+    fn write(&self, state: TrainingState, points: &[CurvePoint]) -> Result<()> {
+        curve_html::write(&self.out.join(CURVE_PAGE), &self.report(state, points))?;
         tensorboard::write(&self.out, points)
     }
 }
@@ -153,6 +173,7 @@ fn done(options: &TrainOptions) -> Vec<(&'static str, String)> {
             let words =
                 ["kshot", "segment", "--model", &out, "--query", "photos", "--out", "result"];
             next.push(("To segment pictures:", command(&words, options)));
+            next.push(("To use it in other programs (ONNX):", correct::line(&["kshot", "export", &out].map(str::to_owned))));
         }
         MethodConfig::Learner(_) => {
             let words = [
@@ -195,6 +216,8 @@ mod tests {
             about: "2 pictures".into(),
             monitor: "loss".into(),
             training: toml::from_str(TRAINING).unwrap(),
+            parameters: 1,
+            validation_items: 1,
             done: Vec::new(),
             go_on: Vec::new(),
             recipe: None,

@@ -25,6 +25,17 @@ const TOLERANCE: f64 = 0.0075;
 /// # Errors
 /// If the sizes differ.
 pub fn boundary_f(truth: &Mask, predicted: &Mask, first: u8) -> Result<Option<f64>> {
+    let scores = boundary_scores(truth, predicted, first)?;
+    let sum: f64 = scores.iter().map(|(_, score)| score).sum();
+    Ok((!scores.is_empty()).then(|| sum / scores.len() as f64))
+}
+
+/// The F-score of each class that has a boundary in truth or prediction, 0 to 1, with the class; these are what
+/// [`boundary_f`] is the mean of.
+///
+/// # Errors
+/// If the sizes differ.
+pub fn boundary_scores(truth: &Mask, predicted: &Mask, first: u8) -> Result<Vec<(u8, f64)>> {
     if (truth.width, truth.height) != (predicted.width, predicted.height) {
         return Err(Error::data(format!(
             "the prediction is {} x {} but the truth {} x {}",
@@ -49,20 +60,18 @@ pub fn boundary_f(truth: &Mask, predicted: &Mask, first: u8) -> Result<Option<f6
         .collect();
     let precision = disk.met(&counted, &of_truth);
     let recall = disk.met(&of_truth, &of_prediction);
-    let (mut sum, mut classes) = (0.0, 0);
-    for class in usize::from(first)..=usize::from(MAX_CLASSES) {
-        let [(met, predicted), (found, there)] = [precision[class], recall[class]];
+    let scores = (first..=MAX_CLASSES).filter_map(|class| {
+        let [(met, predicted), (found, there)] =
+            [precision[usize::from(class)], recall[usize::from(class)]];
         if predicted + there == 0 {
-            continue;
+            return None;
         }
-        classes += 1;
         let share = |met: u64, all: u64| met as f64 / all.max(1) as f64;
         let (precision, recall) = (share(met, predicted), share(found, there));
-        if precision + recall > 0.0 {
-            sum += 2.0 * precision * recall / (precision + recall);
-        }
-    }
-    Ok((classes > 0).then(|| sum / f64::from(classes)))
+        let both = precision + recall;
+        Some((class, if both > 0.0 { 2.0 * precision * recall / both } else { 0.0 }))
+    });
+    Ok(scores.collect())
 }
 
 /// No boundary.
@@ -190,6 +199,8 @@ mod tests {
         // A class that is not there has no boundary that could be met; with background, two classes.
         let none = mask(&["......."; 4]);
         assert_eq!(boundary_f(&truth, &none, 1).unwrap(), Some(0.0));
+        assert_eq!(boundary_scores(&truth, &moved, 1).unwrap(), [(1, found)]);
+        assert_eq!(boundary_scores(&truth, &truth, 0).unwrap(), [(0, 1.0), (1, 1.0)]);
         assert_eq!(boundary_f(&none, &none, 1).unwrap(), None);
         assert_eq!(boundary_f(&truth, &truth, 0).unwrap(), Some(1.0));
         assert!(boundary_f(&truth, &mask(&["1"]), 1).is_err());

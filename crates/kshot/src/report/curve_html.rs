@@ -24,7 +24,8 @@ const RATES: usize = 200;
 /// Validations in the table.
 const LISTED: usize = 300;
 
-const STYLE: &str = include_str!("curve.css");
+/// For the head of a page with curves.
+pub(super) const STYLE: &str = include_str!("curve.css");
 
 /// How a training stands.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -109,7 +110,8 @@ fn axis_number(value: f64) -> String {
 }
 
 impl CurveReport<'_> {
-    fn best(&self) -> Option<&CurvePoint> {
+    /// The best validation, the first of equals.
+    pub(super) fn best(&self) -> Option<&CurvePoint> {
         let higher = metric::higher_is_better(self.monitor);
         self.points.iter().reduce(|best, point| {
             let (now, before) = (point.monitored(self.monitor), best.monitored(self.monitor));
@@ -127,7 +129,6 @@ impl CurveReport<'_> {
     }
 
     fn body(&self) -> Markup {
-        let loss_chooses = self.monitor == "loss";
         html! {
             header {
                 h1 { (self.title) }
@@ -135,6 +136,24 @@ impl CurveReport<'_> {
                 (self.standing())
                 (page::tiles(&self.tiles()))
             }
+            (self.curves())
+            @if !self.points.is_empty() {
+                section { h2 { "Validations" } (self.table()) }
+            }
+            section {
+                h2 { "Next" }
+                @if let Some(preview) = &self.preview {
+                    p { a href=(href(preview)) { "Predictions on pictures of the validation set" } }
+                }
+                @for (words, command) in &self.next { p.muted { (words) } pre { (command) } }
+            }
+        }
+    }
+
+    /// Loss, monitored metric and learning rate over the steps.
+    pub(super) fn curves(&self) -> Markup {
+        let loss_chooses = self.monitor == "loss";
+        html! {
             section {
                 h2 { "Loss" }
                 (self.figure("loss"))
@@ -151,20 +170,11 @@ impl CurveReport<'_> {
                 p.lead { (self.training.schedule.name()) ", from " (axis_number(self.training.learning_rate)) "." }
                 div.panel.scroll { (self.rates().draw()) }
             }
-            @if !self.points.is_empty() {
-                section { h2 { "Validations" } (self.table()) }
-            }
-            section {
-                h2 { "Next" }
-                @if let Some(preview) = &self.preview {
-                    p { a href=(href(preview)) { "Predictions on pictures of the validation set" } }
-                }
-                @for (words, command) in &self.next { p.muted { (words) } pre { (command) } }
-            }
         }
     }
 
-    fn standing(&self) -> Markup {
+    /// How the training stands, in a sentence; nothing where it took all its steps.
+    pub(super) fn standing(&self) -> Markup {
         let taken = self.points.last().map_or(0, |point| point.step);
         let of = format!("step {} of {}", grouped(taken), grouped(self.training.steps));
         html! {
@@ -195,20 +205,22 @@ impl CurveReport<'_> {
         let (Some(best), Some(last)) = (self.best(), self.points.last()) else {
             return vec![("Validations", "0".to_owned(), "the first one is to come".to_owned())];
         };
-        let of = |point: &CurvePoint| {
-            let value = point.validation.get(self.monitor).copied();
-            (
-                value.map_or_else(|| "–".to_owned(), shown(self.monitor)),
-                format!("{} at step {}", self.monitor, grouped(point.step)),
-            )
-        };
-        let ((best_value, best_at), (last_value, last_at)) = (of(best), of(last));
+        let ((best_value, best_at), (last_value, last_at)) = (self.value_of(best), self.value_of(last));
         vec![
             ("Best validation", best_value, best_at),
             ("Last validation", last_value, last_at),
             ("Steps", grouped(last.step), format!("of {}", grouped(self.training.steps))),
             ("Time", duration(last.seconds), "without breaks".to_owned()),
         ]
+    }
+
+    /// The monitored metric of a validation, and where it was reached.
+    pub(super) fn value_of(&self, point: &CurvePoint) -> (String, String) {
+        let value = point.validation.get(self.monitor).copied();
+        (
+            value.map_or_else(|| "–".to_owned(), shown(self.monitor)),
+            format!("{} at step {}", self.monitor, grouped(point.step)),
+        )
     }
 
     /// A metric in training and validation.

@@ -3,10 +3,11 @@
 use std::path::Path;
 
 use kshot_data::atomic;
-use maud::{Markup, html};
+use maud::{Markup, PreEscaped, html};
 
 use crate::error::Result;
-use crate::report::page::{self, duration, jpeg_uri, meter, percent};
+use crate::report::page::{self, duration, meter, percent};
+use crate::report::{curve_html, segmented};
 
 /// What the page of an evaluation says.
 #[derive(Debug, Clone, Default)]
@@ -33,6 +34,8 @@ pub struct EvalReport {
     pub worst_are: String,
     /// The worst episodes, worst first.
     pub worst: Vec<WorstEpisode>,
+    /// Further parts, before the worst episodes and after them.
+    pub parts: [Markup; 2],
 }
 
 /// A number between 0 and 1 with its interval.
@@ -96,13 +99,11 @@ pub fn write(path: &Path, report: &EvalReport) -> Result<()> {
                 div.panel.scroll { (table(&group.rows_are, &group.rows)) }
             }
         }
+        (report.parts[0])
         @if !report.worst.is_empty() {
-            section {
-                h2 { "The worst " (report.worst_are) }
-                p.lead { "Where it fails most, worst first." }
-                @for episode in &report.worst { (worst(episode)) }
-            }
+            (segmented::worst(&format!("The worst {}", report.worst_are), &report.worst))
         }
+        (report.parts[1])
         section {
             h2 { "How it was made" }
             @if !report.settings.is_empty() {
@@ -122,7 +123,8 @@ pub fn write(path: &Path, report: &EvalReport) -> Result<()> {
         env!("CARGO_PKG_VERSION"),
         report.started
     );
-    let text = page::open(&report.title) + &body.into_string() + &page::close(&footer);
+    let head = html! { style { (PreEscaped(curve_html::STYLE)) (PreEscaped(segmented::STYLE)) } };
+    let text = page::open_with(&report.title, &head) + &body.into_string() + &page::close(&footer);
     atomic::write(path, text.as_bytes())
 }
 
@@ -159,25 +161,6 @@ fn table(rows_are: &str, rows: &[ReportedMetric]) -> Markup {
                         td.number.muted { (interval(metric)) }
                         td.number.muted { (metric.count) }
                         td.bar { (meter(metric.mean, None)) }
-                    }
-                }
-            }
-        }
-    }
-}
-
-fn worst(episode: &WorstEpisode) -> Markup {
-    html! {
-        div.panel {
-            div.row {
-                b style="color:var(--text)" { (episode.title) }
-                span { "IoU " (percent(episode.iou)) }
-            }
-            div.episode {
-                @for (caption, picture) in &episode.pictures {
-                    figure {
-                        div.view { img src=(jpeg_uri(picture)) alt=(caption) loading="lazy"; }
-                        figcaption { (caption) }
                     }
                 }
             }

@@ -6,21 +6,33 @@ use std::path::{Path, PathBuf};
 
 use kshot_data::atomic;
 use kshot_data::overlay;
+use maud::Markup;
 
 use crate::error::{Error, Result};
 use crate::eval::Evaluation;
+use crate::eval::worst::{PANEL, Worst};
 use crate::metric::interval::{Estimate, PictureInterval};
+use crate::plan::Plan;
 use crate::recipe::{Counting, Protocol, SupportLabels};
 use crate::report::eval_html::{self, EvalReport, MetricTable, ReportedMetric, WorstEpisode};
+use crate::report::{chosen, segmented};
 
 /// Bytes at most of a panel in the page.
-const PANEL_BYTES: usize = 12_000;
+const PANEL_BYTES: usize = 24_000;
+
 /// Writes `report.html`, `result.json`, `recipe.toml` and `worst/*.png` into a folder, which is made;
-/// pictures of an earlier evaluation there are removed. The page's path is returned.
+/// pictures of an earlier evaluation there are removed. `plan` is how the recipe of a trained network was chosen. The page's
+/// path is returned.
 ///
 /// # Errors
 /// If a file cannot be written.
-pub fn write(out: &Path, result: &Evaluation, command: &str, started: &str) -> Result<PathBuf> {
+pub fn write(
+    out: &Path,
+    result: &Evaluation,
+    plan: Option<&Plan>,
+    command: &str,
+    started: &str,
+) -> Result<PathBuf> {
     let recipe = toml::to_string(&result.recipe).map_err(|error| {
         Error::config(format!("the recipe cannot be written as TOML: {error}")).caused_by(error)
     })?;
@@ -33,7 +45,6 @@ pub fn write(out: &Path, result: &Evaluation, command: &str, started: &str) -> R
             std::fs::remove_file(&old).map_err(|error| atomic::write_error(&old, error))?;
         }
     }
-    let mut worst = Vec::with_capacity(result.worst.len());
     for (place, episode) in result.worst.iter().enumerate() {
         let path = folder.join(format!("{:02}.png", place + 1));
         let mut bytes = std::io::Cursor::new(Vec::new());
@@ -43,21 +54,29 @@ pub fn write(out: &Path, result: &Evaluation, command: &str, started: &str) -> R
                 .caused_by(error)
         })?;
         atomic::write(&path, bytes.get_ref())?;
-        let pictures = episode
-            .panels
-            .iter()
-            .map(|panel| {
-                let jpeg =
-                    overlay::thumbnail(&panel.picture, crate::eval::worst::PANEL, PANEL_BYTES)?;
-                Ok((panel.caption.to_owned(), jpeg))
-            })
-            .collect::<Result<_>>()?;
-        let (title, iou) = (episode.title.clone(), episode.iou as f32);
-        worst.push(WorstEpisode { title, iou, pictures });
     }
     let page = out.join("report.html");
-    eval_html::write(&page, &EvalReport { worst, ..report(result, command, started) })?;
+    let worst = shown(&result.worst)?;
+    let plan = plan.map_or_else(Markup::default, chosen::section);
+    let parts = [segmented::sections(result), plan];
+    eval_html::write(&page, &EvalReport { worst, parts, ..report(result, command, started) })?;
     Ok(page)
+}
+
+/// The worst episodes as a page shows them.
+///
+/// # Errors
+/// If a picture cannot be encoded.
+pub fn shown(worst: &[Worst]) -> Result<Vec<WorstEpisode>> {
+    let one = |episode: &Worst| {
+        let panels = episode.panels.iter();
+        let pictures = panels.map(|panel| {
+            Ok((panel.caption.to_owned(), overlay::thumbnail(&panel.picture, PANEL, PANEL_BYTES)?))
+        });
+        let (title, iou) = (episode.title.clone(), episode.iou as f32);
+        Ok(WorstEpisode { title, iou, pictures: pictures.collect::<Result<_>>()? })
+    };
+    worst.iter().map(one).collect()
 }
 
 fn report(result: &Evaluation, command: &str, started: &str) -> EvalReport {
@@ -163,11 +182,12 @@ fn report(result: &Evaluation, command: &str, started: &str) -> EvalReport {
     settings.push(("seed".to_owned(), result.seed.to_string()));
     settings.push(("transductive".to_owned(), result.transductive.to_string()));
     let classes = result.per_class.iter().map(|(name, iou)| plain(name.clone(), *iou, runs));
-    let mut tables = vec![MetricTable {
-        title: "IoU by class".to_owned(),
-        rows_are: "Class".to_owned(),
-        rows: classes.collect(),
-    }];
+    let mut tables = Vec::new();
+    // A segmentation has a table with more.
+    if result.classes.is_empty() {
+        let (title, rows_are) = ("IoU by class".to_owned(), "Class".to_owned());
+        tables.push(MetricTable { title, rows_are, rows: classes.collect() });
+    }
     // A fold has several runs; a seed is one.
     let of_each = if part == "Fold" { runs } else { 1 };
     for name in ["mean_iou", "binary_iou"] {
@@ -193,6 +213,7 @@ fn report(result: &Evaluation, command: &str, started: &str) -> EvalReport {
         notes,
         worst_are: worst_are.to_owned(),
         worst: Vec::new(),
+        parts: Default::default(),
     }
 }
 
@@ -285,5 +306,6 @@ fn recognition(result: &Evaluation, command: &str, started: &str) -> EvalReport 
         notes,
         worst_are: "episodes".to_owned(),
         worst: Vec::new(),
+        parts: Default::default(),
     }
 }

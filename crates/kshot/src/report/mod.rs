@@ -4,11 +4,13 @@
 //! whole run ([`coco`], [`table`], [`objects`], [`html`]) are assembled from the journal at the end, so that memory does
 //! not grow with the pictures and a second run can go on where the first was stopped.
 
+pub mod chosen;
 mod classify_about;
 pub mod classify_csv;
 pub mod classify_html;
 pub mod classify_judged;
 pub mod coco;
+mod confusion_table;
 pub mod correct;
 pub mod curve_html;
 pub mod episode_html;
@@ -20,9 +22,12 @@ pub mod next;
 pub mod objects;
 pub mod page;
 mod plot;
+mod reliability;
 pub mod run;
+mod segmented;
 pub mod table;
 pub mod tensorboard;
+pub mod training_html;
 
 #[cfg(test)]
 pub(crate) mod tests {

@@ -36,9 +36,11 @@
   if (!dialog || !dialog.showModal) return;
   const [photo, image] = dialog.querySelectorAll("img"), title = dialog.querySelector("span");
   let links = [], at = 0;
+  // A link leads to a picture; a button holds it.
+  const source = (view) => view.href || view.querySelector("img").src;
   const show = (next) => {
     at = (next + links.length) % links.length;
-    image.src = links[at].href;
+    image.src = source(links[at]);
     image.alt = title.textContent = links[at].dataset.title;
     // The picture itself beside it, where it is where it was and the browser reads its format.
     photo.hidden = true;
@@ -46,10 +48,11 @@
   };
   photo.addEventListener("load", () => { photo.hidden = false; });
   document.addEventListener("click", (event) => {
-    const link = event.target.closest("a.view");
-    if (!link || !link.href || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
+    const link = event.target.closest("a.view[href], button.view");
+    if (!link || event.ctrlKey || event.metaKey || event.shiftKey || event.button) return;
     event.preventDefault();
-    links = [...link.closest("ul").querySelectorAll("li:not([hidden]) a.view[href]")];
+    const of = "li:not([hidden]) ";
+    links = [...link.closest("ul").querySelectorAll(`${of}a.view[href], ${of}button.view`)];
     show(links.indexOf(link));
     dialog.showModal();
   });

@@ -6,6 +6,7 @@ use tempfile::TempDir;
 
 use super::*;
 use crate::data::episode::DrawnEpisode;
+use crate::eval::classes::PictureCounts;
 use crate::eval::rows::{EpisodeRow, rounded, whole};
 use crate::eval::segmentation::picture_row;
 use crate::eval::tally::{RunCounts, count, episode_iou};
@@ -458,8 +459,8 @@ fn rows_of_pictures_recompute_what_their_seeds_were_summed_up_to() {
             let mut confusion = Confusion::new(4);
             confusion.add(truth, &numbers.mask(4)).unwrap();
             sum.merge(&confusion);
-            values
-                .push(serde_json::to_value(picture_row(seed as u64, picture, &confusion)).unwrap());
+            let counts = PictureCounts::of(&confusion);
+            values.push(serde_json::to_value(picture_row(seed as u64, picture, &counts)).unwrap());
         }
     }
     let mut written = pictures(2, &[0; 5]);

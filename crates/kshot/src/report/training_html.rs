@@ -1,0 +1,181 @@
+//! `report.html` of a training of supervised segmentation: what was trained and how it went, how it does on the validation
+//! pictures, how the recipe was chosen, and how to use it.
+
+use std::path::Path;
+
+use kshot_data::atomic;
+use maud::{Markup, PreEscaped, html};
+
+use crate::error::Result;
+use crate::eval::Evaluation;
+use crate::names::counted;
+use crate::plan::Plan;
+use crate::report::curve_html::{self, CurveReport, TrainingState};
+use crate::report::eval_html::WorstEpisode;
+use crate::report::page::{self, duration, percent};
+use crate::report::plot::grouped;
+use crate::report::{chosen, segmented};
+
+/// The page's name in a run's folder.
+pub const TRAINING_PAGE: &str = "report.html";
+
+/// How a network does on the validation pictures.
+#[derive(Debug)]
+pub enum Measured<'a> {
+    /// As an evaluation has it, with its worst pictures.
+    Pictures(&'a Evaluation, Vec<WorstEpisode>),
+    /// It was not measured, for this reason.
+    Nothing(String),
+}
+
+/// What the page says.
+#[derive(Debug)]
+pub struct TrainingReport<'a> {
+    /// Title, curve, state and commands.
+    pub curve: CurveReport<'a>,
+    /// Encoder and decoder.
+    pub network: String,
+    /// Trainable parameters.
+    pub parameters: usize,
+    /// Pictures that validate.
+    pub validation_pictures: usize,
+    /// The compute device.
+    pub device: &'a str,
+    /// How it does.
+    pub measured: Measured<'a>,
+    /// How its recipe was chosen, where kshot chose it.
+    pub plan: Option<&'a Plan>,
+    /// The recipe as TOML.
+    pub recipe: &'a str,
+}
+
+/// Writes the page to `path`, all at once: one file, nothing fetched, all text escaped.
+///
+/// # Errors
+/// If the file cannot be written.
+pub fn write(path: &Path, report: &TrainingReport<'_>) -> Result<()> {
+    let head = html! { style { (PreEscaped(curve_html::STYLE)) (PreEscaped(segmented::STYLE)) } };
+    let version = env!("CARGO_PKG_VERSION");
+    let footer =
+        format!("Made by kshot {version}, {}. This page fetches nothing.", super::run::now());
+    let text = page::open_with(report.curve.title, &head)
+        + &report.body().into_string()
+        + &page::close(&footer);
+    atomic::write(path, text.as_bytes())
+}
+
+impl TrainingReport<'_> {
+    fn body(&self) -> Markup {
+        let curve = &self.curve;
+        html! {
+            header {
+                h1 { (curve.title) }
+                div.muted { (self.network) }
+                div.muted { (curve.about) "; a batch of " (curve.training.batch) " a step" }
+                (curve.standing())
+                (page::tiles(&self.tiles()))
+                (self.parts())
+            }
+            div id="curves" { (curve.curves()) }
+            (self.measured())
+            @if let Some(plan) = self.plan { (chosen::section(plan)) }
+            section id="recipe" {
+                h2 { "The recipe" }
+                details { summary { "recipe.toml" } pre { (self.recipe) } }
+            }
+            section id="use" {
+                h2 { "How to use it" }
+                @if curve.state == TrainingState::Finished {
+                    p { "The parameters of the best validation are in " code { "model.bpk" } "." }
+                }
+                @for (words, command) in &curve.next { p.muted { (words) } pre { (command) } }
+            }
+        }
+    }
+
+    /// Links to the parts that there are.
+    fn parts(&self) -> Markup {
+        let is_measured = matches!(self.measured, Measured::Pictures(..));
+        let parts = [
+            ("curves", "Curves", true),
+            ("classes", "Classes", is_measured),
+            ("confusion", "Confusion", is_measured),
+            ("calibration", "Calibration", is_measured),
+            ("worst", "Worst pictures", is_measured),
+            ("chosen", "Why this recipe", self.plan.is_some()),
+            ("recipe", "Recipe", true),
+            ("use", "How to use it", true),
+        ];
+        html! {
+            nav.parts aria-label="Parts of this page" {
+                @for (id, words, _) in parts.iter().filter(|part| part.2) {
+                    a href={ "#" (id) } { (words) }
+                }
+            }
+        }
+    }
+
+    fn tiles(&self) -> Vec<(&str, String, String)> {
+        let curve = &self.curve;
+        let mut tiles = Vec::new();
+        let pictures = counted(self.validation_pictures, "picture", "pictures");
+        match (curve.best(), self.validation_pictures) {
+            (_, 0) => tiles.push(("Best validation", "–".to_owned(), "no validation pictures".to_owned())),
+            (Some(best), _) => {
+                let (value, at) = curve.value_of(best);
+                tiles.push(("Best validation", value, format!("{at}, {pictures}")));
+            }
+            (None, _) => tiles.push(("Best validation", "–".to_owned(), "none was reached".to_owned())),
+        }
+        let last = curve.points.last();
+        let (taken, seconds) = last.map_or((0, 0.0), |last| (last.step, last.seconds));
+        tiles.extend([
+            ("Parameters", short(self.parameters), format!("{} of them trainable", grouped(self.parameters))),
+            ("Steps", grouped(taken), format!("of {}", grouped(curve.training.steps))),
+            ("Time", duration(seconds), "of training, without breaks".to_owned()),
+            ("Device", self.device.to_owned(), String::new()),
+        ]);
+        tiles
+    }
+
+    fn measured(&self) -> Markup {
+        let (result, worst) = match &self.measured {
+            Measured::Pictures(result, worst) => (*result, worst),
+            Measured::Nothing(why) => {
+                return html! {
+                    section id="measured" {
+                        h2 { "On the validation pictures" }
+                        p.notice.calm { (why) }
+                    }
+                };
+            }
+        };
+        let pictures = result.rows.as_ref().map_or(0, crate::eval::rows::Rows::len);
+        let metrics: Vec<(&str, String, String)> = ["mean_iou", "dice", "pixel_accuracy", "boundary_f"]
+            .into_iter()
+            .filter_map(|name| Some((name, percent(result.metrics.get(name)?.mean as f32), String::new())))
+            .collect();
+        html! {
+            section id="measured" {
+                h2 { "On the validation pictures" }
+                p.lead {
+                    "The best parameters on " (counted(pictures, "picture", "pictures")) ", as "
+                    code { "kshot eval" } " measures the test set: at each picture's own size, with what "
+                    code { "[predict]" } " says. The pictures chose these parameters, so new ones will do a little worse."
+                }
+                (page::tiles(&metrics))
+            }
+            (segmented::sections(result))
+            @if !worst.is_empty() { (segmented::worst("The worst pictures", worst)) }
+        }
+    }
+}
+
+/// A large count in a few letters: `4.6 M`.
+fn short(count: usize) -> String {
+    match count {
+        0..10_000 => grouped(count),
+        10_000..1_000_000 => format!("{:.0} k", count as f64 / 1e3),
+        _ => format!("{:.1} M", count as f64 / 1e6),
+    }
+}
