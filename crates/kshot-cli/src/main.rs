@@ -25,7 +25,10 @@ mod segment;
 mod table;
 mod talk;
 mod train;
+mod tuning;
 mod weights;
+#[cfg(feature = "remote")]
+mod worker;
 
 /// Keeps freed pages, as `main` tells it: large activations are allocated and freed for every picture.
 #[global_allocator]
@@ -62,6 +65,8 @@ enum Command {
     Data(data::Arguments),
     List(list::Arguments),
     Weights(weights::Arguments),
+    #[cfg(feature = "remote")]
+    Worker(worker::Arguments),
 }
 
 // Exit statuses. Others: 129, 130 and 143 of a stopped job (`interrupt`), 101 of a fault of kshot (`fault`).
@@ -100,6 +105,8 @@ fn main() -> ExitCode {
         Command::Data(arguments) => data::run(&arguments),
         Command::List(arguments) => list::run(&arguments),
         Command::Weights(arguments) => weights::run(&arguments),
+        #[cfg(feature = "remote")]
+        Command::Worker(arguments) => worker::run(&arguments),
     };
     match result {
         Ok(code) => ExitCode::from(code),

@@ -159,6 +159,16 @@ impl ItemSource<Batch<3>> for TrainingBatches {
             seed: self.seed.rotate_left(32) ^ index,
         })
     }
+
+    fn shared(&self, shares: usize) -> Option<Arc<dyn ItemSource<Batch<3>>>> {
+        let batch = self.batch / shares;
+        if batch == 0 || batch * shares != self.batch {
+            return None;
+        }
+        let (pictures, transforms) = (Arc::clone(&self.pictures), self.transforms.clone());
+        let shared = Self::new(pictures, transforms, batch, self.seed);
+        Some(Arc::new(shared.with_balanced(self.balanced)))
+    }
 }
 
 /// Whole pictures to validate on, one an item, unchanged; labels are at the picture's own size.

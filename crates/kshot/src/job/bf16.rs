@@ -69,7 +69,9 @@ impl fmt::Display for Bf16Cost {
 /// # Errors
 /// If bf16 is chosen and the device of that name is no CPU, or there is none of that name.
 pub fn check_device(precision: Precision, name: &str) -> Result<()> {
-    if precision == Precision::Bf16 && device::parse(name)? != Device::flex() {
+    if precision == Precision::Bf16
+        && device::parse_all(name)?.iter().any(|device| *device != Device::flex())
+    {
         return Err(Error::config(format!(
             "bf16 is for CPUs, and the device is {name}; leave one of them out"
         )));

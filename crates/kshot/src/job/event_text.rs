@@ -48,6 +48,14 @@ impl fmt::Display for Event<'_> {
             Self::AtHand(step) | Self::Tried(step) => tried(step, f),
             Self::Fitted(fitted) => fitted.fmt(f),
             Self::Bf16 { cost } => cost.fmt(f),
+            Self::Tuning { kernels, folder } => {
+                let kernels = counted(*kernels, "kernel", "kernels");
+                let folder = folder.display();
+                write!(
+                    f,
+                    "tuning for this GPU, once: {kernels} so far; the next run takes them from {folder}"
+                )
+            }
             Self::Picture(picture) => picture.fmt(f),
             Self::Failed { file, error } => write!(f, "failed: {file}: {error}"),
             Self::Judged { judgement } => judgement.fmt(f),

@@ -21,6 +21,7 @@ use crate::loss::LossConfig;
 use crate::metric::boundary::boundary_f;
 use crate::metric::confusion::Confusion;
 use crate::metric::state::MetricState;
+use crate::metric::unread::counted;
 use crate::nn::{cpu_labels, cpu_values, on_cpu};
 
 /// Longer side of a preview in pixels.
@@ -123,6 +124,18 @@ fn nearest(labels: Tensor<3, Int>, size: [usize; 2]) -> Tensor<3, Int> {
 }
 
 impl Supervised {
+    /// Loss and counted pixels: at once on the CPU; elsewhere they stay where they are until many are read together.
+    fn metrics(&self, loss: Tensor<1>, logits: Tensor<4>, labels: Tensor<3, Int>) -> MetricState {
+        if !on_cpu(&logits) {
+            return MetricState::default()
+                .with_unread_mean("loss", loss, 1.0)
+                .with_unread_confusion(counted(logits, labels), self.background);
+        }
+        let (loss, planes) = (f64::from(scalar(&loss)), logits.dims()[1]);
+        let confusion = self.counted(planes, &found(logits), &bytes(labels));
+        MetricState::default().with_mean("loss", loss, 1.0).with_confusion(confusion)
+    }
+
     fn counted(&self, planes: usize, found: &[u8], truth: &[u8]) -> Confusion {
         let mut confusion = Confusion::new(planes).with_background(self.background);
         // There are as many of both, and planes bound both.
@@ -152,13 +165,10 @@ impl Objective for Supervised {
             let labels = nearest(item.labels.clone(), [height, width]);
             sum + self.loss.forward(head.logits, labels) * head.weight
         });
-        let value = f64::from(scalar(&loss));
+        let value = loss.clone().inner();
         let gradients = GradientsParams::from_grads(loss.backward(), self);
-        let planes = logits.dims()[1];
-        let confusion = self.counted(planes, &found(logits.inner()), &bytes(item.labels.inner()));
-        let metrics =
-            MetricState::default().with_mean("loss", value, 1.0).with_confusion(confusion);
-        StepResult { loss: value, gradients, metrics }
+        let metrics = self.metrics(value, logits.inner(), item.labels.inner());
+        StepResult { loss: metrics.mean("loss").unwrap_or(f64::NAN), gradients, metrics }
     }
 
     fn evaluate(&self, item: Batch<3>) -> MetricState {
@@ -166,14 +176,14 @@ impl Objective for Supervised {
         let logits = self.segmenter.forward(item.images);
         // Labels are at the picture's own size, whatever size the network saw.
         let logits = kshot_kernels::bilinear(logits, [height, width], false);
-        let loss = f64::from(scalar(&self.loss.forward(logits.clone(), item.labels.clone())));
-        let planes = logits.dims()[1];
+        let loss = self.loss.forward(logits.clone(), item.labels.clone());
+        if !self.boundaries {
+            return self.metrics(loss, logits, item.labels);
+        }
+        let (loss, planes) = (f64::from(scalar(&loss)), logits.dims()[1]);
         let (found, truth) = (found(logits), bytes(item.labels));
         let confusion = self.counted(planes, &found, &truth);
         let state = MetricState::default().with_mean("loss", loss, 1.0).with_confusion(confusion);
-        if !self.boundaries {
-            return state;
-        }
         let first = u8::from(self.background);
         let pictures = masks(&found, &truth, [height, width]);
         // Both are of one size; pictures without a boundary have no value.
