@@ -7,6 +7,7 @@ use burn::tensor::activation::softmax;
 
 use crate::contract::StepResult;
 use crate::data::batch::Episode;
+use crate::device;
 use crate::metric::state::MetricState;
 use crate::nn::on_cpu;
 
@@ -70,7 +71,7 @@ pub fn step<const R: usize, M: FewShot<R>>(method: &M, episodes: &[Episode<R>]) 
     // Noise that a method draws is the same whether training was interrupted or not.
     if let Some(first) = episodes.first() {
         let id = first.id;
-        first.query.images.device().seed(id.seed.rotate_left(32) ^ id.index);
+        device::seed(&first.query.images.device(), id.seed.rotate_left(32) ^ id.index);
     }
     let EpisodeStep { loss, accuracy, gradients, unread } = FewShot::step(method, episodes);
     let (loss, count) = (f64::from(loss), episodes.len() as f64);

@@ -165,6 +165,14 @@ fn open(_: &'static str, _: Adapter, _: &str) -> Result<Device> {
     Ok(Device::flex())
 }
 
+/// Seeds a device's random numbers; one that only records has none.
+pub(crate) fn seed(device: &Device, seed: u64) {
+    use burn::backend::DispatchDevice;
+    if !matches!(device.clone().inner().as_dispatch(), DispatchDevice::Capture(_)) {
+        device.seed(seed);
+    }
+}
+
 /// Whether a device is just being opened, on any thread. Drivers and their libraries panic where something is missing;
 /// that becomes an error of [`parse`] or a line of [`found`], and hooks have nothing to tell of it.
 pub fn is_opening() -> bool {

@@ -382,3 +382,7 @@ fn pixels(image: &RgbImage, tile: Tile) -> Vec<u8> {
 }
 
 const _: () = assert!(TILE_SIDE.is_multiple_of(GRAIN) && GRAIN.is_multiple_of(CELL));
+
+#[cfg(test)]
+#[path = "extract_tests.rs"]
+mod tests;

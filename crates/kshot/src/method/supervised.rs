@@ -16,6 +16,7 @@ use crate::contract::episodic::scalar;
 use crate::contract::{Objective, StepResult};
 use crate::data::batch::Batch;
 use crate::decoder::{Decode, Segmenter, TrainLogits};
+use crate::device;
 use crate::encoder::{Encoder, Normalization};
 use crate::loss::LossConfig;
 use crate::metric::boundary::boundary_f;
@@ -153,7 +154,7 @@ impl Objective for Supervised {
 
     fn step(&self, item: Batch<3>) -> StepResult {
         // Dropout draws the same whether training was interrupted or not.
-        item.images.device().seed(item.seed);
+        device::seed(&item.images.device(), item.seed);
         let TrainLogits { logits, auxiliary } = self.segmenter.train_forward(item.images);
         let main = self.loss.forward(logits.clone(), item.labels.clone());
         let main = match self.segmenter.decoder.main_weight() {
