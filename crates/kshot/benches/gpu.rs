@@ -72,7 +72,7 @@ fn segmenter(name: &str, encoder: &str, decoder: &DecoderConfig, device: &Device
         let logits = old.train_forward(images.clone()).logits;
         let gradients = loss.forward(logits, labels.clone()).backward();
         let gradients = GradientsParams::from_grads(gradients, &old);
-        network = Some(optimizer.step(1e-4.into(), old, gradients));
+        network = Some(optimizer.step(1e-4, old, gradients));
     };
     print(&format!("{name} training 8x512x512"), timed(device, step));
 }
@@ -102,7 +102,7 @@ fn prototypical(device: &Device) {
             - squares(means).transpose();
         let loss = kshot::contract::episodic::cross_entropy(scores, &labels);
         let gradients = GradientsParams::from_grads(loss.backward(), &old);
-        network = Some(optimizer.step(1e-3.into(), old, gradients));
+        network = Some(optimizer.step(1e-3, old, gradients));
     };
     print("conv4 prototypical training 60-way", timed(device, step));
 }

@@ -80,7 +80,7 @@ fn step<O: Objective>(objective: &O, item: O::Item, device: &Device) {
     let result = objective.step(item);
     assert!(result.loss.is_nan() && result.metrics.is_unread(), "the loss was read");
     let gradients = plan.prepared(&objective, result.gradients);
-    let objective = optimizer.step(0.01.into(), objective, gradients).after_update();
+    let objective = optimizer.step(0.01, objective, gradients).after_update();
     drop(plan.averaged(Some(average), &objective, 0));
 }
 
@@ -122,17 +122,24 @@ fn a_step_of_segmentation_waits_for_nothing() {
 }
 
 #[test]
-fn a_validation_item_waits_for_nothing() {
+fn a_validation_item_waits_for_nothing_and_is_one_of_few_sizes() {
     let _alone = alone();
     let network = supervised("resnet-tiny").valid();
-    let counts = counted(|device| {
-        let item = batch(device);
-        let item = Batch { images: item.images.inner(), labels: item.labels.inner(), seed: 0 };
-        let state = network.clone().to_device(device).evaluate(item);
-        assert!(state.is_unread());
-    });
-    println!("validation: {} launched", counts.launched);
-    assert!(counts.launched > 10);
+    let convolutions = |[height, width]: [usize; 2]| -> BTreeSet<String> {
+        let counts = counted(|device| {
+            let images = images([1, 3, height, width], device).inner();
+            let labels = labels([1, height, width], device).inner();
+            let item = Batch { images, labels, seed: 0 };
+            let state = network.clone().to_device(device).evaluate(item);
+            assert!(state.is_unread());
+        });
+        counts.distinct.into_iter().filter(|kind| kind.contains("Conv2d")).collect()
+    };
+    // Pictures of other sizes are shown as one of few.
+    let once = convolutions([50, 60]);
+    assert!(once.len() > 4, "{once:?}");
+    assert_eq!(once, convolutions([61, 49]));
+    assert_ne!(once, convolutions([61, 65]));
 }
 
 fn episode<const R: usize>(

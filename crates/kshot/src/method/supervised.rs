@@ -4,6 +4,7 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::prelude::*;
 use burn::tensor::TensorData;
+use burn::tensor::ops::PadMode;
 use image::RgbImage;
 use kshot_data::mask::Mask;
 use kshot_data::overlay::{self, OverlayStyle};
@@ -18,6 +19,7 @@ use crate::data::batch::Batch;
 use crate::decoder::{Decode, Segmenter, TrainLogits};
 use crate::device;
 use crate::encoder::{Encoder, Normalization};
+use crate::features::tile::common_side;
 use crate::loss::LossConfig;
 use crate::metric::boundary::boundary_f;
 use crate::metric::confusion::Confusion;
@@ -125,6 +127,18 @@ fn nearest(labels: Tensor<3, Int>, size: [usize; 2]) -> Tensor<3, Int> {
 }
 
 impl Supervised {
+    /// The logits of whole pictures. On a GPU, where every shape is tuned for, the network is shown one of few sizes (the
+    /// border is repeated), as far as that changes nothing inside.
+    fn whole(&self, images: Tensor<4>) -> Tensor<4> {
+        let [.., height, width] = images.dims();
+        let [rows, columns] = [height, width].map(common_side);
+        if on_cpu(&images) || !self.segmenter.is_local() || [rows, columns] == [height, width] {
+            return self.segmenter.forward(images);
+        }
+        let shown = images.pad([(0, rows - height), (0, columns - width)], PadMode::Edge);
+        self.segmenter.forward(shown).narrow(2, 0, height).narrow(3, 0, width)
+    }
+
     /// Loss and counted pixels: at once on the CPU; elsewhere they stay where they are until many are read together.
     fn metrics(&self, loss: Tensor<1>, logits: Tensor<4>, labels: Tensor<3, Int>) -> MetricState {
         if !on_cpu(&logits) {
@@ -174,7 +188,7 @@ impl Objective for Supervised {
 
     fn evaluate(&self, item: Batch<3>) -> MetricState {
         let [_, height, width] = item.labels.dims();
-        let logits = self.segmenter.forward(item.images);
+        let logits = self.whole(item.images);
         // Labels are at the picture's own size, whatever size the network saw.
         let logits = kshot_kernels::bilinear(logits, [height, width], false);
         let loss = self.loss.forward(logits.clone(), item.labels.clone());
@@ -199,8 +213,7 @@ impl Objective for Supervised {
         let images = item.images.clone().narrow(0, 0, 1);
         let shown = kshot_kernels::bilinear(images.clone(), [height, width], false);
         let picture = self.normalization.picture(&cpu_values(shown), height, width)?;
-        let logits =
-            kshot_kernels::bilinear(self.segmenter.forward(images), [height, width], false);
+        let logits = kshot_kernels::bilinear(self.whole(images), [height, width], false);
         let labels = bytes(item.labels.clone().narrow(0, 0, 1));
         let (truth, found) = masks(&found(logits), &labels, [height, width]).pop()?;
         let style = OverlayStyle { opacity: 0.5, ..OverlayStyle::default() };
