@@ -44,7 +44,10 @@ impl<T: 'static, S: ItemSource<T> + 'static> ItemSource<Vec<T>> for Grouped<S> {
     fn shared(&self, shares: usize) -> Option<Arc<dyn ItemSource<Vec<T>>>> {
         let count = self.count / shares;
         let source = Arc::clone(&self.source);
-        (count > 0 && count * shares == self.count).then(|| Arc::new(Self { source, count }) as _)
+        if count == 0 || count * shares != self.count {
+            return None;
+        }
+        Some(Arc::new(Self { source, count }))
     }
 }
 

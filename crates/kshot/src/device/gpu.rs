@@ -5,7 +5,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 
 use burn::cubecl::config::cache::CacheConfig;
 use burn::cubecl::config::{CubeClRuntimeConfig, RuntimeConfig};
-use burn::prelude::{Device, DeviceKind};
+use burn::prelude::Device;
+#[cfg(any(feature = "wgpu", feature = "vulkan", feature = "metal"))]
+use burn::prelude::DeviceKind;
 use burn::tensor::DeviceType;
 use kshot_data::caught::caught;
 

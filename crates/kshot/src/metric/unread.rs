@@ -42,6 +42,14 @@ impl Unread {
         }
     }
 
+    /// How many numbers these are.
+    fn len(&self) -> usize {
+        match self {
+            Self::Mean { .. } => 1,
+            Self::Confusion { counts, .. } => counts.dims().iter().product(),
+        }
+    }
+
     /// Adds it to a state, from its numbers.
     fn add(self, state: MetricState, numbers: &[f64]) -> MetricState {
         match self {
@@ -60,13 +68,14 @@ pub(super) fn read(unread: Vec<Unread>, mut state: MetricState) -> MetricState {
     let mut left = unread;
     while let Some(first) = left.first() {
         let device = first.device();
-        let (here, elsewhere) = left.into_iter().partition(|one: &Unread| one.device() == device);
+        let (here, elsewhere): (Vec<_>, Vec<_>) =
+            left.into_iter().partition(|one: &Unread| one.device() == device);
         left = elsewhere;
         let rows = Tensor::cat(here.iter().map(Unread::row).collect(), 0);
         let numbers: Vec<f64> = rows.into_data().iter::<f64>().collect();
         let mut rest = &numbers[..];
         for one in here {
-            let (own, others) = rest.split_at(one.row().dims()[0]);
+            let (own, others) = rest.split_at(one.len());
             rest = others;
             state = one.add(state, own);
         }

@@ -24,6 +24,7 @@ use crate::features::score_map::taps;
 use crate::loss::cross_entropy::{pixel_cross_entropy, pixel_cross_entropy_rows};
 use crate::metric::confusion::Confusion;
 use crate::metric::state::MetricState;
+use crate::nn::on_cpu;
 
 /// How it compares and by what it is trained.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
