@@ -25,8 +25,8 @@ pub fn tell_in_one_line() {
         return;
     }
     std::panic::set_hook(Box::new(|panic| {
-        // A decoder that others wrote, at a damaged file: it becomes an error.
-        if kshot_data::caught::is_inside() {
+        // A decoder that others wrote, at a damaged file, or a driver that lacks something: it becomes an error.
+        if kshot_data::caught::is_inside() || kshot::device::is_opening() {
             return;
         }
         // Other threads may stumble over the first.

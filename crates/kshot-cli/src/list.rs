@@ -57,7 +57,7 @@ enum Table {
     Optimizers,
     /// How the learning rate changes.
     Schedules,
-    /// Where this build can compute.
+    /// What there is to compute on here, and what other devices lack.
     Devices,
     /// Files read and written.
     Formats,
@@ -103,6 +103,9 @@ impl Table {
                 })
                 .collect();
         }
+        if self == Self::Devices {
+            return table::devices_json(&table);
+        }
         let row = |row: Row| {
             let source = row.source.filter(|source| !source.is_empty());
             json!({"table": table, "name": row.name, "about": row.summary, "source": source})
@@ -113,6 +116,9 @@ impl Table {
     fn text(self) -> String {
         if self == Self::Encoders {
             return table::encoders();
+        }
+        if self == Self::Devices {
+            return table::devices();
         }
         let rows: Vec<_> = self.rows().into_iter().map(|row| vec![row.name, row.summary]).collect();
         aligned(&["name", "what"], &rows)

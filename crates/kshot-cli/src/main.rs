@@ -25,7 +25,10 @@ mod segment;
 mod table;
 mod talk;
 mod train;
+mod tuning;
 mod weights;
+#[cfg(feature = "remote")]
+mod worker;
 
 /// Keeps freed pages, as `main` tells it: large activations are allocated and freed for every picture.
 #[global_allocator]
@@ -41,9 +44,12 @@ struct Cli {
     precise: bool,
     /// Multiplies in bf16 where frozen networks (EfficientNet-Lite, ResNets of bottlenecks) multiply large
     /// matrices: twice the products an instruction on processors that have them, at a cost in accuracy that
-    /// segment and classify tell (on CPUs; `model.precision = "bf16"` in a recipe does the same).
+    /// segment and classify tell (`model.precision = "bf16"` in a recipe does the same). On GPUs in all convolutions.
     #[arg(long, global = true)]
     bf16: bool,
+    /// Multiplies in f16 in the convolutions of frozen networks (on GPUs; `model.precision = "f16"` in a recipe).
+    #[arg(long, global = true)]
+    f16: bool,
     #[command(subcommand)]
     command: Command,
 }
@@ -62,6 +68,8 @@ enum Command {
     Data(data::Arguments),
     List(list::Arguments),
     Weights(weights::Arguments),
+    #[cfg(feature = "remote")]
+    Worker(worker::Arguments),
 }
 
 // Exit statuses. Others: 129, 130 and 143 of a stopped job (`interrupt`), 101 of a fault of kshot (`fault`).
@@ -83,7 +91,7 @@ fn main() -> ExitCode {
     let precision = match precision(&cli) {
         Ok(precision) => precision,
         Err(refused) => {
-            table::say(&format!("kshot: --bf16: {refused:#}"));
+            table::say(&format!("kshot: {refused:#}"));
             return ExitCode::from(WRONG_USE);
         }
     };
@@ -100,6 +108,8 @@ fn main() -> ExitCode {
         Command::Data(arguments) => data::run(&arguments),
         Command::List(arguments) => list::run(&arguments),
         Command::Weights(arguments) => weights::run(&arguments),
+        #[cfg(feature = "remote")]
+        Command::Worker(arguments) => worker::run(&arguments),
     };
     match result {
         Ok(code) => ExitCode::from(code),
@@ -115,20 +125,22 @@ fn command() -> Vec<String> {
     std::env::args_os().map(|word| word.to_string_lossy().into_owned()).collect()
 }
 
-/// What `--precise` and `--bf16` ask for.
+/// What `--precise`, `--bf16` and `--f16` ask for. They are held against each other here, since the parser does not
+/// compare flags of a program with those of its command.
 fn precision(cli: &Cli) -> anyhow::Result<Option<Precision>> {
     use Command::{Classify, Eval, Segment, Train};
-    if !cli.bf16 {
-        return Ok(cli.precise.then_some(Precision::Precise));
-    }
+    let flags =
+        [(cli.precise, Precision::Precise), (cli.bf16, Precision::Bf16), (cli.f16, Precision::F16)];
+    let asked: Vec<Precision> = flags.iter().filter(|flag| flag.0).map(|flag| flag.1).collect();
+    let Some(&precision) = asked.last() else { return Ok(None) };
+    let name = precision.name();
+    anyhow::ensure!(asked.len() == 1, "--{name} excludes --{}; choose one", asked[0].name());
     anyhow::ensure!(
-        matches!(cli.command, Segment(_) | Classify(_) | Eval(_) | Train(_)),
-        "it goes with segment, classify, eval and train"
+        !precision.is_half()
+            || matches!(cli.command, Segment(_) | Classify(_) | Eval(_) | Train(_)),
+        "--{name}: it goes with segment, classify, eval and train"
     );
-    // Here, since the parser does not compare flags of a program with those of its command.
-    anyhow::ensure!(!cli.precise, "it excludes --precise; choose one");
-    Precision::Bf16.check()?;
-    Ok(Some(Precision::Bf16))
+    Ok(Some(precision))
 }
 
 /// Holds all parallel work to this many threads.

@@ -5,8 +5,10 @@
 use std::io::{ErrorKind, Write};
 
 use anyhow::Context;
+use kshot::device::{FoundDevice, found};
 use kshot::encoder::EncoderConfig;
 use kshot_data::visible::{visible, visible_lines};
+use serde_json::json;
 
 /// Lines of columns as wide as their widest cell, two blanks apart.
 pub fn aligned(heads: &[&str], rows: &[Vec<String>]) -> String {
@@ -74,6 +76,25 @@ pub fn encoders() -> String {
         })
         .collect();
     aligned(&["name", "parameters", "channels", "strides", "paper", "note"], &rows)
+}
+
+/// The devices that can be used here, then what the other kinds lack.
+pub fn devices() -> String {
+    let row = |device: FoundDevice| {
+        let state = device.lacks.unwrap_or_else(|| "ready".to_owned());
+        vec![device.name, device.about, state]
+    };
+    let rows: Vec<_> = found().into_iter().map(row).collect();
+    aligned(&["name", "what", "state"], &rows)
+}
+
+/// As [`devices`], an object each.
+pub fn devices_json(table: &str) -> Vec<serde_json::Value> {
+    let row = |device: FoundDevice| {
+        json!({"table": table, "name": device.name, "about": device.about, "ready": device.ready,
+            "lacks": device.lacks, "source": null})
+    };
+    found().into_iter().map(row).collect()
 }
 
 #[cfg(test)]

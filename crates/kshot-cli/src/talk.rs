@@ -9,9 +9,8 @@ use kshot::job::{Event, Watch};
 use kshot_data::query::FailedPicture;
 use kshot_data::visible::visible;
 
-use crate::interrupt;
 use crate::table::{print, say};
-use crate::{DONE, SOME_FAILED};
+use crate::{DONE, SOME_FAILED, interrupt, tuning};
 
 /// How the command speaks.
 pub struct Talk {
@@ -42,7 +41,13 @@ impl Talk {
         };
         // An evaluation cannot stop in order: a signal ends it at once, and --out keeps what is finished.
         let watch = if self.figures { watch } else { watch.cancelled_by(interrupt::flag()) };
-        let outcome = job(&watch);
+        let silent = self.quiet && !self.json;
+        let tuned = |event: &Event<'_>| {
+            if !silent {
+                self.tell(event)
+            }
+        };
+        let outcome = tuning::told(&tuned, || job(&watch));
         self.bar().finish_and_clear();
         Ok(outcome?)
     }

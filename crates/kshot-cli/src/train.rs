@@ -71,8 +71,9 @@ pub struct Arguments {
     /// Says how many parameters, how much memory and time a step takes, and ends.
     #[arg(long)]
     dry_run: bool,
-    /// flex (CPU), cuda:0, vulkan, ...: what this build holds.
-    #[arg(long, default_value = "flex")]
+    /// flex (CPU), cuda:0, vulkan, ... (`kshot list devices`); several with commas between them, such as cuda:0,cuda:1,
+    /// each take an equal share of every batch.
+    #[arg(long, alias = "devices", default_value = "flex")]
     device: String,
     /// Threads; all cores by default.
     #[arg(long)]

@@ -10,7 +10,7 @@ thread_local! {
     static CURRENT: Cell<Precision> = const { Cell::new(Precision::F32) };
 }
 
-/// How convolutions sum, on the CPU.
+/// How convolutions sum.
 ///
 /// A network that has one runs inside [`run`](Self::run); convolutions ask for it once, when they begin, and
 /// gradients follow the choice of their forward pass.
@@ -27,8 +27,12 @@ pub enum Precision {
     /// [`Conv2d`](crate::Conv2d) multiplies in bf16 (8 bits of precision, sums in 32 bits) where its convolution is a
     /// product of matrices: kernels of one pixel, strides, groups of many channels (most of EfficientNet-Lite and
     /// of ResNets of bottlenecks, nothing of VGG). Twice the products an instruction, half the weights to read; the
-    /// weights in 32 bits are kept beside. Layers that learn and [`conv2d`](crate::conv2d) multiply in 32 bits.
+    /// weights in 32 bits are kept beside. Layers that learn and [`conv2d`](crate::conv2d) multiply in 32 bits. On a
+    /// GPU all convolutions multiply in bf16, and add up in 32 bits.
     Bf16,
+    /// On a GPU all convolutions multiply in f16 (11 bits of precision, numbers up to 65504), and add up in 32 bits; the
+    /// CPU knows it not.
+    F16,
 }
 
 /// The processor has no products of bf16.
@@ -57,10 +61,25 @@ impl Precision {
         if self == Self::Bf16 && !can_multiply_pairs() { Err(NoBf16) } else { Ok(()) }
     }
 
-    /// That of what is fitted or learns: never in bf16.
+    /// That of what is fitted or learns: never in half precision.
     #[must_use]
     pub fn in_32_bits(self) -> Self {
-        if self == Self::Bf16 { Self::F32 } else { self }
+        if self.is_half() { Self::F32 } else { self }
+    }
+
+    /// Whether products are of 16 bits.
+    pub fn is_half(self) -> bool {
+        matches!(self, Self::Bf16 | Self::F16)
+    }
+
+    /// The name in recipes.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::F32 => "f32",
+            Self::Precise => "precise",
+            Self::Bf16 => "bf16",
+            Self::F16 => "f16",
+        }
     }
 
     /// Does some work with it on this thread; what was chosen before is again afterwards.

@@ -12,6 +12,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::tensor::Tensor;
 use burn::tensor::ops::ConvOptions;
 
+use super::half::halved;
 use super::norm::activate;
 use super::{AutodiffTensor, KernelBackend, ours};
 use crate::precision::Precision;
@@ -52,7 +53,10 @@ pub fn conv2d_activated(
     activation: Activation,
 ) -> Tensor<4> {
     if !ours(&images) || !ours(&weight) || !bias.as_ref().is_none_or(ours) {
-        return activate(burn::tensor::module::conv2d(images, weight, bias, options), activation);
+        let result = halved(images, weight, bias, |images, weight, bias| {
+            burn::tensor::module::conv2d(images, weight, bias, options)
+        });
+        return activate(result, activation);
     }
     let geometry = Geometry::new(
         images.dims(),

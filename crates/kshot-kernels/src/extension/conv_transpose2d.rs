@@ -11,6 +11,7 @@ use burn::backend::tensor::FloatTensor;
 use burn::tensor::Tensor;
 use burn::tensor::ops::ConvTransposeOptions;
 
+use super::half::halved;
 use super::{AutodiffTensor, KernelBackend, ours};
 use crate::precision::Precision;
 use crate::{Activation, Geometry, Refused};
@@ -34,7 +35,9 @@ pub fn conv_transpose2d(
     options: ConvTransposeOptions<2>,
 ) -> Tensor<4> {
     if !ours(&images) || !ours(&weight) || !bias.as_ref().is_none_or(ours) {
-        return burn::tensor::module::conv_transpose2d(images, weight, bias, options);
+        return halved(images, weight, bias, |images, weight, bias| {
+            burn::tensor::module::conv_transpose2d(images, weight, bias, options)
+        });
     }
     let geometry = geometry(images.dims(), weight.dims(), &options);
     let geometry = geometry.unwrap_or_else(|refused| panic!("conv_transpose2d: {refused}"));

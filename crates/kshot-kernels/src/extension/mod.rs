@@ -6,6 +6,7 @@ mod conv2d;
 mod conv_transpose2d;
 mod flex;
 mod gelu;
+mod half;
 mod layer_norm;
 mod linear;
 mod norm;

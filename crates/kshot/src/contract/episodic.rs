@@ -7,7 +7,9 @@ use burn::tensor::activation::softmax;
 
 use crate::contract::StepResult;
 use crate::data::batch::Episode;
+use crate::device;
 use crate::metric::state::MetricState;
+use crate::nn::on_cpu;
 
 /// What training on some episodes gave.
 pub struct EpisodeStep {
@@ -17,6 +19,8 @@ pub struct EpisodeStep {
     pub accuracy: Option<f32>,
     /// The gradient for the optimiser.
     pub gradients: GradientsParams,
+    /// Loss and accuracy, `[1]` each, where they lie on a device still; the numbers above then say nothing.
+    pub unread: Option<[Tensor<1>; 2]>,
 }
 
 /// A method that labels queries from a few labelled examples, for pictures (`R` = 1) or pixels
@@ -33,15 +37,27 @@ pub trait FewShot<const R: usize>: Module {
     fn step(&self, episodes: &[Episode<R>]) -> EpisodeStep {
         let share = 1.0 / episodes.len() as f32;
         let mut losses = Vec::with_capacity(episodes.len());
+        let mut shares = Vec::new();
         let mut right = 0.0;
         for episode in episodes {
             let (loss, scores) = self.loss(episode);
-            right += accuracy(&scores.inner(), &episode.query.labels) * share;
+            let scores = scores.inner();
+            if on_cpu(&scores) {
+                right += accuracy(&scores, &episode.query.labels) * share;
+            } else {
+                shares.push(share_right(&scores, &episode.query.labels));
+            }
             losses.push(loss);
         }
         let total = Tensor::cat(losses, 0).mean();
+        let loss = total.clone().inner();
         let gradients = GradientsParams::from_grads(total.backward(), self);
-        EpisodeStep { loss: scalar(&total), accuracy: Some(right), gradients }
+        if shares.is_empty() {
+            let loss = scalar(&loss);
+            return EpisodeStep { loss, accuracy: Some(right), gradients, unread: None };
+        }
+        let unread = Some([loss, Tensor::cat(shares, 0).mean()]);
+        EpisodeStep { loss: f32::NAN, accuracy: None, gradients, unread }
     }
 
     /// Whether a query's label depends on the other queries.
@@ -55,10 +71,16 @@ pub fn step<const R: usize, M: FewShot<R>>(method: &M, episodes: &[Episode<R>]) 
     // Noise that a method draws is the same whether training was interrupted or not.
     if let Some(first) = episodes.first() {
         let id = first.id;
-        first.query.images.device().seed(id.seed.rotate_left(32) ^ id.index);
+        device::seed(&first.query.images.device(), id.seed.rotate_left(32) ^ id.index);
     }
-    let EpisodeStep { loss, accuracy, gradients } = FewShot::step(method, episodes);
+    let EpisodeStep { loss, accuracy, gradients, unread } = FewShot::step(method, episodes);
     let (loss, count) = (f64::from(loss), episodes.len() as f64);
+    if let Some([loss, accuracy]) = unread {
+        let metrics = MetricState::default()
+            .with_unread_mean("loss", loss, count)
+            .with_unread_mean("accuracy", accuracy, count);
+        return StepResult { loss: f64::NAN, gradients, metrics };
+    }
     let mut metrics = MetricState::default().with_mean("loss", loss, count);
     if let Some(accuracy) = accuracy {
         metrics = metrics.with_mean("accuracy", f64::from(accuracy), count);
@@ -75,6 +97,16 @@ pub fn accuracy<const R: usize>(scores: &Tensor<2>, labels: &Tensor<R, Int>) -> 
     let right: f32 = found.equal(labels.clone()).float().sum().into_scalar();
     let counted: f32 = labels.lower_elem(255).float().sum().into_scalar();
     right / counted.max(1.0)
+}
+
+/// As [`accuracy`], `[1]`, left on the device.
+fn share_right<const R: usize>(scores: &Tensor<2>, labels: &Tensor<R, Int>) -> Tensor<1> {
+    let [rows, _] = scores.dims();
+    let labels = labels.clone().reshape([rows]);
+    let labels = if labels.is_autodiff() { labels.inner() } else { labels };
+    let found = scores.clone().argmax(1).reshape([rows]);
+    let right = found.equal(labels.clone()).float().sum();
+    right / labels.lower_elem(255).float().sum().clamp_min(1.0)
 }
 
 /// The single value of a tensor.
@@ -102,6 +134,17 @@ pub fn mixture(predictions: impl ExactSizeIterator<Item = Tensor<2>>) -> Tensor<
 mod tests {
     use super::*;
     use burn::tensor::TensorData;
+
+    #[test]
+    fn the_share_left_on_a_device_is_the_accuracy() {
+        let device = Device::flex();
+        let scores =
+            Tensor::<2>::from_floats([[2.0, 1.0], [0.0, 3.0], [1.0, 0.0], [5.0, 4.0]], &device);
+        let labels = Tensor::<1, Int>::from_ints([0, 0, 0, 255], &device);
+        let share: f32 = share_right(&scores, &labels).into_scalar();
+        assert_eq!(share, 2.0 / 3.0);
+        assert_eq!(accuracy(&scores, &labels), share);
+    }
 
     #[test]
     fn a_mixture_is_the_mean_of_probabilities() {

@@ -28,7 +28,8 @@ use crate::metric::state::MetricState;
 
 /// What one step gave.
 pub struct StepResult {
-    /// The training loss, the mean over the item's parts.
+    /// The training loss, the mean over the item's parts; no number where it lies on a device still and `metrics`
+    /// will tell it, since reading it would have the step wait for the device.
     pub loss: f64,
     /// The gradient for the optimiser, by parameter.
     pub gradients: GradientsParams,

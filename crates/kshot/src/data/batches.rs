@@ -169,6 +169,17 @@ impl ItemSource<Batch<3>> for TrainingBatches {
             seed: self.seed.rotate_left(32) ^ index,
         })
     }
+
+    fn shared(&self, shares: usize) -> Option<Arc<dyn ItemSource<Batch<3>>>> {
+        let batch = self.batch / shares;
+        if batch == 0 || batch * shares != self.batch {
+            return None;
+        }
+        let (pictures, transforms) = (Arc::clone(&self.pictures), self.transforms.clone());
+        let shared = Self::new(pictures, transforms, batch, self.seed);
+        let shared = shared.with_balanced(self.balanced);
+        Some(Arc::new(shared.with_weights(self.order.weights().cloned())))
+    }
 }
 
 /// Labelled batches with an unlabelled one beside each: two streams, each in an order of its own.
@@ -197,6 +208,15 @@ impl ItemSource<SemiBatch> for TwoStreams {
             }
         }
         Ok(SemiBatch { labelled, unlabelled, index })
+    }
+
+    fn shared(&self, shares: usize) -> Option<Arc<dyn ItemSource<SemiBatch>>> {
+        let labelled = self.labelled.shared(shares)?;
+        let unlabelled = match &self.unlabelled {
+            Some(source) => Some(source.shared(shares)?),
+            None => None,
+        };
+        Some(Arc::new(Self { labelled, unlabelled }))
     }
 }
 

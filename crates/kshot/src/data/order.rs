@@ -42,6 +42,11 @@ impl Order {
         Self { weights, ..self }
     }
 
+    /// The weights that pictures are drawn by, where they are.
+    pub fn weights(&self) -> Option<&PictureWeights> {
+        self.weights.as_ref()
+    }
+
     /// The picture at place `place` of the list: the same whenever and by whichever thread it is asked for.
     ///
     /// # Panics

@@ -1,5 +1,7 @@
 //! Where the items of a training or validation come from.
 
+use std::sync::Arc;
+
 use burn::prelude::*;
 
 use crate::error::Result;
@@ -12,25 +14,40 @@ pub trait ItemSource<T>: Send + Sync {
     /// # Errors
     /// If a picture or a label cannot be read.
     fn item(&self, index: u64, device: &Device) -> Result<T>;
+
+    /// The same with each item in `shares` equal parts, for so many devices: items `index * shares ..` of the result
+    /// are together item `index` of this. `None` where items cannot be cut so.
+    fn shared(&self, _shares: usize) -> Option<Arc<dyn ItemSource<T>>> {
+        None
+    }
 }
 
 /// Several items as one: `count` of the inner source's, in their order.
 pub struct Grouped<S> {
-    source: S,
+    source: Arc<S>,
     count: usize,
 }
 
 impl<S> Grouped<S> {
     /// Items `index * count ..` of `source` are item `index` of this.
     pub fn new(source: S, count: usize) -> Self {
-        Self { source, count }
+        Self { source: Arc::new(source), count }
     }
 }
 
-impl<T, S: ItemSource<T>> ItemSource<Vec<T>> for Grouped<S> {
+impl<T: 'static, S: ItemSource<T> + 'static> ItemSource<Vec<T>> for Grouped<S> {
     fn item(&self, index: u64, device: &Device) -> Result<Vec<T>> {
         let count = self.count as u64;
         (index * count..(index + 1) * count).map(|index| self.source.item(index, device)).collect()
+    }
+
+    fn shared(&self, shares: usize) -> Option<Arc<dyn ItemSource<Vec<T>>>> {
+        let count = self.count / shares;
+        let source = Arc::clone(&self.source);
+        if count == 0 || count * shares != self.count {
+            return None;
+        }
+        Some(Arc::new(Self { source, count }))
     }
 }
 

@@ -70,6 +70,20 @@ impl Segmenter {
         self.decoder.train_forward(&self.encoder.forward(images), [height, width])
     }
 
+    /// As [`Encoder::is_local`]: no layer of encoder or decoder sees the whole picture.
+    pub fn is_local(&self) -> bool {
+        let sees_all = matches!(
+            self.decoder,
+            Decoder::PspNet(_)
+                | Decoder::DeepLabV3(_)
+                | Decoder::DeepLabV3Plus(_)
+                | Decoder::PlainUNet(_)
+                | Decoder::DdrNet(_)
+                | Decoder::MaskTransformer(_)
+        );
+        self.encoder.is_local() && !sees_all
+    }
+
     /// The same function, faster, for inference only: batch normalisation becomes part of the
     /// kernels. Doing it twice changes nothing.
     #[must_use]

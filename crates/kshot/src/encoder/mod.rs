@@ -378,6 +378,22 @@ macro_rules! encoders {
 }
 
 // The table: one line per family.
+impl Encoder {
+    /// Whether what a map says of a place follows from the pixels around that place alone: no layer sees the whole
+    /// picture (attention, squeeze and excitation, instance normalisation), so that a larger picture changes nothing
+    /// away from its border.
+    pub fn is_local(&self) -> bool {
+        !matches!(
+            self,
+            Self::MobileNetV3(_)
+                | Self::PlainUNet(_)
+                | Self::Vit(_)
+                | Self::DinoV2(_)
+                | Self::DinoV3(_)
+        )
+    }
+}
+
 encoders! {
     EfficientNetLite(efficientnet_lite::EfficientNetLite, efficientnet_lite::EfficientNetLiteConfig);
     MobileNetV1(mobilenet_v1::MobileNetV1, mobilenet_v1::MobileNetV1Config);

@@ -142,7 +142,10 @@ impl EvalContext<'_> {
     /// If it was.
     fn go_on(&self) -> Result<()> {
         if (self.is_cancelled)() {
-            return Err(Error::new(ErrorKind::Cancelled, "stopped before all pictures were measured"));
+            return Err(Error::new(
+                ErrorKind::Cancelled,
+                "stopped before all pictures were measured",
+            ));
         }
         Ok(())
     }

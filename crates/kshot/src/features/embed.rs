@@ -191,14 +191,21 @@ impl Embedder {
         let together = (BATCH / views).max(1);
         let mut vectors = Vec::with_capacity(prepared.len());
         for batch in prepared.chunks(together) {
-            let data = TensorData::new(batch.concat(), [batch.len() * views, 3, size, size]);
+            let mut planes = batch.concat();
+            let mut pictures = batch.len();
+            // On a GPU, where every shape is tuned for, the last few are made up to as many as the others.
+            if self.device != Device::flex() {
+                pictures = together;
+                planes.resize(pictures * views * 3 * size * size, 0.0);
+            }
+            let data = TensorData::new(planes, [pictures * views, 3, size, size]);
             let images = Tensor::from_data(data, &self.device);
             let map = self.precision.run(|| self.encoder.embedding(images));
             let [_, channels, height, width] = map.dims();
             let values = cpu_values(map.to_device(&Device::flex()));
             let of_view = channels * height * width;
             vectors.par_extend(
-                values
+                values[..batch.len() * of_view * views]
                     .par_chunks_exact(of_view * views)
                     .map(|picture| averaged(picture, of_view, height * width)),
             );

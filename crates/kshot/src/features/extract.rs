@@ -13,7 +13,7 @@ use crate::error::Result;
 use crate::features::filter_bank::{CHANNELS, PyramidLevel, halve};
 use crate::features::look::Look;
 use crate::features::score_map::{BilinearResize, taps};
-use crate::features::tile::{CELL, GRAIN, Tile, plan};
+use crate::features::tile::{CELL, GRAIN, Tile, common_side, plan};
 use crate::nn::{Precision, cpu_values};
 use crate::weights::source::WeightsSource;
 
@@ -183,6 +183,7 @@ pub struct Extractor {
     side: usize,
     look: Look,
     precision: Precision,
+    few_shapes: bool,
 }
 
 /// Largest tile, in working pixels a side: bounds the memory of one forward pass.
@@ -193,7 +194,8 @@ impl Extractor {
     /// Wraps an encoder that is on `device`.
     pub fn new(encoder: Encoder, normalization: Normalization, device: Device) -> Self {
         let (side, look, precision) = (TILE_SIDE, Look::COARSE, Precision::F32);
-        Self { encoder, normalization, device, side, look, precision }
+        let few_shapes = device != Device::flex();
+        Self { encoder, normalization, device, side, look, precision, few_shapes }
     }
 
     /// A frozen encoder with published weights (see [`WeightsSource::of`]), and the SHA-256 of their file.
@@ -260,14 +262,32 @@ impl Extractor {
         let data = self.pixels(working, tile);
         let cpu = Device::flex();
         let mut stages = self.beside_encoder(working, tile, &data);
+        let shown = self.shown(tile);
         let strides = self.encoder.strides();
         let used = strides.iter().filter(|stride| **stride <= self.look.stride).count();
         if used > 0 {
+            let data = if shown == tile { data } else { self.pixels(working, shown) };
             let images = Tensor::from_data(data, &self.device);
             let maps = self.precision.run(|| self.encoder.forward(images)).maps;
-            stages.extend(maps.into_iter().take(used).map(|map| StageMap::of(map, &cpu)));
+            let maps = maps.into_iter().take(used).map(|map| inside(map, tile, shown));
+            stages.extend(maps.map(|map| StageMap::of(map, &cpu)));
         }
         TileFeatures { tile, cell: self.look.cell, stages }
+    }
+
+    /// What the encoder is shown of a tile: on the CPU the tile itself, else a rectangle of one of few sizes that holds
+    /// it, as far as that changes nothing inside.
+    fn shown(&self, tile: Tile) -> Tile {
+        if !self.few_shapes || !self.encoder.is_local() {
+            return tile;
+        }
+        Tile { height: common_side(tile.height), width: common_side(tile.width), ..tile }
+    }
+
+    /// The same that shows its encoder rectangles of few sizes, if so: by default on all devices but the CPU.
+    #[must_use]
+    pub fn with_few_shapes(self, few_shapes: bool) -> Self {
+        Self { few_shapes, ..self }
     }
 
     /// The same without another pass of the encoder: its stages are those of features that the same encoder made of the
@@ -333,6 +353,19 @@ impl Extractor {
     }
 }
 
+/// The part of a map of `shown` that is of `tile`, which has the same first row and column.
+fn inside(map: Tensor<4>, tile: Tile, shown: Tile) -> Tensor<4> {
+    let [.., height, width] = map.dims();
+    let map = match (height * tile.height).div_ceil(shown.height) {
+        rows if rows < height => map.narrow(2, 0, rows),
+        _ => map,
+    };
+    match (width * tile.width).div_ceil(shown.width) {
+        columns if columns < width => map.narrow(3, 0, columns),
+        _ => map,
+    }
+}
+
 /// The pixels of a tile; beyond the picture its border is repeated.
 fn pixels(image: &RgbImage, tile: Tile) -> Vec<u8> {
     let (width, height) = (image.width() as usize, image.height() as usize);
@@ -349,3 +382,7 @@ fn pixels(image: &RgbImage, tile: Tile) -> Vec<u8> {
 }
 
 const _: () = assert!(TILE_SIDE.is_multiple_of(GRAIN) && GRAIN.is_multiple_of(CELL));
+
+#[cfg(test)]
+#[path = "extract_tests.rs"]
+mod tests;

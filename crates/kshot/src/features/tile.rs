@@ -42,6 +42,14 @@ pub fn plan(size: [usize; 2], side: usize, overlap: usize) -> Vec<Tile> {
     tiles
 }
 
+/// The sides that networks see on a GPU, where every shape is tuned for once and pictures of a folder have many: two an
+/// octave, `2^n` and `3 * 2^n`, the next from a length up. A multiple of [`GRAIN`].
+pub fn common_side(length: usize) -> usize {
+    let whole = length.max(GRAIN).next_power_of_two();
+    let between = whole / 4 * 3;
+    if between >= length && between.is_multiple_of(GRAIN) { between } else { whole }
+}
+
 /// `(start, length)` of each tile along one axis.
 fn spans(length: usize, side: usize, overlap: usize) -> Vec<(usize, usize)> {
     let padded = length.next_multiple_of(GRAIN);
@@ -127,6 +135,19 @@ mod tests {
                 assert_eq!(pair[1].0 % GRAIN, 0);
             }
         }
+    }
+
+    #[test]
+    fn common_sides_are_few_and_not_much_longer() {
+        let sides: Vec<usize> = (1..=1024).map(common_side).collect();
+        for (length, side) in (1..=1024).zip(&sides) {
+            assert!(*side >= length && side.is_multiple_of(GRAIN), "{length} {side}");
+            assert!(length < 96 || *side <= length * 3 / 2, "{length} {side}");
+            assert_eq!(common_side(*side), *side);
+        }
+        let mut distinct = sides;
+        distinct.dedup();
+        assert_eq!(distinct, [32, 64, 96, 128, 192, 256, 384, 512, 768, 1024]);
     }
 
     #[test]

@@ -1,5 +1,5 @@
-//! What products in bf16 ([`Precision::Bf16`]) cost in accuracy: how many labels of the same pictures stay as they are
-//! in 32 bits. What is fitted to labelled pictures is fitted in 32 bits, so that the cost is that of the
+//! What products in half precision ([`Precision::Bf16`], [`Precision::F16`]) cost in accuracy: how many labels of the same
+//! pictures stay as they are in 32 bits. What is fitted to labelled pictures is fitted in 32 bits, so that the cost is that of the
 //! others alone; episodes are in bf16 as a whole.
 
 use std::fmt;
@@ -8,8 +8,6 @@ use std::path::Path;
 use serde::Serialize;
 
 use crate::classify::Recogniser;
-use crate::device::{self, Device};
-use crate::error::{Error, Result};
 use crate::features::embed::Embedder;
 use crate::job::event::Event;
 use crate::job::watch::Watch;
@@ -31,9 +29,12 @@ pub enum LabelTarget {
     Pictures,
 }
 
-/// How labels in bf16 differ from those in 32 bits.
+/// How labels in half precision differ from those in 32 bits.
 #[derive(Debug, Clone, Copy, PartialEq, Serialize)]
 pub struct Bf16Cost {
+    /// Which half precision.
+    #[serde(skip)]
+    pub precision: Precision,
     /// What was labelled.
     pub of: LabelTarget,
     /// Pictures looked at twice.
@@ -52,8 +53,9 @@ impl fmt::Display for Bf16Cost {
         };
         write!(
             f,
-            "bf16: {:.2} % {of} {} get the same label as in 32 bits; confidences differ by {:.4} \
+            "{}: {:.2} % {of} {} get the same label as in 32 bits; confidences differ by {:.4} \
              on average",
+            self.precision.name(),
             100.0 * self.agreement,
             match self.pictures {
                 1 => "picture".to_owned(),
@@ -64,32 +66,20 @@ impl fmt::Display for Bf16Cost {
     }
 }
 
-/// Refuses bf16 where other hardware than the CPU does the work.
-///
-/// # Errors
-/// If bf16 is chosen and the device of that name is no CPU, or there is none of that name.
-pub fn check_device(precision: Precision, name: &str) -> Result<()> {
-    if precision == Precision::Bf16 && device::parse(name)? != Device::flex() {
-        return Err(Error::config(format!(
-            "bf16 is for CPUs, and the device is {name}; leave one of them out"
-        )));
-    }
-    Ok(())
-}
-
-/// Measures and tells the cost, where bf16 is chosen and somebody listens.
+/// Measures and tells the cost, where half precision is chosen and somebody listens.
 pub(super) fn told(
     precision: Precision,
     watch: &Watch<'_>,
     measure: impl FnOnce() -> Option<Bf16Cost>,
 ) -> Option<Bf16Cost> {
-    let cost = (precision == Precision::Bf16 && watch.listens()).then(measure).flatten()?;
+    let cost = (precision.is_half() && watch.listens()).then(measure).flatten()?;
     watch.tell(&Event::Bf16 { cost });
     Some(cost)
 }
 
 /// Sums of what was compared.
 struct Bf16Tally {
+    precision: Precision,
     of: LabelTarget,
     pictures: usize,
     labels: usize,
@@ -98,8 +88,8 @@ struct Bf16Tally {
 }
 
 impl Bf16Tally {
-    fn new(of: LabelTarget) -> Self {
-        Self { of, pictures: 0, labels: 0, same: 0, apart: 0.0 }
+    fn new(precision: Precision, of: LabelTarget) -> Self {
+        Self { precision, of, pictures: 0, labels: 0, same: 0, apart: 0.0 }
     }
 
     fn add(&mut self, same: bool, confidences: [f64; 2]) {
@@ -112,6 +102,7 @@ impl Bf16Tally {
     fn cost(&self) -> Option<Bf16Cost> {
         let share = |of: f64| of / self.labels as f64;
         (self.labels > 0).then(|| Bf16Cost {
+            precision: self.precision,
             of: self.of,
             pictures: self.pictures,
             agreement: share(self.same as f64),
@@ -120,16 +111,17 @@ impl Bf16Tally {
     }
 }
 
-/// What it costs a predictor: the first few of these pictures are labelled in 32 bits and in bf16. One that cannot
-/// be labelled is left to the work itself, which says why; `None` if none can.
+/// What a half precision costs a predictor: the first few of these pictures are labelled in 32 bits and in it. One that
+/// cannot be labelled is left to the work itself, which says why; `None` if none can.
 pub fn of_segmentation<'a>(
     predictor: &mut Predictor,
+    half: Precision,
     files: impl IntoIterator<Item = &'a Path>,
 ) -> Option<Bf16Cost> {
-    let mut tally = Bf16Tally::new(LabelTarget::Pixels);
+    let mut tally = Bf16Tally::new(half, LabelTarget::Pixels);
     for file in files.into_iter().take(SEGMENTED) {
         let Ok(picture) = kshot_data::image::read(file) else { continue };
-        let [exact, quick] = [Precision::F32, Precision::Bf16].map(|precision| {
+        let [exact, quick] = [Precision::F32, half].map(|precision| {
             predictor.set_precision(precision);
             predictor.predict(&picture)
         });
@@ -148,11 +140,12 @@ pub fn of_segmentation<'a>(
 /// What it costs a recogniser; as [`of_segmentation`].
 pub fn of_recognition<'a>(
     (embedder, recogniser): (&Embedder, &Recogniser),
+    half: Precision,
     files: impl IntoIterator<Item = &'a Path>,
 ) -> Option<Bf16Cost> {
-    let mut tally = Bf16Tally::new(LabelTarget::Pictures);
-    let embedders = [Precision::F32, Precision::Bf16]
-        .map(|precision| embedder.clone().with_precision(precision));
+    let mut tally = Bf16Tally::new(half, LabelTarget::Pictures);
+    let embedders =
+        [Precision::F32, half].map(|precision| embedder.clone().with_precision(precision));
     for file in files.into_iter().take(RECOGNISED) {
         let Ok(picture) = kshot_data::image::read(file) else { continue };
         let [exact, quick] = embedders.each_ref().map(|embedder| embedder.embed_one(&picture));
@@ -171,7 +164,7 @@ mod tests {
 
     #[test]
     fn a_cost_is_told_in_words() {
-        let mut tally = Bf16Tally::new(LabelTarget::Pixels);
+        let mut tally = Bf16Tally::new(Precision::Bf16, LabelTarget::Pixels);
         assert_eq!(tally.cost(), None);
         tally.pictures = 1;
         for same in [true, true, true, false] {

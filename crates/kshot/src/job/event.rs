@@ -59,6 +59,14 @@ pub enum Event<'a> {
         /// The cost.
         cost: Bf16Cost,
     },
+    /// Kernels are being tuned for a GPU, which the first run of a network on it takes minutes for.
+    Tuning {
+        /// How many were tuned since the program began.
+        kernels: usize,
+        /// Where the results are kept for the next run.
+        #[serde(serialize_with = "as_text")]
+        folder: &'a Path,
+    },
     /// A picture is finished.
     Picture(PictureEvent<'a>),
     /// A picture could not be done; the others go on.

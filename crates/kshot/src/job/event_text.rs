@@ -54,6 +54,14 @@ impl fmt::Display for Event<'_> {
             Self::AtHand(step) | Self::Tried(step) => tried(step, f),
             Self::Fitted(fitted) => fitted.fmt(f),
             Self::Bf16 { cost } => cost.fmt(f),
+            Self::Tuning { kernels, folder } => {
+                let kernels = counted(*kernels, "kernel", "kernels");
+                let folder = folder.display();
+                write!(
+                    f,
+                    "tuning for this GPU, once: {kernels} so far; the next run takes them from {folder}"
+                )
+            }
             Self::Picture(picture) => picture.fmt(f),
             Self::Failed { file, error } => write!(f, "failed: {file}: {error}"),
             Self::Judged { judgement } => judgement.fmt(f),
@@ -246,7 +254,11 @@ impl fmt::Display for Done<'_> {
                 write!(f, "best validation {value} at step {}; {seconds:.0} s", best.step)?;
                 match (report, report_seconds) {
                     (Some(report), Some(seconds)) if !*interrupted => {
-                        write!(f, " ({seconds:.1} s of it for the report); look at {}", report.display())?;
+                        write!(
+                            f,
+                            " ({seconds:.1} s of it for the report); look at {}",
+                            report.display()
+                        )?;
                     }
                     (Some(report), _) => write!(f, "; look at {}", report.display())?,
                     (None, _) => write!(f, "; look at {}", out.join(CURVE_PAGE).display())?,

@@ -11,6 +11,7 @@ use crate::error::{Error, ErrorKind, Result};
 use crate::method::supervised::Supervised;
 use crate::plan::rules::schedule;
 use crate::plan::{Choice, PLAN, Plan, PlanOptions};
+use crate::train::devices::shared;
 use crate::train::load;
 use crate::train::run;
 use crate::train::session::{AnySession, Session};
@@ -58,21 +59,24 @@ fn within(plan: Plan, minutes: f64, device: &str) -> Result<Plan> {
         let text = format!("--minutes {minutes}; give a number above 0");
         return Err(Error::config(text));
     }
-    let device = device::parse(device)?;
+    let devices = device::parse_all(device)?;
     let mut plan = plan;
     loop {
-        let AnySession::Supervised(session) = AnySession::new(&plan.recipe, &device)? else {
+        let AnySession::Supervised(mut session) = AnySession::new(&plan.recipe, &devices[0])?
+        else {
             return Err(Error::new(
                 ErrorKind::Config,
                 "a training on a folder is of supervised segmentation; leave method.name as it is",
             ));
         };
+        let batch = session.training.batch;
+        // Where devices share each batch, a step takes as long as a share.
+        session.source = shared(session.source.clone(), devices.len(), batch)?;
         let step = run::try_steps(&session)?.seconds;
         let validation = validation_seconds(&session)?;
         let validations = session.training.validations() as f64;
         let left = USED * 60.0 * minutes - (validations + REPORT) * validation;
         let steps = (left / step).floor();
-        let batch = session.training.batch;
         let is_free = |key: &str| {
             let chosen = plan.choices.iter().find(|choice| choice.key == key);
             chosen.is_some_and(|choice| choice.reason != crate::plan::rules::SET)

@@ -2,20 +2,42 @@
 
 use std::path::Path;
 
+use burn::tensor::FloatDType;
+
+use crate::device::{self, Device};
 use crate::error::{Error, Result};
-use crate::job::bf16::check_device;
 use crate::nn::Precision;
 use crate::recipe::Recipe;
 
 /// Refuses what the processor or the device cannot.
 ///
 /// # Errors
-/// If it is bf16, and the processor has no such products or the device of that name is no CPU.
+/// If it is half precision, and the processor or the device of that name has no such products.
 pub fn check(precision: Precision, device: &str) -> Result<()> {
-    precision
-        .check()
-        .map_err(|refused| Error::config(refused.to_string()).at_key("model.precision"))?;
-    check_device(precision, device)
+    let wrong = |text: String| Err(Error::config(text).at_key("model.precision"));
+    let half = match precision {
+        Precision::F16 => FloatDType::F16,
+        Precision::Bf16 => FloatDType::BF16,
+        Precision::F32 | Precision::Precise => return Ok(()),
+    };
+    for device in device::parse_all(device)? {
+        let cpu = device == Device::flex();
+        match (cpu, precision.check()) {
+            (true, _) if precision == Precision::F16 => {
+                return wrong("f16 is for GPUs; processors have f32, precise and bf16".to_owned());
+            }
+            (true, Err(refused)) => return wrong(refused.to_string()),
+            (false, _) if !device.supports_dtype(half) => {
+                return wrong(format!(
+                    "this device cannot compute in {}; leave it out, or take {}",
+                    precision.name(),
+                    if precision == Precision::F16 { "bf16" } else { "f16" }
+                ));
+            }
+            _ => {}
+        }
+    }
+    Ok(())
 }
 
 /// Reads a recipe with changes, and has it take on a precision that the caller asks for.

@@ -29,15 +29,15 @@ pub(super) fn working_directory() -> String {
     std::env::current_dir().map(|folder| folder.display().to_string()).unwrap_or_default()
 }
 
-/// The table of a job's own options, with what bf16 cost where that is used. TOML has no null: a key
+/// The table of a job's own options, with what half precision cost where that is used. TOML has no null: a key
 /// without a value is left out.
 pub(super) fn options(
     mut json: serde_json::Value,
     precision: Precision,
     cost: Option<Bf16Cost>,
 ) -> Result<toml::Table> {
-    if precision == Precision::Bf16 {
-        json["bf16"] = serde_json::json!({"used": true, "cost": cost});
+    if precision.is_half() {
+        json[precision.name()] = serde_json::json!({"used": true, "cost": cost});
     }
     drop_nulls(&mut json);
     serde_json::from_value(json).map_err(|error| {

@@ -84,13 +84,16 @@ pub fn heads() -> Vec<Row> {
     std::iter::once(auto).chain(all).collect()
 }
 
-/// The devices compiled into this binary as rows.
+/// The devices as rows: those that can be used here, then what the other kinds lack. GPUs are opened for it.
 pub fn devices() -> Vec<Row> {
-    crate::device::KINDS
-        .iter()
-        .filter(|kind| kind.2)
-        .map(|kind| Row { name: kind.0.to_owned(), summary: kind.3.to_owned(), source: None })
-        .collect()
+    let row = |found: crate::device::FoundDevice| {
+        let summary = match found.lacks {
+            Some(lacks) => format!("{}: {lacks}", found.about),
+            None => found.about,
+        };
+        Row { name: found.name, summary, source: None }
+    };
+    crate::device::found().into_iter().map(row).collect()
 }
 
 /// The files kshot reads and writes, as rows.

@@ -4,6 +4,8 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
+use burn::module::Module;
+use burn::prelude::Device;
 use burn::train::Interrupter;
 
 use crate::contract::Objective;
@@ -18,6 +20,7 @@ use crate::method::MethodConfig;
 use crate::method::trained::TrainedConfig;
 use crate::recipe::Recipe;
 use crate::train::curve::CurvePoint;
+use crate::train::devices::shared;
 use crate::train::run::{self, StepCost, TrainRunOptions, TrainView, Trained};
 use crate::train::session::{AnySession, Session};
 
@@ -35,7 +38,8 @@ pub struct TrainOptions {
     pub force: bool,
     /// At most so many validations now; the same options go on another time.
     pub at_most: Option<usize>,
-    /// The compute device, such as `flex` (CPU) or `cuda:0`.
+    /// The compute device, such as `flex` (CPU) or `cuda:0`, or several with commas between them: each takes an equal
+    /// share of every batch.
     pub device: String,
     /// Files to leave beside the recipe: name and text.
     pub notes: Vec<(String, String)>,
@@ -61,16 +65,16 @@ impl TrainOptions {
 /// If the recipe trains nothing, data, network and method do not go together, or writing fails.
 pub fn train(options: &TrainOptions, watch: &Watch<'_>) -> Result<Trained> {
     let clock = Clock::start();
-    let device = device::parse(&options.device)?;
-    let (trained, page) = match AnySession::new(&options.recipe, &device)? {
-        AnySession::Learner(session) => run_session(*session, options, watch),
-        AnySession::Panet(session) => run_session(*session, options, watch),
-        AnySession::Supervised(session) => run_session(*session, options, watch),
-        AnySession::FeatureAlignment(session) => run_session(*session, options, watch),
+    let devices = device::parse_all(&options.device)?;
+    let (trained, page) = match AnySession::new(&options.recipe, &devices[0])? {
+        AnySession::Learner(session) => run_session(*session, &devices, options, watch),
+        AnySession::Panet(session) => run_session(*session, &devices, options, watch),
+        AnySession::Supervised(session) => run_session(*session, &devices, options, watch),
+        AnySession::FeatureAlignment(session) => run_session(*session, &devices, options, watch),
     }?;
     let report = match &options.recipe.method {
         MethodConfig::Trained(TrainedConfig::Supervised(_)) => {
-            Some(train_report::write(options, &page, &trained, &device, watch)?)
+            Some(train_report::write(options, &page, &trained, &devices[0], watch)?)
         }
         _ => None,
     };
@@ -90,17 +94,26 @@ pub fn train(options: &TrainOptions, watch: &Watch<'_>) -> Result<Trained> {
 /// # Errors
 /// As [`train`].
 pub fn cost(recipe: &Recipe, device: &str) -> Result<(String, StepCost)> {
-    let device = device::parse(device)?;
-    Ok(match AnySession::new(recipe, &device)? {
-        AnySession::Learner(session) => (session.title.clone(), run::try_steps(&session)?),
-        AnySession::Panet(session) => (session.title.clone(), run::try_steps(&session)?),
-        AnySession::Supervised(session) => (session.title.clone(), run::try_steps(&session)?),
-        AnySession::FeatureAlignment(session) => (session.title.clone(), run::try_steps(&session)?),
+    let devices = device::parse_all(device)?;
+    Ok(match AnySession::new(recipe, &devices[0])? {
+        AnySession::Learner(session) => (session.title.clone(), step_cost(*session, &devices)?),
+        AnySession::Panet(session) => (session.title.clone(), step_cost(*session, &devices)?),
+        AnySession::Supervised(session) => (session.title.clone(), step_cost(*session, &devices)?),
+        AnySession::FeatureAlignment(session) => {
+            (session.title.clone(), step_cost(*session, &devices)?)
+        }
     })
+}
+
+/// What a step costs where devices share each batch: as much as the first one's share.
+fn step_cost<O: Objective>(mut session: Session<O>, devices: &[Device]) -> Result<StepCost> {
+    session.source = shared(session.source, devices.len(), session.training.batch)?;
+    run::try_steps(&session)
 }
 
 fn run_session<O: Objective>(
     mut session: Session<O>,
+    devices: &[Device],
     options: &TrainOptions,
     watch: &Watch<'_>,
 ) -> Result<(Trained, CurvePage)> {
@@ -133,7 +146,7 @@ fn run_session<O: Objective>(
         interrupter: interrupter.clone(),
     };
     let outcome = std::thread::scope(|scope| {
-        let running = scope.spawn(|| run::train(session, &options.out, how));
+        let running = scope.spawn(|| run::train_on(session, &devices[1..], &options.out, how));
         // The dashboard tells of points itself, and dropped its sender.
         while !running.is_finished() {
             match points.recv_timeout(LOOK) {

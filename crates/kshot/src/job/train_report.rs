@@ -40,8 +40,7 @@ pub(super) fn write(
 ) -> Result<WrittenReport> {
     let started = Instant::now();
     let points = page.points()?;
-    let state =
-        if trained.interrupted { TrainingState::Stopped } else { TrainingState::Finished };
+    let state = if trained.interrupted { TrainingState::Stopped } else { TrainingState::Finished };
     let result = match (trained.interrupted, page.validation_items) {
         (true, _) => Err("The training was stopped before its end: what it does on the validation pictures is measured \
                           when it is done."

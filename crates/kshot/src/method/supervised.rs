@@ -4,6 +4,7 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::prelude::*;
 use burn::tensor::TensorData;
+use burn::tensor::ops::PadMode;
 use image::RgbImage;
 use kshot_data::mask::Mask;
 use kshot_data::overlay::{self, OverlayStyle};
@@ -16,11 +17,14 @@ use crate::contract::episodic::scalar;
 use crate::contract::{Objective, StepResult};
 use crate::data::batch::Batch;
 use crate::decoder::{Decode, Segmenter, TrainLogits};
+use crate::device;
 use crate::encoder::{Encode, Encoder, Features, Normalization};
+use crate::features::tile::common_side;
 use crate::loss::LossConfig;
 use crate::metric::boundary::boundary_f;
 use crate::metric::confusion::Confusion;
 use crate::metric::state::MetricState;
+use crate::metric::unread::counted;
 use crate::nn::{cpu_labels, cpu_values, on_cpu};
 
 /// Longer side of a preview in pixels.
@@ -123,6 +127,40 @@ fn nearest(labels: Tensor<3, Int>, size: [usize; 2]) -> Tensor<3, Int> {
 }
 
 impl Supervised {
+    /// The logits of whole pictures. On a GPU, where every shape is tuned for, the network is shown one of few sizes (the
+    /// border is repeated), as far as that changes nothing inside.
+    fn whole(&self, images: Tensor<4>) -> Tensor<4> {
+        let [.., height, width] = images.dims();
+        let [rows, columns] = [height, width].map(common_side);
+        if on_cpu(&images) || !self.segmenter.is_local() || [rows, columns] == [height, width] {
+            return self.segmenter.forward(images);
+        }
+        let shown = images.pad([(0, rows - height), (0, columns - width)], PadMode::Edge);
+        self.segmenter.forward(shown).narrow(2, 0, height).narrow(3, 0, width)
+    }
+
+    /// Loss and counted pixels: at once on the CPU; elsewhere they stay where they are until many are read together.
+    ///
+    /// # Shapes
+    /// - `loss`: `[1]`
+    /// - `logits`: `[batch, classes, height, width]`
+    /// - `labels`: `[batch, height, width]`
+    pub fn metrics(
+        &self,
+        loss: Tensor<1>,
+        logits: Tensor<4>,
+        labels: Tensor<3, Int>,
+    ) -> MetricState {
+        if !on_cpu(&logits) {
+            return MetricState::default()
+                .with_unread_mean("loss", loss, 1.0)
+                .with_unread_confusion(counted(logits, labels), self.background);
+        }
+        let (loss, planes) = (f64::from(scalar(&loss)), logits.dims()[1]);
+        let confusion = self.counted(planes, &found(logits), &bytes(labels));
+        MetricState::default().with_mean("loss", loss, 1.0).with_confusion(confusion)
+    }
+
     fn counted(&self, planes: usize, found: &[u8], truth: &[u8]) -> Confusion {
         let mut confusion = Confusion::new(planes).with_background(self.background);
         // There are as many of both, and planes bound both.
@@ -157,15 +195,6 @@ impl Supervised {
         });
         (loss, logits)
     }
-
-    /// The pixels of a training step, counted.
-    ///
-    /// # Shapes
-    /// As [`Self::loss_of`], on the autodiff side.
-    pub fn confusion_of(&self, logits: Tensor<4>, labels: Tensor<3, Int>) -> Confusion {
-        let planes = logits.dims()[1];
-        self.counted(planes, &found(logits.inner()), &bytes(labels.inner()))
-    }
 }
 
 impl Objective for Supervised {
@@ -177,30 +206,29 @@ impl Objective for Supervised {
 
     fn step(&self, item: Batch<3>) -> StepResult {
         // Dropout draws the same whether training was interrupted or not.
-        item.images.device().seed(item.seed);
+        device::seed(&item.images.device(), item.seed);
         let [.., height, width] = item.images.dims();
         let features = self.segmenter.encoder.forward(item.images);
         let (loss, logits) = self.loss_of(&features, [height, width], item.labels.clone());
-        let value = f64::from(scalar(&loss));
+        let value = loss.clone().inner();
         let gradients = GradientsParams::from_grads(loss.backward(), self);
-        let metrics = MetricState::default().with_mean("loss", value, 1.0);
-        let metrics = metrics.with_confusion(self.confusion_of(logits, item.labels));
-        StepResult { loss: value, gradients, metrics }
+        let metrics = self.metrics(value, logits.inner(), item.labels.inner());
+        StepResult { loss: metrics.mean("loss").unwrap_or(f64::NAN), gradients, metrics }
     }
 
     fn evaluate(&self, item: Batch<3>) -> MetricState {
         let [_, height, width] = item.labels.dims();
-        let logits = self.segmenter.forward(item.images);
+        let logits = self.whole(item.images);
         // Labels are at the picture's own size, whatever size the network saw.
         let logits = kshot_kernels::bilinear(logits, [height, width], false);
-        let loss = f64::from(scalar(&self.loss.forward(logits.clone(), item.labels.clone())));
-        let planes = logits.dims()[1];
+        let loss = self.loss.forward(logits.clone(), item.labels.clone());
+        if !self.boundaries {
+            return self.metrics(loss, logits, item.labels);
+        }
+        let (loss, planes) = (f64::from(scalar(&loss)), logits.dims()[1]);
         let (found, truth) = (found(logits), bytes(item.labels));
         let confusion = self.counted(planes, &found, &truth);
         let state = MetricState::default().with_mean("loss", loss, 1.0).with_confusion(confusion);
-        if !self.boundaries {
-            return state;
-        }
         let first = u8::from(self.background);
         let pictures = masks(&found, &truth, [height, width]);
         // Both are of one size; pictures without a boundary have no value.
@@ -215,8 +243,7 @@ impl Objective for Supervised {
         let images = item.images.clone().narrow(0, 0, 1);
         let shown = kshot_kernels::bilinear(images.clone(), [height, width], false);
         let picture = self.normalization.picture(&cpu_values(shown), height, width)?;
-        let logits =
-            kshot_kernels::bilinear(self.segmenter.forward(images), [height, width], false);
+        let logits = kshot_kernels::bilinear(self.whole(images), [height, width], false);
         let labels = bytes(item.labels.clone().narrow(0, 0, 1));
         let (truth, found) = masks(&found(logits), &labels, [height, width]).pop()?;
         let style = OverlayStyle { opacity: 0.5, ..OverlayStyle::default() };

@@ -77,6 +77,15 @@ impl Confusion {
         Self { classes, background: true, counts: vec![0.0; classes * classes] }
     }
 
+    /// Of counts, row by row.
+    ///
+    /// # Panics
+    /// If they are not `classes * classes`.
+    pub(super) fn from_counts(classes: usize, counts: Vec<f64>) -> Self {
+        assert_eq!(counts.len(), classes * classes, "a row and a column for each class");
+        Self { counts, ..Self::new(classes) }
+    }
+
     /// Says whether class 0 is background, which means over classes leave out. Without it class 0 is
     /// a class as any other, or never occurs (CamVid).
     #[must_use]

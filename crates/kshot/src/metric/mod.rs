@@ -17,6 +17,7 @@ pub mod interval;
 pub mod paired;
 pub mod recognition;
 pub mod state;
+pub mod unread;
 
 pub use state::MetricState;
 

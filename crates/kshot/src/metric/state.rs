@@ -2,11 +2,14 @@
 
 use std::collections::BTreeMap;
 
+use burn::prelude::Tensor;
 use serde::{Deserialize, Serialize};
 
 use crate::metric::METRICS;
 use crate::metric::calibration::Calibration;
 use crate::metric::confusion::Confusion;
+use crate::metric::unread::{self, Unread};
+use crate::nn::weights::plain;
 
 /// Sums over what was seen so far: of batches, of pictures, of a whole validation.
 ///
@@ -26,6 +29,9 @@ pub struct MetricState {
     confusion: Option<Confusion>,
     #[serde(default)]
     calibration: Option<Calibration>,
+    /// What lies on a device still.
+    #[serde(skip)]
+    unread: Vec<Unread>,
 }
 
 impl MetricState {
@@ -37,6 +43,37 @@ impl MetricState {
         *sum += value * weight;
         *weights += weight;
         self
+    }
+
+    /// As [`Self::with_mean`] of a number, `[1]`, that stays on its device until [`Self::read`].
+    #[must_use]
+    pub fn with_unread_mean(mut self, name: &str, value: Tensor<1>, weight: f64) -> Self {
+        self.unread.push(Unread::Mean { name: name.to_owned(), value: plain(value), weight });
+        self
+    }
+
+    /// As [`Self::with_confusion`] of counts `[classes, classes]` (rows: the truth) that stay on their device until
+    /// [`Self::read`]; `background` as in [`Confusion::with_background`].
+    #[must_use]
+    pub fn with_unread_confusion(mut self, counts: Tensor<2>, background: bool) -> Self {
+        self.unread.push(Unread::Confusion { counts: plain(counts), background });
+        self
+    }
+
+    /// Whether something lies on a device still: it counts in no metric yet.
+    pub fn is_unread(&self) -> bool {
+        !self.unread.is_empty()
+    }
+
+    /// Reads what lies on a device, all of it at once.
+    ///
+    /// # Panics
+    /// If counts are of other classes than those that are there already.
+    pub fn read(&mut self) {
+        let unread = std::mem::take(&mut self.unread);
+        if !unread.is_empty() {
+            *self = unread::read(unread, std::mem::take(self));
+        }
     }
 
     /// Adds counted pixels.
@@ -70,6 +107,7 @@ impl MetricState {
     /// # Panics
     /// If it is of other classes or bins.
     pub fn merge(&mut self, other: &Self) {
+        self.unread.extend(other.unread.iter().cloned());
         for (name, (sum, weight)) in &other.sums {
             let own = self.sums.entry(name.clone()).or_default();
             *own = (own.0 + sum, own.1 + weight);

@@ -144,7 +144,10 @@ impl BatchNorm {
 
     /// The running mean and variance, without autodiff.
     pub fn running(&self) -> NormMoments {
-        let [mean, variance] = [&self.mean, &self.variance].map(|state| plain(state.value_sync()));
+        // Copies on several devices share them: they may lie on another's.
+        let device = self.gamma.val().device().inner();
+        let [mean, variance] =
+            [&self.mean, &self.variance].map(|state| plain(state.value_sync()).to_device(&device));
         NormMoments { mean, variance }
     }
 
@@ -233,8 +236,9 @@ impl BatchNorm {
     fn average(&self, moments: &NormMoments, count: usize) {
         let unbiased = count as f64 / (count.max(2) - 1) as f64;
         let mix = |state: &RunningState<Tensor<1>>, now: Tensor<1>, scale: f64| {
-            let old = plain(state.value_sync());
-            state.update(old * (1.0 - MOMENTUM) + plain(now) * (MOMENTUM * scale));
+            let now = plain(now);
+            let old = plain(state.value_sync()).to_device(&now.device());
+            state.update(old * (1.0 - MOMENTUM) + now * (MOMENTUM * scale));
         };
         mix(&self.mean, moments.mean.clone(), 1.0);
         mix(&self.variance, moments.variance.clone(), unbiased);

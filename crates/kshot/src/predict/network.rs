@@ -9,6 +9,7 @@ use crate::data::batches::shrunk;
 use crate::decoder::Segmenter;
 use crate::encoder::Normalization;
 use crate::error::Result;
+use crate::features::tile::common_side;
 use crate::nn::{Precision, cpu_values};
 
 /// An encoder and a decoder with what they need to see a picture.
@@ -21,6 +22,7 @@ pub struct SegmenterModel {
     test_time: TestTime,
     device: Device,
     precision: Precision,
+    few_shapes: bool,
 }
 
 impl SegmenterModel {
@@ -35,7 +37,32 @@ impl SegmenterModel {
         device: Device,
     ) -> Self {
         let (segmenter, precision) = (segmenter.optimize(), Precision::F32);
-        Self { segmenter, normalization, planes, longest, background, test_time, device, precision }
+        let few_shapes = device != Device::flex();
+        Self {
+            segmenter,
+            normalization,
+            planes,
+            longest,
+            background,
+            test_time,
+            device,
+            precision,
+            few_shapes,
+        }
+    }
+}
+
+impl SegmenterModel {
+    /// The same that shows its network pictures and tiles of few sizes, if so: by default on all devices but the CPU.
+    #[must_use]
+    pub fn with_few_shapes(self, few_shapes: bool) -> Self {
+        Self { few_shapes, ..self }
+    }
+
+    /// What the network is shown of a part of a picture (`[height, width]`): on the CPU the part itself, else a
+    /// rectangle of one of few sizes that holds it (the border is repeated), as far as that changes nothing inside.
+    pub(crate) fn shown(&self, size: [usize; 2]) -> [usize; 2] {
+        if self.few_shapes && self.segmenter.is_local() { size.map(common_side) } else { size }
     }
 }
 
@@ -50,10 +77,15 @@ impl PixelModel for SegmenterModel {
     fn scores(&self, picture: &RgbImage) -> Result<Scores> {
         let (width, height) = shrunk(picture.width(), picture.height(), self.longest);
         let network = |working: &RgbImage, [top, left, height, width]: [usize; 4]| {
-            let values = self.normalization.planes(working, [top, left, height, width]);
-            let data = TensorData::new(values, [1, 3, height, width]);
+            let [rows, columns] = self.shown([height, width]);
+            let values = self.normalization.planes(working, [top, left, rows, columns]);
+            let data = TensorData::new(values, [1, 3, rows, columns]);
             let images = Tensor::from_data(data, &self.device);
-            let mut logits = cpu_values(self.precision.run(|| self.segmenter.forward(images)));
+            let mut logits = self.precision.run(|| self.segmenter.forward(images));
+            if [rows, columns] != [height, width] {
+                logits = logits.narrow(2, 0, height).narrow(3, 0, width);
+            }
+            let mut logits = cpu_values(logits);
             if !self.background {
                 logits[..height * width].fill(NEVER);
             }

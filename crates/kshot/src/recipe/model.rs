@@ -255,11 +255,12 @@ impl Model {
             MethodConfig::Head(_) => true,
             MethodConfig::Trained(_) => false,
         };
-        if self.precision == Precision::Bf16 && !frozen {
-            return wrong(
-                "model.precision",
-                "only frozen encoders multiply in bf16, and this network learns",
+        if self.precision.is_half() && !frozen {
+            let text = format!(
+                "only frozen encoders multiply in {}, and this network learns",
+                self.precision.name()
             );
+            return wrong("model.precision", &text);
         }
         if matches!(method, MethodConfig::Head(_))
             && self.freeze.is_some_and(|freeze| freeze != Freeze::Part(FrozenPart::Encoder))

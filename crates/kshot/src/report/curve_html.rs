@@ -205,7 +205,8 @@ impl CurveReport<'_> {
         let (Some(best), Some(last)) = (self.best(), self.points.last()) else {
             return vec![("Validations", "0".to_owned(), "the first one is to come".to_owned())];
         };
-        let ((best_value, best_at), (last_value, last_at)) = (self.value_of(best), self.value_of(last));
+        let ((best_value, best_at), (last_value, last_at)) =
+            (self.value_of(best), self.value_of(last));
         vec![
             ("Best validation", best_value, best_at),
             ("Last validation", last_value, last_at),

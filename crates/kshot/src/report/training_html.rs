@@ -120,17 +120,25 @@ impl TrainingReport<'_> {
         let mut tiles = Vec::new();
         let pictures = counted(self.validation_pictures, "picture", "pictures");
         match (curve.best(), self.validation_pictures) {
-            (_, 0) => tiles.push(("Best validation", "–".to_owned(), "no validation pictures".to_owned())),
+            (_, 0) => {
+                tiles.push(("Best validation", "–".to_owned(), "no validation pictures".to_owned()))
+            }
             (Some(best), _) => {
                 let (value, at) = curve.value_of(best);
                 tiles.push(("Best validation", value, format!("{at}, {pictures}")));
             }
-            (None, _) => tiles.push(("Best validation", "–".to_owned(), "none was reached".to_owned())),
+            (None, _) => {
+                tiles.push(("Best validation", "–".to_owned(), "none was reached".to_owned()))
+            }
         }
         let last = curve.points.last();
         let (taken, seconds) = last.map_or((0, 0.0), |last| (last.step, last.seconds));
         tiles.extend([
-            ("Parameters", short(self.parameters), format!("{} of them trainable", grouped(self.parameters))),
+            (
+                "Parameters",
+                short(self.parameters),
+                format!("{} of them trainable", grouped(self.parameters)),
+            ),
             ("Steps", grouped(taken), format!("of {}", grouped(curve.training.steps))),
             ("Time", duration(seconds), "of training, without breaks".to_owned()),
             ("Device", self.device.to_owned(), String::new()),
@@ -151,10 +159,13 @@ impl TrainingReport<'_> {
             }
         };
         let pictures = result.rows.as_ref().map_or(0, crate::eval::rows::Rows::len);
-        let metrics: Vec<(&str, String, String)> = ["mean_iou", "dice", "pixel_accuracy", "boundary_f"]
-            .into_iter()
-            .filter_map(|name| Some((name, percent(result.metrics.get(name)?.mean as f32), String::new())))
-            .collect();
+        let metrics: Vec<(&str, String, String)> =
+            ["mean_iou", "dice", "pixel_accuracy", "boundary_f"]
+                .into_iter()
+                .filter_map(|name| {
+                    Some((name, percent(result.metrics.get(name)?.mean as f32), String::new()))
+                })
+                .collect();
         html! {
             section id="measured" {
                 h2 { "On the validation pictures" }

@@ -1,6 +1,7 @@
 //! Items for training, made ahead on threads of their own.
 
 use std::collections::VecDeque;
+use std::ops::Range;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::{Receiver, sync_channel};
@@ -27,8 +28,12 @@ fn threads() -> usize {
 /// validation has the same ones each time. They come in their order, whatever the number of threads.
 pub struct ItemLoader<T> {
     source: Arc<dyn ItemSource<T>>,
-    /// Items an epoch.
+    /// Items an epoch, of all devices.
     items: usize,
+    /// Devices that take turns at the items of an epoch.
+    devices: usize,
+    /// The part of an epoch that this loader has: places in the order of [`ItemLoader::index`].
+    places: Range<usize>,
     /// The epoch that comes next, from 0; `None` where all are the same.
     next: Option<Arc<AtomicU64>>,
     device: Device,
@@ -47,7 +52,16 @@ impl<T> ItemLoader<T> {
         device: &Device,
     ) -> Result<Self> {
         let next = Some(Arc::new(AtomicU64::new(epoch as u64)));
-        Ok(Self { source, items, next, device: device.clone(), pool: pool(threads())? })
+        let (devices, places) = (1, 0..items);
+        let pool = pool(threads())?;
+        Ok(Self { source, items, devices, places, next, device: device.clone(), pool })
+    }
+
+    /// The same for so many devices, of which each has an even slice: one takes items 0, `devices`, 2 `devices` ... of an
+    /// epoch, the next those after these, so that the items of one step are neighbours.
+    #[must_use]
+    pub fn among(self, devices: usize) -> Self {
+        Self { devices, ..self }
     }
 
     /// The same items each time.
@@ -55,7 +69,7 @@ impl<T> ItemLoader<T> {
     /// # Errors
     /// If the system gives no threads.
     pub fn fixed(source: Arc<dyn ItemSource<T>>, items: usize, device: &Device) -> Result<Self> {
-        Ok(Self { source, items, next: None, device: device.clone(), pool: pool(threads())? })
+        Ok(Self { next: None, ..Self::training(source, items, 0, device)? })
     }
 
     /// The same on so many threads.
@@ -66,14 +80,25 @@ impl<T> ItemLoader<T> {
         Ok(Self { pool: pool(threads)?, ..self })
     }
 
-    fn like(&self, items: usize, device: &Device) -> Self {
+    /// The same with places of its own and on another device. It counts epochs for itself, since each device walks
+    /// through all of them.
+    fn like(&self, places: Range<usize>, device: &Device) -> Self {
+        let counted = |next: &Arc<AtomicU64>| Arc::new(AtomicU64::new(next.load(Ordering::SeqCst)));
         Self {
             source: Arc::clone(&self.source),
-            items,
-            next: self.next.clone(),
+            items: self.items,
+            devices: self.devices,
+            places,
+            next: self.next.as_ref().map(counted),
             device: device.clone(),
             pool: Arc::clone(&self.pool),
         }
+    }
+
+    /// The item at a place of an epoch: device after device, each with the items that are its turn.
+    fn index(items: usize, devices: usize, place: usize) -> usize {
+        let turns = items / devices;
+        place % turns * devices + place / turns
     }
 }
 
@@ -98,9 +123,8 @@ struct Items<T> {
     pool: Arc<ThreadPool>,
     /// The items that wait or are being made, in their order.
     ahead: VecDeque<(u64, Receiver<Made<T>>)>,
-    /// The next one to begin with, and the one after the last.
-    next: u64,
-    end: u64,
+    /// Those to begin with after these.
+    left: VecDeque<u64>,
     done: usize,
     total: usize,
     /// Nobody listens any more: training was stopped.
@@ -110,10 +134,11 @@ struct Items<T> {
 impl<T: Send + 'static> Items<T> {
     /// Begins with the next items, as many as there is room for.
     fn begin(&mut self) {
-        while self.next < self.end && self.ahead.len() < AHEAD {
+        while self.ahead.len() < AHEAD {
+            let Some(index) = self.left.pop_front() else { return };
             let (sender, receiver) = sync_channel(1);
             let (source, device) = (Arc::clone(&self.source), self.device.clone());
-            let (index, stopped) = (self.next, Arc::clone(&self.stopped));
+            let stopped = Arc::clone(&self.stopped);
             self.pool.spawn_fifo(move || {
                 if !stopped.load(Ordering::Relaxed) {
                     let made = source.item(index, &device).map_err(DatasetError::new);
@@ -122,7 +147,6 @@ impl<T: Send + 'static> Items<T> {
                 }
             });
             self.ahead.push_back((index, receiver));
-            self.next += 1;
         }
     }
 }
@@ -158,16 +182,16 @@ impl<T: Send + 'static> DataLoaderIterator<T> for Items<T> {
 impl<T: Send + 'static> DataLoader<T> for ItemLoader<T> {
     fn iter<'a>(&'a self) -> Box<dyn DataLoaderIterator<T> + 'a> {
         let epoch = self.next.as_ref().map_or(0, |next| next.fetch_add(1, Ordering::SeqCst));
-        let items = self.items as u64;
+        let first = epoch * self.items as u64;
+        let index = |place| first + Self::index(self.items, self.devices, place) as u64;
         let mut items = Items {
             source: Arc::clone(&self.source),
             device: self.device.clone(),
             pool: Arc::clone(&self.pool),
+            left: self.places.clone().map(index).collect(),
             ahead: VecDeque::new(),
-            next: epoch * items,
-            end: (epoch + 1) * items,
             done: 0,
-            total: self.items,
+            total: self.places.len(),
             stopped: Arc::default(),
         };
         items.begin();
@@ -175,15 +199,16 @@ impl<T: Send + 'static> DataLoader<T> for ItemLoader<T> {
     }
 
     fn num_items(&self) -> usize {
-        self.items
+        self.places.len()
     }
 
     fn to_device(&self, device: &Device) -> Arc<dyn DataLoader<T>> {
-        Arc::new(self.like(self.items, device))
+        Arc::new(self.like(self.places.clone(), device))
     }
 
     fn slice(&self, start: usize, end: usize) -> Arc<dyn DataLoader<T>> {
-        Arc::new(self.like(end.saturating_sub(start), &self.device))
+        let at = |place: usize| (self.places.start + place).min(self.places.end);
+        Arc::new(self.like(at(start)..at(end).max(at(start)), &self.device))
     }
 }
 
@@ -251,5 +276,34 @@ mod tests {
         drop(items);
         std::thread::sleep(Duration::from_millis(30));
         assert_eq!(source.begun.load(Ordering::SeqCst), AHEAD + 1);
+    }
+
+    /// Each item is its number.
+    struct Indices;
+
+    impl ItemSource<u64> for Indices {
+        fn item(&self, index: u64, _: &Device) -> Result<u64> {
+            Ok(index)
+        }
+    }
+
+    fn indices(loader: &dyn DataLoader<u64>) -> Vec<u64> {
+        loader.iter().map(|item| item.unwrap()).collect()
+    }
+
+    #[test]
+    fn devices_take_turns_and_each_counts_epochs() {
+        let device = Device::flex();
+        let loader = ItemLoader::training(Arc::new(Indices), 6, 2, &device).unwrap();
+        assert_eq!(indices(&loader), (12..18).collect::<Vec<_>>());
+        assert_eq!(indices(&loader), (18..24).collect::<Vec<_>>());
+        let loader = ItemLoader::training(Arc::new(Indices), 6, 1, &device).unwrap().among(2);
+        let [one, other] = [(0, 3), (3, 6)].map(|(start, end)| {
+            let slice: Arc<dyn DataLoader<u64>> = loader.slice(start, end).to_device(&device);
+            assert_eq!(slice.num_items(), 3);
+            slice
+        });
+        assert_eq!((indices(&*one), indices(&*other)), (vec![6, 8, 10], vec![7, 9, 11]));
+        assert_eq!((indices(&*other), indices(&*one)), (vec![13, 15, 17], vec![12, 14, 16]));
     }
 }

@@ -9,6 +9,7 @@ pub mod adapt;
 pub mod checkpoint;
 pub mod class_weights;
 pub mod curve;
+pub mod devices;
 pub mod input;
 pub mod instance_weights;
 pub mod layers;

@@ -4,6 +4,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use burn::module::Module;
+use burn::prelude::Device;
 use burn::tensor::TensorReadError;
 use burn::train::metric::state::{FormatOptions, NumericMetricState};
 use burn::train::metric::{
@@ -12,12 +13,13 @@ use burn::train::metric::{
 };
 use burn::train::renderer::MetricsRenderer;
 use burn::train::renderer::tui::TuiMetricsRendererWrapper;
-use burn::train::{ExecutionStrategy, Interrupter, SupervisedTraining};
+use burn::train::{Interrupter, SupervisedTraining};
 use kshot_data::atomic;
 use kshot_data::lock::Lock;
 
 use super::checkpoint::{self, Checkpoints, WholeFiles};
 use super::curve::{Curve, CurvePoint, Rules};
+use super::devices;
 use super::layers::Layers;
 use super::load::{self, CHECKPOINTS, MODEL, RECIPE};
 use super::loader::ItemLoader;
@@ -159,6 +161,22 @@ pub fn train<O: Objective>(
     out: &Path,
     options: TrainRunOptions,
 ) -> Result<Trained> {
+    train_on(session, &[], out, options)
+}
+
+/// As [`train`] on the session's device and others besides: each takes an equal share of every batch, and a step goes
+/// by the mean of their gradients ([`devices`](super::devices)).
+///
+/// # Errors
+/// As [`train`], or if a batch cannot be cut into as many shares.
+pub fn train_on<O: Objective>(
+    mut session: Session<O>,
+    others: &[Device],
+    out: &Path,
+    options: TrainRunOptions,
+) -> Result<Trained> {
+    let shares = 1 + others.len();
+    session.source = devices::shared(session.source, shares, session.training.batch)?;
     let training = &session.training;
     let monitor =
         training.monitor.clone().unwrap_or_else(|| session.objective.monitor().to_owned());
@@ -186,6 +204,7 @@ pub fn train<O: Objective>(
             monitor: &monitor,
             curve: &curve,
             tally,
+            others,
         };
         parts.launch(session, out, options)?
     } else {
@@ -207,6 +226,8 @@ struct TrainingParts<'a> {
     monitor: &'a str,
     curve: &'a Curve,
     tally: TrainingTally,
+    /// Devices besides the session's.
+    others: &'a [Device],
 }
 
 impl TrainingParts<'_> {
@@ -217,7 +238,7 @@ impl TrainingParts<'_> {
         out: &Path,
         options: TrainRunOptions,
     ) -> Result<(O, bool)> {
-        let Self { folder, from, validations, monitor, curve, tally } = self;
+        let Self { folder, from, validations, monitor, curve, tally, others } = self;
         let TrainRunOptions { view, interrupter, .. } = options;
         let (train, start) = (&session.training, from.unwrap_or(0));
         let trainee = Trainee::new(session.objective, tally, session.precision)
@@ -232,7 +253,8 @@ impl TrainingParts<'_> {
         // Parameters have the names now that the checkpoint's have.
         let layers = Layers::of(session.layers, &trainee.objective)?;
         let schedule = layers.schedule(train)?;
-        let plan = StepPlan::of(train, layers);
+        let shares = 1 + others.len();
+        let plan = StepPlan::of(train, layers).with_shares(shares);
         let trainee = trainee.with_plan(plan, start * train.validate_every);
         if let Some(changes) = &session.changes {
             changes.begin(&trainee.objective, out, start)?;
@@ -243,14 +265,14 @@ impl TrainingParts<'_> {
         let checkpoints = Checkpoints::open(folder, start, best)?;
         let [model, optim, scheduler] = checkpoints.writers();
         let device = session.device.clone().autodiff();
-        let batches = train.validate_every * train.accumulate;
-        let items = ItemLoader::training(session.source, batches, start, &device)?;
+        let items = train.validate_every * train.accumulate * shares;
+        let items = ItemLoader::training(session.source, items, start, &device)?.among(shares);
         let judged =
             ItemLoader::fixed(session.validation, session.validation_items, &session.device)?;
         let monitored = || MeanMonitored::new(monitor, metric::higher_is_better(monitor));
         let mut supervised =
             SupervisedTraining::<Trainee<O>>::new(out, Arc::new(items), Arc::new(judged))
-                .with_training_strategy(ExecutionStrategy::single(device).into())
+                .with_training_strategy(devices::strategy(device, others).into())
                 .with_application_logger(None)
                 .with_metric_logger(NoLog)
                 .with_interrupter(interrupter.clone())
@@ -413,6 +435,9 @@ pub fn try_steps<O: Objective>(session: &Session<O>) -> Result<StepCost> {
         let item = session.source.item(step, &device)?;
         let started = std::time::Instant::now();
         drop(session.precision.run(|| session.objective.step(item)));
+        // A GPU is told and not waited for.
+        let failed = |error| Error::data(format!("the step failed: {error:?}"));
+        device.sync().map_err(failed)?;
         seconds.push(started.elapsed().as_secs_f64());
     }
     // The first one warms up.

@@ -6,7 +6,7 @@ use burn::optim::GradientsParams;
 use burn::prelude::*;
 
 use super::layers::Layers;
-use crate::nn::ema;
+use crate::nn::{ema, on_cpu};
 use crate::recipe::{Clip, Training};
 
 /// What happens around each step of the optimiser.
@@ -16,7 +16,7 @@ pub struct StepPlan {
     pub layers: Layers,
     /// The decay of the moving average of the weights, if there is one.
     ema: Option<f64>,
-    /// Batches whose gradients a step is of.
+    /// Batches (or shares of batches, one a device) whose gradients a step is of.
     accumulate: usize,
     clip: Option<Clip>,
 }
@@ -25,6 +25,12 @@ impl StepPlan {
     /// Of a training.
     pub fn of(training: &Training, layers: Layers) -> Self {
         Self { layers, ema: training.ema, accumulate: training.accumulate, clip: training.clip }
+    }
+
+    /// The same where each batch comes in so many shares, one a device.
+    #[must_use]
+    pub fn with_shares(self, shares: usize) -> Self {
+        Self { accumulate: self.accumulate.max(1) * shares, ..self }
     }
 
     /// The gradients as the optimiser takes them, of the sums over the batches of a step: their mean, clipped.
@@ -38,9 +44,13 @@ impl StepPlan {
             None => mean,
             Some(Clip::Value(most)) => changed(module, mean, Change::Clamp(most)),
             Some(Clip::Norm(most)) => {
-                let norm = norm(module, &mean);
-                // As PyTorch's `clip_grad_norm_`.
-                let share = most / (norm + 1e-6);
+                let Some(squares) = squares(module, &mean) else { return mean };
+                // As PyTorch's `clip_grad_norm_`; on a GPU without waiting for the norm.
+                if !on_cpu(&squares) {
+                    let share = (squares.sqrt() + 1e-6).recip().mul_scalar(most).clamp_max(1.0);
+                    return changed(module, mean, Change::ScaleBy(share));
+                }
+                let share = most / (f64::from(squares.into_scalar::<f32>()).sqrt() + 1e-6);
                 if share >= 1.0 { mean } else { changed(module, mean, Change::Scale(share)) }
             }
         }
@@ -53,8 +63,8 @@ impl StepPlan {
     }
 }
 
-/// The length of all gradients as one vector.
-fn norm<M: Module>(module: &M, gradients: &GradientsParams) -> f64 {
+/// The squared length of all gradients as one vector, `[1]`; `None` without any.
+fn squares<M: Module>(module: &M, gradients: &GradientsParams) -> Option<Tensor<1>> {
     struct Squares<'a>(&'a GradientsParams, Vec<Tensor<1>>);
     impl ModuleVisitor for Squares<'_> {
         fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
@@ -65,16 +75,14 @@ fn norm<M: Module>(module: &M, gradients: &GradientsParams) -> f64 {
     }
     let mut squares = Squares(gradients, Vec::new());
     module.visit(&mut squares);
-    if squares.1.is_empty() {
-        return 0.0;
-    }
-    let sum: f32 = Tensor::cat(squares.1, 0).sum().into_scalar();
-    f64::from(sum).sqrt()
+    (!squares.1.is_empty()).then(|| Tensor::cat(squares.1, 0).sum())
 }
 
-#[derive(Clone, Copy)]
+#[derive(Clone)]
 enum Change {
     Scale(f64),
+    /// By a number that lies on the device, `[1]`.
+    ScaleBy(Tensor<1>),
     Clamp(f64),
 }
 
@@ -87,9 +95,10 @@ fn changed<M: Module>(module: &M, gradients: GradientsParams, change: Change) ->
     impl ModuleVisitor for Changed {
         fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
             let Some(gradient) = self.from.remove::<D>(parameter.id) else { return };
-            let gradient = match self.change {
-                Change::Scale(share) => gradient * share,
-                Change::Clamp(most) => gradient.clamp(-most, most),
+            let gradient = match &self.change {
+                Change::Scale(share) => gradient * *share,
+                Change::ScaleBy(share) => gradient * share.clone().unsqueeze::<D>(),
+                Change::Clamp(most) => gradient.clamp(-most, *most),
             };
             self.to.register(parameter.id, gradient);
         }

@@ -19,14 +19,16 @@ use crate::metric::state::MetricState;
 use crate::nn::Precision;
 use crate::nn::weights::deep_copy;
 
+/// Steps whose numbers are read from a device together.
+const READ_EVERY: usize = 32;
 /// Pictures drawn of a validation at most.
 const PREVIEWS: usize = 4;
 
 /// What was added up since the last validation, and in it.
 #[derive(Debug, Default)]
 struct TrainingSums {
-    train: MetricState,
-    validation: MetricState,
+    train: PartSums,
+    validation: PartSums,
     /// Items validated.
     validated: usize,
     previews: Vec<RgbImage>,
@@ -48,7 +50,52 @@ impl TrainingTally {
         let finite = |state: MetricState| {
             state.values().into_iter().filter(|(_, value)| value.is_finite()).collect()
         };
-        (finite(sums.train), finite(sums.validation), sums.previews)
+        (finite(sums.train.whole()), finite(sums.validation.whole()), sums.previews)
+    }
+}
+
+/// The sums of training's or validation's items.
+#[derive(Debug, Default)]
+struct PartSums {
+    read: MetricState,
+    /// Of items whose numbers lie on a device still, and how many these are.
+    recent: MetricState,
+    waiting: usize,
+    /// What was read last of such.
+    told: Option<ItemMetrics>,
+}
+
+impl PartSums {
+    /// Adds an item's metrics; what the dashboard gets to see of it. What lies on a device is read once in
+    /// [`READ_EVERY`] items; in between the dashboard sees what was read last.
+    fn add(&mut self, metrics: &MetricState, monitor: &str) -> ItemMetrics {
+        let told = |state: &MetricState| {
+            let of = |name: &str| state.value(name).unwrap_or(f64::NAN);
+            ItemMetrics { loss: of("loss"), monitored: of(monitor) }
+        };
+        if !metrics.is_unread() {
+            self.read.merge(metrics);
+            return told(metrics);
+        }
+        self.recent.merge(metrics);
+        self.waiting += 1;
+        match self.told {
+            Some(told) if self.waiting < READ_EVERY => told,
+            _ => {
+                let mut recent = std::mem::take(&mut self.recent);
+                self.waiting = 0;
+                recent.read();
+                self.read.merge(&recent);
+                *self.told.insert(told(&recent))
+            }
+        }
+    }
+
+    /// All of them, read.
+    fn whole(mut self) -> MetricState {
+        self.read.merge(&self.recent);
+        self.read.read();
+        self.read
     }
 }
 
@@ -208,9 +255,11 @@ impl<O: Objective> TrainStep for Trainee<O> {
 
     fn step(&self, item: O::Item) -> TrainOutput<ItemMetrics> {
         let step = self.precision.run(|| self.objective.step(item));
-        let monitored = step.metrics.value(&self.monitor).unwrap_or(f64::NAN);
-        self.tally.with(|sums| sums.train.merge(&step.metrics));
-        TrainOutput { grads: step.gradients, item: ItemMetrics { loss: step.loss, monitored } }
+        let mut item = self.tally.with(|sums| sums.train.add(&step.metrics, &self.monitor));
+        if !step.metrics.is_unread() {
+            item.loss = step.loss;
+        }
+        TrainOutput { grads: step.gradients, item }
     }
 
     fn optimize(
@@ -245,9 +294,35 @@ impl<O: Objective> InferenceStep for Trainee<O> {
             self.tally.with(|sums| sums.previews.push(preview));
         }
         let state = self.precision.run(|| self.judged().evaluate(item));
-        let of = |name: &str| state.value(name).unwrap_or(f64::NAN);
-        let outcome = ItemMetrics { loss: of("loss"), monitored: of(&self.monitor) };
-        self.tally.with(|sums| sums.validation.merge(&state));
-        outcome
+        self.tally.with(|sums| sums.validation.add(&state, &self.monitor))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::prelude::*;
+
+    use super::*;
+
+    #[test]
+    fn what_lies_on_a_device_is_read_once_in_many_items_and_counts_in_full() {
+        let loss = |value: f32| {
+            let value = Tensor::<1>::from_floats([value], &Device::flex());
+            MetricState::default().with_unread_mean("loss", value, 1.0)
+        };
+        let mut sums = PartSums::default();
+        let told: Vec<f64> = (0..2 * READ_EVERY + 2)
+            .map(|item| sums.add(&loss(item as f32), "accuracy").loss)
+            .collect();
+        // The first is read, so that there is something to see; then the mean of so many.
+        let mean = (1..=READ_EVERY).sum::<usize>() as f64 / READ_EVERY as f64;
+        assert_eq!((told[0], told[READ_EVERY - 1]), (0.0, 0.0));
+        assert_eq!((told[READ_EVERY], told[2 * READ_EVERY - 1]), (mean, mean));
+        let mut distinct = told.clone();
+        distinct.dedup();
+        assert_eq!(distinct.len(), 3, "{told:?}");
+        let whole = sums.whole();
+        assert_eq!(whole.mean("loss"), Some((2 * READ_EVERY + 1) as f64 / 2.0));
+        assert!(!whole.is_unread());
     }
 }

@@ -284,7 +284,7 @@ impl Work<'_> {
         watch.tell(&Event::Start(Start::Classify { pictures, skipped, labelled, classes }));
         let cost = bf16::told(options.precision, watch, || {
             let files = left.iter().map(|item| item.file.as_path());
-            bf16::of_recognition((embedder, recogniser), files)
+            bf16::of_recognition((embedder, recogniser), options.precision, files)
         });
         let (mut tried, total) = (0, left.len());
         let mut go_on = watch.progress(0, total);

@@ -273,8 +273,9 @@ pub fn segment(options: &SegmentOptions, watch: &Watch<'_>) -> Result<SegmentOut
     let fitted = FitEvent::Segment { choice, objects: told, seconds: clock.seconds() };
     watch.tell(&Event::Fitted(fitted));
     let files = items.iter().map(|item| item.file.as_path());
-    let cost =
-        bf16::told(options.precision, watch, || bf16::of_segmentation(&mut predictor, files));
+    let cost = bf16::told(options.precision, watch, || {
+        bf16::of_segmentation(&mut predictor, options.precision, files)
+    });
     if let Some(splitter) = &mut splitter {
         splitter.set_precision(options.precision);
     }

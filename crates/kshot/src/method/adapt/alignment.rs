@@ -26,9 +26,11 @@ use crate::contract::episodic::scalar;
 use crate::contract::{Objective, StepResult};
 use crate::data::batch::SemiBatch;
 use crate::data::source::generator;
+use crate::device;
 use crate::encoder::{Encode, Encoder, Features};
 use crate::method::supervised::Supervised;
 use crate::metric::state::MetricState;
+use crate::nn::on_cpu;
 
 /// Its name in recipes.
 pub const NAME: &str = "feature-alignment";
@@ -172,7 +174,7 @@ impl Objective for FeatureAlignment {
         let SemiBatch { labelled, unlabelled, index } = item;
         let Some(unlabelled) = unlabelled else { return self.supervised.step(labelled) };
         // Dropout draws the same whether training was interrupted or not.
-        labelled.images.device().seed(labelled.seed);
+        device::seed(&labelled.images.device(), labelled.seed);
         let [count, _, height, width] = labelled.images.dims();
         let images = Tensor::cat(vec![labelled.images, unlabelled], 0);
         let features = self.supervised.segmenter.encoder.forward(images);
@@ -183,15 +185,18 @@ impl Objective for FeatureAlignment {
             [height, width],
             labelled.labels.clone(),
         );
-        let apart = f64::from(scalar(&distance));
+        let apart = distance.clone().inner();
         let loss = loss + distance * self.config.weight_at(index);
-        let value = f64::from(scalar(&loss));
+        let value = loss.clone().inner();
         let gradients = GradientsParams::from_grads(loss.backward(), self);
-        let metrics = MetricState::default()
-            .with_mean("loss", value, 1.0)
-            .with_mean("feature_distance", apart, 1.0)
-            .with_confusion(self.supervised.confusion_of(logits, labelled.labels));
-        StepResult { loss: value, gradients, metrics }
+        let (logits, truth) = (logits.inner(), labelled.labels.inner());
+        let read = on_cpu(&apart);
+        let metrics = self.supervised.metrics(value, logits, truth);
+        let metrics = match read {
+            true => metrics.with_mean("feature_distance", f64::from(scalar(&apart)), 1.0),
+            false => metrics.with_unread_mean("feature_distance", apart, 1.0),
+        };
+        StepResult { loss: metrics.mean("loss").unwrap_or(f64::NAN), gradients, metrics }
     }
 
     fn evaluate(&self, item: SemiBatch) -> MetricState {

@@ -24,6 +24,7 @@ use crate::features::score_map::taps;
 use crate::loss::cross_entropy::{pixel_cross_entropy, pixel_cross_entropy_rows};
 use crate::metric::confusion::Confusion;
 use crate::metric::state::MetricState;
+use crate::nn::on_cpu;
 
 /// How it compares and by what it is trained.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
@@ -231,13 +232,16 @@ fn alignment(
     let areas = area.sum_dim(0);
     let [_, _, channels] = sums.dims();
     let prototypes = (sums / (areas.clone() + SPECK)).reshape([planes, channels]);
-    let areas: Vec<f32> = areas.into_data().iter::<f32>().collect();
+    // A class that was predicted nowhere has no prototype. Where the areas cannot be read at no cost, its loss is
+    // computed and counts nothing.
+    let known = on_cpu(&areas).then(|| areas.to_data().iter::<f32>().collect::<Vec<f32>>());
+    let there = areas.reshape([planes]).greater_elem(0.0).float();
     let mut total = Tensor::zeros([1], &labels.device());
     for way in 0..ways {
-        // A class that was predicted nowhere has no prototype.
-        if areas[way + 1] == 0.0 {
+        if known.as_ref().is_some_and(|areas| areas[way + 1] == 0.0) {
             continue;
         }
+        let counts = there.clone().narrow(0, way + 1, 1);
         let two = Tensor::cat(
             vec![prototypes.clone().narrow(0, 0, 1), prototypes.clone().narrow(0, way + 1, 1)],
             0,
@@ -248,6 +252,7 @@ fn alignment(
             let is_own = own.clone().equal_elem(way as i64 + 1);
             let own = own.mask_fill(is_own, 1);
             let loss = pixel_cross_entropy(&one.logits(&two, [height, width], scale), &own);
+            let loss = if known.is_some() { loss } else { loss * counts.clone() };
             total = total + loss / pictures as f32;
         }
     }

@@ -376,8 +376,12 @@ impl FewShot<1> for Abml {
             .map(|episode| precision.run(|| self.outer(episode, &prior)))
             .collect();
         let share = 1.0 / episodes.len() as f32;
-        let mut result =
-            EpisodeStep { loss: 0.0, accuracy: None, gradients: GradientsParams::new() };
+        let mut result = EpisodeStep {
+            loss: 0.0,
+            accuracy: None,
+            gradients: GradientsParams::new(),
+            unread: None,
+        };
         let mut sums: Vec<Tensor<1>> = prior.iter().map(Tensor::zeros_like).collect();
         let mut rates = rates::zeros(&self.rates);
         let mut right = 0.0;

@@ -351,8 +351,12 @@ impl FewShot<1> for Maml {
             .map(|episode| precision.run(|| self.outer(episode, start.clone())))
             .collect();
         let share = 1.0 / episodes.len() as f32;
-        let mut result =
-            EpisodeStep { loss: 0.0, accuracy: Some(0.0), gradients: GradientsParams::new() };
+        let mut result = EpisodeStep {
+            loss: 0.0,
+            accuracy: Some(0.0),
+            gradients: GradientsParams::new(),
+            unread: None,
+        };
         let mut total: Option<(Vec<Tensor<1>>, Vec<Tensor<2>>)> = None;
         for outer in outers {
             result.loss += outer.loss as f32 * share;

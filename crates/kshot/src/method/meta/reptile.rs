@@ -210,8 +210,12 @@ impl FewShot<1> for Reptile {
             })
             .collect();
         let share = 1.0 / episodes.len() as f32;
-        let mut result =
-            EpisodeStep { loss: 0.0, accuracy: Some(0.0), gradients: GradientsParams::new() };
+        let mut result = EpisodeStep {
+            loss: 0.0,
+            accuracy: Some(0.0),
+            gradients: GradientsParams::new(),
+            unread: None,
+        };
         let zeros = |of: &[Tensor<1>]| of.iter().map(Tensor::zeros_like).collect::<Vec<_>>();
         let mut towards =
             InnerState { weights: zeros(&start.weights), squares: zeros(&start.squares) };
