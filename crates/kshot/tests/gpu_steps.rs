@@ -24,7 +24,7 @@ use kshot::method::supervised::Supervised;
 use kshot::nn::weights::deep_copy;
 use kshot::recipe::Training;
 use kshot::train::layers::Layers;
-use kshot::train::plan::StepPlan;
+use kshot::train::step::StepPlan;
 
 /// Operations of a recording.
 #[derive(Debug, PartialEq, Eq)]

@@ -4,7 +4,6 @@ use std::path::{Path, PathBuf};
 use std::sync::mpsc::{RecvTimeoutError, channel};
 use std::time::Duration;
 
-use burn::module::Module;
 use burn::prelude::Device;
 use burn::train::Interrupter;
 
