@@ -266,16 +266,23 @@ mod tests {
     #[test]
     fn no_more_items_wait_than_there_is_room_for() {
         let source = Arc::new(Numbers::default());
+        let begun = |count: usize| {
+            let started = std::time::Instant::now();
+            while source.begun.load(Ordering::SeqCst) < count {
+                assert!(started.elapsed() < Duration::from_secs(20), "{count} were not begun");
+                std::thread::yield_now();
+            }
+            // Time to begin with one too many.
+            std::thread::sleep(Duration::from_millis(30));
+            assert_eq!(source.begun.load(Ordering::SeqCst), count);
+        };
         let loader = loader(&source, 4);
         let mut items = loader.iter();
-        std::thread::sleep(Duration::from_millis(60));
-        assert_eq!(source.begun.load(Ordering::SeqCst), AHEAD);
+        begun(AHEAD);
         items.next().unwrap().unwrap();
-        std::thread::sleep(Duration::from_millis(60));
-        assert_eq!(source.begun.load(Ordering::SeqCst), AHEAD + 1);
+        begun(AHEAD + 1);
         drop(items);
-        std::thread::sleep(Duration::from_millis(30));
-        assert_eq!(source.begun.load(Ordering::SeqCst), AHEAD + 1);
+        begun(AHEAD + 1);
     }
 
     /// Each item is its number.
