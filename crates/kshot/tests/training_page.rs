@@ -91,8 +91,7 @@ impl Place {
     }
 
     fn train(&self, at_most: Option<usize>) {
-        let options =
-            TrainOptions { at_most, ..TrainOptions::new(self.recipe(), self.at("run")) };
+        let options = TrainOptions { at_most, ..TrainOptions::new(self.recipe(), self.at("run")) };
         train(&options, &Watch::silent()).unwrap();
     }
 
@@ -119,7 +118,9 @@ fn cells(page: &str, class: &str) -> Vec<String> {
     let section = page.split("id=\"classes\"").nth(1).unwrap().split("</section>").next().unwrap();
     let row = section.split("<tr>").find(|row| row.contains(&escaped(class))).unwrap();
     let cells = row.split("<td class=\"number").skip(1);
-    cells.map(|cell| cell.split_once('>').unwrap().1.split('<').next().unwrap().to_owned()).collect()
+    cells
+        .map(|cell| cell.split_once('>').unwrap().1.split('<').next().unwrap().to_owned())
+        .collect()
 }
 
 /// What is not as every page has to be.
@@ -132,13 +133,22 @@ fn faults(page: &str) -> Vec<&'static str> {
     };
     check(page.contains("http:") || page.contains("https:"), "an address outside the page");
     let mut sources = page.split("src=\"").skip(1);
-    check(sources.any(|source| !source.starts_with("data:image/jpeg;base64,")), "a picture elsewhere");
-    check(page.contains("<link") || page.contains("@import") || page.contains("url("), "a style elsewhere");
+    check(
+        sources.any(|source| !source.starts_with("data:image/jpeg;base64,")),
+        "a picture elsewhere",
+    );
+    check(
+        page.contains("<link") || page.contains("@import") || page.contains("url("),
+        "a style elsewhere",
+    );
     check(page.len() > 5_000_000, "too large");
     check(page.contains("<b>red") || page.contains("\"green\""), "a name as markup");
     check(page.contains("NaN") || page.contains("inf %"), "no number");
-    check(page.matches("<img").count() != page.matches("<img alt=").count()
-        + page.matches("\" alt=\"").count(), "a picture without words");
+    check(
+        page.matches("<img").count()
+            != page.matches("<img alt=").count() + page.matches("\" alt=\"").count(),
+        "a picture without words",
+    );
     check(page.matches("<h1").count() != 1, "not one title");
     let ids = page.split("href=\"#").skip(1).map(|id| id.split('"').next().unwrap());
     let broken = ids.map(|id| format!("id=\"{id}\"")).any(|id| !page.contains(&id));
@@ -153,9 +163,9 @@ fn the_page_has_every_part_with_the_numbers_of_eval() {
     place.train(None);
     let (page, result) = (place.page("run"), place.eval());
     assert_eq!(faults(&page), [""; 0]);
-    for part in [
-        "curves", "measured", "classes", "confusion", "calibration", "worst", "recipe", "use",
-    ] {
+    for part in
+        ["curves", "measured", "classes", "confusion", "calibration", "worst", "recipe", "use"]
+    {
         assert!(page.contains(&format!("id=\"{part}\"")), "{part}");
     }
     assert!(!page.contains("id=\"chosen\""), "the recipe was written by a person");
@@ -252,11 +262,15 @@ fn a_measurement_that_is_stopped_or_fails_leaves_the_rest() {
     assert!(!trained.interrupted && place.at("run/model.bpk").is_file());
     let page = place.page("run");
     assert_eq!(faults(&page), [""; 0]);
-    assert!(page.contains("stopped before all validation pictures") && !page.contains("id=\"worst\""));
+    assert!(
+        page.contains("stopped before all validation pictures") && !page.contains("id=\"worst\"")
+    );
     {
         let told = told.lock().unwrap();
         let (words, done) = told.last().unwrap();
-        assert!(words.contains("s of it for the report); look at") && words.contains("report.html"));
+        assert!(
+            words.contains("s of it for the report); look at") && words.contains("report.html")
+        );
         assert!(done["report"].as_str().unwrap().ends_with("report.html"), "{done}");
         assert!(done["report_seconds"].as_f64().unwrap() < done["seconds"].as_f64().unwrap());
         let words = "measuring the best parameters on 2 validation pictures for report.html";
@@ -273,7 +287,12 @@ fn a_measurement_that_is_stopped_or_fails_leaves_the_rest() {
     train(&options, &Watch::new(&tell)).unwrap();
     let page = place.page("run");
     assert!(page.contains("could not be measured") && page.contains("4.png"), "{page}");
-    assert!(told.lock().unwrap().iter().any(|(words, _)| words.starts_with("warning: report.html lacks")));
+    assert!(
+        told.lock()
+            .unwrap()
+            .iter()
+            .any(|(words, _)| words.starts_with("warning: report.html lacks"))
+    );
 }
 
 #[test]
@@ -290,7 +309,10 @@ fn without_validation_pictures_the_page_says_so() {
     train(&options, &Watch::silent()).unwrap();
     let page = place.page("run");
     assert_eq!(faults(&page), [""; 0]);
-    assert!(page.contains("There are no validation pictures") && page.contains("no validation pictures"));
+    assert!(
+        page.contains("There are no validation pictures")
+            && page.contains("no validation pictures")
+    );
     assert!(page.contains("step 2 · training") && !page.contains("id=\"classes\""));
 }
 
@@ -298,9 +320,8 @@ fn without_validation_pictures_the_page_says_so() {
 fn a_recipe_that_kshot_chose_tells_its_rules() {
     let _alone = alone();
     let place = Place::new();
-    let changes = [
-        "model.encoder=resnet-tiny", "model.weights=none", "data.transforms=[]", "train.batch=1",
-    ];
+    let changes =
+        ["model.encoder=resnet-tiny", "model.weights=none", "data.transforms=[]", "train.batch=1"];
     let wanted = PlanOptions {
         data: place.at("data"),
         steps: Some(2),

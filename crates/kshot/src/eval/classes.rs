@@ -174,8 +174,7 @@ impl BoundarySums {
 
     /// Adds those of another seed.
     fn merge(&mut self, other: &Self) {
-        self.pictures =
-            (self.pictures.0 + other.pictures.0, self.pictures.1 + other.pictures.1);
+        self.pictures = (self.pictures.0 + other.pictures.0, self.pictures.1 + other.pictures.1);
         for (of, other) in self.classes.iter_mut().zip(&other.classes) {
             *of = (of.0 + other.0, of.1 + other.1);
         }
@@ -229,10 +228,8 @@ mod tests {
     #[test]
     fn figures_are_those_of_the_pixels_by_hand() {
         let mask = |pixels: [u8; 6]| Mask::from_pixels(6, 1, pixels.to_vec()).unwrap();
-        let pairs = [
-            ([0, 0, 1, 1, 1, 255], [0, 1, 1, 1, 0, 1]),
-            ([0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 2]),
-        ];
+        let pairs =
+            [([0, 0, 1, 1, 1, 255], [0, 1, 1, 1, 0, 1]), ([0, 0, 0, 0, 0, 0], [0, 0, 0, 0, 0, 2])];
         let mut confusion = Confusion::new(4);
         let mut pictures = Vec::new();
         for (truth, predicted) in pairs {
@@ -255,7 +252,10 @@ mod tests {
         let [background, a, b, c] = &all[..] else { panic!("{all:?}") };
         assert_eq!((background.pictures, background.pixels), (2, 8));
         assert_eq!((a.pictures, a.pixels, a.iou), (1, 3, Some(0.5)));
-        assert_eq!((a.precision, a.recall, a.boundary_f), (Some(2.0 / 3.0), Some(2.0 / 3.0), Some(0.75)));
+        assert_eq!(
+            (a.precision, a.recall, a.boundary_f),
+            (Some(2.0 / 3.0), Some(2.0 / 3.0), Some(0.75))
+        );
         // Predicted, and nowhere in the truth.
         assert_eq!((b.pictures, b.pixels, b.iou, b.recall), (0, 0, Some(0.0), Some(0.0)));
         assert_eq!((c.iou, c.dice, c.boundary_f), (None, None, None));
@@ -266,7 +266,10 @@ mod tests {
         let confused = table.confused();
         assert_eq!(confused.len(), 3);
         let first = &confused[0];
-        assert_eq!((&*first.actual, &*first.predicted, first.opportunities), ("a", "background", 3));
+        assert_eq!(
+            (&*first.actual, &*first.predicted, first.opportunities),
+            ("a", "background", 3)
+        );
         let text = table.text().unwrap();
         let read: serde_json::Value = serde_json::from_str(&text).unwrap();
         assert_eq!(read["counts"][0][0], 6, "{text}");

@@ -142,7 +142,10 @@ impl EvalContext<'_> {
     /// If it was.
     fn go_on(&self) -> Result<()> {
         if (self.is_cancelled)() {
-            return Err(Error::new(ErrorKind::Cancelled, "stopped before all pictures were measured"));
+            return Err(Error::new(
+                ErrorKind::Cancelled,
+                "stopped before all pictures were measured",
+            ));
         }
         Ok(())
     }
@@ -291,7 +294,7 @@ impl Evaluation {
     }
 
     /// An empty result.
-    fn new(recipe: &Recipe) -> Self {
+    pub(crate) fn new(recipe: &Recipe) -> Self {
         Self {
             protocol: recipe.protocol.name().to_owned(),
             transductive: false,

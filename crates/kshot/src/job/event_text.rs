@@ -246,7 +246,11 @@ impl fmt::Display for Done<'_> {
                 write!(f, "best validation {value} at step {}; {seconds:.0} s", best.step)?;
                 match (report, report_seconds) {
                     (Some(report), Some(seconds)) if !*interrupted => {
-                        write!(f, " ({seconds:.1} s of it for the report); look at {}", report.display())?;
+                        write!(
+                            f,
+                            " ({seconds:.1} s of it for the report); look at {}",
+                            report.display()
+                        )?;
                     }
                     (Some(report), _) => write!(f, "; look at {}", report.display())?,
                     (None, _) => write!(f, "; look at {}", out.join(CURVE_PAGE).display())?,

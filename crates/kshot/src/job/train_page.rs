@@ -174,7 +174,10 @@ fn done(options: &TrainOptions) -> Vec<(&'static str, String)> {
             let words =
                 ["kshot", "segment", "--model", &out, "--query", "photos", "--out", "result"];
             next.push(("To segment pictures:", command(&words, options)));
-            next.push(("To use it in other programs (ONNX):", correct::line(&["kshot", "export", &out].map(str::to_owned))));
+            next.push((
+                "To use it in other programs (ONNX):",
+                correct::line(&["kshot", "export", &out].map(str::to_owned)),
+            ));
         }
         MethodConfig::Learner(_) => {
             let words = [

@@ -48,7 +48,9 @@ fn classes(all: &[ClassFigures]) -> Markup {
         all.iter().partition(|class| class.iou.is_some());
     // Background is no class of the means, and comes last.
     there.sort_by(|a, b| {
-        (a.number == 0).cmp(&(b.number == 0)).then(a.iou.unwrap_or(0.0).total_cmp(&b.iou.unwrap_or(0.0)))
+        (a.number == 0)
+            .cmp(&(b.number == 0))
+            .then(a.iou.unwrap_or(0.0).total_cmp(&b.iou.unwrap_or(0.0)))
     });
     html! {
         section id="classes" {
