@@ -294,7 +294,7 @@ impl Evaluation {
     }
 
     /// An empty result.
-    fn new(recipe: &Recipe) -> Self {
+    pub(crate) fn new(recipe: &Recipe) -> Self {
         Self {
             protocol: recipe.protocol.name().to_owned(),
             transductive: false,

@@ -45,8 +45,8 @@ pub(super) fn write(
         (true, _) => Err("The training was stopped before its end: what it does on the validation pictures is measured \
                           when it is done."
             .to_owned()),
-        (_, 0) => Err("There are no validation pictures: nothing tells how good this network is, and the parameters of \
-                       the first validation are kept. Leave some out of the training (data.split), or run `kshot eval` \
+        (_, 0) => Err("There are no validation pictures: nothing tells how good this network is, and the last \
+                       parameters are kept. Leave some out of the training (data.split), or run `kshot eval` \
                        on others."
             .to_owned()),
         (_, pictures) => {

@@ -7,12 +7,11 @@ use kshot_data::query::slashed;
 use maud::{Markup, PreEscaped, html};
 
 use crate::error::Result;
-use crate::metric;
 use crate::names::counted;
 use crate::recipe::Training;
 use crate::report::page::{self, duration, href};
 use crate::report::plot::{Line, Plot, grouped, thinned};
-use crate::train::curve::CurvePoint;
+use crate::train::curve::{self, CurvePoint};
 
 /// The page's name in a run's folder.
 pub const CURVE_PAGE: &str = "curve.html";
@@ -112,11 +111,7 @@ fn axis_number(value: f64) -> String {
 impl CurveReport<'_> {
     /// The best validation, the first of equals.
     pub(super) fn best(&self) -> Option<&CurvePoint> {
-        let higher = metric::higher_is_better(self.monitor);
-        self.points.iter().reduce(|best, point| {
-            let (now, before) = (point.monitored(self.monitor), best.monitored(self.monitor));
-            if (higher && now > before) || (!higher && now < before) { point } else { best }
-        })
+        curve::best(self.points, self.monitor)
     }
 
     /// The last step of the axes: all steps, or those taken where it ended sooner.

@@ -86,7 +86,7 @@ impl TrainingReport<'_> {
             section id="use" {
                 h2 { "How to use it" }
                 @if curve.state == TrainingState::Finished {
-                    p { "The parameters of the best validation are in " code { "model.bpk" } "." }
+                    p { @if self.validation_pictures == 0 { "The last parameters" } @else { "The parameters of the best validation" } " are in " code { "model.bpk" } "." }
                 }
                 @for (words, command) in &curve.next { p.muted { (words) } pre { (command) } }
             }
@@ -188,5 +188,103 @@ fn short(count: usize) -> String {
         0..10_000 => grouped(count),
         10_000..1_000_000 => format!("{:.0} k", count as f64 / 1e3),
         _ => format!("{:.1} M", count as f64 / 1e6),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::collections::BTreeMap;
+
+    use image::RgbImage;
+
+    use super::*;
+    use crate::eval::classes::{ClassFigures, ConfusionTable};
+    use crate::eval::worst::{PANEL, Panel, Worst};
+    use crate::metric::calibration::Bin;
+    use crate::recipe::{Recipe, Training};
+    use crate::report::evaluation;
+    use crate::train::curve::CurvePoint;
+
+    const RECIPE: &str = "[protocol]\nname = 'segmentation'\n[data]\ndataset = 'ade20k'\nroot = 'x'\n\
+        train = 'training'\nvalidation = 'validation'\ntest = 'validation'\n[model]\n\
+        encoder = 'efficientnet-lite0'\ndecoder = 'linear'\n[method]\nname = 'supervised'\n\
+        [train]\nsteps = 100000\nvalidate_every = 100\nseed = 0\nlearning_rate = 0.1\n";
+
+    /// Noise, which no JPEG makes small.
+    fn noise(seed: u32) -> RgbImage {
+        RgbImage::from_fn(PANEL, PANEL, |x, y| {
+            let of = (x.wrapping_mul(2_654_435_761) ^ y.wrapping_mul(2_246_822_519) ^ seed)
+                .wrapping_mul(3_266_489_917);
+            image::Rgb([(of >> 8) as u8, (of >> 16) as u8, (of >> 24) as u8])
+        })
+    }
+
+    #[test]
+    fn a_page_of_150_classes_and_1000_validations_stays_small() {
+        let recipe = Recipe::parse(RECIPE, Path::new("a.toml"), &[]).unwrap();
+        let mut result = Evaluation::new(&recipe);
+        let name = |class: usize| format!("<class> number {class}");
+        let rate = Some(0.5);
+        let of = |number: usize| ClassFigures {
+            name: name(number),
+            number,
+            pictures: 3,
+            pixels: 1_000_000,
+            iou: rate,
+            dice: rate,
+            precision: rate,
+            recall: rate,
+            boundary_f: rate,
+        };
+        result.classes = (0..=150).map(of).collect();
+        result.confusion = Some(ConfusionTable {
+            classes: (0..=150).map(name).collect(),
+            counts: vec![vec![123_456_789; 151]; 151],
+        });
+        result.reliability = vec![Bin { count: 9, right: 4, confidence: 0.5 }; 15];
+        let captions = ["query", "truth", "prediction", "errors"];
+        let panel = |(caption, seed)| Panel { caption, picture: noise(seed) };
+        let worst = Worst {
+            title: "images/<i>.png".to_owned(),
+            iou: 0.25,
+            panels: captions.into_iter().zip(0..).map(panel).collect(),
+        };
+        let point = |number: usize| CurvePoint {
+            number,
+            step: 100 * number,
+            train: BTreeMap::from([("loss".to_owned(), 1.0 / number as f64)]),
+            validation: BTreeMap::from([("mean_iou".to_owned(), 0.5)]),
+            seconds: number as f64,
+        };
+        let points: Vec<CurvePoint> = (1..=1000).map(point).collect();
+        let training: &Training = recipe.training().unwrap();
+        let report = TrainingReport {
+            curve: CurveReport {
+                title: "supervised on <b>",
+                about: "20210 pictures to train on",
+                state: TrainingState::Finished,
+                monitor: "mean_iou",
+                training,
+                points: &points,
+                next: vec![("To segment pictures:", "kshot segment".to_owned())],
+                preview: None,
+            },
+            network: "a with b".to_owned(),
+            parameters: 4_600_000,
+            validation_pictures: 2000,
+            device: "flex",
+            measured: Measured::Pictures(&result, evaluation::shown(&vec![worst; 6]).unwrap()),
+            plan: None,
+            recipe: RECIPE,
+        };
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join(TRAINING_PAGE);
+        write(&path, &report).unwrap();
+        let page = std::fs::read_to_string(path).unwrap();
+        assert!(page.len() < 3_000_000, "{} bytes", page.len());
+        assert!(page.contains("4.6 M") && page.contains("&lt;class&gt; number 150"));
+        assert!(!page.contains("<class>") && !page.contains("<i>.png") && !page.contains("on <b>"));
+        assert!(page.contains("the 111 others are joined"));
+        assert_eq!(page.matches("data:image/jpeg").count(), 24);
     }
 }

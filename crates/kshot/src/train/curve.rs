@@ -113,12 +113,19 @@ impl Curve {
 
 impl CurveState {
     fn best(&self) -> Option<&CurvePoint> {
-        let higher = metric::higher_is_better(&self.monitor);
-        self.points.iter().reduce(|best, point| {
-            let (now, before) = (point.monitored(&self.monitor), best.monitored(&self.monitor));
-            if (higher && now > before) || (!higher && now < before) { point } else { best }
-        })
+        best(&self.points, &self.monitor)
     }
+}
+
+/// The best validation by a metric, the first of equals; where nothing was validated, the last.
+pub fn best<'a>(points: &'a [CurvePoint], monitor: &str) -> Option<&'a CurvePoint> {
+    let higher = metric::higher_is_better(monitor);
+    points.iter().reduce(|best, point| {
+        let (now, before) = (point.monitored(monitor), best.monitored(monitor));
+        let is_better = if higher { now > before } else { now < before };
+        let unknown = [best, point].iter().all(|of| of.validation.is_empty());
+        if is_better || unknown { point } else { best }
+    })
 }
 
 /// What a curve goes by.
@@ -199,5 +206,32 @@ fn draw(folder: &Path, step: usize, previews: &[RgbImage]) -> Result<()> {
 impl EarlyStoppingStrategy for Curve {
     fn should_stop(&mut self, _: usize, _: &EventStoreClient) -> bool {
         self.is_stale()
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_first_of_the_best_counts_and_the_last_where_nothing_was_validated() {
+        let points = |values: &[f64]| -> Vec<CurvePoint> {
+            let point = |(index, value): (usize, &f64)| CurvePoint {
+                number: index + 1,
+                step: index + 1,
+                train: BTreeMap::new(),
+                validation: match value.is_nan() {
+                    true => BTreeMap::new(),
+                    false => BTreeMap::from([("mean_iou".into(), *value), ("loss".into(), *value)]),
+                },
+                seconds: 0.0,
+            };
+            values.iter().enumerate().map(point).collect()
+        };
+        let of = |values: &[f64], monitor| best(&points(values), monitor).map(|best| best.number);
+        assert_eq!(of(&[0.1, 0.3, 0.3, 0.2], "mean_iou"), Some(2));
+        assert_eq!(of(&[0.1, 0.3, 0.1], "loss"), Some(1));
+        assert_eq!(of(&[f64::NAN; 3], "mean_iou"), Some(3));
+        assert_eq!(of(&[], "mean_iou"), None);
     }
 }
