@@ -48,8 +48,8 @@ fn tensor(rows: &[Vec<f32>], device: &Device) -> Tensor<2> {
 }
 
 const DISTANCES: [(&str, Distance); 4] = [
-    ("coral", |s, t| coral(s, t)),
-    ("mmd", |s, t| mmd(s, t)),
+    ("coral", coral),
+    ("mmd", mmd),
     ("standardised coral", |s, t| {
         let (s, t) = standardised(s, t);
         coral(s, t)
