@@ -13,14 +13,11 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use crate::contract::ItemSource;
 use crate::error::{Error, Result};
 
-/// Items that wait or are being made: what bounds the memory that they take.
-const AHEAD: usize = 3;
-
-/// Threads that items are made on. They are not those of the training steps, so that no step waits at its end for a thread
-/// that took up a picture to decode; and as they work on an item's pictures together, a few keep up with a fast device.
+/// Threads that items are made on, each a whole item at a time. They are not those of the training steps, so that no step
+/// waits at its end for a thread that took up a picture to decode.
 fn threads() -> usize {
     let all = rayon::current_num_threads();
-    (all / 2).clamp(all.min(2), 8)
+    (all / 4).clamp(all.min(2), 4)
 }
 
 /// Some items between two validations. Epoch `e` of training holds items that no other epoch holds;
@@ -32,7 +29,7 @@ pub struct ItemLoader<T> {
     /// The epoch that comes next, from 0; `None` where all are the same.
     next: Option<Arc<AtomicU64>>,
     device: Device,
-    pool: Arc<ThreadPool>,
+    threads: Arc<[ThreadPool]>,
 }
 
 impl<T> ItemLoader<T> {
@@ -47,7 +44,7 @@ impl<T> ItemLoader<T> {
         device: &Device,
     ) -> Result<Self> {
         let next = Some(Arc::new(AtomicU64::new(epoch as u64)));
-        Ok(Self { source, items, next, device: device.clone(), pool: pool(threads())? })
+        Ok(Self { source, items, next, device: device.clone(), threads: loaders(threads())? })
     }
 
     /// The same items each time.
@@ -55,7 +52,7 @@ impl<T> ItemLoader<T> {
     /// # Errors
     /// If the system gives no threads.
     pub fn fixed(source: Arc<dyn ItemSource<T>>, items: usize, device: &Device) -> Result<Self> {
-        Ok(Self { source, items, next: None, device: device.clone(), pool: pool(threads())? })
+        Ok(Self { source, items, next: None, device: device.clone(), threads: loaders(threads())? })
     }
 
     /// The same on so many threads.
@@ -63,7 +60,7 @@ impl<T> ItemLoader<T> {
     /// # Errors
     /// If the system does not give them.
     pub fn with_threads(self, threads: usize) -> Result<Self> {
-        Ok(Self { pool: pool(threads)?, ..self })
+        Ok(Self { threads: loaders(threads)?, ..self })
     }
 
     fn like(&self, items: usize, device: &Device) -> Self {
@@ -72,21 +69,28 @@ impl<T> ItemLoader<T> {
             items,
             next: self.next.clone(),
             device: device.clone(),
-            pool: Arc::clone(&self.pool),
+            threads: Arc::clone(&self.threads),
         }
     }
 }
 
-fn pool(threads: usize) -> Result<Arc<ThreadPool>> {
-    let pool = ThreadPoolBuilder::new()
-        .num_threads(threads.max(1))
-        .thread_name(|number| format!("loader {number}"))
-        // Whoever waits for the item is told; without this the process would end.
-        .panic_handler(|_| ());
-    let pool = pool.build().map_err(|error| {
-        Error::config(format!("the system gives no {threads} threads to load pictures on: {error}"))
-    })?;
-    Ok(Arc::new(pool))
+/// Pools of one thread each: what an item does side by side stays on its own thread, and none that waits for a part of one
+/// item begins with another, which would bring items late and in bursts.
+fn loaders(threads: usize) -> Result<Arc<[ThreadPool]>> {
+    let loader = |number: usize| {
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(1)
+            .thread_name(move |_| format!("loader {number}"))
+            // Whoever waits for the item is told; without this the process would end.
+            .panic_handler(|_| ());
+        pool.build().map_err(|error| {
+            Error::config(format!(
+                "the system gives no {threads} threads to load pictures on ({error}); end other programs, or raise \
+                 the limit of threads (ulimit -u)"
+            ))
+        })
+    };
+    (0..threads.max(1)).map(loader).collect()
 }
 
 type Made<T> = Result<T, DatasetError>;
@@ -95,8 +99,8 @@ type Made<T> = Result<T, DatasetError>;
 struct Items<T> {
     source: Arc<dyn ItemSource<T>>,
     device: Device,
-    pool: Arc<ThreadPool>,
-    /// The items that wait or are being made, in their order.
+    threads: Arc<[ThreadPool]>,
+    /// The items that wait or are being made, in their order; one more than threads, which bounds the memory they take.
     ahead: VecDeque<(u64, Receiver<Made<T>>)>,
     /// The next one to begin with, and the one after the last.
     next: u64,
@@ -110,11 +114,12 @@ struct Items<T> {
 impl<T: Send + 'static> Items<T> {
     /// Begins with the next items, as many as there is room for.
     fn begin(&mut self) {
-        while self.next < self.end && self.ahead.len() < AHEAD {
+        while self.next < self.end && self.ahead.len() <= self.threads.len() {
             let (sender, receiver) = sync_channel(1);
             let (source, device) = (Arc::clone(&self.source), self.device.clone());
             let (index, stopped) = (self.next, Arc::clone(&self.stopped));
-            self.pool.spawn_fifo(move || {
+            let thread = &self.threads[index as usize % self.threads.len()];
+            thread.spawn_fifo(move || {
                 if !stopped.load(Ordering::Relaxed) {
                     let made = source.item(index, &device).map_err(DatasetError::new);
                     // There is room for one; if the other end is gone, nobody wants it.
@@ -162,7 +167,7 @@ impl<T: Send + 'static> DataLoader<T> for ItemLoader<T> {
         let mut items = Items {
             source: Arc::clone(&self.source),
             device: self.device.clone(),
-            pool: Arc::clone(&self.pool),
+            threads: Arc::clone(&self.threads),
             ahead: VecDeque::new(),
             next: epoch * items,
             end: (epoch + 1) * items,
@@ -253,10 +258,10 @@ mod tests {
         };
         let loader = loader(&source, 4);
         let mut items = loader.iter();
-        begun(AHEAD);
+        begun(5);
         items.next().unwrap().unwrap();
-        begun(AHEAD + 1);
+        begun(6);
         drop(items);
-        begun(AHEAD + 1);
+        begun(6);
     }
 }
