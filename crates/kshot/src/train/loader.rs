@@ -14,14 +14,11 @@ use rayon::{ThreadPool, ThreadPoolBuilder};
 use crate::contract::ItemSource;
 use crate::error::{Error, Result};
 
-/// Items that wait or are being made: what bounds the memory that they take.
-const AHEAD: usize = 3;
-
-/// Threads that items are made on. They are not those of the training steps, so that no step waits at its end for a thread
-/// that took up a picture to decode; and as they work on an item's pictures together, a few keep up with a fast device.
+/// Threads that items are made on, each a whole item at a time. They are not those of the training steps, so that no step
+/// waits at its end for a thread that took up a picture to decode.
 fn threads() -> usize {
     let all = rayon::current_num_threads();
-    (all / 2).clamp(all.min(2), 8)
+    (all / 4).clamp(all.min(2), 4)
 }
 
 /// Some items between two validations. Epoch `e` of training holds items that no other epoch holds;
@@ -37,7 +34,7 @@ pub struct ItemLoader<T> {
     /// The epoch that comes next, from 0; `None` where all are the same.
     next: Option<Arc<AtomicU64>>,
     device: Device,
-    pool: Arc<ThreadPool>,
+    threads: Arc<[ThreadPool]>,
 }
 
 impl<T> ItemLoader<T> {
@@ -53,8 +50,8 @@ impl<T> ItemLoader<T> {
     ) -> Result<Self> {
         let next = Some(Arc::new(AtomicU64::new(epoch as u64)));
         let (devices, places) = (1, 0..items);
-        let pool = pool(threads())?;
-        Ok(Self { source, items, devices, places, next, device: device.clone(), pool })
+        let threads = loaders(threads())?;
+        Ok(Self { source, items, devices, places, next, device: device.clone(), threads })
     }
 
     /// The same for so many devices, of which each has an even slice: one takes items 0, `devices`, 2 `devices` ... of an
@@ -77,7 +74,7 @@ impl<T> ItemLoader<T> {
     /// # Errors
     /// If the system does not give them.
     pub fn with_threads(self, threads: usize) -> Result<Self> {
-        Ok(Self { pool: pool(threads)?, ..self })
+        Ok(Self { threads: loaders(threads)?, ..self })
     }
 
     /// The same with places of its own and on another device. It counts epochs for itself, since each device walks
@@ -91,7 +88,7 @@ impl<T> ItemLoader<T> {
             places,
             next: self.next.as_ref().map(counted),
             device: device.clone(),
-            pool: Arc::clone(&self.pool),
+            threads: Arc::clone(&self.threads),
         }
     }
 
@@ -102,16 +99,23 @@ impl<T> ItemLoader<T> {
     }
 }
 
-fn pool(threads: usize) -> Result<Arc<ThreadPool>> {
-    let pool = ThreadPoolBuilder::new()
-        .num_threads(threads.max(1))
-        .thread_name(|number| format!("loader {number}"))
-        // Whoever waits for the item is told; without this the process would end.
-        .panic_handler(|_| ());
-    let pool = pool.build().map_err(|error| {
-        Error::config(format!("the system gives no {threads} threads to load pictures on: {error}"))
-    })?;
-    Ok(Arc::new(pool))
+/// Pools of one thread each: what an item does side by side stays on its own thread, and none that waits for a part of one
+/// item begins with another, which would bring items late and in bursts.
+fn loaders(threads: usize) -> Result<Arc<[ThreadPool]>> {
+    let loader = |number: usize| {
+        let pool = ThreadPoolBuilder::new()
+            .num_threads(1)
+            .thread_name(move |_| format!("loader {number}"))
+            // Whoever waits for the item is told; without this the process would end.
+            .panic_handler(|_| ());
+        pool.build().map_err(|error| {
+            Error::config(format!(
+                "the system gives no {threads} threads to load pictures on ({error}); end other programs, or raise \
+                 the limit of threads (ulimit -u)"
+            ))
+        })
+    };
+    (0..threads.max(1)).map(loader).collect()
 }
 
 type Made<T> = Result<T, DatasetError>;
@@ -120,8 +124,8 @@ type Made<T> = Result<T, DatasetError>;
 struct Items<T> {
     source: Arc<dyn ItemSource<T>>,
     device: Device,
-    pool: Arc<ThreadPool>,
-    /// The items that wait or are being made, in their order.
+    threads: Arc<[ThreadPool]>,
+    /// The items that wait or are being made, in their order; one more than threads, which bounds the memory they take.
     ahead: VecDeque<(u64, Receiver<Made<T>>)>,
     /// Those to begin with after these.
     left: VecDeque<u64>,
@@ -134,12 +138,13 @@ struct Items<T> {
 impl<T: Send + 'static> Items<T> {
     /// Begins with the next items, as many as there is room for.
     fn begin(&mut self) {
-        while self.ahead.len() < AHEAD {
+        while self.ahead.len() <= self.threads.len() {
             let Some(index) = self.left.pop_front() else { return };
             let (sender, receiver) = sync_channel(1);
             let (source, device) = (Arc::clone(&self.source), self.device.clone());
             let stopped = Arc::clone(&self.stopped);
-            self.pool.spawn_fifo(move || {
+            let thread = &self.threads[(self.total - self.left.len()) % self.threads.len()];
+            thread.spawn_fifo(move || {
                 if !stopped.load(Ordering::Relaxed) {
                     let made = source.item(index, &device).map_err(DatasetError::new);
                     // There is room for one; if the other end is gone, nobody wants it.
@@ -187,7 +192,7 @@ impl<T: Send + 'static> DataLoader<T> for ItemLoader<T> {
         let mut items = Items {
             source: Arc::clone(&self.source),
             device: self.device.clone(),
-            pool: Arc::clone(&self.pool),
+            threads: Arc::clone(&self.threads),
             left: self.places.clone().map(index).collect(),
             ahead: VecDeque::new(),
             done: 0,
@@ -278,11 +283,11 @@ mod tests {
         };
         let loader = loader(&source, 4);
         let mut items = loader.iter();
-        begun(AHEAD);
+        begun(5);
         items.next().unwrap().unwrap();
-        begun(AHEAD + 1);
+        begun(6);
         drop(items);
-        begun(AHEAD + 1);
+        begun(6);
     }
 
     /// Each item is its number.
