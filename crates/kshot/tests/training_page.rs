@@ -116,7 +116,8 @@ fn escaped(name: &str) -> String {
 /// The cells of the row of a class.
 fn cells(page: &str, class: &str) -> Vec<String> {
     let section = page.split("id=\"classes\"").nth(1).unwrap().split("</section>").next().unwrap();
-    let row = section.split("<tr>").find(|row| row.contains(&escaped(class))).unwrap();
+    let row =
+        section.split("<tr>").find(|row| row.contains(&format!("</i>{}", escaped(class)))).unwrap();
     let cells = row.split("<td class=\"number").skip(1);
     cells
         .map(|cell| cell.split_once('>').unwrap().1.split('<').next().unwrap().to_owned())
@@ -180,7 +181,7 @@ fn the_page_has_every_part_with_the_numbers_of_eval() {
         "resnet-tiny with unet",
         "mean_iou at step",
         ", 2 pictures",
-        "of them trainable",
+        " trainable</small>",
         "flex",
         "model.bpk",
         "kshot eval",

@@ -187,7 +187,8 @@ mod tests {
         ];
         let text = classes(&all).into_string();
         let place = |name: &str| text.find(name).unwrap();
-        let order = ["extra", "&lt;b&gt;bad", "good", "background", "absent &amp; gone"];
+        let order =
+            ["</i>extra", "</i>&lt;b&gt;bad", "</i>good", "</i>background", "absent &amp; gone"];
         assert!(order.windows(2).all(|pair| place(pair[0]) < place(pair[1])), "{text}");
         assert!(text.contains("1 class is neither in these pictures nor predicted"));
         assert_eq!(text.matches("not in the truth").count(), 1);

@@ -137,7 +137,7 @@ impl TrainingReport<'_> {
             (
                 "Parameters",
                 short(self.parameters),
-                format!("{} of them trainable", grouped(self.parameters)),
+                format!("{} trainable", grouped(self.parameters)),
             ),
             ("Steps", grouped(taken), format!("of {}", grouped(curve.training.steps))),
             ("Time", duration(seconds), "of training, without breaks".to_owned()),
