@@ -194,7 +194,7 @@ pub(super) fn figures(
     // Every seed segments the same pictures: the truth is that of the first.
     let mut truth = vec![(0usize, 0u64); names.len()];
     for picture in seeds.first().map_or(&[][..], |(pictures, _)| pictures) {
-        for &(class, [hits, _, missed]) in picture.classes().iter() {
+        for &(class, [hits, _, missed]) in picture.classes() {
             let of = &mut truth[class];
             *of = (of.0 + usize::from(hits + missed > 0), of.1 + hits + missed);
         }

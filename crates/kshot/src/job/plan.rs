@@ -21,9 +21,9 @@ use crate::train::session::{AnySession, Session};
 const USED: f64 = 0.9;
 /// With fewer steps a training is not worth its name: smaller batches are taken.
 const LEAST_STEPS: usize = 300;
-/// What the page at the end takes, in validations: it measures the best parameters once more, boundaries and all, at the
+/// About what the page at the end takes, in validations: it measures the best parameters once more, boundaries and all, at the
 /// pictures' own size.
-const REPORT: f64 = 2.0;
+const REPORT: f64 = 3.0;
 /// Pictures of a validation whose time is measured.
 const VALIDATED: u64 = 2;
 

@@ -44,7 +44,7 @@ pub(super) fn section(plan: &Plan) -> Markup {
                 " pixels" @if of.gray { " without colours" } ", and "
                 (counted(of.classes.len(), "class", "classes"))
                 @if let Some((name, thickness)) = of.thinnest() {
-                    ", of which " b { (name) } " is thinnest (" (format!("{thickness:.0}")) " pixels)"
+                    "; the thinnest, " b { (name) } ", is " (format!("{thickness:.0}")) " pixels thick"
                 }
                 "."
             }

@@ -18,7 +18,7 @@ use crate::report::eval_html::{self, EvalReport, MetricTable, ReportedMetric, Wo
 use crate::report::{chosen, segmented};
 
 /// Bytes at most of a panel in the page.
-const PANEL_BYTES: usize = 24_000;
+const PANEL_BYTES: usize = 32_000;
 
 /// Writes `report.html`, `result.json`, `recipe.toml` and `worst/*.png` into a folder, which is made;
 /// pictures of an earlier evaluation there are removed. `plan` is how the recipe of a trained network was chosen. The page's

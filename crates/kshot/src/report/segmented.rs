@@ -160,3 +160,38 @@ fn one(episode: &WorstEpisode) -> Markup {
         }
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_lowest_class_comes_first_and_absent_ones_are_told() {
+        let of = |number: usize, name: &str, iou, pixels| ClassFigures {
+            name: name.to_owned(),
+            number,
+            pictures: usize::from(pixels > 0),
+            pixels,
+            iou,
+            dice: iou,
+            precision: iou,
+            recall: iou,
+            boundary_f: None,
+        };
+        let all = [
+            of(0, "background", Some(0.1), 75),
+            of(1, "good", Some(0.9), 20),
+            of(2, "<b>bad", Some(0.25), 5),
+            of(3, "extra", Some(0.0), 0),
+            of(4, "absent & gone", None, 0),
+        ];
+        let text = classes(&all).into_string();
+        let place = |name: &str| text.find(name).unwrap();
+        let order =
+            ["</i>extra", "</i>&lt;b&gt;bad", "</i>good", "</i>background", "absent &amp; gone"];
+        assert!(order.windows(2).all(|pair| place(pair[0]) < place(pair[1])), "{text}");
+        assert!(text.contains("1 class is neither in these pictures nor predicted"));
+        assert_eq!(text.matches("not in the truth").count(), 1);
+        assert!(text.contains("75.0 %") && text.contains("5.0 %") && !text.contains("<b>bad"));
+    }
+}

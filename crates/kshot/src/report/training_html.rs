@@ -137,7 +137,7 @@ impl TrainingReport<'_> {
             (
                 "Parameters",
                 short(self.parameters),
-                format!("{} of them trainable", grouped(self.parameters)),
+                format!("{} trainable", grouped(self.parameters)),
             ),
             ("Steps", grouped(taken), format!("of {}", grouped(curve.training.steps))),
             ("Time", duration(seconds), "of training, without breaks".to_owned()),
@@ -280,11 +280,22 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join(TRAINING_PAGE);
         write(&path, &report).unwrap();
-        let page = std::fs::read_to_string(path).unwrap();
+        let page = std::fs::read_to_string(&path).unwrap();
         assert!(page.len() < 3_000_000, "{} bytes", page.len());
         assert!(page.contains("4.6 M") && page.contains("&lt;class&gt; number 150"));
         assert!(!page.contains("<class>") && !page.contains("<i>.png") && !page.contains("on <b>"));
         assert!(page.contains("the 111 others are joined"));
         assert_eq!(page.matches("data:image/jpeg").count(), 24);
+
+        // Sessions of a program's own may have nothing to validate on.
+        let why = "There are no <validation> pictures".to_owned();
+        let report =
+            TrainingReport { validation_pictures: 0, measured: Measured::Nothing(why), ..report };
+        write(&path, &report).unwrap();
+        let page = std::fs::read_to_string(path).unwrap();
+        assert!(
+            page.contains("no &lt;validation&gt; pictures") && page.contains("The last parameters")
+        );
+        assert!(!page.contains("id=\"classes\"") && page.contains("no validation pictures"));
     }
 }
