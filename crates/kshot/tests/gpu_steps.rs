@@ -28,7 +28,7 @@ use kshot::metric::unread::counted as counted_pixels;
 use kshot::nn::weights::deep_copy;
 use kshot::recipe::Training;
 use kshot::train::layers::Layers;
-use kshot::train::plan::StepPlan;
+use kshot::train::step::StepPlan;
 
 /// Operations of a recording.
 #[derive(Debug, PartialEq, Eq)]

@@ -1,7 +1,7 @@
 //! Devices of other machines, by Burn's remote backend over WebSocket, and the worker that lends them.
 //!
 //! The graph of gradients stays with whoever trains; tensors and operations go over the wire. It is not encrypted: a
-//! token keeps strangers' clients out, not readers of the traffic. Only for networks that one trusts.
+//! token keeps uninvited clients out, not readers of the traffic. Only for networks that one trusts.
 
 use std::net::{SocketAddr, TcpListener, ToSocketAddrs};
 
