@@ -79,6 +79,8 @@ fn squares<M: Module>(module: &M, gradients: &GradientsParams) -> Option<Tensor<
 }
 
 #[derive(Clone)]
+// There is one at a time.
+#[allow(clippy::large_enum_variant)]
 enum Change {
     Scale(f64),
     /// By a number that lies on the device, `[1]`.
