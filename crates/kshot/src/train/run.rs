@@ -165,7 +165,7 @@ pub fn train<O: Objective>(
 }
 
 /// As [`train`] on the session's device and others besides: each takes an equal share of every batch, and a step goes
-/// by the mean of their gradients ([`devices`](super::devices)).
+/// by the mean of their gradients ([`devices`]).
 ///
 /// # Errors
 /// As [`train`], or if a batch cannot be cut into as many shares.
