@@ -49,10 +49,11 @@ pub fn cross_entropy2d(logits: Tensor<4>, labels: Tensor<3, Int>) -> Tensor<1> {
     assert_eq!(of, [batch, height, width], "cross_entropy2d: one label for each pixel");
     if !ours(&logits) {
         let labels = labels.reshape([batch, 1, height, width]);
-        let counts = labels.clone().greater_equal_elem(0).int();
-        let counts = counts * labels.clone().lower_elem(classes as i64).int();
-        let own = activation::log_softmax(logits, 1).gather(1, labels * counts.clone());
-        let counts = counts.float();
+        let left_out =
+            labels.clone().lower_elem(0).bool_or(labels.clone().greater_equal_elem(classes as i64));
+        let own = labels.mask_fill(left_out.clone(), 0);
+        let own = activation::log_softmax(logits, 1).gather(1, own);
+        let counts = left_out.bool_not().float();
         return (own * counts.clone()).sum().neg() / counts.sum().clamp_min(1.0);
     }
     let labels = labels.float();

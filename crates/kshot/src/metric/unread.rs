@@ -96,6 +96,8 @@ pub fn counted(logits: Tensor<4>, labels: Tensor<3, Int>) -> Tensor<2> {
     let pixels = height * width;
     let columns = Tensor::<1, Int>::arange(0..classes as i64, &logits.device());
     let labels = if labels.is_autodiff() { labels.inner() } else { labels };
+    // Labels that were made on another device may be of another width.
+    let labels = labels.cast(columns.dtype());
     let truth = labels.reshape([batch, 1, pixels]);
     let found = logits.argmax(1).reshape([batch, pixels, 1]);
     let truth = truth.equal(columns.clone().reshape([1, classes, 1])).float();
