@@ -72,23 +72,28 @@ def forest(labelled: list, others: list) -> tuple[dict[str, np.ndarray], float]:
     return found, time.time() - started
 
 
+def lay_out(root: pathlib.Path, labelled: list, others: list, kind: str = "masks", classes: list[str] | None = None):
+    """Folders support/ (pictures with their labels: files, or arrays of class numbers) and query/ below `root`."""
+    for name in ("support/images", f"support/{kind}", "query"):
+        (root / name).mkdir(parents=True)
+    if classes:
+        (root / "support/classes.txt").write_text("\n".join(classes) + "\n")
+    for image, labels in labelled:
+        (root / "support/images" / image.name).symlink_to(image.resolve())
+        to = root / f"support/{kind}/{image.stem}.png"
+        if isinstance(labels, pathlib.Path):
+            to.symlink_to(labels.resolve())
+        else:
+            Image.fromarray(labels).save(to)
+    for image, _ in others:
+        (root / "query" / image.name).symlink_to(image.resolve())
+
+
 def kshot(labelled: list, others: list, flags: list[str], kind: str = "masks", classes: list[str] | None = None) -> dict:
     """One run on pictures with their labels (files, or arrays of class numbers): what it left, and its seconds."""
     with tempfile.TemporaryDirectory() as temporary:
         root = pathlib.Path(temporary)
-        for name in ("support/images", f"support/{kind}", "query"):
-            (root / name).mkdir(parents=True)
-        if classes:
-            (root / "support/classes.txt").write_text("\n".join(classes) + "\n")
-        for image, labels in labelled:
-            (root / "support/images" / image.name).symlink_to(image.resolve())
-            to = root / f"support/{kind}/{image.stem}.png"
-            if isinstance(labels, pathlib.Path):
-                to.symlink_to(labels.resolve())
-            else:
-                Image.fromarray(labels).save(to)
-        for image, _ in others:
-            (root / "query" / image.name).symlink_to(image.resolve())
+        lay_out(root, labelled, others, kind, classes)
         command = ["target/release/kshot", "segment", "--json", *flags]
         command += ["--support", root / "support", "--query", root / "query", "--out", root / "out"]
         started = time.time()

@@ -26,7 +26,7 @@ import tomllib
 import numpy as np
 from PIL import Image
 
-from draws import VOID, counted_masks, pairs, read_mask
+from draws import VOID, counted_masks, lay_out, pairs, read_mask
 from draws import kshot as segment_by_auto
 
 KSHOT = "target/release/kshot"
@@ -69,19 +69,7 @@ def trained(labelled: list, others: list, minutes: float, changes: list[str], cl
     """Masks of the others by a network that was trained so long, seconds, and what the plan chose."""
     with tempfile.TemporaryDirectory() as temporary:
         root = pathlib.Path(temporary)
-        for name in ("support/images", "support/masks", "query"):
-            (root / name).mkdir(parents=True)
-        if classes:
-            (root / "support/classes.txt").write_text("\n".join(classes) + "\n")
-        for image, labels in labelled:
-            (root / "support/images" / image.name).symlink_to(image.resolve())
-            to = root / f"support/masks/{image.stem}.png"
-            if isinstance(labels, pathlib.Path):
-                to.symlink_to(labels.resolve())
-            else:
-                Image.fromarray(labels).save(to)
-        for image, _ in others:
-            (root / "query" / image.name).symlink_to(image.resolve())
+        lay_out(root, labelled, others, classes=classes)
         sets = [word for change in changes for word in ("--set", change)]
         started = time.time()
         run = [KSHOT, "train", "--data", root / "support", "--out", root / "run", "--minutes", str(minutes), "--quiet"]
