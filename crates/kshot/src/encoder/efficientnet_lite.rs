@@ -245,14 +245,10 @@ impl EfficientNetLite {
 
 impl Encode for EfficientNetLite {
     fn forward(&self, images: Tensor<4>) -> Features {
-        let mut image = self.stem.forward(images);
-        let mut maps = Vec::with_capacity(self.stage_ends.len());
-        for (index, block) in self.blocks.iter().enumerate() {
-            image = block.forward(image);
-            if self.stage_ends.contains(&(index + 1)) {
-                maps.push(image.clone());
-            }
-        }
+        let image = self.stem.forward(images);
+        let maps = Features::behind(&self.blocks, &self.stage_ends, image, |block, image| {
+            block.forward(image)
+        });
         Features { maps }
     }
 

@@ -373,15 +373,12 @@ impl Encode for InceptionV3 {
         };
         let mut maps = vec![through(first, images)];
         let second = through(second, half(maps[0].clone()));
-        let mut image = half(second.clone());
+        let image = half(second.clone());
         maps.push(second);
-        for (index, block) in self.blocks.iter().enumerate() {
+        maps.extend(Features::behind(&self.blocks, &self.map_ends, image, |block, image| {
             let outputs = block.branches.iter().flat_map(|branch| branch.forward(image.clone()));
-            image = Tensor::cat(outputs.collect(), 1);
-            if self.map_ends.contains(&(index + 1)) {
-                maps.push(image.clone());
-            }
-        }
+            Tensor::cat(outputs.collect(), 1)
+        }));
         Features { maps }
     }
 

@@ -153,14 +153,10 @@ pub struct MobileNetV1 {
 
 impl Encode for MobileNetV1 {
     fn forward(&self, images: Tensor<4>) -> Features {
-        let mut image = self.stem.forward(images);
-        let mut maps = Vec::with_capacity(self.stage_ends.len());
-        for (index, block) in self.blocks.iter().enumerate() {
-            image = block.pointwise.forward(block.depthwise.forward(image));
-            if self.stage_ends.contains(&(index + 1)) {
-                maps.push(image.clone());
-            }
-        }
+        let image = self.stem.forward(images);
+        let maps = Features::behind(&self.blocks, &self.stage_ends, image, |block, image| {
+            block.pointwise.forward(block.depthwise.forward(image))
+        });
         Features { maps }
     }
 

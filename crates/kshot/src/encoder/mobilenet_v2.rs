@@ -204,14 +204,10 @@ struct WideHead {
 
 impl Encode for MobileNetV2 {
     fn forward(&self, images: Tensor<4>) -> Features {
-        let mut image = self.stem.forward(images);
-        let mut maps = Vec::with_capacity(self.map_ends.len());
-        for (index, block) in self.blocks.iter().enumerate() {
-            image = block.forward(image);
-            if self.map_ends.contains(&(index + 1)) {
-                maps.push(image.clone());
-            }
-        }
+        let image = self.stem.forward(images);
+        let maps = Features::behind(&self.blocks, &self.map_ends, image, |block, image| {
+            block.forward(image)
+        });
         Features { maps }
     }
 

@@ -53,6 +53,27 @@ pub struct Features {
 }
 
 impl Features {
+    /// The maps behind some of a chain's blocks, each called by `forward`: `ends` counts the blocks up to each map, from 1.
+    ///
+    /// # Shapes
+    /// `image` as the first block takes it
+    fn behind<B>(
+        blocks: &[B],
+        ends: &[usize],
+        image: Tensor<4>,
+        forward: impl Fn(&B, Tensor<4>) -> Tensor<4>,
+    ) -> Vec<Tensor<4>> {
+        let mut image = image;
+        let mut maps = Vec::with_capacity(ends.len());
+        for (block, count) in blocks.iter().zip(1..) {
+            image = forward(block, image);
+            if ends.contains(&count) {
+                maps.push(image.clone());
+            }
+        }
+        maps
+    }
+
     /// The coarsest map.
     ///
     /// # Panics
