@@ -197,6 +197,20 @@ fn names_of_yolo_classes_are_found_above_a_part() {
     }
 }
 
+#[cfg(unix)]
+#[test]
+fn what_lies_above_a_part_and_is_gone_is_nothing_to_fail_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let part = folder.path().join("part");
+    picture(&part.join("images/a.png"), 8, 4);
+    file(&part.join("labels/a.txt"), "0 0.25 0.5 0.5 1\n");
+    std::os::unix::fs::symlink("nowhere", folder.path().join("golden")).unwrap();
+    assert_eq!(masks(&part), [("a.png".to_owned(), left(4))]);
+    // Names of classes that cannot be read are something else.
+    std::os::unix::fs::symlink("nowhere", folder.path().join("data.yaml")).unwrap();
+    assert!(check(&part, None).unwrap_err().to_string().contains("data.yaml"));
+}
+
 #[test]
 fn hostile_names_are_cut_tidied_or_refused() {
     let folder = tempfile::tempdir().unwrap();

@@ -437,16 +437,31 @@ fn read_json(file: &Path) -> Result<Value> {
     })
 }
 
+fn is_gone(error: &walkdir::Error) -> bool {
+    error.io_error().is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound)
+}
+
+/// Files with this ending. What else a folder holds is nothing to fail for.
 fn list(folder: &Path, end: &str, recursive: bool) -> Result<Vec<PathBuf>> {
     let depth = if recursive { usize::MAX } else { 1 };
     let mut files = Vec::new();
+    let fits = |path: &Path| path.extension().is_some_and(|it| it.eq_ignore_ascii_case(end));
     for entry in walkdir::WalkDir::new(folder).max_depth(depth).follow_links(true) {
-        let entry = entry.map_err(|error| {
-            Error::data(format!("the folder cannot be listed: {error}")).in_file(folder)
-        })?;
-        let fits = entry.path().extension().is_some_and(|known| known.eq_ignore_ascii_case(end));
+        let entry = match entry {
+            Ok(entry) => entry,
+            // Something else, which a link misses or which went away while the folder was listed.
+            Err(error)
+                if error.depth() > 0 && is_gone(&error) && !error.path().is_some_and(fits) =>
+            {
+                continue;
+            }
+            Err(error) => {
+                let message = format!("the folder cannot be listed: {error}");
+                return Err(Error::data(message).in_file(folder));
+            }
+        };
         let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-        if fits && !hidden && entry.file_type().is_file() {
+        if fits(entry.path()) && !hidden && entry.file_type().is_file() {
             files.push(entry.into_path());
         }
     }

@@ -1,31 +1,27 @@
 //! The recipe that `kshot train --data DIR` writes and follows.
 
 use std::path::Path;
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
-use burn::module::Module;
-
-use crate::contract::Objective;
 use crate::device;
 use crate::error::{Error, ErrorKind, Result};
-use crate::method::supervised::Supervised;
 use crate::plan::rules::schedule;
 use crate::plan::{Choice, PLAN, Plan, PlanOptions};
+use crate::train::cost;
 use crate::train::devices::shared;
 use crate::train::load;
-use crate::train::run;
-use crate::train::session::{AnySession, Session};
+use crate::train::session::AnySession;
 
-/// Share of a budget that steps and validations may take: the rest is for reading pictures, checkpoints and an
-/// unsteady machine.
-const USED: f64 = 0.9;
+/// Share of what is left of a budget that steps and validations may take: the rest is for checkpoints and an unsteady
+/// machine.
+const USED: f64 = 0.92;
+/// Share of a budget in which steps are timed.
+const TIMED: f64 = 0.03;
 /// With fewer steps a training is not worth its name: smaller batches are taken.
 const LEAST_STEPS: usize = 300;
 /// About what the page at the end takes, in validations: it measures the best parameters once more, boundaries and all, at the
 /// pictures' own size.
 const REPORT: f64 = 3.0;
-/// Pictures of a validation whose time is measured.
-const VALIDATED: u64 = 2;
 
 /// The plan for a folder, or that of the run's folder `out` where it is of the same options and pictures: a stopped
 /// training goes on by the recipe that it began with. With a budget a few steps are timed on the device.
@@ -34,12 +30,13 @@ const VALIDATED: u64 = 2;
 /// If the folder has fewer than two labelled pictures, a label is wrong, a change is none, or the budget is not enough for
 /// a training.
 pub fn plan(options: &PlanOptions, out: Option<&Path>, device: &str) -> Result<Plan> {
+    let begun = Instant::now();
     let plan = Plan::of(options)?;
     if let Some(before) = out.and_then(|out| earlier(out, &plan)) {
         return Ok(before);
     }
     match (options.minutes, options.steps) {
-        (Some(minutes), None) => within(plan, minutes, device),
+        (Some(minutes), None) => within(plan, minutes, device, begun),
         _ => Ok(plan),
     }
 }
@@ -53,8 +50,8 @@ fn earlier(out: &Path, now: &Plan) -> Option<Plan> {
     same.then_some(before)
 }
 
-/// The plan with as many steps as fit a budget.
-fn within(plan: Plan, minutes: f64, device: &str) -> Result<Plan> {
+/// The plan with as many steps as fit a budget, of which what was done since `begun` is gone.
+fn within(plan: Plan, minutes: f64, device: &str, begun: Instant) -> Result<Plan> {
     if !(minutes > 0.0 && minutes.is_finite()) {
         let text = format!("--minutes {minutes}; give a number above 0");
         return Err(Error::config(text));
@@ -62,6 +59,7 @@ fn within(plan: Plan, minutes: f64, device: &str) -> Result<Plan> {
     let devices = device::parse_all(device)?;
     let mut plan = plan;
     loop {
+        let opened = Instant::now();
         let AnySession::Supervised(mut session) = AnySession::new(&plan.recipe, &devices[0])?
         else {
             return Err(Error::new(
@@ -72,10 +70,14 @@ fn within(plan: Plan, minutes: f64, device: &str) -> Result<Plan> {
         let batch = session.training.batch;
         // Where devices share each batch, a step takes as long as a share.
         session.source = shared(session.source.clone(), devices.len(), batch)?;
-        let step = run::try_steps(&session)?.seconds;
-        let validation = validation_seconds(&session)?;
+        // The training opens the same once more.
+        let opening = opened.elapsed().as_secs_f64();
+        let timed = Duration::from_secs_f64(TIMED * 60.0 * minutes);
+        let step = cost::of_step(&session, timed)?.seconds;
+        let validation = cost::of_validation(&session)?;
         let validations = session.training.validations() as f64;
-        let left = USED * 60.0 * minutes - (validations + REPORT) * validation;
+        let open = 60.0 * minutes - begun.elapsed().as_secs_f64() - opening;
+        let left = USED * open - (validations + REPORT) * validation;
         let steps = (left / step).floor();
         let is_free = |key: &str| {
             let chosen = plan.choices.iter().find(|choice| choice.key == key);
@@ -109,18 +111,4 @@ fn within(plan: Plan, minutes: f64, device: &str) -> Result<Plan> {
 /// A budget in words.
 fn told(minutes: f64) -> String {
     if minutes == 1.0 { "1 minute".to_owned() } else { format!("{minutes} minutes") }
-}
-
-/// Seconds of a whole validation, from a few of its pictures.
-fn validation_seconds(session: &Session<Supervised>) -> Result<f64> {
-    let network = session.objective.clone().valid();
-    let count = (session.validation_items as u64).min(VALIDATED);
-    let mut seconds = 0.0;
-    for index in 0..count {
-        let item = session.validation.item(index, &session.device)?;
-        let started = Instant::now();
-        drop(session.precision.run(|| network.evaluate(item)));
-        seconds += started.elapsed().as_secs_f64();
-    }
-    Ok(seconds / count.max(1) as f64 * session.validation_items as f64)
 }

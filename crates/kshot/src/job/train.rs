@@ -18,13 +18,16 @@ use crate::job::watch::Watch;
 use crate::method::MethodConfig;
 use crate::method::trained::TrainedConfig;
 use crate::recipe::Recipe;
+use crate::train::cost::{self, StepCost};
 use crate::train::curve::CurvePoint;
 use crate::train::devices::shared;
-use crate::train::run::{self, StepCost, TrainRunOptions, TrainView, Trained};
+use crate::train::run::{self, TrainRunOptions, TrainView, Trained};
 use crate::train::session::{AnySession, Session};
 
 /// How often a running training looks whether it is to stop.
 const LOOK: Duration = Duration::from_millis(100);
+/// How long steps are timed that tell what one costs.
+const TIMED: Duration = Duration::from_secs(5);
 
 /// What to train, and where.
 #[derive(Debug, Clone, PartialEq)]
@@ -107,7 +110,7 @@ pub fn cost(recipe: &Recipe, device: &str) -> Result<(String, StepCost)> {
 /// What a step costs where devices share each batch: as much as the first one's share.
 fn step_cost<O: Objective>(mut session: Session<O>, devices: &[Device]) -> Result<StepCost> {
     session.source = shared(session.source, devices.len(), session.training.batch)?;
-    run::try_steps(&session)
+    cost::of_step(&session, TIMED)
 }
 
 fn run_session<O: Objective>(

@@ -8,6 +8,7 @@
 pub mod adapt;
 pub mod checkpoint;
 pub mod class_weights;
+pub mod cost;
 pub mod curve;
 pub mod devices;
 pub mod input;

@@ -3,7 +3,6 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use burn::module::Module;
 use burn::prelude::Device;
 use burn::tensor::TensorReadError;
 use burn::train::metric::state::{FormatOptions, NumericMetricState};
@@ -32,7 +31,6 @@ use super::trainee::{Changes, ItemMetrics, Trainee, TrainingTally};
 use crate::contract::Objective;
 use crate::error::{Error, ErrorKind, Result};
 use crate::metric;
-use crate::recipe::Training;
 
 /// What people see of a training while it runs.
 pub enum TrainView {
@@ -393,65 +391,4 @@ fn finish<O: Objective>(
         pack::write(&out.join(MODEL), kept.into_record())?;
     }
     Ok(Trained { monitor, best, last, interrupted })
-}
-
-/// What a step costs.
-#[derive(Debug, Clone, Copy, serde::Serialize)]
-pub struct StepCost {
-    /// Trainable parameters.
-    pub parameters: usize,
-    /// Wall-clock of a step, the median of a few.
-    pub seconds: f64,
-    /// The most memory that the process has held, 0 where the system does not say.
-    pub peak_bytes: u64,
-}
-
-impl StepCost {
-    /// In words, with how long a training would take.
-    pub fn told(&self, title: &str, training: &Training) -> String {
-        format!(
-            "{title}: {} parameters; a step of {} takes {:.3} s, {} steps about {:.0} min; peak memory {:.0} MB",
-            self.parameters,
-            match training.accumulate {
-                1 => format!("a batch of {}", training.batch),
-                batches => format!("{batches} batches of {}", training.batch),
-            },
-            self.seconds,
-            training.steps,
-            self.seconds * training.steps as f64 / 60.0,
-            self.peak_bytes as f64 / 1e6,
-        )
-    }
-}
-
-/// Takes a few steps without keeping them.
-///
-/// # Errors
-/// If the data do not fit the recipe.
-pub fn try_steps<O: Objective>(session: &Session<O>) -> Result<StepCost> {
-    let device = session.device.clone().autodiff();
-    let mut seconds = Vec::new();
-    for step in 0..4 {
-        let item = session.source.item(step, &device)?;
-        let started = std::time::Instant::now();
-        drop(session.precision.run(|| session.objective.step(item)));
-        // A GPU is told and not waited for.
-        let failed = |error| Error::data(format!("the step failed: {error:?}"));
-        device.sync().map_err(failed)?;
-        seconds.push(started.elapsed().as_secs_f64());
-    }
-    // The first one warms up.
-    let mut rest = seconds.split_off(1);
-    rest.sort_by(f64::total_cmp);
-    let parameters = Module::num_params(&session.objective);
-    let seconds = rest[rest.len() / 2] * session.training.accumulate as f64;
-    Ok(StepCost { parameters, seconds, peak_bytes: peak_bytes() })
-}
-
-/// Linux tells it in `/proc`; elsewhere 0.
-fn peak_bytes() -> u64 {
-    let status = std::fs::read_to_string("/proc/self/status").unwrap_or_default();
-    let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:"));
-    line.and_then(|line| line.trim().trim_end_matches("kB").trim().parse::<u64>().ok())
-        .map_or(0, |kilobytes| kilobytes * 1024)
 }
