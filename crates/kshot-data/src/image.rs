@@ -2,6 +2,7 @@
 
 mod dicom;
 mod dicom_lengths;
+
 pub mod embedded;
 mod jpeg;
 mod jpeg_xl;
@@ -13,7 +14,6 @@ use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read, Seek};
 use std::path::{Path, PathBuf};
 
-use fast_image_resize as fir;
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 
@@ -303,36 +303,6 @@ fn explain(error: image::ImageError) -> Error {
         other => format!("damaged, it cannot be decoded ({other}); copy or export it again"),
     };
     Error::data(message).caused_by(error)
-}
-
-/// Resizes by an area-aware bilinear filter (no aliasing when shrinking).
-///
-/// # Errors
-/// If a side is zero.
-pub fn resize(picture: &RgbImage, width: u32, height: u32) -> Result<RgbImage> {
-    if picture.dimensions() == (width, height) {
-        return Ok(picture.clone());
-    }
-    let wrong = |error: &dyn std::fmt::Display| {
-        Error::data(format!(
-            "could not resize a picture of {} x {} to {width} x {height}: {error}",
-            picture.width(),
-            picture.height()
-        ))
-    };
-    let source = fir::images::ImageRef::new(
-        picture.width(),
-        picture.height(),
-        picture.as_raw(),
-        fir::PixelType::U8x3,
-    )
-    .map_err(|error| wrong(&error))?;
-    let mut target = fir::images::Image::new(width, height, fir::PixelType::U8x3);
-    let options = fir::ResizeOptions::new()
-        .resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::Bilinear));
-    fir::Resizer::new().resize(&source, &mut target, &options).map_err(|error| wrong(&error))?;
-    RgbImage::from_raw(width, height, target.into_vec())
-        .ok_or_else(|| wrong(&"the resized buffer is too small"))
 }
 
 /// Whether a file's ending is one of a picture's.

@@ -42,6 +42,7 @@ pub mod pixel_size;
 mod png_rows;
 pub mod predicted;
 pub mod query;
+pub mod resize;
 pub mod result_folder;
 pub mod rle;
 pub mod scribble;

@@ -4,8 +4,6 @@ use std::io;
 use std::path::Path;
 
 use base64::Engine as _;
-use fast_image_resize::images::{Image, ImageRef};
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::codecs::jpeg::JpegEncoder;
 use image::{ExtendedColorType, RgbImage};
 use rayon::prelude::*;
@@ -175,17 +173,7 @@ pub fn shrink(picture: &RgbImage, long_side: u32) -> Result<RgbImage> {
         ((f64::from(side) * f64::from(long_side.max(1)) / f64::from(longest)).round() as u32).max(1)
     };
     let (new_width, new_height) = (scaled(width), scaled(height));
-    let failed = |error: Box<dyn std::error::Error + Send + Sync>| {
-        Error::data(format!("a picture of {width} x {height} pixels could not be shrunk"))
-            .caused_by(error)
-    };
-    let source = ImageRef::new(width, height, picture.as_raw(), PixelType::U8x3)
-        .map_err(|error| failed(error.into()))?;
-    let mut target = Image::new(new_width, new_height, PixelType::U8x3);
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(FilterType::Bilinear));
-    Resizer::new().resize(&source, &mut target, &options).map_err(|error| failed(error.into()))?;
-    RgbImage::from_raw(new_width, new_height, target.into_vec())
-        .ok_or_else(|| failed("the shrunk picture has another size".into()))
+    crate::resize::resize(picture, new_width, new_height)
 }
 
 /// Encodes a picture as JPEG; `quality` is 1..=100.

@@ -407,7 +407,7 @@ fn noise_and_blur_have_the_strength_asked_for() {
 #[test]
 fn a_contact_sheet_can_be_drawn() {
     let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../../golden/pictures/astronaut.png");
-    let picture = kshot_data::image::resize(&kshot_data::image::read(path).unwrap(), 120, 120);
+    let picture = kshot_data::resize::resize(&kshot_data::image::read(path).unwrap(), 120, 120);
     let picture = picture.unwrap();
     let mut mask = Mask::filled(120, 120, 0);
     for (at, pixel) in mask.pixels.iter_mut().enumerate() {

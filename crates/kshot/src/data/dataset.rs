@@ -61,7 +61,7 @@ pub(super) fn read_at(
     let (mut image, mut mask) = (set.image(index)?, set.mask(index)?);
     let (width, height) = size(image.width(), image.height());
     if image.dimensions() != (width, height) {
-        image = kshot_data::image::resize(&image, width, height)?;
+        image = kshot_data::resize::resize(&image, width, height)?;
     }
     if [mask.width, mask.height] != [width as usize, height as usize] {
         mask = mask.resized(width as usize, height as usize);

@@ -9,8 +9,8 @@ use std::path::Path;
 
 use burn::prelude::*;
 use burn::tensor::TensorData;
-use fast_image_resize as fir;
 use image::RgbImage;
+use kshot_data::resize::resize_part;
 use rayon::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -278,20 +278,8 @@ fn rounded(mut vector: Vec<f32>) -> Vec<f32> {
 
 /// A view of a picture at the encoder's size, by an area-aware bilinear filter.
 fn cut(picture: &RgbImage, view: &EmbeddingView, side: usize) -> Result<RgbImage> {
-    let wrong = |error: &dyn std::fmt::Display| {
-        let (width, height) = picture.dimensions();
-        Error::data(format!("could not resize a picture of {width} x {height}: {error}"))
-    };
-    let (width, height) = picture.dimensions();
-    let source = fir::images::ImageRef::new(width, height, picture.as_raw(), fir::PixelType::U8x3)
-        .map_err(|error| wrong(&error))?;
-    let mut target = fir::images::Image::new(side as u32, side as u32, fir::PixelType::U8x3);
-    let options = fir::ResizeOptions::new()
-        .resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::Bilinear))
-        .crop(view.left, view.top, view.width, view.height);
-    fir::Resizer::new().resize(&source, &mut target, &options).map_err(|error| wrong(&error))?;
-    RgbImage::from_raw(side as u32, side as u32, target.into_vec())
-        .ok_or_else(|| wrong(&"the resized buffer is too small"))
+    let part = [view.left, view.top, view.width, view.height];
+    Ok(resize_part(picture, part, side as u32, side as u32)?)
 }
 
 #[cfg(test)]

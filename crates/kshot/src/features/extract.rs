@@ -5,7 +5,7 @@ use std::path::Path;
 use burn::prelude::*;
 use burn::tensor::TensorData;
 use image::RgbImage;
-use kshot_data::image::resize;
+use kshot_data::resize::resize;
 use rayon::prelude::*;
 
 use crate::encoder::{Encode, Encoder, EncoderConfig, Normalization};

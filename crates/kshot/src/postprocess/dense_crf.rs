@@ -7,7 +7,7 @@
 //! 2007). Both filter on the permutohedral lattice (see [`lattice`](crate::postprocess::lattice)).
 
 use image::RgbImage;
-use kshot_data::image::resize;
+use kshot_data::resize::resize;
 use rayon::prelude::*;
 
 use crate::error::{Error, Result};

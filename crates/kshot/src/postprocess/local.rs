@@ -6,7 +6,7 @@
 //! averaged. No other picture is used.
 
 use image::RgbImage;
-use kshot_data::image::resize;
+use kshot_data::resize::resize;
 use nalgebra::{DMatrix, DVector};
 use rand::SeedableRng;
 use rand_chacha::ChaCha8Rng;

@@ -2,8 +2,8 @@
 
 use burn::prelude::*;
 use image::RgbImage;
-use kshot_data::image::resize;
 use kshot_data::mask::Mask;
+use kshot_data::resize::resize;
 
 use crate::contract::pixel_model::{PixelModel, Scores};
 use crate::data::batch::{labels, normalised};

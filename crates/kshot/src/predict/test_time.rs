@@ -8,7 +8,7 @@
 use std::borrow::Cow;
 
 use image::{RgbImage, imageops};
-use kshot_data::image::resize;
+use kshot_data::resize::resize;
 
 use super::ensemble::LEAST;
 use crate::error::Result;

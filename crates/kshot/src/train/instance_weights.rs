@@ -12,7 +12,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use burn::module::Module;
 use burn::prelude::*;
-use kshot_data::image::resize;
+use kshot_data::resize::resize;
 use kshot_data::{atomic, csv_text};
 
 use super::segmentation::names;

@@ -5,9 +5,8 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::sync::OnceLock;
 
-use fast_image_resize::images::Image;
-use fast_image_resize::{FilterType, PixelType, ResizeAlg, ResizeOptions, Resizer};
 use image::RgbImage;
+use kshot_data::resize::{resize, resize_gray};
 use rand_chacha::ChaCha8Rng;
 use rayon::prelude::*;
 
@@ -236,10 +235,8 @@ fn file_into(file: &Path, channels: usize, size: [usize; 2], target: &mut [u8]) 
         let gray = image::DynamicImage::from(picture).into_luma8();
         return gray_into(&gray, size, target).map_err(|error| error.in_file(file));
     }
-    let (width, height) = picture.dimensions();
     let pixels =
-        resize(picture.into_raw(), [height, width], size, PixelType::U8x3, FilterType::Bilinear)
-            .map_err(|error| error.in_file(file))?;
+        resize(&picture, size[1] as u32, size[0] as u32).map_err(|error| error.in_file(file))?;
     let area = size[0] * size[1];
     for (index, pixel) in pixels.chunks_exact(3).enumerate() {
         for (channel, value) in pixel.iter().enumerate() {
@@ -254,29 +251,9 @@ fn file_into(file: &Path, channels: usize, size: [usize; 2], target: &mut [u8]) 
 /// # Errors
 /// If it has no pixel.
 pub fn gray_into(gray: &image::GrayImage, size: [usize; 2], target: &mut [u8]) -> Result<()> {
-    let (width, height) = gray.dimensions();
-    let bytes = gray.as_raw().clone();
-    let pixels = resize(bytes, [height, width], size, PixelType::U8, FilterType::Lanczos3)?;
-    target.copy_from_slice(&pixels);
+    let resized = resize_gray(gray, size[1] as u32, size[0] as u32)?;
+    target.copy_from_slice(resized.as_raw());
     Ok(())
-}
-
-fn resize(
-    bytes: Vec<u8>,
-    [height, width]: [u32; 2],
-    size: [usize; 2],
-    kind: PixelType,
-    filter: FilterType,
-) -> Result<Vec<u8>> {
-    if [height as usize, width as usize] == size {
-        return Ok(bytes);
-    }
-    let failed = |error: &dyn std::fmt::Display| Error::data(format!("cannot be resized: {error}"));
-    let source = Image::from_vec_u8(width, height, bytes, kind).map_err(|error| failed(&error))?;
-    let mut result = Image::new(size[1] as u32, size[0] as u32, kind);
-    let options = ResizeOptions::new().resize_alg(ResizeAlg::Convolution(filter));
-    Resizer::new().resize(&source, &mut result, &options).map_err(|error| failed(&error))?;
-    Ok(result.into_vec())
 }
 
 #[cfg(test)]

@@ -57,7 +57,7 @@ impl Change for LowResolution {
                 }
             }
             let small = picture(width, height, pixels);
-            kshot_data::image::resize(&small, columns as u32, rows as u32)
+            kshot_data::resize::resize(&small, columns as u32, rows as u32)
         })
     }
 }

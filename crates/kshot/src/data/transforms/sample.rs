@@ -3,13 +3,13 @@
 
 use std::ops::Range;
 
-use fast_image_resize as fir;
 use image::RgbImage;
 use kshot_data::mask::{Mask, VOID};
+use kshot_data::resize::resize_part;
 
 use super::picture;
 use super::view::{Map, View};
-use crate::error::{Error, Result};
+use crate::error::Result;
 
 /// A pixel's red, green and blue.
 type Rgb = [u8; 3];
@@ -156,21 +156,8 @@ fn resized(
     [across, down]: [[f64; 2]; 2],
     [width, height]: [usize; 2],
 ) -> Result<RgbImage> {
-    let wrong = |error: &dyn std::fmt::Display| {
-        let (columns, rows) = source.dimensions();
-        Error::data(format!(
-            "a part of a picture of {columns} x {rows} pixels cannot be resized to {width} x {height}: {error}"
-        ))
-    };
-    let (columns, rows) = source.dimensions();
-    let of = fir::images::ImageRef::new(columns, rows, source.as_raw(), fir::PixelType::U8x3)
-        .map_err(|error| wrong(&error))?;
-    let mut to = fir::images::Image::new(width as u32, height as u32, fir::PixelType::U8x3);
-    let options = fir::ResizeOptions::new()
-        .resize_alg(fir::ResizeAlg::Convolution(fir::FilterType::Bilinear))
-        .crop(across[0], down[0], across[1] - across[0], down[1] - down[0]);
-    fir::Resizer::new().resize(&of, &mut to, &options).map_err(|error| wrong(&error))?;
-    Ok(picture(width, height, to.into_vec()))
+    let part = [across[0], down[0], across[1] - across[0], down[1] - down[0]];
+    Ok(resize_part(source, part, width as u32, height as u32)?)
 }
 
 /// A picture that is turned.

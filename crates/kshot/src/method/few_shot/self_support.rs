@@ -12,8 +12,8 @@
 use burn::prelude::*;
 use burn::tensor::TensorData;
 use image::RgbImage;
-use kshot_data::image::resize;
 use kshot_data::mask::{BACKGROUND, MAX_CLASSES, Mask};
+use kshot_data::resize::resize;
 
 use crate::error::Result;
 use crate::features::extract::{Extractor, TileFeatures};
