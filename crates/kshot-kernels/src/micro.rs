@@ -8,8 +8,15 @@ use crate::simd::{Simd, WIDEST};
 
 /// Rows of a panel. With two vectors of columns its sums fill twelve registers of sixteen.
 pub(crate) const ROWS: usize = 6;
-/// Vectors of columns of a whole tile.
+/// Vectors of columns of a tile that suits every processor.
 pub(crate) const VECTORS: usize = 2;
+/// Vectors of columns of the widest tile: with [`ROWS`] rows its sums fill 24 registers of 32.
+pub(crate) const MOST: usize = 4;
+
+/// Vectors of columns of a whole tile where products are many.
+pub(crate) const fn vectors<S: Simd>() -> usize {
+    if S::REGISTERS < 32 { VECTORS } else { MOST }
+}
 
 /// What happens to a panel's sums.
 pub(crate) struct Ends<'a> {
@@ -57,7 +64,7 @@ unsafe fn multiply<S: Simd, F: Format<S>, const V: usize>(
     right: impl Fn(usize) -> *const f32,
     depth: usize,
 ) -> [[S::Vector; V]; ROWS] {
-    const { assert!(V <= VECTORS, "more sums than registers") }
+    const { assert!(V <= MOST, "more sums than registers") }
     let mut sums = [[simd.zero(); V]; ROWS];
     for at in 0..depth {
         let right = right(at);
@@ -90,7 +97,7 @@ unsafe fn write<S: Simd, const V: usize>(
     width: usize,
     ends: &Ends,
 ) {
-    let mut buffer = [0.0f32; VECTORS * WIDEST];
+    let mut buffer = [0.0f32; MOST * WIDEST];
     for row in 0..ends.rows {
         let whole = width == V * S::LANES;
         // SAFETY: the row exists; where less than a tile may be touched, the buffer stands in.

@@ -7,12 +7,14 @@ use std::ops::Range;
 use rayon::prelude::*;
 
 use crate::Activation;
-use crate::micro::{Ends, ROWS, VECTORS, tile_of};
+use crate::micro::{self, Ends, MOST, ROWS, tile_of};
 use crate::scratch::Scratch;
 use crate::simd::format::{Format, FormatKernel, dispatch_floats, dispatch_pairs};
 use crate::simd::{Simd, pair};
 
-/// Products that are summed before the next tile: a tile's part stays in the nearest cache.
+/// Floats of a tile's part, whose products are summed before the next tile: it stays in the nearest cache.
+const TILE: usize = 8192;
+/// Products that are summed before the next tile at most.
 const DEPTH: usize = 256;
 /// Panels that meet a tile before the next: their parts stay in the second cache.
 const PANELS: usize = 32;
@@ -210,11 +212,12 @@ impl FormatKernel for Run<'_> {
         let Product { panels: Panels { values: panels, .. }, rows, depth, right, line, .. } =
             *self.product;
         let columns = self.product.columns;
-        let (wide, steps) = (VECTORS * S::LANES, depth.div_ceil(F::PRODUCTS));
+        let (wide, steps) = (micro::vectors::<S>() * S::LANES, depth.div_ceil(F::PRODUCTS));
         let whole = columns / wide * wide;
-        let mut tile = Scratch::take(steps.min(DEPTH) * wide);
-        for start in (0..steps).step_by(DEPTH) {
-            let count = DEPTH.min(steps - start);
+        let together = DEPTH.min(TILE / wide);
+        let mut tile = Scratch::take(steps.min(together) * wide);
+        for start in (0..steps).step_by(together) {
+            let count = together.min(steps - start);
             let (first, last) = (start == 0, start + count == steps);
             let bounds = (last && self.product.activation != Activation::Identity)
                 .then(|| self.product.activation.bounds());
@@ -225,12 +228,14 @@ impl FormatKernel for Run<'_> {
                 for column in (0..columns).step_by(wide) {
                     let width = wide.min(columns - column);
                     let right = &right[products.start * line + column..];
+                    let vectors = width.div_ceil(S::LANES);
                     let in_place = F::PRODUCTS == 1 && column < whole && some.len() < WORTH;
                     let (right, line) = if in_place {
                         (right.as_ptr(), line)
                     } else {
+                        let wide = vectors * S::LANES;
                         let tile = &mut tile[..count * wide];
-                        lay::<S, F>(simd, (right, line), products.len(), width, tile);
+                        lay::<S, F>(simd, (right, line), products.len(), [width, wide], tile);
                         (tile.as_ptr(), wide)
                     };
                     for panel in some.clone() {
@@ -248,12 +253,14 @@ impl FormatKernel for Run<'_> {
                         // SAFETY: panels, right operand and tile reach as far as the caller has checked
                         // and the tile was made; the target by `Product::run`'s caller.
                         unsafe {
-                            if width > S::LANES {
-                                tile_of::<S, F, VECTORS>(
-                                    how, left, row, count, target, width, &ends,
-                                );
-                            } else {
+                            if vectors == 1 {
                                 tile_of::<S, F, 1>(how, left, row, count, target, width, &ends);
+                            } else if S::REGISTERS < 32 || vectors == 2 {
+                                tile_of::<S, F, 2>(how, left, row, count, target, width, &ends);
+                            } else if vectors == 3 {
+                                tile_of::<S, F, 3>(how, left, row, count, target, width, &ends);
+                            } else {
+                                tile_of::<S, F, MOST>(how, left, row, count, target, width, &ends);
                             }
                         }
                     }
@@ -263,20 +270,20 @@ impl FormatKernel for Run<'_> {
     }
 }
 
-/// Lays `width` columns of `depth` rows out as a tile of a format's steps: rows that lie far apart fall on
+/// Lays `width` columns of `depth` rows out as a tile of a format's steps, `wide` floats each: rows that lie far apart fall on
 /// the same few lines of the nearest cache, and in the last tile nothing may be read past the end.
 #[inline(always)]
 fn lay<S: Simd, F: Format<S>>(
     simd: S,
     (right, line): (&[f32], usize),
     depth: usize,
-    width: usize,
+    [width, wide]: [usize; 2],
     tile: &mut [f32],
 ) {
     const { assert!(F::PRODUCTS == 1 || F::PRODUCTS == 2) }
-    let wide = VECTORS * S::LANES;
     assert!(tile.len() == depth.div_ceil(F::PRODUCTS) * wide);
     assert!(right.len() >= (depth - 1) * line + width && width <= wide);
+    assert!(wide.is_multiple_of(S::LANES));
     for (step, to) in tile.chunks_exact_mut(wide).enumerate() {
         let row = |index: usize| &right[(step * F::PRODUCTS + index) * line..][..width];
         let alone = step * F::PRODUCTS + 1 == depth;
@@ -296,7 +303,7 @@ fn lay<S: Simd, F: Format<S>>(
             continue;
         }
         let from = right.as_ptr().wrapping_add(step * F::PRODUCTS * line);
-        for vector in 0..VECTORS {
+        for vector in 0..wide / S::LANES {
             let from = from.wrapping_add(vector * S::LANES);
             // SAFETY: a whole tile of columns is left in each of the step's rows, by the assertion.
             unsafe {

@@ -8,6 +8,9 @@ const FLOATS: usize = 80_000;
 const PLACES: [usize; 2] = [64, 2048];
 /// Pictures smaller than this share blocks.
 const SMALL: usize = 256;
+/// Places of a block are a multiple of this, whole tiles of products on any processor; the last one of a picture has
+/// what is left besides, up to half as many more.
+const WHOLE: usize = 64;
 
 /// How the places of a batch are cut into blocks.
 #[derive(Clone, Copy)]
@@ -29,23 +32,30 @@ impl Blocks {
             let pictures = (wanted / area).min(batch.div_ceil(TASKS)).max(1);
             return Self { area, batch, pictures, places: 0 };
         }
-        let places = area.div_ceil(area.div_ceil(wanted)).next_multiple_of(8).min(area);
+        let places = area.div_ceil(area.div_ceil(wanted)).next_multiple_of(WHOLE).min(area);
         Self { area, batch, pictures: 0, places }
     }
 
     pub(super) fn count(&self) -> usize {
         match self.pictures {
-            0 => self.batch * self.area.div_ceil(self.places),
+            0 => self.batch * self.each(),
             pictures => self.batch.div_ceil(pictures),
         }
+    }
+
+    /// Blocks of a picture that has several.
+    fn each(&self) -> usize {
+        (self.area + self.places / 2) / self.places
     }
 
     /// First and last picture (excluded), first and last place (excluded) in each.
     pub(super) fn block(&self, index: usize) -> Block {
         let (pictures, places) = if self.pictures == 0 {
-            let each = self.area.div_ceil(self.places);
-            let (picture, first) = (index / each, index % each * self.places);
-            ([picture, picture + 1], [first, self.area.min(first + self.places)])
+            let (picture, number) = (index / self.each(), index % self.each());
+            let first = number * self.places;
+            let is_last = number + 1 == self.each();
+            let end = if is_last { self.area } else { first + self.places };
+            ([picture, picture + 1], [first, end])
         } else {
             let first = index * self.pictures;
             ([first, self.batch.min(first + self.pictures)], [0, self.area])
