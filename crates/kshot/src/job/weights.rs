@@ -10,6 +10,7 @@ use crate::encoder::EncoderConfig;
 use crate::error::{Error, Result};
 use crate::hash;
 use crate::weights::apply;
+use crate::weights::built_in::BuiltIn;
 use crate::weights::catalog::{self, Published};
 #[cfg(feature = "hub")]
 use crate::weights::source;
@@ -51,11 +52,11 @@ pub enum WeightsRow {
 
 /// The built-in weights, then the published ones of each encoder.
 pub fn list() -> Vec<WeightsRow> {
-    let built_in = built_in().into_iter().map(|(encoder, bytes)| WeightsRow::BuiltIn {
-        encoder,
+    let built_in = BuiltIn::all().iter().map(|built_in| WeightsRow::BuiltIn {
+        encoder: built_in.encoder,
         built_in: true,
-        bytes: bytes.len(),
-        sha256: hash::of_bytes(bytes),
+        bytes: built_in.bytes.len(),
+        sha256: built_in.sha256(),
     });
     let published = catalog::all().iter().map(|published| {
         let file = fetched(published);
@@ -64,14 +65,6 @@ pub fn list() -> Vec<WeightsRow> {
         WeightsRow::Published { encoder, built_in: false, repository, licence, data, file, bytes }
     });
     built_in.chain(published).collect()
-}
-
-/// Name and bytes of every file of weights inside this binary.
-fn built_in() -> Vec<(&'static str, &'static [u8])> {
-    #[cfg(feature = "embedded-weights")]
-    return vec![(crate::weights::EMBEDDED, crate::weights::embedded_bytes())];
-    #[cfg(not(feature = "embedded-weights"))]
-    Vec::new()
 }
 
 /// The published weights' file in the cache, if it was fetched.
@@ -260,9 +253,8 @@ pub fn verify(file: &Path, encoder: &str, expected: Option<&str>) -> Result<Veri
             .in_file(file));
         }
     }
-    let same =
-        |(name, bytes): &(&str, &[u8])| *name == config.name() && hash::of_bytes(bytes) == sha256;
-    let built_in = built_in().iter().any(same);
+    let built_in =
+        BuiltIn::find(&config.name()).is_some_and(|built_in| built_in.sha256() == sha256);
     Ok(Verified {
         file: file.to_owned(),
         encoder: config.name(),

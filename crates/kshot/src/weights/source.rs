@@ -10,7 +10,8 @@ use crate::error::{Error, Result};
 use crate::hash;
 use crate::weights::segmenter::{DecoderWeights, into_segmenter};
 use crate::weights::state::StateDict;
-use crate::weights::{EMBEDDED, apply, catalog};
+use crate::weights::built_in::BuiltIn;
+use crate::weights::{apply, catalog};
 
 /// A file of a Hugging Face repository: `owner/name`, `owner/name@revision` or
 /// `owner/name@revision/path/in/it.safetensors`.
@@ -32,8 +33,8 @@ pub const RANDOM: &str = "none";
 pub enum WeightsSource {
     /// None: random ones from the device's seed, to train from scratch.
     Random,
-    /// Inside this binary.
-    BuiltIn,
+    /// Inside this binary, of the encoder of that name.
+    BuiltIn(&'static str),
     /// A file.
     File(PathBuf),
     /// A file of a repository, in the cache or to be fetched.
@@ -75,8 +76,8 @@ impl WeightsSource {
 
     fn default_of(config: &EncoderConfig) -> Result<Self> {
         let name = config.name();
-        if name == EMBEDDED && cfg!(feature = "embedded-weights") {
-            return Ok(Self::BuiltIn);
+        if let Some(built_in) = BuiltIn::find(&name) {
+            return Ok(Self::BuiltIn(built_in.encoder));
         }
         let Some(published) = catalog::of(config) else {
             return Err(Error::weights(format!(
@@ -149,7 +150,10 @@ impl WeightsSource {
     fn state(&self) -> Result<Option<(StateDict, String)>> {
         Ok(Some(match self {
             Self::Random => return Ok(None),
-            Self::BuiltIn => built_in()?,
+            Self::BuiltIn(encoder) => {
+                let built_in = BuiltIn::of(encoder)?;
+                (built_in.state()?, built_in.sha256())
+            }
             Self::File(path) => (StateDict::read(path)?, hash::of_file(path)?),
             Self::Repository(file) => {
                 let (path, sha256) = fetch(file)?;
@@ -157,16 +161,6 @@ impl WeightsSource {
             }
         }))
     }
-}
-
-#[cfg(feature = "embedded-weights")]
-fn built_in() -> Result<(StateDict, String)> {
-    Ok((super::embedded_state()?, hash::of_bytes(super::embedded_bytes())))
-}
-
-#[cfg(not(feature = "embedded-weights"))]
-fn built_in() -> Result<(StateDict, String)> {
-    Err(Error::weights("this build has no built-in weights (feature `embedded-weights`)"))
 }
 
 #[cfg(feature = "hub")]

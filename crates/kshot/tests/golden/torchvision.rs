@@ -11,6 +11,8 @@ use kshot::encoder::efficientnet_lite::EfficientNetLiteConfig;
 use kshot::encoder::{Encode, EncoderConfig, Family};
 use kshot::nn::{Activation, ConvConfig, ConvNormAct};
 use kshot::weights;
+#[cfg(feature = "embedded-weights")]
+use kshot::weights::built_in::BuiltIn;
 use kshot::weights::state::StateDict;
 
 /// Every stage and the logits on five real pictures: to 1e-4 against the reference with the very
@@ -18,17 +20,24 @@ use kshot::weights::state::StateDict;
 /// file; folded and not.
 #[cfg(feature = "embedded-weights")]
 #[test]
-fn efficientnet_lite0_with_its_built_in_weights() {
+fn efficientnet_lite_with_its_built_in_weights() {
+    let names: Vec<&str> = BuiltIn::all().iter().map(|built_in| built_in.encoder).collect();
+    assert_eq!(names, [weights::FOR_PIXELS, weights::FOR_PICTURES]);
+    BuiltIn::all().iter().for_each(like_its_published_weights);
+}
+
+#[cfg(feature = "embedded-weights")]
+fn like_its_published_weights(built_in: &BuiltIn) {
     let device = Device::flex();
-    let expected = expected("efficientnet-lite0.json");
-    let config = EfficientNetLiteConfig::PRESETS[0].config;
-    let what = "efficientnet-lite0 with its classifier";
+    let expected = expected(&format!("{}.json", built_in.encoder));
+    let mut presets = EfficientNetLiteConfig::PRESETS.iter();
+    let config = presets.find(|preset| preset.name == built_in.encoder).unwrap().config;
     let network = config.init_classifier(1000, &device);
-    let state = weights::embedded_state().unwrap();
+    let (what, state) = (built_in.encoder, built_in.state().unwrap());
     let plain =
         weights::apply::into_module(network, what, &state, |name| config.rename(name)).unwrap();
     let folded = EfficientNetLiteConfig::optimize(plain.clone());
-    let encoder = weights::embedded(&device).unwrap();
+    let encoder = built_in.load(&device).unwrap();
     for (name, expected) in expected.as_object().unwrap() {
         let image = picture(name, config.normalization(), &device);
         for (kind, network) in [("plain", &plain), ("folded", &folded)] {
@@ -38,7 +47,7 @@ fn efficientnet_lite0_with_its_built_in_weights() {
             for (against, tolerance) in [("half_", 1e-4), ("", 1e-3)] {
                 let stages = distances(&features, &expected[format!("{against}stages")]);
                 let logits = distance(&values, &[1, 1000], &expected[format!("{against}logits")]);
-                println!("{name} {kind} {against}: {stages:?} {logits:.1e}");
+                println!("{what} {name} {kind} {against}: {stages:?} {logits:.1e}");
                 let close = stages.iter().all(|d| *d < tolerance) && logits < tolerance;
                 assert!(close, "{name} {kind} {against}: {stages:?} {logits:.1e}");
             }

@@ -1,0 +1,88 @@
+//! Weights inside this binary, of the feature `embedded-weights`: see `assets/README.md`.
+
+use std::path::Path;
+
+use burn::prelude::Device;
+
+use super::apply;
+use super::state::StateDict;
+use crate::encoder::{Encoder, EncoderConfig};
+use crate::error::{Error, Result};
+use crate::hash;
+
+/// The encoder of whatever labels pixels, where none is named.
+pub const FOR_PIXELS: &str = "efficientnet-lite0";
+/// The encoder of whatever sorts whole pictures, where none is named. It sees more in a picture and takes twice the work,
+/// which at one vector a picture is little.
+pub const FOR_PICTURES: &str = "efficientnet-lite2";
+
+/// Weights of ImageNet, partly in half precision, as they were published (names and head included).
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BuiltIn {
+    /// The encoder they are for.
+    pub encoder: &'static str,
+    /// The file, safetensors.
+    pub bytes: &'static [u8],
+}
+
+/// The table: one line a file.
+#[cfg(feature = "embedded-weights")]
+const ALL: &[BuiltIn] = &[
+    BuiltIn {
+        encoder: "efficientnet-lite0",
+        bytes: include_bytes!("../../../../assets/efficientnet-lite0.safetensors"),
+    },
+    BuiltIn {
+        encoder: "efficientnet-lite2",
+        bytes: include_bytes!("../../../../assets/efficientnet-lite2.safetensors"),
+    },
+];
+#[cfg(not(feature = "embedded-weights"))]
+const ALL: &[BuiltIn] = &[];
+
+impl BuiltIn {
+    /// All that this build has.
+    pub fn all() -> &'static [Self] {
+        ALL
+    }
+
+    /// Those of an encoder, if this build has them.
+    pub fn find(encoder: &str) -> Option<&'static Self> {
+        ALL.iter().find(|built_in| built_in.encoder == encoder)
+    }
+
+    /// Those of an encoder.
+    ///
+    /// # Errors
+    /// If this build has none for it.
+    pub fn of(encoder: &str) -> Result<&'static Self> {
+        Self::find(encoder).ok_or_else(|| {
+            Error::weights(format!(
+                "this build has no weights of {encoder} inside (feature `embedded-weights`)"
+            ))
+        })
+    }
+
+    /// The tensors.
+    ///
+    /// # Errors
+    /// None in a build whose assets are whole.
+    pub fn state(&self) -> Result<StateDict> {
+        let name = format!("{}.safetensors (built in)", self.encoder);
+        StateDict::from_safetensors(self.bytes, Path::new(&name))
+    }
+
+    /// The SHA-256 of the file, in hexadecimal.
+    pub fn sha256(&self) -> String {
+        hash::of_bytes(self.bytes)
+    }
+
+    /// The encoder with these weights.
+    ///
+    /// # Errors
+    /// None in a build whose assets are whole.
+    pub fn load(&self, device: &Device) -> Result<Encoder> {
+        let config: EncoderConfig = self.encoder.parse()?;
+        apply::into_encoder(&config, &self.state()?, device)
+    }
+}
