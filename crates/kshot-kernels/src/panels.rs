@@ -12,10 +12,9 @@ use crate::scratch::Scratch;
 use crate::simd::format::{Format, FormatKernel, dispatch_floats, dispatch_pairs};
 use crate::simd::{Simd, pair};
 
-/// Floats of a tile's part, whose products are summed before the next tile: it stays in the nearest cache.
-const TILE: usize = 8192;
-/// Products that are summed before the next tile at most.
-const DEPTH: usize = 256;
+/// Products that are summed before the next tile: a tile's part stays in the nearest cache. Where there are 32 registers
+/// it is the second, which keeps up with four vectors, and fewer sums are written and read again.
+const DEPTH: [usize; 2] = [256, 384];
 /// Panels that meet a tile before the next: their parts stay in the second cache.
 const PANELS: usize = 32;
 
@@ -214,7 +213,7 @@ impl FormatKernel for Run<'_> {
         let columns = self.product.columns;
         let (wide, steps) = (micro::vectors::<S>() * S::LANES, depth.div_ceil(F::PRODUCTS));
         let whole = columns / wide * wide;
-        let together = DEPTH.min(TILE / wide);
+        let together = DEPTH[usize::from(S::REGISTERS >= 32)];
         let mut tile = Scratch::take(steps.min(together) * wide);
         for start in (0..steps).step_by(together) {
             let count = together.min(steps - start);

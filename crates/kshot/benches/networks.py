@@ -158,6 +158,10 @@ class Headed(nn.Module):
     def forward(self, maps, _size):
         return self.head(self.decoder(maps))
 
+    def train(self, mode=True):
+        # By running statistics: PyTorch refuses a batch's own of a single place, which pooled maps of one picture have.
+        return super().train(False)
+
 
 class Vgg16(nn.Module):
     """The maps before its pools."""
@@ -214,8 +218,8 @@ class DdrNet(nn.Module):
 
     def train(self, mode=True):
         super().train(mode)
+        # All of it by running statistics: PyTorch refuses a batch's own of a single place, which DAPPM has of one picture.
         self.body.eval()
-        self.body.spp.train(mode)
         return self
 
 

@@ -88,7 +88,10 @@ fn unet_wants_maps_that_halve() {
 #[test]
 fn unet_goes_on_the_embedded_encoder() {
     let device = Device::flex();
-    let encoder = kshot::weights::built_in::BuiltIn::of(kshot::weights::FOR_PIXELS).unwrap().load(&device).unwrap();
+    let encoder = kshot::weights::built_in::BuiltIn::of(kshot::weights::FOR_PIXELS)
+        .unwrap()
+        .load(&device)
+        .unwrap();
     let config = DecoderConfig::UNet(UNetConfig { width: 4 });
     let network = Segmenter::new(encoder, &config, 21, &device).unwrap().optimize();
     for [height, width] in [[65, 33], [1, 7]] {

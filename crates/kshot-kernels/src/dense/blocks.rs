@@ -36,6 +36,12 @@ impl Blocks {
         Self { area, batch, pictures: 0, places }
     }
 
+    /// A block a picture, or several of a large one.
+    pub(super) fn whole(batch: usize, area: usize) -> Self {
+        let places = area.div_ceil(area.div_ceil(PLACES[1])).next_multiple_of(WHOLE).min(area);
+        Self { area, batch, pictures: 0, places }
+    }
+
     pub(super) fn count(&self) -> usize {
         match self.pictures {
             0 => self.batch * self.each(),

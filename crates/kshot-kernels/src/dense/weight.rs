@@ -13,6 +13,8 @@ use crate::sums::{add_parts, total};
 
 /// Rows of a task's product are a multiple of this.
 const ROWS: usize = 16;
+/// Places of a picture from which on its products are taken together.
+const IN_PLACE: usize = 64;
 /// Floats of all the partial sums of a weight's gradient together.
 const PARTIAL: usize = 4 << 20;
 
@@ -28,7 +30,13 @@ pub(crate) fn weight_gradient(
     let [inside, outputs] = geometry.group_channels();
     let groups = geometry.groups();
     let depth = inside * geometry.taps();
-    let blocks = Blocks::new(geometry.batch(), geometry.area_out(), depth + outputs);
+    let (batch, area) = (geometry.batch(), geometry.area_out());
+    // What is read where it lies needs no place in a cache.
+    let blocks = if view.is_identity() && area >= IN_PLACE {
+        Blocks::whole(batch, area)
+    } else {
+        Blocks::new(batch, area, depth + outputs)
+    };
     if blocks.count() == 0 {
         result.fill(0.0);
         return;

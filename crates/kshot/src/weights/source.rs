@@ -8,9 +8,9 @@ use crate::decoder::{DecoderConfig, Segmenter};
 use crate::encoder::{Encoder, EncoderConfig};
 use crate::error::{Error, Result};
 use crate::hash;
+use crate::weights::built_in::BuiltIn;
 use crate::weights::segmenter::{DecoderWeights, into_segmenter};
 use crate::weights::state::StateDict;
-use crate::weights::built_in::BuiltIn;
 use crate::weights::{apply, catalog};
 
 /// A file of a Hugging Face repository: `owner/name`, `owner/name@revision` or
