@@ -27,10 +27,18 @@ THREADS = "2"
 UNITS = {"ns": 1e-6, "µs": 1e-3, "ms": 1.0, "s": 1e3}
 
 
+def output(command, environment):
+    """What a command prints; where it fails, what it says."""
+    ran = subprocess.run(command, env=environment, capture_output=True, text=True)
+    if ran.returncode:
+        raise SystemExit(f"{' '.join(command)} failed:\n{ran.stderr}")
+    return ran.stdout
+
+
 def ours(bench, part, environment):
     command = ["cargo", "bench", "--quiet", "--workspace", "--bench", bench, "--", part]
     environment = {**environment, "RAYON_NUM_THREADS": THREADS}
-    text = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
+    text = output(command, environment)
     group, rows = None, {}
     for line in text.splitlines():
         name = re.match(r"[├╰]─ (\S+)", line)
@@ -44,8 +52,7 @@ def ours(bench, part, environment):
 
 def theirs(bench, part, environment):
     command = [sys.executable, str(SCRIPTS[bench]), THREADS, part]
-    text = subprocess.run(command, env=environment, capture_output=True, text=True, check=True).stdout
-    cells = [line.split("\t") for line in text.splitlines()]
+    cells = [line.split("\t") for line in output(command, environment).splitlines()]
     return {(cell[0], cell[1]): float(cell[2]) for cell in cells}
 
 

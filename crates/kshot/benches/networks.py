@@ -1,6 +1,6 @@
 """The work of networks.rs in PyTorch, same names: `python networks.py [threads] [pattern]`.
 
-    pip install torch torchvision timm efficientnet-lite-pytorch segmentation-models-pytorch
+    pip install torch torchvision timm efficientnet-lite-pytorch segmentation-models-pytorch opencv-python-headless
     pip install --no-deps mmsegmentation==1.2.2 mmcv-lite==2.1.0 mmengine addict yapf termcolor rich \\
         platformdirs ftfy regex prettytable wcwidth
 
