@@ -74,7 +74,8 @@ def rounded(weight: torch.Tensor, inputs: torch.Tensor) -> torch.Tensor:
 
 def converted(name: str, state: dict[str, torch.Tensor]) -> dict[str, torch.Tensor]:
     """The tensors as they are stored."""
-    model = EfficientNet.from_name(name)
+    # Its padding is fixed for one size of pictures.
+    model = EfficientNet.from_name(name, image_size=224)
     model.load_state_dict(state)
     model.eval()
     modules, pictures, kept = dict(model.named_modules()), calibration(), {}

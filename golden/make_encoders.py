@@ -67,7 +67,8 @@ def pictures() -> None:
 
 def lite(name: str, path: str, half: bool) -> EfficientNet:
     """The reference network; with `half` it has the weights of our file."""
-    model = EfficientNet.from_name(name)
+    # Its padding is fixed for one size of pictures.
+    model = EfficientNet.from_name(name, image_size=224)
     state = torch.load(path, map_location="cpu", weights_only=True)
     if half:
         stored = load_file(ASSETS / f"{name}.safetensors")
