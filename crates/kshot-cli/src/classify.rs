@@ -85,7 +85,7 @@ pub struct Arguments {
     #[arg(long, value_name = "FILE")]
     save: Option<PathBuf>,
     /// The network whose features are used (`kshot list encoders`).
-    #[arg(long, default_value = weights::FOR_PICTURES)]
+    #[arg(long, default_value = weights::DEFAULT)]
     encoder: String,
     /// Its weights: a .safetensors or .pth file, or a Hugging Face repository (owner/name); by default the
     /// built-in ones, or those that `kshot weights pull` fetched.

@@ -65,7 +65,7 @@ pub struct Arguments {
     #[arg(long, default_value = "normal")]
     effort: Effort,
     /// The network whose features are used (`kshot list encoders`).
-    #[arg(long, default_value = weights::FOR_PIXELS)]
+    #[arg(long, default_value = weights::DEFAULT)]
     encoder: String,
     /// Weights of the network: a .safetensors or .pth file, or a Hugging Face repository
     /// (owner/name); by default the built-in ones, or those that `kshot weights pull` fetched.

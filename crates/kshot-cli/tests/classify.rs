@@ -32,7 +32,7 @@ fn labels_are_written_with_what_they_rest_on() {
     assert_eq!(labels, expected);
     assert!(rows[0][5].contains("support/stripes/"), "{}", rows[0][5]);
     let run = fs::read_to_string(place.at("out/run.toml")).unwrap();
-    assert!(run.contains("efficientnet-lite2") && run.contains("threshold"), "{run}");
+    assert!(run.contains("efficientnet-lite0") && run.contains("threshold"), "{run}");
     let page = fs::read_to_string(place.at("out/report.html")).unwrap();
     assert!(page.contains("Least certain first") && !page.contains("https:"));
 }

@@ -28,7 +28,7 @@ fn drawings(out: &Path) -> ClassifyOptions {
     let source = ClassSource::Support {
         path: examples("drawings/support"),
         shots: None,
-        encoder: kshot::weights::FOR_PIXELS.to_owned(),
+        encoder: kshot::weights::DEFAULT.to_owned(),
         input_views: InputViews { size: 64, views: 1 },
     };
     ClassifyOptions::new(source, examples("drawings/query"), out)

@@ -279,7 +279,7 @@ fn rounded(mut vector: Vec<f32>) -> Vec<f32> {
 /// A view of a picture at the encoder's size, by an area-aware bilinear filter.
 fn cut(picture: &RgbImage, view: &EmbeddingView, side: usize) -> Result<RgbImage> {
     let part = [view.left, view.top, view.width, view.height];
-    Ok(resize_part(picture, part, side as u32, side as u32)?)
+    resize_part(picture, part, side as u32, side as u32)
 }
 
 #[cfg(test)]

@@ -253,8 +253,7 @@ pub fn verify(file: &Path, encoder: &str, expected: Option<&str>) -> Result<Veri
             .in_file(file));
         }
     }
-    let built_in =
-        BuiltIn::find(&config.name()).is_some_and(|built_in| built_in.sha256() == sha256);
+    let built_in = BuiltIn::find(config.name()).is_some_and(|built_in| built_in.sha256() == sha256);
     Ok(Verified {
         file: file.to_owned(),
         encoder: config.name(),

@@ -106,7 +106,7 @@ pub enum EncoderChoice {
 
 impl Default for EncoderChoice {
     fn default() -> Self {
-        match crate::weights::FOR_PIXELS.parse() {
+        match crate::weights::DEFAULT.parse() {
             Ok(config) => Self::Encoder(config),
             Err(_) => unreachable!("the built-in encoder is in the table"),
         }

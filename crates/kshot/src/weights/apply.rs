@@ -266,7 +266,7 @@ mod tests {
         let device = Device::flex();
         let state =
             crate::weights::built_in::BuiltIn::of("efficientnet-lite0").unwrap().state().unwrap();
-        let config: EncoderConfig = crate::weights::FOR_PIXELS.parse().unwrap();
+        let config: EncoderConfig = crate::weights::DEFAULT.parse().unwrap();
         let [rgb, grey, seven] = [3, 1, 7].map(|channels| {
             let config = config.with_in_channels(channels).unwrap();
             into_encoder(&config, &state, &device).unwrap()

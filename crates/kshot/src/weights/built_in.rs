@@ -10,11 +10,8 @@ use crate::encoder::{Encoder, EncoderConfig};
 use crate::error::{Error, Result};
 use crate::hash;
 
-/// The encoder of whatever labels pixels, where none is named.
-pub const FOR_PIXELS: &str = "efficientnet-lite0";
-/// The encoder of whatever sorts whole pictures, where none is named. It sees more in a picture and takes twice the work,
-/// which at one vector a picture is little.
-pub const FOR_PICTURES: &str = "efficientnet-lite2";
+/// The encoder where none is named.
+pub const DEFAULT: &str = "efficientnet-lite0";
 
 /// Weights of ImageNet, partly in half precision, as they were published (names and head included).
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]

@@ -14,7 +14,7 @@ pub mod state;
 
 use std::path::Path;
 
-pub use built_in::{FOR_PICTURES, FOR_PIXELS};
+pub use built_in::DEFAULT;
 use burn::prelude::Device;
 use state::StateDict;
 

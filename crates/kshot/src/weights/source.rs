@@ -76,7 +76,7 @@ impl WeightsSource {
 
     fn default_of(config: &EncoderConfig) -> Result<Self> {
         let name = config.name();
-        if let Some(built_in) = BuiltIn::find(&name) {
+        if let Some(built_in) = BuiltIn::find(name) {
             return Ok(Self::BuiltIn(built_in.encoder));
         }
         let Some(published) = catalog::of(config) else {

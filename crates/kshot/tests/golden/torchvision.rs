@@ -22,7 +22,7 @@ use kshot::weights::state::StateDict;
 #[test]
 fn efficientnet_lite_with_its_built_in_weights() {
     let names: Vec<&str> = BuiltIn::all().iter().map(|built_in| built_in.encoder).collect();
-    assert_eq!(names, [weights::FOR_PIXELS, weights::FOR_PICTURES]);
+    assert_eq!(names, [weights::DEFAULT, "efficientnet-lite2"]);
     BuiltIn::all().iter().for_each(like_its_published_weights);
 }
 

@@ -157,7 +157,7 @@ fn resized(
     [width, height]: [usize; 2],
 ) -> Result<RgbImage> {
     let part = [across[0], down[0], across[1] - across[0], down[1] - down[0]];
-    Ok(resize_part(source, part, width as u32, height as u32)?)
+    resize_part(source, part, width as u32, height as u32)
 }
 
 /// A picture that is turned.

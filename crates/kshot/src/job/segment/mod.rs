@@ -93,7 +93,7 @@ impl SegmentOptions {
             models: Vec::new(),
             method: few_shot::AUTO.to_owned(),
             effort: Effort::default(),
-            encoder: weights::FOR_PIXELS.to_owned(),
+            encoder: weights::DEFAULT.to_owned(),
             weights: None,
             scale: None,
             refine: true,
