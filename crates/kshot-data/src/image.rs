@@ -2,7 +2,6 @@
 
 mod dicom;
 mod dicom_lengths;
-
 pub mod embedded;
 mod jpeg;
 mod jpeg_xl;

@@ -88,7 +88,7 @@ fn unet_wants_maps_that_halve() {
 #[test]
 fn unet_goes_on_the_embedded_encoder() {
     let device = Device::flex();
-    let encoder = kshot::weights::built_in::BuiltIn::of(kshot::weights::DEFAULT)
+    let encoder = kshot::weights::built_in::BuiltIn::find(kshot::weights::DEFAULT)
         .unwrap()
         .load(&device)
         .unwrap();

@@ -455,10 +455,7 @@ fn list(folder: &Path, end: &str, recursive: bool) -> Result<Vec<PathBuf>> {
             {
                 continue;
             }
-            Err(error) => {
-                let message = format!("the folder cannot be listed: {error}");
-                return Err(Error::data(message).in_file(folder));
-            }
+            Err(error) => return Err(crate::image::unlisted(folder.to_owned(), &error)),
         };
         let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
         if fits(entry.path()) && !hidden && entry.file_type().is_file() {

@@ -32,13 +32,17 @@ impl Blocks {
             let pictures = (wanted / area).min(batch.div_ceil(TASKS)).max(1);
             return Self { area, batch, pictures, places: 0 };
         }
-        let places = area.div_ceil(area.div_ceil(wanted)).next_multiple_of(WHOLE).min(area);
-        Self { area, batch, pictures: 0, places }
+        Self::within(batch, area, wanted)
     }
 
     /// A block a picture, or several of a large one.
     pub(super) fn whole(batch: usize, area: usize) -> Self {
-        let places = area.div_ceil(area.div_ceil(PLACES[1])).next_multiple_of(WHOLE).min(area);
+        Self::within(batch, area, PLACES[1])
+    }
+
+    /// Blocks of about so many places, each inside a picture.
+    fn within(batch: usize, area: usize, wanted: usize) -> Self {
+        let places = area.div_ceil(area.div_ceil(wanted)).next_multiple_of(WHOLE).min(area);
         Self { area, batch, pictures: 0, places }
     }
 

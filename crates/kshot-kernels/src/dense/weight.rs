@@ -62,7 +62,7 @@ pub(crate) fn weight_gradient(
         }
         for index in range.clone() {
             let block = blocks.block(index);
-            let (count, area) = (block.len(), geometry.area_out());
+            let count = block.len();
             let patches;
             let planes = Planes {
                 values: images,

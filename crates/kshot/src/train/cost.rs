@@ -4,7 +4,7 @@ use std::time::{Duration, Instant};
 
 use burn::data::dataloader::DataLoader;
 use burn::module::Module;
-use burn::optim::{GradientsAccumulator, GradientsParams};
+use burn::optim::GradientsAccumulator;
 use burn::prelude::Device;
 use burn::train::{InferenceStep, TrainStep};
 
@@ -79,20 +79,11 @@ pub fn of_step<O: Objective>(session: &Session<O>, about: Duration) -> Result<St
             begun = Instant::now();
         }
         let mut sums = GradientsAccumulator::new();
-        let mut last = GradientsParams::new();
-        for batch in 0..batches {
-            let Some(item) = items.next() else { break };
+        for item in items.by_ref().take(batches) {
             let item = item.map_err(|error| Error::data(error.to_string()))?;
-            let gradients = TrainStep::step(&trainee, item).grads;
-            match batches {
-                1 => last = gradients,
-                _ => sums.accumulate(&trainee, gradients),
-            }
-            if batch + 1 == batches && batches > 1 {
-                last = sums.grads();
-            }
+            sums.accumulate(&trainee, TrainStep::step(&trainee, item).grads);
         }
-        trainee = trainee.optimize(&mut optimizer, schedule.step(), last);
+        trainee = trainee.optimize(&mut optimizer, schedule.step(), sums.grads());
         timed = (step + 1).saturating_sub(WARM_UP);
         if timed >= LEAST && begun.elapsed() >= about {
             break;

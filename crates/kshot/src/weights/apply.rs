@@ -264,8 +264,10 @@ mod tests {
     #[test]
     fn a_grey_picture_gives_what_it_gives_as_rgb() {
         let device = Device::flex();
-        let state =
-            crate::weights::built_in::BuiltIn::of("efficientnet-lite0").unwrap().state().unwrap();
+        let state = crate::weights::built_in::BuiltIn::find(crate::weights::DEFAULT)
+            .unwrap()
+            .state()
+            .unwrap();
         let config: EncoderConfig = crate::weights::DEFAULT.parse().unwrap();
         let [rgb, grey, seven] = [3, 1, 7].map(|channels| {
             let config = config.with_in_channels(channels).unwrap();

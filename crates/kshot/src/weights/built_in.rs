@@ -7,14 +7,14 @@ use burn::prelude::Device;
 use super::apply;
 use super::state::StateDict;
 use crate::encoder::{Encoder, EncoderConfig};
-use crate::error::{Error, Result};
+use crate::error::Result;
 use crate::hash;
 
 /// The encoder where none is named.
 pub const DEFAULT: &str = "efficientnet-lite0";
 
 /// Weights of ImageNet, partly in half precision, as they were published (names and head included).
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+#[derive(Clone, Copy, PartialEq, Eq)]
 pub struct BuiltIn {
     /// The encoder they are for.
     pub encoder: &'static str,
@@ -37,6 +37,12 @@ const ALL: &[BuiltIn] = &[
 #[cfg(not(feature = "embedded-weights"))]
 const ALL: &[BuiltIn] = &[];
 
+impl std::fmt::Debug for BuiltIn {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.debug_struct("BuiltIn").field("encoder", &self.encoder).finish_non_exhaustive()
+    }
+}
+
 impl BuiltIn {
     /// All that this build has.
     pub fn all() -> &'static [Self] {
@@ -46,18 +52,6 @@ impl BuiltIn {
     /// Those of an encoder, if this build has them.
     pub fn find(encoder: &str) -> Option<&'static Self> {
         ALL.iter().find(|built_in| built_in.encoder == encoder)
-    }
-
-    /// Those of an encoder.
-    ///
-    /// # Errors
-    /// If this build has none for it.
-    pub fn of(encoder: &str) -> Result<&'static Self> {
-        Self::find(encoder).ok_or_else(|| {
-            Error::weights(format!(
-                "this build has no weights of {encoder} inside (feature `embedded-weights`)"
-            ))
-        })
     }
 
     /// The tensors.

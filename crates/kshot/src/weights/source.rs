@@ -33,8 +33,8 @@ pub const RANDOM: &str = "none";
 pub enum WeightsSource {
     /// None: random ones from the device's seed, to train from scratch.
     Random,
-    /// Inside this binary, of the encoder of that name.
-    BuiltIn(&'static str),
+    /// Inside this binary.
+    BuiltIn(&'static BuiltIn),
     /// A file.
     File(PathBuf),
     /// A file of a repository, in the cache or to be fetched.
@@ -77,7 +77,7 @@ impl WeightsSource {
     fn default_of(config: &EncoderConfig) -> Result<Self> {
         let name = config.name();
         if let Some(built_in) = BuiltIn::find(name) {
-            return Ok(Self::BuiltIn(built_in.encoder));
+            return Ok(Self::BuiltIn(built_in));
         }
         let Some(published) = catalog::of(config) else {
             return Err(Error::weights(format!(
@@ -150,10 +150,7 @@ impl WeightsSource {
     fn state(&self) -> Result<Option<(StateDict, String)>> {
         Ok(Some(match self {
             Self::Random => return Ok(None),
-            Self::BuiltIn(encoder) => {
-                let built_in = BuiltIn::of(encoder)?;
-                (built_in.state()?, built_in.sha256())
-            }
+            Self::BuiltIn(built_in) => (built_in.state()?, built_in.sha256()),
             Self::File(path) => (StateDict::read(path)?, hash::of_file(path)?),
             Self::Repository(file) => {
                 let (path, sha256) = fetch(file)?;
