@@ -64,9 +64,9 @@ mod winograd;
 
 pub use extension::{
     AveragePool, KernelBackend, NormOptions, add_activated, avg_pool2d, batch_norm,
-    batch_norm_layer, bilinear, conv_transpose2d, conv2d, conv2d_activated, cross_entropy2d, gelu,
-    instance_norm, layer_norm2d, log_softmax2d, max_pool2d, max_unpool2d, pointwise, scale_kernels,
-    softmax2d,
+    batch_norm_layer, bilinear, conv_transpose2d, conv2d, conv2d_activated, cross_entropy2d,
+    doubled, gelu, instance_norm, layer_norm2d, log_softmax2d, max_pool2d, max_unpool2d, pointwise,
+    scale_kernels, softmax2d,
 };
 pub use geometry::{Geometry, Pads, Refused};
 #[cfg(feature = "mimalloc")]

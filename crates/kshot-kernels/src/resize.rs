@@ -1,4 +1,4 @@
-//! Bilinear resizing of planes, and its gradient.
+//! Bilinear resizing of planes, or by the nearest pixel, and its gradient.
 
 use rayon::prelude::*;
 
@@ -11,7 +11,18 @@ use crate::simd::{Kernel, Simd, dispatch};
 pub struct Resize {
     from: [usize; 2],
     to: [usize; 2],
-    align_corners: bool,
+    meeting: Meeting,
+}
+
+/// What lies at the same place before and after.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+enum Meeting {
+    /// The pictures' edges.
+    Edges,
+    /// The corners' centres.
+    Corners,
+    /// The pictures' edges, and each pixel is one from before.
+    Nearest,
 }
 
 impl Resize {
@@ -21,10 +32,22 @@ impl Resize {
     /// # Errors
     /// If a side is zero.
     pub fn new(from: [usize; 2], to: [usize; 2], align_corners: bool) -> Result<Self, Refused> {
+        Self::of(from, to, if align_corners { Meeting::Corners } else { Meeting::Edges })
+    }
+
+    /// The same by the nearest pixel, as PyTorch's `nearest` counts.
+    ///
+    /// # Errors
+    /// If a side is zero.
+    pub fn nearest(from: [usize; 2], to: [usize; 2]) -> Result<Self, Refused> {
+        Self::of(from, to, Meeting::Nearest)
+    }
+
+    fn of(from: [usize; 2], to: [usize; 2], meeting: Meeting) -> Result<Self, Refused> {
         if from.contains(&0) || to.contains(&0) {
             return Err(Refused::new(format!("a side is zero: from {from:?} to {to:?}")));
         }
-        Ok(Self { from, to, align_corners })
+        Ok(Self { from, to, meeting })
     }
 
     /// Rows and columns before.
@@ -40,13 +63,13 @@ impl Resize {
     /// For each place along an axis afterwards, the two places before and the share of the second.
     fn taps(&self, axis: usize) -> Vec<Tap> {
         let (from, to) = (self.from[axis], self.to[axis]);
-        let place = |index: usize| {
-            if self.align_corners {
+        let place = |index: usize| match self.meeting {
+            Meeting::Corners => {
                 let steps = to.saturating_sub(1).max(1) as f64;
                 index as f64 * (from - 1) as f64 / steps
-            } else {
-                ((index as f64 + 0.5) * from as f64 / to as f64 - 0.5).max(0.0)
             }
+            Meeting::Edges => ((index as f64 + 0.5) * from as f64 / to as f64 - 0.5).max(0.0),
+            Meeting::Nearest => (index * from / to) as f64,
         };
         (0..to)
             .map(|index| {
@@ -198,6 +221,15 @@ mod tests {
 
     fn side() -> impl Strategy<Value = usize> {
         1usize..40
+    }
+
+    #[test]
+    fn the_nearest_pixel_is_repeated_and_gathers_its_gradients() {
+        let doubled = Resize::nearest([2, 2], [3, 4]).unwrap();
+        let result = resize(&doubled, &[1.0, 2.0, 3.0, 4.0]);
+        assert_eq!(result, [1.0, 1.0, 2.0, 2.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0, 4.0]);
+        let gradient: Vec<f32> = (1..=12).map(|value| value as f32).collect();
+        assert_eq!(resize_gradient(&doubled, &gradient), [14.0, 22.0, 19.0, 23.0]);
     }
 
     proptest! {

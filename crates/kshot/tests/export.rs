@@ -144,6 +144,7 @@ fn the_metadata_say_what_the_network_expects() {
     assert_eq!(of("kshot.classes"), r#"["background","cell","wall"]"#);
     assert_eq!(of("kshot.longest_side"), "768");
     assert_eq!(of("kshot.channels"), "RGB");
+    assert_eq!(of("kshot.size_multiple"), network.multiple().to_string());
     let mean: Vec<f32> = serde_json::from_str(&of("kshot.mean")).unwrap();
     assert_eq!(mean, Normalization::IMAGENET.mean);
     assert_eq!(model.opset_import[0].version, Some(18));

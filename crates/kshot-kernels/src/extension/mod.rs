@@ -30,7 +30,7 @@ pub use layer_norm::layer_norm2d;
 pub use norm::{NormOptions, batch_norm, batch_norm_layer, instance_norm};
 pub use pointwise::pointwise;
 pub use pool::{AveragePool, avg_pool2d, max_pool2d};
-pub use resize::bilinear;
+pub use resize::{bilinear, doubled};
 pub use scale::scale_kernels;
 pub use softmax::{cross_entropy2d, log_softmax2d, softmax2d};
 pub use unpool::max_unpool2d;

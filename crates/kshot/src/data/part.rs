@@ -1,16 +1,20 @@
-//! Which pictures of a data set: a list's name, with or without a filter by the pictures' names.
+//! Which pictures of a data set: a list's name, with or without a filter by the pictures' names, all or so many of them.
 
 use std::fmt;
 use std::path::Path;
 use std::sync::Arc;
 
+use rand::SeedableRng;
+use rand::seq::SliceRandom;
+use rand_chacha::ChaCha8Rng;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::dataset::{Dataset, Subset};
 use crate::error::{Error, Result};
 
-/// Which pictures of a data set, as recipes write it: `"train"`, or `{ list = "train", exclude = ["0001TP_*"] }`.
+/// Which pictures of a data set, as recipes write it: `"train"`, `{ list = "train", exclude = ["0001TP_*"] }`, or
+/// `{ list = "train", count = 20, seed = 1 }`.
 ///
 /// ```
 /// use kshot::data::part::Part;
@@ -22,11 +26,11 @@ use crate::error::{Error, Result};
 pub enum Part {
     /// All pictures of a list.
     List(#[schemars(length(min = 1))] String),
-    /// Those of a list whose names fit.
+    /// Some of a list.
     Filtered(FilteredPart),
 }
 
-/// The pictures of a list whose names fit.
+/// The pictures of a list whose names fit, or so many of them.
 ///
 /// A pattern is held against a picture's file name, with its ending or without; `*` stands for any characters, `?` for
 /// one. A pattern that no picture of the list fits is an error: a mistyped one would let pictures in that it was to
@@ -45,6 +49,19 @@ pub struct FilteredPart {
     #[serde(default, skip_serializing_if = "Vec::is_empty")]
     #[schemars(length(max = 1000), inner(length(min = 1)))]
     pub exclude: Vec<String>,
+    /// So many of them, drawn by `seed`: a budget of labels. More of the same seed hold all that fewer do. By default all.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = 1, max = 1_000_000_000))]
+    pub count: Option<usize>,
+    /// The seed by which `count` pictures are drawn.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    #[schemars(range(max = 9_223_372_036_854_775_807_u64))]
+    pub seed: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde asks
+fn is_zero(seed: &u64) -> bool {
+    *seed == 0
 }
 
 impl From<&str> for Part {
@@ -57,13 +74,17 @@ impl fmt::Display for Part {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::List(list) => f.write_str(list),
-            Self::Filtered(FilteredPart { list, include, exclude }) => {
-                write!(f, "{list} ({}", include.join(", "))?;
-                if !exclude.is_empty() {
-                    let gap = if include.is_empty() { "" } else { " " };
-                    write!(f, "{gap}without {}", exclude.join(", "))?;
+            Self::Filtered(FilteredPart { list, include, exclude, count, seed }) => {
+                let named = (!include.is_empty()).then(|| include.join(", "));
+                let without =
+                    (!exclude.is_empty()).then(|| format!("without {}", exclude.join(", ")));
+                let drawn = count.map(|count| format!("{count} drawn by seed {seed}"));
+                let told: Vec<String> = [named, without, drawn].into_iter().flatten().collect();
+                if told.is_empty() {
+                    f.write_str(list)
+                } else {
+                    write!(f, "{list} ({})", told.join(" "))
                 }
-                f.write_str(")")
             }
         }
     }
@@ -80,9 +101,12 @@ impl Part {
     /// Those of a list's pictures that fit.
     ///
     /// # Errors
-    /// If no picture fits, or none fits one of the patterns.
+    /// If no picture fits, none fits one of the patterns, or there are fewer than `count`.
     pub fn of(&self, all: Arc<dyn Dataset>) -> Result<Arc<dyn Dataset>> {
-        let Self::Filtered(FilteredPart { list, include, exclude }) = self else { return Ok(all) };
+        let Self::Filtered(FilteredPart { list, include, exclude, count: budget, seed }) = self
+        else {
+            return Ok(all);
+        };
         let fits = |pattern: &String, index: usize| is_match(pattern, all.file(index));
         let count = all.len();
         if let Some(idle) =
@@ -94,12 +118,23 @@ impl Part {
                  stands for any characters)"
             )));
         }
-        let chosen: Vec<usize> = (0..count)
+        let mut chosen: Vec<usize> = (0..count)
             .filter(|&index| include.is_empty() || include.iter().any(|of| fits(of, index)))
             .filter(|&index| !exclude.iter().any(|of| fits(of, index)))
             .collect();
         if chosen.is_empty() {
             return Err(Error::data(format!("the part `{self}` has no picture")));
+        }
+        if let Some(budget) = *budget {
+            if budget > chosen.len() {
+                return Err(Error::data(format!(
+                    "the part `{self}` asks for {budget} pictures, and there are {}",
+                    chosen.len()
+                )));
+            }
+            chosen.shuffle(&mut ChaCha8Rng::seed_from_u64(*seed));
+            chosen.truncate(budget);
+            chosen.sort_unstable();
         }
         Ok(Arc::new(Subset::new(all, chosen)))
     }
@@ -190,6 +225,28 @@ mod tests {
         assert!(error.contains("day_7") && error.contains("dusk_1.jpg"), "{error}");
         let error = of("include = [\"dusk_*\"]\nexclude = [\"d*\"]").unwrap_err();
         assert!(error.contains("all (dusk_* without d*)"), "{error}");
+    }
+
+    #[test]
+    fn a_larger_budget_holds_the_smaller_ones() {
+        let of = |text: &str| names(&format!("list = \"all\"\n{text}"));
+        for seed in 0..4 {
+            let drawn: Vec<_> = (1..=4)
+                .map(|count| of(&format!("count = {count}\nseed = {seed}")).unwrap())
+                .collect();
+            for (count, pair) in (1..).zip(drawn.windows(2)) {
+                assert_eq!(pair[0].len(), count);
+                assert!(pair[0].iter().all(|name| pair[1].contains(name)), "{pair:?}");
+            }
+            assert_eq!(drawn[3], of("").unwrap(), "in their order");
+        }
+        let other = |seed: usize| of(&format!("count = 1\nseed = {seed}")).unwrap();
+        assert!((1..20).any(|seed| other(seed) != other(0)));
+        let error = of("include = [\"dusk_*\"]\ncount = 3\nseed = 1").unwrap_err();
+        assert!(
+            error.contains("all (dusk_* 3 drawn by seed 1)") && error.contains("there are 2"),
+            "{error}"
+        );
     }
 
     #[test]

@@ -7,6 +7,9 @@ use super::{Decode, Decoder, DecoderConfig, TrainLogits};
 use crate::encoder::{Encode, Encoder};
 use crate::error::Result;
 
+/// The largest multiple that pictures' sides are brought to.
+const LARGEST_MULTIPLE: usize = 32;
+
 /// A network that gives each pixel a class.
 ///
 /// ```
@@ -68,6 +71,22 @@ impl Segmenter {
     pub fn train_forward(&self, images: Tensor<4>) -> TrainLogits {
         let [_, _, height, width] = images.dims();
         self.decoder.train_forward(&self.encoder.forward(images), [height, width])
+    }
+
+    /// The size at which the network is shown a picture (`[height, width]`), which is mirrored at its border on the
+    /// right and below: the next multiples of the coarsest map's stride, of 32 at most, as patches have that networks learn from.
+    ///
+    /// Where a map's side is odd, some encoders' layers of stride 2 lie half a pixel from where they lie on even sides
+    /// (EfficientNet's, which pad on the right alone): masks of networks that learnt from even patches were shifted by up
+    /// to a pixel, at coarse maps by more.
+    pub fn shown_size(&self, size: [usize; 2]) -> [usize; 2] {
+        let multiple = self.multiple();
+        size.map(|side| side.next_multiple_of(multiple))
+    }
+
+    /// The multiple of [`Self::shown_size`].
+    pub fn multiple(&self) -> usize {
+        self.encoder.strides().into_iter().max().unwrap_or(1).clamp(1, LARGEST_MULTIPLE)
     }
 
     /// As [`Encoder::is_local`]: no layer of encoder or decoder sees the whole picture.

@@ -62,22 +62,6 @@ struct NearestBlock {
     stride: usize,
 }
 
-/// Each pixel as 2x2 of them, cut to a size.
-///
-/// # Shapes
-/// `[batch, channels, height, width]` to `[batch, channels, size[0], size[1]]`
-///
-/// # Panics
-/// If the size is larger than twice the map's.
-fn doubled(map: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
-    let [batch, channels, height, width] = map.dims();
-    let repeated: Tensor<6> = map
-        .reshape([batch, channels, height, 1, width, 1])
-        .expand([batch, channels, height, 2, width, 2]);
-    let whole: Tensor<4> = repeated.reshape([batch, channels, 2 * height, 2 * width]);
-    whole.narrow(2, 0, size[0]).narrow(3, 0, size[1])
-}
-
 impl DecodeConfig for UNetNearestConfig {
     type Network = UNetNearest;
 
@@ -164,7 +148,7 @@ impl Decode for UNetNearest {
     fn forward(&self, features: &Features, size: [usize; 2]) -> Tensor<4> {
         let coarsest = features.maps[self.map].clone();
         let finest = self.blocks.iter().fold(coarsest, |map, block| {
-            let image = doubled(map, size.map(|side| side.div_ceil(block.stride)));
+            let image = kshot_kernels::doubled(map, size.map(|side| side.div_ceil(block.stride)));
             let image = match block.beside {
                 Some(beside) => Tensor::cat(vec![image, features.maps[beside].clone()], 1),
                 None => image,
@@ -178,14 +162,6 @@ impl Decode for UNetNearest {
 #[cfg(test)]
 mod tests {
     use super::*;
-
-    #[test]
-    fn pixels_are_repeated_and_cut() {
-        let device = Device::flex();
-        let map = Tensor::<4>::from_data([[[[1.0f32, 2.0], [3.0, 4.0]]]], &device);
-        let found: Vec<f32> = doubled(map, [3, 4]).into_data().try_into_vec().unwrap();
-        assert_eq!(found, [1.0, 1.0, 2.0, 2.0, 1.0, 1.0, 2.0, 2.0, 3.0, 3.0, 4.0, 4.0]);
-    }
 
     #[test]
     fn blocks_go_on_to_the_pictures_size() {

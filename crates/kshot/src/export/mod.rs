@@ -15,6 +15,7 @@
 //! | `kshot.mean`, `kshot.std` | JSON: a number a channel; what the network sees is `(value - mean) / std` of pixels of 0 to 255 |
 //! | `kshot.channels` | `RGB` |
 //! | `kshot.longest_side` | pictures with a longer side are shrunk to it first; missing where they are not |
+//! | `kshot.size_multiple` | kshot shows the network pictures that are mirrored at their border on the right and below up to multiples of this many pixels, and cuts logits and mask to the picture; missing in files for one size |
 //! | `kshot.version` | the version that wrote it |
 
 use std::path::Path;
@@ -136,7 +137,7 @@ pub fn onnx(network: &Segmenter, options: &OnnxOptions) -> Result<Vec<u8>> {
             domain: Some(String::new()),
             version: Some(proto::OPSET),
         }],
-        metadata_props: metadata(options)?,
+        metadata_props: metadata(&network, options)?,
     };
     if model.encoded_len() > MOST {
         return Err(Error::config(
@@ -190,13 +191,14 @@ pub fn write_safetensors(network: &Segmenter, options: &OnnxOptions, file: &Path
         Ok((name.as_str(), view.map_err(failed)?))
     });
     let views = views.collect::<Result<Vec<_>>>()?;
-    let about = metadata(options)?.into_iter().filter_map(|line| Some((line.key?, line.value?)));
+    let about =
+        metadata(network, options)?.into_iter().filter_map(|line| Some((line.key?, line.value?)));
     let bytes = safetensors::serialize(views, Some(about.collect())).map_err(failed)?;
     atomic::write(file, &bytes)
 }
 
 /// What is said of a network beside its numbers.
-fn metadata(options: &OnnxOptions) -> Result<Vec<Property>> {
+fn metadata(network: &Segmenter, options: &OnnxOptions) -> Result<Vec<Property>> {
     let json = |value: serde_json::Value| value.to_string();
     let Normalization { mean, std } = options.normalization;
     let mut lines = vec![
@@ -206,6 +208,9 @@ fn metadata(options: &OnnxOptions) -> Result<Vec<Property>> {
         ("kshot.channels", "RGB".to_owned()),
         ("kshot.version", env!("CARGO_PKG_VERSION").to_owned()),
     ];
+    if options.size.is_none() {
+        lines.push(("kshot.size_multiple", network.multiple().to_string()));
+    }
     if let Some(longest) = options.longest_side {
         lines.push(("kshot.longest_side", longest.to_string()));
     }

@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 use crate::device;
 use crate::error::{Error, ErrorKind, Result};
 use crate::plan::rules::schedule;
-use crate::plan::{Choice, PLAN, Plan, PlanOptions};
+use crate::plan::{PLAN, Plan, PlanOptions};
 use crate::train::cost;
 use crate::train::devices::shared;
 use crate::train::load;
@@ -17,8 +17,6 @@ use crate::train::session::AnySession;
 const USED: f64 = 0.92;
 /// Share of a budget in which steps are timed.
 const TIMED: f64 = 0.03;
-/// With fewer steps a training is not worth its name: smaller batches are taken.
-const LEAST_STEPS: usize = 300;
 /// About what the page at the end takes, in validations: it measures the best parameters once more, boundaries and all, at the
 /// pictures' own size.
 const REPORT: f64 = 3.0;
@@ -57,55 +55,34 @@ fn within(plan: Plan, minutes: f64, device: &str, begun: Instant) -> Result<Plan
         return Err(Error::config(text));
     }
     let devices = device::parse_all(device)?;
-    let mut plan = plan;
-    loop {
-        let opened = Instant::now();
-        let AnySession::Supervised(mut session) = AnySession::new(&plan.recipe, &devices[0])?
-        else {
-            return Err(Error::new(
-                ErrorKind::Config,
-                "a training on a folder is of supervised segmentation; leave method.name as it is",
-            ));
-        };
-        let batch = session.training.batch;
-        // Where devices share each batch, a step takes as long as a share.
-        session.source = shared(session.source.clone(), devices.len(), batch)?;
-        // The training opens the same once more.
-        let opening = opened.elapsed().as_secs_f64();
-        let timed = Duration::from_secs_f64(TIMED * 60.0 * minutes);
-        let step = cost::of_step(&session, timed)?.seconds;
-        let validation = cost::of_validation(&session)?;
-        let validations = session.training.validations() as f64;
-        let open = 60.0 * minutes - begun.elapsed().as_secs_f64() - opening;
-        let left = USED * open - (validations + REPORT) * validation;
-        let steps = (left / step).floor();
-        let is_free = |key: &str| {
-            let chosen = plan.choices.iter().find(|choice| choice.key == key);
-            chosen.is_some_and(|choice| choice.reason != crate::plan::rules::SET)
-        };
-        if steps < LEAST_STEPS as f64 && batch > 1 && is_free("train.batch") {
-            let why = format!(
-                "a step of {batch} pictures takes {step:.2} s, and {} would hold {} of them",
-                told(minutes),
-                steps.max(0.0)
-            );
-            plan = plan.with(vec![Choice::new("train.batch", (batch / 2) as i64, why)])?;
-            continue;
-        }
-        if steps < 1.0 {
-            return Err(Error::config(format!(
-                "not enough: {}, where a step takes {step:.1} s and a validation {validation:.0} s, of which there are \
-                 {validations}; give more, or smaller pictures (--set data.longest_side=512)",
-                told(minutes)
-            )));
-        }
-        let steps = steps as usize;
-        let why = format!(
-            "what {} would hold: a step takes {step:.2} s, a validation {validation:.1} s",
+    let opened = Instant::now();
+    let AnySession::Supervised(mut session) = AnySession::new(&plan.recipe, &devices[0])? else {
+        return Err(Error::new(
+            ErrorKind::Config,
+            "a training on a folder is of supervised segmentation; leave method.name as it is",
+        ));
+    };
+    // Where devices share each batch, a step takes as long as a share.
+    session.source = shared(session.source.clone(), devices.len(), session.training.batch)?;
+    // The training opens the same once more.
+    let opening = opened.elapsed().as_secs_f64();
+    let step = cost::of_step(&session, Duration::from_secs_f64(TIMED * 60.0 * minutes))?.seconds;
+    let validation = cost::of_validation(&session)?;
+    let validations = session.training.validations() as f64;
+    let open = 60.0 * minutes - begun.elapsed().as_secs_f64() - opening;
+    let steps = ((USED * open - (validations + REPORT) * validation) / step).floor();
+    if steps < 1.0 {
+        return Err(Error::config(format!(
+            "not enough: {}, where a step takes {step:.1} s and a validation {validation:.0} s, of which there are \
+             {validations}; give more, or smaller pictures (--set data.longest_side=512)",
             told(minutes)
-        );
-        return plan.with(schedule(steps, &why));
+        )));
     }
+    let why = format!(
+        "what {} would hold: a step takes {step:.2} s, a validation {validation:.1} s",
+        told(minutes)
+    );
+    plan.with(schedule(steps as usize, &why))
 }
 
 /// A budget in words.

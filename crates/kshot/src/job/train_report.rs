@@ -13,8 +13,8 @@ use crate::job::watch::Watch;
 use crate::report::curve_html::TrainingState;
 use crate::report::training_html::{self, Measured, TRAINING_PAGE, TrainingReport};
 use crate::report::{chosen, evaluation};
-use crate::train::load;
 use crate::train::run::Trained;
+use crate::train::{load, segmentation};
 
 /// Worst pictures on the page.
 const WORST: usize = 6;
@@ -72,6 +72,7 @@ pub(super) fn write(
         network: format!("{} with {}", model.encoder.name(), model.decoder.name()),
         parameters: page.parameters,
         validation_pictures: page.validation_items,
+        all_learnt: segmentation::run_validates_on_learnt(&options.out)?,
         device: &options.device,
         measured,
         plan: plan.as_ref(),

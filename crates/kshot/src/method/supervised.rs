@@ -4,7 +4,6 @@ use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::prelude::*;
 use burn::tensor::TensorData;
-use burn::tensor::ops::PadMode;
 use image::RgbImage;
 use kshot_data::mask::Mask;
 use kshot_data::overlay::{self, OverlayStyle};
@@ -25,7 +24,7 @@ use crate::metric::boundary::boundary_f;
 use crate::metric::confusion::Confusion;
 use crate::metric::state::MetricState;
 use crate::metric::unread::counted;
-use crate::nn::{cpu_labels, cpu_values, on_cpu};
+use crate::nn::{cpu_labels, cpu_values, grown, on_cpu};
 
 /// Longer side of a preview in pixels.
 const STRIP: u32 = 1280;
@@ -127,15 +126,17 @@ fn nearest(labels: Tensor<3, Int>, size: [usize; 2]) -> Tensor<3, Int> {
 }
 
 impl Supervised {
-    /// The logits of whole pictures. On a GPU, where every shape is tuned for, the network is shown one of few sizes (the
-    /// border is repeated), as far as that changes nothing inside.
+    /// The logits of whole pictures, which the network is shown at [`Segmenter::shown_size`], and on a GPU, where every
+    /// shape is tuned for, at one of few sizes, as far as that changes nothing inside.
     fn whole(&self, images: Tensor<4>) -> Tensor<4> {
         let [.., height, width] = images.dims();
-        let [rows, columns] = [height, width].map(common_side);
-        if on_cpu(&images) || !self.segmenter.is_local() || [rows, columns] == [height, width] {
+        let few = !on_cpu(&images) && self.segmenter.is_local();
+        let sides = self.segmenter.shown_size([height, width]);
+        let [rows, columns] = if few { sides.map(common_side) } else { sides };
+        if [rows, columns] == [height, width] {
             return self.segmenter.forward(images);
         }
-        let shown = images.pad([(0, rows - height), (0, columns - width)], PadMode::Edge);
+        let shown = grown(images, [rows, columns]);
         self.segmenter.forward(shown).narrow(2, 0, height).narrow(3, 0, width)
     }
 

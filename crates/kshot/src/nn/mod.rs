@@ -22,7 +22,7 @@ pub mod weights;
 
 pub use activation::ActivationFunction;
 use burn::prelude::*;
-use burn::tensor::ops::AvgPoolOptions;
+use burn::tensor::ops::{AvgPoolOptions, PadMode};
 pub use conv::{Activation, Conv, ConvConfig, ConvNormAct, Padding, conv2d};
 pub use dropout::Dropout;
 pub use instance_norm::{ConvInstanceNorm, InstanceNorm};
@@ -62,5 +62,29 @@ pub(crate) fn cpu_values<const D: usize>(tensor: Tensor<D>) -> Vec<f32> {
         Ok(values) => values,
         // Every tensor of a network is made as f32; a mismatch is a bug, not a user's mistake.
         Err(error) => panic!("networks are f32: {error:?}"),
+    }
+}
+
+/// Pictures mirrored at their border on the right and below until they have the size; where that takes as much as the
+/// picture, the border is repeated.
+///
+/// # Shapes
+/// `[batch, channels, height, width]` to `[batch, channels, size[0], size[1]]`
+///
+/// # Panics
+/// If the size is smaller.
+pub fn grown(images: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
+    let [.., height, width] = images.dims();
+    let [rows, columns] = [size[0] - height, size[1] - width];
+    let mode = |more: usize, side: usize| {
+        if more < side { PadMode::Reflect } else { PadMode::Edge }
+    };
+    let taller = match rows {
+        0 => images,
+        _ => images.pad([(0, rows), (0, 0)], mode(rows, height)),
+    };
+    match columns {
+        0 => taller,
+        _ => taller.pad([(0, 0), (0, columns)], mode(columns, width)),
     }
 }

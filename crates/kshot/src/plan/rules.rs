@@ -8,6 +8,8 @@ use toml::Value;
 use super::{DataFindings, PlanOptions};
 use crate::data::batches::shrunk;
 use crate::error::{Error, Result};
+use crate::recipe::EncoderChoice;
+use crate::weights::source::{RANDOM, WeightsSource};
 
 /// Pictures whose longer side is above it are shrunk, where objects stay thick enough.
 const LONGEST: u32 = 1024;
@@ -19,16 +21,23 @@ const PATCH: u32 = 256;
 const LARGE_PATCH: u32 = 384;
 /// Pictures a step.
 const BATCH: usize = 4;
+/// With fewer pictures none is kept from learning.
+const VALIDATED: usize = 10;
 /// From so many pictures on a part is left for the test.
-const TESTED: usize = 10;
+const TESTED: usize = 50;
 /// Share of the pictures for validation, and as many for the test where there is one.
 const SHARE: f64 = 0.2;
 /// A class with a smaller share of the pixels is rare.
 const RARE: f64 = 0.02;
 /// The share of patches around a pixel of a class, where one is rare.
 const BALANCED: f64 = 0.33;
-/// With fewer pictures to learn from, they are changed more.
+/// With fewer pictures to learn from, they are changed more, and statistics of a batch say little of others.
 const FEW: usize = 50;
+/// The encoder's learning rate as a multiple of the decoder's, where it starts from published weights.
+const ENCODER_RATE: f64 = 0.1;
+/// The decoder's learning rate beside an encoder that is fine-tuned, and that of a network that learns from scratch.
+const FINE_TUNED: f64 = 3e-3;
+const FROM_SCRATCH: f64 = 1e-3;
 /// Rounds over the pictures, and the bounds of the steps that make them.
 const ROUNDS: usize = 60;
 const STEPS: std::ops::RangeInclusive<usize> = 600..=6000;
@@ -90,6 +99,12 @@ impl Wishes {
         self.set.iter().rev().find(|(of, _)| of == key).map(|(_, value)| value)
     }
 
+    /// Whether a key, or one inside it, is set.
+    fn sets(&self, key: &str) -> bool {
+        let inside = |of: &str| of.strip_prefix(key).is_some_and(|rest| rest.starts_with('.'));
+        self.set.iter().any(|(of, _)| of == key || inside(of))
+    }
+
     /// Whether a list of that name is in the folder.
     fn listed(&self, name: &str) -> bool {
         self.root.join(format!("{name}.txt")).is_file()
@@ -106,16 +121,11 @@ pub fn choices(found: &DataFindings, wishes: &Wishes) -> Vec<Choice> {
     all.extend(parts(found, wishes));
     all.extend(working_size(found));
     all.extend(transforms(found, wishes));
-    all.extend(network(found));
+    all.extend(network(found, wishes));
     all.push(Choice::new("method.name", "supervised", ""));
     all.extend(loss(found));
     all.extend(training(found, wishes));
-    let is_set = |choice: &Choice| {
-        let inside =
-            |key: &str| key.strip_prefix(&choice.key).is_some_and(|rest| rest.starts_with('.'));
-        wishes.set.iter().any(|(key, _)| *key == choice.key || inside(key))
-    };
-    for choice in all.iter_mut().filter(|choice| is_set(choice)) {
+    for choice in all.iter_mut().filter(|choice| wishes.sets(&choice.key)) {
         // The value stays for tables of which a part is set; the change is applied to the recipe as everywhere.
         SET.clone_into(&mut choice.reason);
         if let Some(value) = wishes.of(&choice.key) {
@@ -134,10 +144,54 @@ fn table(text: &str) -> Value {
         .unwrap_or(Value::Boolean(false))
 }
 
+/// How the pictures are shared out.
+struct Shares {
+    /// All are learnt from, and none is kept apart.
+    all: bool,
+    tested: bool,
+    validation: f64,
+    test: f64,
+}
+
+impl Shares {
+    fn of(found: &DataFindings, wishes: &Wishes) -> Self {
+        let listed = |name| wishes.listed(name);
+        let free = ["data.train", "data.validation", "data.test", "data.split"];
+        let all = found.pictures < VALIDATED
+            && !["train", "validation", "test"].into_iter().any(listed)
+            && free.into_iter().all(|key| !wishes.sets(key));
+        let tested = !all && (listed("test") || found.pictures >= TESTED);
+        let share = |kept: bool| if kept { SHARE } else { 0.0 };
+        Self {
+            all,
+            tested,
+            validation: share(!all && !listed("validation")),
+            test: share(tested && !listed("test")),
+        }
+    }
+
+    /// About how many pictures are learnt from.
+    fn learnt(&self, pictures: usize) -> usize {
+        let kept = |share: f64| (pictures as f64 * share).round() as usize;
+        pictures - kept(self.validation) - kept(self.test)
+    }
+}
+
 fn parts(found: &DataFindings, wishes: &Wishes) -> Vec<Choice> {
-    let tested = wishes.listed("test") || found.pictures >= TESTED;
-    let test = if tested && !wishes.listed("test") { SHARE } else { 0.0 };
-    let validation = if wishes.listed("validation") { 0.0 } else { SHARE };
+    let shares = Shares::of(found, wishes);
+    let pictures = found.pictures;
+    if shares.all {
+        let why = format!(
+            "{pictures} labelled pictures are too few to keep some back: all are learnt from, and what is measured on \
+             them does not tell how good it is on others (`kshot eval` on pictures labelled later does)"
+        );
+        return vec![
+            Choice::new("data.train", "*", why),
+            Choice::new("data.validation", "*", ""),
+            Choice::new("data.test", "*", ""),
+        ];
+    }
+    let Shares { tested, validation, test, .. } = shares;
     let seed = wishes.seed;
     let split = table(&format!(
         "value = {{ validation = {validation:?}, test = {test:?}, seed = {seed} }}"
@@ -145,12 +199,10 @@ fn parts(found: &DataFindings, wishes: &Wishes) -> Vec<Choice> {
     let why = match (tested, wishes.listed("validation")) {
         (_, true) => "by the lists in the folder".to_owned(),
         (true, _) => format!(
-            "of {} labelled pictures a fifth validates, and a fifth is kept to measure the result",
-            found.pictures
+            "of {pictures} labelled pictures a fifth validates, and a fifth is kept to measure the result"
         ),
         (false, _) => format!(
-            "{} labelled pictures are too few to keep some for a test: what is measured is the validation set",
-            found.pictures
+            "of {pictures} labelled pictures a fifth validates; they are too few to keep some for a test, too"
         ),
     };
     vec![
@@ -229,16 +281,54 @@ fn transforms(found: &DataFindings, wishes: &Wishes) -> Vec<Choice> {
     vec![Choice::new("data.transforms", table(&format!("value = [{}]", list.join(", "))), why)]
 }
 
-fn network(_found: &DataFindings) -> Vec<Choice> {
-    vec![
+/// The name of the encoder that a person set, where no weights of it are known.
+fn unpublished(wishes: &Wishes) -> Option<String> {
+    let set: EncoderChoice = wishes.of("model.encoder")?.clone().try_into().ok()?;
+    match set {
+        EncoderChoice::Encoder(config) => {
+            (!WeightsSource::is_known(&config)).then(|| config.to_string())
+        }
+        _ => None,
+    }
+}
+
+/// Whether the encoder starts from published weights.
+fn is_pretrained(wishes: &Wishes) -> bool {
+    match wishes.of("model.weights") {
+        Some(weights) => weights.as_str() != Some(RANDOM),
+        None => unpublished(wishes).is_none(),
+    }
+}
+
+fn network(found: &DataFindings, wishes: &Wishes) -> Vec<Choice> {
+    let mut all = vec![
         Choice::new(
             "model.encoder",
-            "efficientnet-lite0",
+            crate::weights::DEFAULT,
             "weights of ImageNet are built in; with up to thousands of pictures networks that start from them need fewer \
              labels",
         ),
         Choice::new("model.decoder", table("value = { name = \"unet\", width = 16 }"), ""),
-    ]
+    ];
+    if let Some(name) = unpublished(wishes) {
+        let why =
+            format!("no weights of {name} are built in or published, so it learns from scratch");
+        all.push(Choice::new("model.weights", RANDOM, why));
+    }
+    if !is_pretrained(wishes) {
+        return all;
+    }
+    if found.pictures < FEW {
+        let why = format!(
+            "{} pictures: a batch's statistics say little of other pictures, so the encoder normalises by those of its \
+             published weights",
+            found.pictures
+        );
+        all.push(Choice::new("model.freeze", "norm", why));
+    }
+    let why = "the encoder starts from published weights and is fine-tuned at a tenth of the decoder's rate";
+    all.push(Choice::new("model.encoder_rate", ENCODER_RATE, why));
+    all
 }
 
 fn loss(found: &DataFindings) -> Vec<Choice> {
@@ -261,7 +351,7 @@ fn loss(found: &DataFindings) -> Vec<Choice> {
 fn training(found: &DataFindings, wishes: &Wishes) -> Vec<Choice> {
     let batch = wishes.of("train.batch").and_then(Value::as_integer).unwrap_or(BATCH as i64);
     let batch = usize::try_from(batch).unwrap_or(BATCH).max(1);
-    let learnt = (found.pictures as f64 * (1.0 - 2.0 * SHARE)).ceil() as usize;
+    let learnt = Shares::of(found, wishes).learnt(found.pictures);
     let by_rounds = (ROUNDS * learnt).div_ceil(batch);
     let (steps, why) = match wishes.steps {
         Some(steps) => (steps, "as asked for".to_owned()),
@@ -280,6 +370,10 @@ fn training(found: &DataFindings, wishes: &Wishes) -> Vec<Choice> {
         all.push(Choice::new("train.balanced", BALANCED, why));
     }
     all.extend(schedule(steps, &why));
+    let rate = match is_pretrained(wishes) {
+        true => Choice::new("train.learning_rate", FINE_TUNED, ""),
+        false => Choice::new("train.learning_rate", FROM_SCRATCH, ""),
+    };
     all.extend([
         Choice::new("train.seed", wishes.seed as i64, ""),
         Choice::new("train.monitor", "mean_iou", ""),
@@ -288,7 +382,7 @@ fn training(found: &DataFindings, wishes: &Wishes) -> Vec<Choice> {
             table("value = { name = \"adamw\", weight_decay = 0.01 }"),
             "",
         ),
-        Choice::new("train.learning_rate", 1e-3, ""),
+        rate,
     ]);
     all
 }
@@ -374,6 +468,52 @@ mod tests {
         assert!(loss.reason.contains("`cell` covers 0.10 %"), "{}", loss.reason);
         let balanced = |found: &DataFindings| of(found, "train.balanced", &[]).is_some();
         assert!(balanced(&found) && !balanced(&self::found()));
+    }
+
+    #[test]
+    fn few_pictures_are_all_learnt_from_and_said_to_be() {
+        let value = |pictures, key: &str, changes: &[&str]| {
+            let found = DataFindings { pictures, ..found() };
+            of(&found, key, changes).map(|choice| choice.value)
+        };
+        let text = |pictures, key: &str, changes: &[&str]| {
+            value(pictures, key, changes).and_then(|value| Some(value.as_str()?.to_owned()))
+        };
+        let [all, train] = ["*", "train"].map(|part| Some(part.to_owned()));
+        assert_eq!(text(9, "data.train", &[]), all);
+        assert_eq!((text(9, "data.test", &[]), value(9, "data.split", &[])), (all, None));
+        assert_eq!(text(9, "data.train", &["data.split.validation=0.4"]), train);
+        assert_eq!(text(10, "data.test", &[]), Some("validation".to_owned()));
+        assert_eq!(text(50, "data.test", &[]), Some("test".to_owned()));
+        // Steps follow from what is learnt from.
+        let found = |pictures| DataFindings { pictures, ..found() };
+        assert_eq!((shares(&found(9)), shares(&found(10)), shares(&found(50))), (9, 8, 30));
+    }
+
+    fn shares(found: &DataFindings) -> usize {
+        Shares::of(found, &wishes(&[])).learnt(found.pictures)
+    }
+
+    #[test]
+    fn published_weights_are_fine_tuned_and_others_learn_from_scratch() {
+        let told = |key: &str, changes: &[&str]| {
+            of(&found(), key, changes).map(|choice| choice.value.to_string())
+        };
+        assert_eq!(told("model.freeze", &[]).as_deref(), Some("\"norm\""));
+        assert_eq!(told("model.encoder_rate", &[]).as_deref(), Some("0.1"));
+        assert_eq!(told("train.learning_rate", &[]).as_deref(), Some("0.003"));
+        assert_eq!(told("model.weights", &[]), None);
+        for changes in [["model.weights=none"], ["model.encoder=ddrnet-23-slim"]] {
+            assert_eq!(told("model.freeze", &changes), None);
+            assert_eq!(told("model.encoder_rate", &changes), None);
+            assert_eq!(told("train.learning_rate", &changes).as_deref(), Some("0.001"));
+        }
+        let scratch = of(&found(), "model.weights", &["model.encoder=ddrnet-23-slim"]).unwrap();
+        assert_eq!(scratch.value.as_str(), Some("none"));
+        assert!(scratch.reason.contains("ddrnet-23-slim"), "{}", scratch.reason);
+        let mut many = found();
+        many.pictures = 50;
+        assert_eq!(of(&many, "model.freeze", &[]), None);
     }
 
     #[test]

@@ -10,7 +10,7 @@ use crate::decoder::Segmenter;
 use crate::encoder::Normalization;
 use crate::error::Result;
 use crate::features::tile::common_side;
-use crate::nn::{Precision, cpu_values};
+use crate::nn::{Precision, cpu_values, grown};
 
 /// An encoder and a decoder with what they need to see a picture.
 pub struct SegmenterModel {
@@ -59,9 +59,10 @@ impl SegmenterModel {
         Self { few_shapes, ..self }
     }
 
-    /// What the network is shown of a part of a picture (`[height, width]`): on the CPU the part itself, else a
-    /// rectangle of one of few sizes that holds it (the border is repeated), as far as that changes nothing inside.
+    /// What the network is shown of a part of a picture (`[height, width]`), which is mirrored at its border: on the CPU
+    /// [`Segmenter::shown_size`], else a rectangle of one of few sizes that holds it, as far as that changes nothing inside.
     pub(crate) fn shown(&self, size: [usize; 2]) -> [usize; 2] {
+        let size = self.segmenter.shown_size(size);
         if self.few_shapes && self.segmenter.is_local() { size.map(common_side) } else { size }
     }
 }
@@ -78,9 +79,9 @@ impl PixelModel for SegmenterModel {
         let (width, height) = shrunk(picture.width(), picture.height(), self.longest);
         let network = |working: &RgbImage, [top, left, height, width]: [usize; 4]| {
             let [rows, columns] = self.shown([height, width]);
-            let values = self.normalization.planes(working, [top, left, rows, columns]);
-            let data = TensorData::new(values, [1, 3, rows, columns]);
-            let images = Tensor::from_data(data, &self.device);
+            let values = self.normalization.planes(working, [top, left, height, width]);
+            let data = TensorData::new(values, [1, 3, height, width]);
+            let images = grown(Tensor::from_data(data, &self.device), [rows, columns]);
             let mut logits = self.precision.run(|| self.segmenter.forward(images));
             if [rows, columns] != [height, width] {
                 logits = logits.narrow(2, 0, height).narrow(3, 0, width);
@@ -98,5 +99,49 @@ impl PixelModel for SegmenterModel {
 
     fn set_precision(&mut self, precision: Precision) {
         self.precision = precision;
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use image::Rgb;
+
+    use super::*;
+    use crate::decoder::DecoderConfig;
+    use crate::decoder::unet::UNetConfig;
+    use crate::encoder::EncoderConfig;
+    use crate::recipe::Predict;
+
+    #[test]
+    fn a_picture_of_odd_sides_is_seen_as_in_a_patch_of_even_ones() {
+        let device = Device::flex();
+        let encoder: EncoderConfig = "efficientnet-lite-tiny".parse().unwrap();
+        let decoder = DecoderConfig::UNet(UNetConfig { width: 4 });
+        let network = Segmenter::new(encoder.init(&device), &decoder, 3, &device).unwrap();
+        assert_eq!(network.shown_size([45, 64]), [64, 64]);
+        let test_time = TestTime::of(&Predict::default());
+        let model = SegmenterModel::new(
+            network,
+            Normalization::IMAGENET,
+            (3, true),
+            None,
+            test_time,
+            device,
+        );
+        let value = |x: u32, y: u32| ((x * 37 + y * 91) % 251) as u8;
+        let patch = RgbImage::from_fn(96, 64, |x, y| {
+            // Mirrored beyond 70 columns and 45 rows.
+            let [x, y] = [x.min(138 - x), y.min(88 - y)];
+            Rgb([value(x, y), value(y, x), value(x, x)])
+        });
+        let picture = image::imageops::crop_imm(&patch, 0, 0, 70, 45).to_image();
+        let [found, expected] = [&picture, &patch].map(|of| model.scores(of).unwrap().logits);
+        assert_eq!([found.height, found.width], [45, 70]);
+        for (plane, y, x) in [(0, 0, 0), (1, 44, 69), (2, 21, 33), (0, 44, 1), (2, 3, 69)] {
+            let at = |map: &crate::features::score_map::ScoreMap| {
+                map.data[(plane * map.height + y) * map.width + x]
+            };
+            assert!((at(&found) - at(&expected)).abs() < 1e-4, "{plane} {y} {x}");
+        }
     }
 }

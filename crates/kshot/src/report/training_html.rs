@@ -39,6 +39,8 @@ pub struct TrainingReport<'a> {
     pub parameters: usize,
     /// Pictures that validate.
     pub validation_pictures: usize,
+    /// Whether all of these are learnt from, so that they tell nothing of others.
+    pub all_learnt: bool,
     /// The compute device.
     pub device: &'a str,
     /// How it does.
@@ -125,7 +127,8 @@ impl TrainingReport<'_> {
             }
             (Some(best), _) => {
                 let (value, at) = curve.value_of(best);
-                tiles.push(("Best validation", value, format!("{at}, {pictures}")));
+                let of = if self.all_learnt { " that are learnt from" } else { "" };
+                tiles.push(("Best validation", value, format!("{at}, {pictures}{of}")));
             }
             (None, _) => {
                 tiles.push(("Best validation", "–".to_owned(), "none was reached".to_owned()))
@@ -172,7 +175,13 @@ impl TrainingReport<'_> {
                 p.lead {
                     "The best parameters on " (counted(pictures, "picture", "pictures")) ", as "
                     code { "kshot eval" } " measures the test set: at each picture's own size, with what "
-                    code { "[predict]" } " says. The pictures chose these parameters, so new ones will do a little worse."
+                    code { "[predict]" } " says. "
+                    @if self.all_learnt {
+                        strong { "They are learnt from" } ", so this does not tell how good it is on others: label some more and "
+                        "run " code { "kshot eval" } " on them."
+                    } @else {
+                        "The pictures chose these parameters, so new ones will do a little worse."
+                    }
                 }
                 (page::tiles(&metrics))
             }
@@ -272,6 +281,7 @@ mod tests {
             network: "a with b".to_owned(),
             parameters: 4_600_000,
             validation_pictures: 2000,
+            all_learnt: false,
             device: "flex",
             measured: Measured::Pictures(&result, evaluation::shown(&vec![worst; 6]).unwrap()),
             plan: None,
@@ -286,6 +296,12 @@ mod tests {
         assert!(!page.contains("<class>") && !page.contains("<i>.png") && !page.contains("on <b>"));
         assert!(page.contains("the 111 others are joined"));
         assert_eq!(page.matches("data:image/jpeg").count(), 24);
+
+        let report = TrainingReport { all_learnt: true, ..report };
+        write(&path, &report).unwrap();
+        let page = std::fs::read_to_string(&path).unwrap();
+        assert!(page.contains("They are learnt from") && !page.contains("a little worse"));
+        let report = TrainingReport { all_learnt: false, ..report };
 
         // Sessions of a program's own may have nothing to validate on.
         let why = "There are no <validation> pictures".to_owned();

@@ -34,6 +34,9 @@ use crate::recipe::Recipe;
 /// The other seed of the unlabelled stream, so that its order and its crops are not those of the labelled one.
 const UNLABELLED: u64 = 0x756e_6c61_6265_6c6c;
 
+/// The file of a run that names the pictures of each part.
+const SPLIT: &str = "split.json";
+
 /// A stream of batches with masks.
 type Batches = Arc<dyn ItemSource<Batch<3>>>;
 
@@ -102,6 +105,11 @@ fn session<O: Objective>(
         validation.len(),
         balance.about
     );
+    if all_learnt(train.as_ref(), validation.as_ref()) {
+        about = format!(
+            "{about}; all that validate are learnt from: what they say holds for no others"
+        );
+    }
     if let Some(unlabelled) = &unlabelled {
         split["unlabelled"] = serde_json::json!(names(unlabelled.as_ref()));
         about = format!("{about}; {}", seen(recipe, unlabelled)?);
@@ -138,7 +146,7 @@ fn session<O: Objective>(
         validation_items,
         notes: [
             ("classes.txt".to_owned(), classes.join("\n") + "\n"),
-            ("split.json".to_owned(), format!("{split:#}\n")),
+            (SPLIT.to_owned(), format!("{split:#}\n")),
         ]
         .into_iter()
         .chain(balance.note)
@@ -160,6 +168,29 @@ pub(super) fn names(set: &dyn Dataset) -> Vec<String> {
 
 fn files(set: &dyn Dataset) -> BTreeSet<&Path> {
     (0..set.len()).map(|index| set.file(index)).collect()
+}
+
+/// Whether all pictures that validate are learnt from.
+fn all_learnt(train: &dyn Dataset, validation: &dyn Dataset) -> bool {
+    !validation.is_empty() && files(validation).is_subset(&files(train))
+}
+
+/// Whether all pictures that validated a run are among those that it learnt from.
+///
+/// # Errors
+/// If the run's folder does not say which pictures these are.
+pub fn run_validates_on_learnt(run: &Path) -> Result<bool> {
+    #[derive(serde::Deserialize)]
+    struct Parts {
+        train: BTreeSet<String>,
+        validation: BTreeSet<String>,
+    }
+    let file = run.join(SPLIT);
+    let text = std::fs::read_to_string(&file).map_err(|error| Error::io("read", &file, error))?;
+    let parts: Parts = serde_json::from_str(&text).map_err(|error| {
+        Error::data(format!("it does not name the pictures: {error}")).in_file(&file)
+    })?;
+    Ok(!parts.validation.is_empty() && parts.validation.is_subset(&parts.train))
 }
 
 /// Refuses pictures that are labelled and unlabelled ones both.

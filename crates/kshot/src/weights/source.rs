@@ -74,6 +74,11 @@ impl WeightsSource {
         .in_file(weights))
     }
 
+    /// Whether weights for an encoder are built in or published.
+    pub fn is_known(config: &EncoderConfig) -> bool {
+        BuiltIn::find(config.name()).is_some() || catalog::of(config).is_some()
+    }
+
     fn default_of(config: &EncoderConfig) -> Result<Self> {
         let name = config.name();
         if let Some(built_in) = BuiltIn::find(name) {
