@@ -6,6 +6,7 @@ use burn::prelude::*;
 use super::{Decode, Decoder, DecoderConfig, TrainLogits};
 use crate::encoder::{Encode, Encoder};
 use crate::error::Result;
+use crate::nn::grown;
 
 /// The largest multiple that pictures' sides are brought to.
 const LARGEST_MULTIPLE: usize = 32;
@@ -62,6 +63,18 @@ impl Segmenter {
     pub fn forward(&self, images: Tensor<4>) -> Tensor<4> {
         let [_, _, height, width] = images.dims();
         self.decoder.forward(&self.encoder.forward(images), [height, width])
+    }
+
+    /// As [`Self::forward`] of pictures that are shown at a larger size (`[rows, columns]`), mirrored at their border.
+    ///
+    /// # Panics
+    /// As [`Self::forward`], or if that size is smaller.
+    pub fn forward_shown(&self, images: Tensor<4>, size: [usize; 2]) -> Tensor<4> {
+        let [.., height, width] = images.dims();
+        if size == [height, width] {
+            return self.forward(images);
+        }
+        self.forward(grown(images, size)).narrow(2, 0, height).narrow(3, 0, width)
     }
 
     /// As [`Self::forward`], with the logits of heads that only training sees.

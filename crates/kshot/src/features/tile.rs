@@ -1,5 +1,6 @@
 //! How a picture is cut into tiles, and how tile scores are blended again.
 
+use crate::decoder::Segmenter;
 use crate::features::score_map::ScoreMap;
 
 /// A rectangle of the working picture; its size is a multiple of [`GRAIN`], so it may reach beyond
@@ -48,6 +49,13 @@ pub fn common_side(length: usize) -> usize {
     let whole = length.max(GRAIN).next_power_of_two();
     let between = whole / 4 * 3;
     if between >= length && between.is_multiple_of(GRAIN) { between } else { whole }
+}
+
+/// The size at which a network is shown a picture or a part of one (`[height, width]`): [`Segmenter::shown_size`], and
+/// with `few_shapes`, as on a GPU, one of few sizes that hold it, as far as that changes nothing inside.
+pub fn shown_size(network: &Segmenter, size: [usize; 2], few_shapes: bool) -> [usize; 2] {
+    let size = network.shown_size(size);
+    if few_shapes && network.is_local() { size.map(common_side) } else { size }
 }
 
 /// `(start, length)` of each tile along one axis.

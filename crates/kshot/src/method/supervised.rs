@@ -18,13 +18,13 @@ use crate::data::batch::Batch;
 use crate::decoder::{Decode, Segmenter, TrainLogits};
 use crate::device;
 use crate::encoder::{Encode, Encoder, Features, Normalization};
-use crate::features::tile::common_side;
+use crate::features::tile::shown_size;
 use crate::loss::LossConfig;
 use crate::metric::boundary::boundary_f;
 use crate::metric::confusion::Confusion;
 use crate::metric::state::MetricState;
 use crate::metric::unread::counted;
-use crate::nn::{cpu_labels, cpu_values, grown, on_cpu};
+use crate::nn::{cpu_labels, cpu_values, on_cpu};
 
 /// Longer side of a preview in pixels.
 const STRIP: u32 = 1280;
@@ -126,18 +126,11 @@ fn nearest(labels: Tensor<3, Int>, size: [usize; 2]) -> Tensor<3, Int> {
 }
 
 impl Supervised {
-    /// The logits of whole pictures, which the network is shown at [`Segmenter::shown_size`], and on a GPU, where every
-    /// shape is tuned for, at one of few sizes, as far as that changes nothing inside.
+    /// The logits of whole pictures, which the network is shown at [`shown_size`].
     fn whole(&self, images: Tensor<4>) -> Tensor<4> {
         let [.., height, width] = images.dims();
-        let few = !on_cpu(&images) && self.segmenter.is_local();
-        let sides = self.segmenter.shown_size([height, width]);
-        let [rows, columns] = if few { sides.map(common_side) } else { sides };
-        if [rows, columns] == [height, width] {
-            return self.segmenter.forward(images);
-        }
-        let shown = grown(images, [rows, columns]);
-        self.segmenter.forward(shown).narrow(2, 0, height).narrow(3, 0, width)
+        let size = shown_size(&self.segmenter, [height, width], !on_cpu(&images));
+        self.segmenter.forward_shown(images, size)
     }
 
     /// Loss and counted pixels: at once on the CPU; elsewhere they stay where they are until many are read together.

@@ -370,10 +370,7 @@ fn training(found: &DataFindings, wishes: &Wishes) -> Vec<Choice> {
         all.push(Choice::new("train.balanced", BALANCED, why));
     }
     all.extend(schedule(steps, &why));
-    let rate = match is_pretrained(wishes) {
-        true => Choice::new("train.learning_rate", FINE_TUNED, ""),
-        false => Choice::new("train.learning_rate", FROM_SCRATCH, ""),
-    };
+    let rate = if is_pretrained(wishes) { FINE_TUNED } else { FROM_SCRATCH };
     all.extend([
         Choice::new("train.seed", wishes.seed as i64, ""),
         Choice::new("train.monitor", "mean_iou", ""),
@@ -382,7 +379,7 @@ fn training(found: &DataFindings, wishes: &Wishes) -> Vec<Choice> {
             table("value = { name = \"adamw\", weight_decay = 0.01 }"),
             "",
         ),
-        rate,
+        Choice::new("train.learning_rate", rate, ""),
     ]);
     all
 }

@@ -9,8 +9,8 @@ use crate::data::batches::shrunk;
 use crate::decoder::Segmenter;
 use crate::encoder::Normalization;
 use crate::error::Result;
-use crate::features::tile::common_side;
-use crate::nn::{Precision, cpu_values, grown};
+use crate::features::tile::shown_size;
+use crate::nn::{Precision, cpu_values};
 
 /// An encoder and a decoder with what they need to see a picture.
 pub struct SegmenterModel {
@@ -58,13 +58,6 @@ impl SegmenterModel {
     pub fn with_few_shapes(self, few_shapes: bool) -> Self {
         Self { few_shapes, ..self }
     }
-
-    /// What the network is shown of a part of a picture (`[height, width]`), which is mirrored at its border: on the CPU
-    /// [`Segmenter::shown_size`], else a rectangle of one of few sizes that holds it, as far as that changes nothing inside.
-    pub(crate) fn shown(&self, size: [usize; 2]) -> [usize; 2] {
-        let size = self.segmenter.shown_size(size);
-        if self.few_shapes && self.segmenter.is_local() { size.map(common_side) } else { size }
-    }
 }
 
 /// The logit of background where there is none.
@@ -78,14 +71,11 @@ impl PixelModel for SegmenterModel {
     fn scores(&self, picture: &RgbImage) -> Result<Scores> {
         let (width, height) = shrunk(picture.width(), picture.height(), self.longest);
         let network = |working: &RgbImage, [top, left, height, width]: [usize; 4]| {
-            let [rows, columns] = self.shown([height, width]);
             let values = self.normalization.planes(working, [top, left, height, width]);
             let data = TensorData::new(values, [1, 3, height, width]);
-            let images = grown(Tensor::from_data(data, &self.device), [rows, columns]);
-            let mut logits = self.precision.run(|| self.segmenter.forward(images));
-            if [rows, columns] != [height, width] {
-                logits = logits.narrow(2, 0, height).narrow(3, 0, width);
-            }
+            let images = Tensor::from_data(data, &self.device);
+            let shown = shown_size(&self.segmenter, [height, width], self.few_shapes);
+            let logits = self.precision.run(|| self.segmenter.forward_shown(images, shown));
             let mut logits = cpu_values(logits);
             if !self.background {
                 logits[..height * width].fill(NEVER);

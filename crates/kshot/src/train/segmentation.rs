@@ -37,6 +37,23 @@ const UNLABELLED: u64 = 0x756e_6c61_6265_6c6c;
 /// The file of a run that names the pictures of each part.
 const SPLIT: &str = "split.json";
 
+/// The pictures' files, by what they are for.
+#[derive(serde::Serialize, serde::Deserialize)]
+struct Split {
+    train: Vec<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    unlabelled: Option<Vec<String>>,
+    validation: Vec<String>,
+}
+
+impl Split {
+    /// Whether there are pictures that validate, and all of them are learnt from.
+    fn is_all_learnt(&self) -> bool {
+        let learnt: BTreeSet<&String> = self.train.iter().collect();
+        !self.validation.is_empty() && self.validation.iter().all(|name| learnt.contains(name))
+    }
+}
+
 /// A stream of batches with masks.
 type Batches = Arc<dyn ItemSource<Batch<3>>>;
 
@@ -94,10 +111,11 @@ fn session<O: Objective>(
     let (objective, start) = started(recipe, &classes, background, device)?;
     let Weighted { train, weights, told, note, boosting } =
         instance_weights::of(recipe, listed, unlabelled.as_deref(), &objective, device)?;
-    let mut split = serde_json::json!({
-        "train": names(train.as_ref()),
-        "validation": names(validation.as_ref()),
-    });
+    let split = Split {
+        train: names(train.as_ref()),
+        unlabelled: unlabelled.as_deref().map(|set| names(set)),
+        validation: names(validation.as_ref()),
+    };
     let balance = class_weights::resolve(&recipe.loss, train.as_ref())?;
     let mut about = format!(
         "{} pictures to train on, {} to validate on{}",
@@ -105,13 +123,12 @@ fn session<O: Objective>(
         validation.len(),
         balance.about
     );
-    if all_learnt(train.as_ref(), validation.as_ref()) {
+    if split.is_all_learnt() {
         about = format!(
             "{about}; all that validate are learnt from: what they say holds for no others"
         );
     }
     if let Some(unlabelled) = &unlabelled {
-        split["unlabelled"] = serde_json::json!(names(unlabelled.as_ref()));
         about = format!("{about}; {}", seen(recipe, unlabelled)?);
     }
     let objective = objective.train();
@@ -146,7 +163,7 @@ fn session<O: Objective>(
         validation_items,
         notes: [
             ("classes.txt".to_owned(), classes.join("\n") + "\n"),
-            (SPLIT.to_owned(), format!("{split:#}\n")),
+            (SPLIT.to_owned(), format!("{:#}\n", serde_json::json!(split))),
         ]
         .into_iter()
         .chain(balance.note)
@@ -170,27 +187,17 @@ fn files(set: &dyn Dataset) -> BTreeSet<&Path> {
     (0..set.len()).map(|index| set.file(index)).collect()
 }
 
-/// Whether all pictures that validate are learnt from.
-fn all_learnt(train: &dyn Dataset, validation: &dyn Dataset) -> bool {
-    !validation.is_empty() && files(validation).is_subset(&files(train))
-}
-
 /// Whether all pictures that validated a run are among those that it learnt from.
 ///
 /// # Errors
 /// If the run's folder does not say which pictures these are.
 pub fn run_validates_on_learnt(run: &Path) -> Result<bool> {
-    #[derive(serde::Deserialize)]
-    struct Parts {
-        train: BTreeSet<String>,
-        validation: BTreeSet<String>,
-    }
     let file = run.join(SPLIT);
     let text = std::fs::read_to_string(&file).map_err(|error| Error::io("read", &file, error))?;
-    let parts: Parts = serde_json::from_str(&text).map_err(|error| {
+    let split: Split = serde_json::from_str(&text).map_err(|error| {
         Error::data(format!("it does not name the pictures: {error}")).in_file(&file)
     })?;
-    Ok(!parts.validation.is_empty() && parts.validation.is_subset(&parts.train))
+    Ok(split.is_all_learnt())
 }
 
 /// Refuses pictures that are labelled and unlabelled ones both.
