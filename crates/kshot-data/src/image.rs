@@ -6,12 +6,13 @@ pub mod embedded;
 mod jpeg;
 mod jpeg_xl;
 pub mod kinds;
+mod listing;
 mod rgb;
 pub mod tiff_kinds;
 
 use std::fs::File;
 use std::io::{BufRead, BufReader, Cursor, Read, Seek};
-use std::path::{Path, PathBuf};
+use std::path::Path;
 
 use image::metadata::Orientation;
 use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
@@ -19,6 +20,9 @@ use image::{DynamicImage, ImageDecoder, ImageFormat, ImageReader, RgbImage};
 use crate::caught::caught;
 use crate::deep::DeepRange;
 use crate::error::{Error, Result};
+
+pub use listing::{is_ending, list, list_ending};
+pub(crate) use listing::{is_hidden, unlisted, walk};
 
 /// What a picture may cost before it is refused, checked on its header.
 #[derive(Debug, Clone, Copy)]
@@ -241,7 +245,11 @@ fn memory(bytes: u64) -> image::Limits {
 /// # Errors
 /// If the file cannot be read or is not a picture.
 pub fn dimensions(path: impl AsRef<Path>) -> Result<(u32, u32)> {
-    let path = path.as_ref();
+    upright_size(path.as_ref())
+}
+
+/// [`dimensions`] with all decoders, compiled here alone.
+fn upright_size(path: &Path) -> Result<(u32, u32)> {
     let io = |error| Error::io("read the picture", path, error);
     let size = if embedded::is_one(path) {
         size_of(Cursor::new(embedded::bytes(path)?))
@@ -284,6 +292,20 @@ fn size_of<R: BufRead + Seek>(mut bytes: R) -> Result<(u32, u32)> {
     }
 }
 
+/// A PNG in memory as gray values, of at most so many pixels a side.
+///
+/// # Errors
+/// If it is none, is damaged or larger.
+pub fn gray_png(bytes: &[u8], most_side: u32) -> Result<image::GrayImage> {
+    let mut limits = memory(8 * u64::from(most_side) * u64::from(most_side));
+    (limits.max_image_width, limits.max_image_height) = (Some(most_side), Some(most_side));
+    let mut reader = ImageReader::new(Cursor::new(bytes));
+    reader.set_format(ImageFormat::Png);
+    reader.limits(limits);
+    let wrong = |error| Error::data(format!("not a PNG of a drawing: {error}"));
+    Ok(reader.decode().map_err(wrong)?.into_luma8())
+}
+
 /// EXIF's orientation of a picture, 1 to 8; `None` where it cannot be read.
 pub fn orientation(path: &Path) -> Option<u8> {
     let mut reader = ImageReader::open(path).ok()?.with_guessed_format().ok()?;
@@ -302,75 +324,6 @@ fn explain(error: image::ImageError) -> Error {
         other => format!("damaged, it cannot be decoded ({other}); copy or export it again"),
     };
     Error::data(message).caused_by(error)
-}
-
-/// Whether a file's ending is one of a picture's.
-pub fn is_ending(end: &std::ffi::OsStr) -> bool {
-    EXTENSIONS.iter().any(|known| end.eq_ignore_ascii_case(known))
-}
-
-/// The picture files of a folder, sorted; hidden files are passed over.
-///
-/// # Errors
-/// If the folder cannot be read.
-pub fn list(folder: impl AsRef<Path>, recursive: bool) -> Result<Vec<PathBuf>> {
-    list_ending(folder.as_ref(), recursive, EXTENSIONS)
-}
-
-/// The files of a folder whose names end so, sorted; hidden ones are passed over.
-///
-/// # Errors
-/// If there is no such folder or it cannot be listed.
-pub fn list_ending(folder: &Path, recursive: bool, endings: &[&str]) -> Result<Vec<PathBuf>> {
-    walk(folder, recursive, endings, |place, error| Err(unlisted(place, &error)))
-}
-
-/// The same; what of the folder cannot be listed is the caller's to refuse or to pass over.
-pub(crate) fn walk(
-    folder: &Path,
-    recursive: bool,
-    endings: &[&str],
-    mut failed: impl FnMut(PathBuf, walkdir::Error) -> Result<()>,
-) -> Result<Vec<PathBuf>> {
-    if !folder.exists() {
-        return Err(Error::no_folder(folder));
-    }
-    let depth = if recursive { usize::MAX } else { 1 };
-    let mut files = Vec::new();
-    let hidden = |entry: &walkdir::DirEntry| {
-        let name = entry.file_name();
-        // What storage devices and archives leave beside the pictures.
-        let side = name == "@eaDir" || name == "__MACOSX";
-        entry.depth() > 0 && (side || is_hidden(entry.path()))
-    };
-    let walk = walkdir::WalkDir::new(folder).max_depth(depth).follow_links(true);
-    for entry in walk.into_iter().filter_entry(|entry| !hidden(entry)) {
-        let entry = match entry {
-            Ok(entry) => entry,
-            Err(error) => {
-                failed(error.path().unwrap_or(folder).to_owned(), error)?;
-                continue;
-            }
-        };
-        let known = entry.path().extension().is_some_and(|extension| {
-            endings.iter().any(|known| extension.eq_ignore_ascii_case(known))
-        });
-        if entry.file_type().is_file() && known {
-            files.push(entry.into_path());
-        }
-    }
-    files.sort();
-    Ok(files)
-}
-
-/// Whether a file or folder is hidden by its name.
-pub(crate) fn is_hidden(path: &Path) -> bool {
-    path.file_name().is_some_and(|name| name.as_encoded_bytes().starts_with(b"."))
-}
-
-/// A folder, or a place in it, that cannot be listed.
-pub(crate) fn unlisted(place: PathBuf, error: &walkdir::Error) -> Error {
-    Error::data(format!("the folder cannot be listed: {error}")).in_file(place)
 }
 
 #[cfg(test)]
@@ -459,23 +412,5 @@ mod tests {
         let file = folder.path().join("glass.png");
         image::RgbaImage::from_pixel(2, 2, image::Rgba([10, 20, 30, 0])).save(&file).unwrap();
         assert_eq!(read(&file).unwrap().get_pixel(0, 0).0, [255; 3]);
-    }
-
-    #[test]
-    fn lists_sorted_and_passes_over_hidden_files() {
-        let folder = tempfile::tempdir().unwrap();
-        std::fs::create_dir(folder.path().join("sub")).unwrap();
-        for name in ["b.PNG", "a.jpg", ".hidden.png", "notes.txt", "sub/c.tif"] {
-            std::fs::write(folder.path().join(name), b"x").unwrap();
-        }
-        let names = |recursive| -> Vec<String> {
-            list(folder.path(), recursive)
-                .unwrap()
-                .iter()
-                .map(|p| p.strip_prefix(folder.path()).unwrap().display().to_string())
-                .collect()
-        };
-        assert_eq!(names(false), ["a.jpg", "b.PNG"]);
-        assert_eq!(names(true), ["a.jpg", "b.PNG", "sub/c.tif"]);
     }
 }

@@ -260,7 +260,7 @@ impl Finder {
         let mut found = Vec::new();
         let labels = self.root.join("labels");
         if labels.is_dir() {
-            for file in list(&labels, "txt", true)? {
+            for file in crate::image::list_ending(&labels, true, &["txt"])? {
                 let key = without_ending(file.strip_prefix(&labels).unwrap_or(&file));
                 let known = self.owners(&key).is_some();
                 if known || !key.ends_with("classes") {
@@ -268,7 +268,8 @@ impl Finder {
                 }
             }
         } else {
-            for file in list(&self.images, "txt", self.images != self.root)? {
+            for file in crate::image::list_ending(&self.images, self.images != self.root, &["txt"])?
+            {
                 let key = without_ending(file.strip_prefix(&self.images).unwrap_or(&file));
                 if self.owners(&key).is_some() {
                     found.push((key, file));
@@ -345,7 +346,7 @@ impl Finder {
         folder: &Path,
         is: impl Fn(&str) -> bool,
     ) -> Result<Option<(PathBuf, Vec<String>)>> {
-        let files = [list(folder, "yaml", false)?, list(folder, "yml", false)?].concat();
+        let files = crate::image::list_ending(folder, false, &["yaml", "yml"])?;
         let mut found = None;
         for file in files {
             match yolo_names::read_of(&file, &is) {
@@ -408,7 +409,7 @@ impl Finder {
         }
         let mut found = Vec::new();
         for folder in folders {
-            let files = list(&folder, end, folder != self.root)?;
+            let files = crate::image::list_ending(&folder, folder != self.root, &[end])?;
             found.extend(files.into_iter().map(|file| (folder.clone(), file)));
         }
         Ok(found)
@@ -435,33 +436,4 @@ fn read_json(file: &Path) -> Result<Value> {
             .at_line(file, error.line())
             .caused_by(error)
     })
-}
-
-fn is_gone(error: &walkdir::Error) -> bool {
-    error.io_error().is_some_and(|error| error.kind() == std::io::ErrorKind::NotFound)
-}
-
-/// Files with this ending. What else a folder holds is nothing to fail for.
-fn list(folder: &Path, end: &str, recursive: bool) -> Result<Vec<PathBuf>> {
-    let depth = if recursive { usize::MAX } else { 1 };
-    let mut files = Vec::new();
-    let fits = |path: &Path| path.extension().is_some_and(|it| it.eq_ignore_ascii_case(end));
-    for entry in walkdir::WalkDir::new(folder).max_depth(depth).follow_links(true) {
-        let entry = match entry {
-            Ok(entry) => entry,
-            // Something else, which a link misses or which went away while the folder was listed.
-            Err(error)
-                if error.depth() > 0 && is_gone(&error) && !error.path().is_some_and(fits) =>
-            {
-                continue;
-            }
-            Err(error) => return Err(crate::image::unlisted(folder.to_owned(), &error)),
-        };
-        let hidden = entry.file_name().as_encoded_bytes().starts_with(b".");
-        if fits(entry.path()) && !hidden && entry.file_type().is_file() {
-            files.push(entry.into_path());
-        }
-    }
-    files.sort();
-    Ok(files)
 }

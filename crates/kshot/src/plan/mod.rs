@@ -58,7 +58,7 @@ impl Plan {
     /// The plan for a folder. Its steps are those of a training without a budget.
     ///
     /// # Errors
-    /// If the folder has fewer than two labelled pictures, a label is wrong, or a change is none.
+    /// If the folder has no labelled pictures, a label is wrong, or a change is none.
     pub fn of(options: &PlanOptions) -> Result<Self> {
         let root = options.data.canonicalize().map_err(|error| {
             Error::io("open the folder of labelled pictures", &options.data, error)
@@ -70,14 +70,6 @@ impl Plan {
             folds: 5,
         };
         let all = config.open("*")?;
-        if all.len() < 2 {
-            return Err(Error::data(format!(
-                "{} labelled picture; a training needs one to learn from and one to validate on: label more, or use \
-                 `kshot segment --support`, which learns from a single one",
-                all.len()
-            ))
-            .in_file(&options.data));
-        }
         let findings = DataFindings::of(all.as_ref())?;
         let wishes = Wishes::new(options, &root)?;
         let choices = rules::choices(&findings, &wishes);

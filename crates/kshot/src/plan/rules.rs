@@ -8,6 +8,7 @@ use toml::Value;
 use super::{DataFindings, PlanOptions};
 use crate::data::batches::shrunk;
 use crate::error::{Error, Result};
+use crate::names::counted;
 use crate::recipe::EncoderChoice;
 use crate::weights::source::{RANDOM, WeightsSource};
 
@@ -181,9 +182,11 @@ fn parts(found: &DataFindings, wishes: &Wishes) -> Vec<Choice> {
     let shares = Shares::of(found, wishes);
     let pictures = found.pictures;
     if shares.all {
+        let few =
+            counted(pictures, "labelled picture is too little", "labelled pictures are too few");
         let why = format!(
-            "{pictures} labelled pictures are too few to keep some back: all are learnt from, and what is measured on \
-             them does not tell how good it is on others (`kshot eval` on pictures labelled later does)"
+            "{few} to keep some back: what is measured on what was learnt from does not tell how good it is on other \
+             pictures (`kshot eval` on some labelled later does)"
         );
         return vec![
             Choice::new("data.train", "*", why),

@@ -12,6 +12,7 @@ use burn::module::{Module, ParamGroup, ParamId};
 use crate::contract::Objective;
 use crate::encoder::stages::{self, StageParameters};
 use crate::error::{Error, Result};
+use crate::nn::norm::freeze_norm;
 use crate::recipe::{Freeze, FrozenLayers, Model, Training};
 
 /// What a recipe says of layers.
@@ -85,17 +86,19 @@ impl Layers {
     /// The module as it takes step `step` (from 0).
     #[must_use]
     pub fn at_step<M: Module>(&self, module: M, step: usize) -> M {
-        if self.plan.frozen.is_none() {
+        let Some(plan) = self.plan.frozen else {
             return module;
-        }
+        };
         let (still, learning) = self.stages.split_at(self.frozen(step));
-        module.freeze_group(group(still)).unfreeze_group(group(learning))
+        let module = module.freeze_group(group(still)).unfreeze_group(group(learning));
+        if plan.norm_frozen(step) { freeze_norm(module) } else { module }
     }
 
     /// The module after step `step`, as it takes the next one.
     #[must_use]
     pub fn after_step<M: Module>(&self, module: M, step: usize) -> M {
-        if self.frozen(step) == self.frozen(step + 1) {
+        let norm = |step| self.plan.frozen.is_some_and(|plan| plan.norm_frozen(step));
+        if self.frozen(step) == self.frozen(step + 1) && norm(step) == norm(step + 1) {
             return module;
         }
         self.at_step(module, step + 1)

@@ -20,7 +20,7 @@ pub fn expected(file: &str) -> Value {
 /// The picture as `[1, 3, height, width]`, normalised.
 pub fn picture(name: &str, normalization: Normalization, device: &Device) -> Tensor<4> {
     let path = golden().join("pictures").join(format!("{name}.png"));
-    let pixels = image::open(path).unwrap().to_rgb8();
+    let pixels = kshot_data::image::read(path).unwrap();
     let (width, height) = (pixels.width() as usize, pixels.height() as usize);
     let values: Vec<f32> = pixels.into_raw().into_iter().map(f32::from).collect();
     let image = Tensor::<4>::from_data(TensorData::new(values, [1, height, width, 3]), device);

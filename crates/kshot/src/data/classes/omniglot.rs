@@ -160,7 +160,7 @@ pub fn read(
     let each = size * size;
     let mut bytes = vec![0; drawings.len() * each];
     bytes.par_chunks_exact_mut(each).zip(&drawings).try_for_each(|(target, drawing)| {
-        gray(&drawing.bytes)
+        kshot_data::image::gray_png(&drawing.bytes, MOST_SIDE)
             .and_then(|picture| gray_into(&picture, [size; 2], target))
             .map_err(|error| error.in_file(&drawing.name))
     })?;
@@ -183,18 +183,6 @@ pub fn read(
         if rotations { set.with_rotations() } else { set }
     });
     Ok(Splits { train, validation, test })
-}
-
-/// A drawing's pixels, under limits: those published have 105 x 105.
-fn gray(bytes: &[u8]) -> Result<image::GrayImage> {
-    let wrong = |error: image::ImageError| Error::data(format!("not a PNG of a drawing: {error}"));
-    let mut limits = image::Limits::no_limits();
-    (limits.max_image_width, limits.max_image_height) = (Some(MOST_SIDE), Some(MOST_SIDE));
-    limits.max_alloc = Some(8 * u64::from(MOST_SIDE) * u64::from(MOST_SIDE));
-    let mut reader = image::ImageReader::new(std::io::Cursor::new(bytes));
-    reader.set_format(image::ImageFormat::Png);
-    reader.limits(limits);
-    Ok(reader.decode().map_err(wrong)?.into_luma8())
 }
 
 /// Says for half, alphabet and character which part it belongs to: 0, 1, 2 or none.

@@ -1,15 +1,10 @@
 //! `kshot classify` and `kshot model` on folders as people have them: moved, linked and put back, names that are nearly
 //! right, copies, and pictures that are added to a class.
-#![allow(clippy::unwrap_used)] // helpers of tests
-
-#[path = "common/classes.rs"]
-mod classes;
-mod common;
 
 use std::fs;
 
-use classes::{Place, blobs, stripes};
-use common::{DONE, SOME_FAILED, WRONG_USE, save};
+use super::classes::{Place, blobs, stripes};
+use super::common::{DONE, SOME_FAILED, WRONG_USE, save};
 
 #[test]
 fn links_follow_the_labels_and_nothing_else_is_removed() {

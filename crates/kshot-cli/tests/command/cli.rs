@@ -1,13 +1,10 @@
 //! The real binary on what people really give it: exit status, words, and what is written.
-#![allow(clippy::unwrap_used)] // helpers of tests
-
-mod common;
 
 use std::fs;
 
 use image::RgbImage;
 
-use common::{DONE, Place, SOME_FAILED, WRONG_USE, mask, picture, save};
+use super::common::{DONE, Place, SOME_FAILED, WRONG_USE, mask, picture, save};
 
 /// The start of a gray PNG of that many pixels each way, with a right checksum, and no more.
 fn png_header(side: u32) -> Vec<u8> {

@@ -1,10 +1,6 @@
 //! `kshot data download` without a network: lists, terms and what is had by hand.
-#![allow(clippy::unwrap_used)] // helpers of tests
-#![cfg(feature = "hub")]
 
-mod common;
-
-use common::{DONE, Place, WRONG_USE};
+use super::common::{DONE, Place, WRONG_USE};
 
 #[test]
 fn the_list_names_sizes_and_what_is_had_by_hand() {

@@ -1,5 +1,4 @@
 //! `kshot eval` as people run it: the real binary on a small data set made here.
-#![allow(clippy::unwrap_used)] // helpers of tests
 
 use std::path::Path;
 use std::process::{Command, Output};
@@ -54,7 +53,7 @@ name = "prototype"
 fn command(folder: &Path, recipe: &str, arguments: &[&str]) -> Command {
     data(&folder.join("data"));
     std::fs::write(folder.join("recipe.toml"), recipe).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kshot"));
+    let mut command = Command::new(super::common::binary());
     command.current_dir(folder).args(["eval", "recipe.toml", "--quiet"]).args(arguments);
     command
 }
@@ -135,7 +134,7 @@ fn the_result_has_the_promised_form_and_does_not_depend_on_threads() {
         let page = std::fs::read_to_string(out.join("report.html")).unwrap();
         assert!(page.contains("The worst episodes") && page.contains("1-way 1-shot"));
         assert_eq!(std::fs::read_dir(out.join("worst")).unwrap().count(), 10);
-        assert!(image::open(out.join("worst/01.png")).unwrap().width() > 4 * 72);
+        assert!(kshot_data::image::read(out.join("worst/01.png")).unwrap().width() > 4 * 72);
         assert_eq!(json(&out.join("result.json"))["metrics"], results[0]["metrics"]);
         assert!(out.join("recipe.toml").is_file());
     }

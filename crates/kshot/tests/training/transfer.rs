@@ -1,60 +1,30 @@
 //! Trainings of an encoder and a decoder: from another run's weights, with parts that are frozen for a while, with
 //! learning rates by depth, with low-rank adapters.
-#![allow(clippy::unwrap_used)] // helpers of tests
 
-use std::collections::BTreeMap;
-use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::path::Path;
 
 use burn::module::{Module, ModuleVisitor, Param};
 use burn::prelude::*;
-use burn::train::Interrupter;
-use image::{GrayImage, Luma, Rgb, RgbImage};
 use kshot::method::supervised::Supervised;
 use kshot::recipe::Recipe;
-use kshot::train::curve::{self, CurvePoint};
+use kshot::train::curve::CurvePoint;
 use kshot::train::load;
-use kshot::train::run::{TrainRunOptions, TrainView, train};
+use kshot::train::run::train;
 use kshot::train::session::{self, AnySession, Session};
-use tempfile::TempDir;
 
-/// Pictures of coloured squares and their masks.
-fn data(folder: &Path, classes: &[&str]) {
-    std::fs::create_dir_all(folder.join("images")).unwrap();
-    std::fs::create_dir_all(folder.join("masks")).unwrap();
-    for number in 0..4_u32 {
-        let class = 1 + number as usize % classes.len();
-        let inside = |x: u32, y: u32| {
-            (4 + number..20 + number).contains(&x) && (6..22 - number).contains(&y)
-        };
-        let colour = if classes[class - 1] == "red" { [220, 40, 30] } else { [30, 200, 60] };
-        RgbImage::from_fn(32, 32, |x, y| {
-            Rgb(if inside(x, y) { colour } else { [20 + x as u8, 90, 120 - y as u8] })
-        })
-        .save(folder.join(format!("images/{number}.png")))
-        .unwrap();
-        GrayImage::from_fn(32, 32, |x, y| Luma([if inside(x, y) { class as u8 } else { 0 }]))
-            .save(folder.join(format!("masks/{number}.png")))
-            .unwrap();
-    }
-    std::fs::write(folder.join("classes.txt"), classes.join("\n") + "\n").unwrap();
-}
+use super::support::{
+    Numbers, Place, alone, is_statistic, numbers, points, quiet, slashed, squares,
+};
 
-struct Place {
-    folder: TempDir,
+const SIZE: [u32; 2] = [32, 32];
+const RED: [u8; 3] = [220, 40, 30];
+const GREEN: [u8; 3] = [30, 200, 60];
+
+fn place() -> Place {
+    Place::with_squares(4, SIZE, &[RED, GREEN], &["red", "green"])
 }
 
 impl Place {
-    fn new() -> Self {
-        let place = Self { folder: tempfile::tempdir().unwrap() };
-        data(&place.at("data"), &["red", "green"]);
-        place
-    }
-
-    fn at(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
-    }
-
     /// A recipe with lines of its own in `[model]` and `[train]`.
     fn recipe(&self, data: &str, model: &str, train: &str) -> kshot::Result<Recipe> {
         let weights = if model.contains("weights") { "" } else { "weights = \"none\"" };
@@ -91,24 +61,15 @@ impl Place {
     }
 
     fn run(&self, out: &str, recipe: &Recipe, at_most: Option<usize>) -> Vec<CurvePoint> {
-        let view = TrainView::Points(Box::new(|_, _| {}));
-        let interrupter = Interrupter::new();
-        let options = TrainRunOptions { force: false, view, at_most, interrupter };
-        train(session_of(recipe).unwrap(), &self.at(out), options).unwrap();
-        let mut points = curve::read(&self.at(out).join("metrics.jsonl")).unwrap();
-        points.iter_mut().for_each(|point| point.seconds = 0.0);
-        points
+        train(session_of(recipe).unwrap(), &self.at(out), quiet(at_most)).unwrap();
+        points(&self.at(out))
     }
 
     /// The weights that a run kept.
-    fn kept(&self, out: &str, recipe: &Recipe) -> BTreeMap<String, Vec<f32>> {
+    fn kept(&self, out: &str, recipe: &Recipe) -> Numbers {
         let network = session::supervised(recipe, 2, true, &Device::flex()).unwrap();
         numbers(&load::from_run(network, &self.at(out)).unwrap())
     }
-}
-
-fn slashed(path: &Path) -> String {
-    path.display().to_string().replace('\\', "/")
 }
 
 fn session_of(recipe: &Recipe) -> kshot::Result<Session<Supervised>> {
@@ -118,53 +79,20 @@ fn session_of(recipe: &Recipe) -> kshot::Result<Session<Supervised>> {
     Ok(*session)
 }
 
-/// All numbers of a network by their paths.
-fn numbers(network: &impl Module) -> BTreeMap<String, Vec<f32>> {
-    #[derive(Default)]
-    struct All {
-        path: Vec<String>,
-        found: BTreeMap<String, Vec<f32>>,
-    }
-    impl ModuleVisitor for All {
-        fn enter_module(&mut self, name: &str, _: &str) {
-            self.path.push(name.to_owned());
-        }
-        fn exit_module(&mut self, _: &str, _: &str) {
-            self.path.pop();
-        }
-        fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
-            let values = parameter.val().into_data().iter::<f32>().collect();
-            self.found.insert(self.path.join("."), values);
-        }
-    }
-    let mut all = All::default();
-    network.visit(&mut all);
-    all.found
-}
-
-fn of<'a>(
-    numbers: &'a BTreeMap<String, Vec<f32>>,
-    part: &'a str,
-) -> impl Iterator<Item = (&'a String, &'a Vec<f32>)> {
+fn of<'a>(numbers: &'a Numbers, part: &'a str) -> impl Iterator<Item = (&'a String, &'a Vec<f32>)> {
     numbers.iter().filter(move |(path, _)| path.contains(part))
 }
 
 /// Whether every number of a part is the same in both.
-fn same(a: &BTreeMap<String, Vec<f32>>, b: &BTreeMap<String, Vec<f32>>, part: &str) -> bool {
+fn same(a: &Numbers, b: &Numbers, part: &str) -> bool {
     assert!(of(a, part).count() > 0, "{part}: {:?}", a.keys());
     of(a, part).eq(of(b, part))
-}
-
-/// Networks start from the device's random numbers, which are everybody's: one test at a time.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
 }
 
 #[test]
 fn a_training_starts_from_a_runs_weights() {
     let _alone = alone();
-    let place = Place::new();
+    let place = place();
     let first = place.recipe("data", "", "").unwrap();
     place.run("first", &first, None);
     let kept = place.kept("first", &first);
@@ -177,7 +105,7 @@ fn a_training_starts_from_a_runs_weights() {
     assert_eq!(numbers(&session.objective.valid()), kept);
 
     // Others: the last layer keeps what belongs to names that are the same.
-    data(&place.at("other"), &["blue", "red", "gray"]);
+    squares(&place.at("other"), 4, SIZE, &[GREEN, RED, GREEN], &["blue", "red", "gray"]);
     let other = place.recipe("other", &weights, "").unwrap();
     let session = session_of(&other).unwrap();
     assert!(
@@ -188,7 +116,7 @@ fn a_training_starts_from_a_runs_weights() {
     let taken = numbers(&session.objective.valid());
     assert!(same(&taken, &kept, "encoder") && same(&taken, &kept, "levels"));
     let (head, bias) = (".head.weight", ".head.bias");
-    let rows = |of_run: &BTreeMap<String, Vec<f32>>| -> Vec<Vec<f32>> {
+    let rows = |of_run: &Numbers| -> Vec<Vec<f32>> {
         let (_, weight) = of(of_run, head).next().unwrap();
         let (_, bias) = of(of_run, bias).next().unwrap();
         weight.chunks(8).zip(bias).map(|(row, bias)| [row, &[*bias]].concat()).collect()
@@ -213,7 +141,7 @@ fn a_training_starts_from_a_runs_weights() {
 #[test]
 fn runs_that_do_not_fit_are_refused_in_words() {
     let _alone = alone();
-    let place = Place::new();
+    let place = place();
     let first = place.recipe("data", "", "").unwrap();
     place.run("first", &first, Some(1));
     let weights = format!("weights = \"{}\"", slashed(&place.at("first")));
@@ -243,8 +171,6 @@ fn runs_that_do_not_fit_are_refused_in_words() {
     assert!(session_of(&from).unwrap().about.contains("all classes"));
 }
 
-type Numbers = BTreeMap<String, Vec<f32>>;
-
 impl Place {
     /// The weights of a checkpoint.
     fn checkpoint(&self, out: &str, number: usize, recipe: &Recipe) -> Numbers {
@@ -267,7 +193,7 @@ fn with(recipe: &Recipe, changes: &[&str]) -> Recipe {
 #[test]
 fn an_encoder_is_frozen_for_some_steps() {
     let _alone = alone();
-    let place = Place::new();
+    let place = place();
     let recipe = place.recipe("data", "freeze = { encoder_until = 4 }", "").unwrap();
     let before = start(&recipe);
     place.run("run", &recipe, Some(2));
@@ -285,7 +211,7 @@ fn an_encoder_is_frozen_for_some_steps() {
 #[test]
 fn stages_thaw_one_after_the_other_and_the_first_ones_not_at_all() {
     let _alone = alone();
-    let place = Place::new();
+    let place = place();
     let recipe =
         place.recipe("data", "freeze = { stage_every = 2, stages = 3, norm = true }", "").unwrap();
     let before = start(&recipe);
@@ -297,10 +223,30 @@ fn stages_thaw_one_after_the_other_and_the_first_ones_not_at_all() {
         place.run("run", &recipe, Some(validation));
         let now = place.checkpoint("run", validation, &recipe);
         assert_eq!(moved(&now), learnt, "validation {validation}");
-        let statistics = of(&now, "encoder").filter(|(path, _)| path.ends_with("mean"));
+        let statistics = of(&now, "encoder").filter(|(path, _)| is_statistic(path));
         assert!(statistics.into_iter().all(|(path, of)| before[path] == *of));
     }
     let points = place.run("run", &recipe, None);
+    assert_eq!(place.run("whole", &recipe, None), points);
+}
+
+#[test]
+fn statistics_stay_from_a_step_on_and_the_rest_learns_on() {
+    let _alone = alone();
+    let place = place();
+    let recipe = place.recipe("data", "freeze = { norm_from = 2 }", "").unwrap();
+    let parted = |numbers: Numbers| -> (Numbers, Numbers) {
+        numbers.into_iter().partition(|(path, _)| is_statistic(path))
+    };
+    let (first, _) = parted(start(&recipe));
+    place.run("run", &recipe, Some(1));
+    let (moved, before) = parted(place.checkpoint("run", 1, &recipe));
+    let still = moved.iter().filter(|(path, of)| first[*path] == **of).count();
+    assert_eq!((still, moved.keys().any(|path| path.starts_with("decoder"))), (0, true));
+    let points = place.run("run", &recipe, None);
+    let (statistics, after) = parted(place.checkpoint("run", 3, &recipe));
+    assert_eq!(statistics, moved);
+    assert!(after.iter().all(|(path, of)| before[path] != *of));
     assert_eq!(place.run("whole", &recipe, None), points);
 }
 
@@ -315,7 +261,7 @@ fn apart(a: &Numbers, b: &Numbers, part: &str) -> f64 {
 #[test]
 fn stages_learn_at_their_rates() {
     let _alone = alone();
-    let place = Place::new();
+    let place = place();
     let plain = place.recipe("data", "", "validate_every = 1").unwrap();
     let plain =
         with(&plain, &["train.steps=1", "train.optimizer=\"sgd\"", "train.learning_rate=0.01"]);
@@ -342,7 +288,7 @@ fn stages_learn_at_their_rates() {
 #[test]
 fn adapters_learn_in_place_of_kernels_and_become_part_of_them() {
     let _alone = alone();
-    let place = Place::new();
+    let place = place();
     let recipe = place.recipe("data", "lora = { rank = 2, alpha = 8.0 }", "ema = 0.5").unwrap();
     let session = session_of(&recipe).unwrap();
     assert!(session.about.contains("adapters of rank 2"), "{}", session.about);
@@ -389,7 +335,7 @@ fn adapters_learn_in_place_of_kernels_and_become_part_of_them() {
 #[test]
 fn trainings_with_keys_of_layers_go_on_exactly() {
     let _alone = alone();
-    let place = Place::new();
+    let place = place();
     for (number, model) in [
         "encoder_rate = 0.1\nlayer_decay = 0.7",
         "lora = { rank = 2 }\nencoder_rate = 0.5",
@@ -410,7 +356,7 @@ fn trainings_with_keys_of_layers_go_on_exactly() {
 #[test]
 fn what_cannot_be_is_refused_with_its_key() {
     let _alone = alone();
-    let place = Place::new();
+    let place = place();
     let refused = |model: &str| match place.recipe("data", model, "") {
         Ok(recipe) => {
             let session = session_of(&recipe).map(|session| {

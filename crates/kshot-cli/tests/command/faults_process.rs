@@ -1,9 +1,5 @@
 //! What may happen to a process: it is killed, stopped, hung up, the disk is full, nobody reads its output, and names
 //! that are codes for a terminal.
-#![cfg(unix)]
-#![allow(clippy::unwrap_used)] // helpers of tests
-
-mod common;
 
 use std::collections::BTreeMap;
 use std::fs;
@@ -11,7 +7,7 @@ use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
 
-use common::{DONE, Place, Ran, WRONG_USE, mask, picture, save};
+use super::common::{DONE, Place, Ran, WRONG_USE, mask, picture, save};
 
 const NO_ROOM: i32 = 4;
 const PICTURES: u32 = 12;
@@ -28,7 +24,7 @@ fn place() -> Place {
 }
 
 fn kshot(place: &Place, arguments: &[&str]) -> Command {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kshot"));
+    let mut command = Command::new(super::common::binary());
     command.current_dir(place.folder.path()).args(arguments).stdin(Stdio::null());
     command
 }
@@ -299,7 +295,7 @@ fn a_run_that_is_to_outlive_its_terminal_does() {
     let text = "trap '' HUP; exec \"$0\" segment --support support --query query --method prototype --scale 1 \
                 --out out --json";
     let mut command = Command::new("sh");
-    command.current_dir(place.folder.path()).args(["-c", text, env!("CARGO_BIN_EXE_kshot")]);
+    command.current_dir(place.folder.path()).args(["-c", text]).arg(super::common::binary());
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();
     let mut lines = BufReader::new(child.stdout.take().unwrap()).lines().map(Result::unwrap);
     assert!(lines.any(|line| line.contains("\"event\":\"picture\"")));
@@ -312,7 +308,7 @@ fn a_run_that_is_to_outlive_its_terminal_does() {
 fn limited(place: &Place, blocks: usize, arguments: &[&str]) -> Ran {
     let mut command = Command::new("sh");
     let text = format!("ulimit -f {blocks}; exec \"$0\" \"$@\"");
-    command.current_dir(place.folder.path()).args(["-c", &text, env!("CARGO_BIN_EXE_kshot")]);
+    command.current_dir(place.folder.path()).args(["-c", &text]).arg(super::common::binary());
     command.args(arguments);
     ran(command)
 }

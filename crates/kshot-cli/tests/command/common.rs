@@ -1,5 +1,4 @@
 //! What tests of the binary share: a small folder to label and to segment, runs, and what they said.
-#![allow(dead_code)] // each test uses a part
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -7,6 +6,12 @@ use std::process::{Command, Output};
 
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use tempfile::TempDir;
+
+/// The command under test: this build's, or another one of the same code.
+pub fn binary() -> PathBuf {
+    let other = std::env::var_os("KSHOT_TEST_BINARY");
+    other.map_or_else(|| env!("CARGO_BIN_EXE_kshot").into(), PathBuf::from)
+}
 
 pub const DONE: i32 = 0;
 pub const WRONG_USE: i32 = 2;
@@ -54,7 +59,7 @@ impl Place {
 
     /// With some of the environment set.
     pub fn kshot_where(&self, environment: &[(&str, &str)], arguments: &[&str]) -> Ran {
-        let output = Command::new(env!("CARGO_BIN_EXE_kshot"))
+        let output = Command::new(binary())
             .current_dir(self.folder.path())
             .envs(environment.iter().copied())
             .args(arguments)

@@ -1,26 +1,25 @@
 //! What the loop does around a step of the optimiser: gradients over several batches, clipping, the moving average of
 //! the weights; held against the same steps by hand, and against a training that was stopped.
-#![allow(clippy::unwrap_used)] // helpers of tests
 
 use std::path::Path;
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::Arc;
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
 use burn::prelude::*;
 use burn::tensor::TensorData;
 use burn::tensor::ops::AvgPoolOptions;
-use burn::train::Interrupter;
 use kshot::contract::{ItemSource, Objective, StepResult};
 use kshot::metric::MetricState;
 use kshot::nn::weights::deep_copy;
 use kshot::nn::{Activation, ConvConfig, ConvNormAct, Precision};
 use kshot::recipe::Training;
-use kshot::train::curve::{self, CurvePoint};
 use kshot::train::layers::LayerPlan;
 use kshot::train::load;
-use kshot::train::run::{self, TrainRunOptions, TrainView, Trained};
+use kshot::train::run::{self, Trained};
 use kshot::train::session::Session;
+
+use super::support::{alone, numbers, points, quiet};
 
 /// A convolution with batch normalisation that learns to blur.
 #[derive(Module, Debug)]
@@ -44,18 +43,9 @@ impl Blur {
         (self.layer.forward(picture) - blurred).square().mean()
     }
 
-    /// Kernel, gamma, beta, running mean and variance.
     fn numbers(&self) -> Vec<f32> {
-        struct All(Vec<f32>);
-        impl burn::module::ModuleVisitor for All {
-            fn visit_float<const D: usize>(&mut self, parameter: &burn::module::Param<Tensor<D>>) {
-                self.0.extend(parameter.val().into_data().iter::<f32>());
-            }
-        }
-        let mut all = All(Vec::new());
         // A copy has the last statistics.
-        deep_copy(self).visit(&mut all);
-        all.0
+        numbers(&deep_copy(self)).into_values().flatten().collect()
     }
 }
 
@@ -107,28 +97,14 @@ fn train(out: &Path, keys: &str, at_most: Option<usize>) -> Trained {
         notes: Vec::new(),
         device: Device::flex(),
     };
-    let view = TrainView::Points(Box::new(|_, _| {}));
-    let options = TrainRunOptions { force: false, view, at_most, interrupter: Interrupter::new() };
-    run::train(session, out, options).unwrap()
+    run::train(session, out, quiet(at_most)).unwrap()
 }
 
 fn kept(out: &Path) -> Blur {
     load::from_run(Blur::new(), out).unwrap()
 }
 
-fn points(out: &Path) -> Vec<CurvePoint> {
-    let mut points = curve::read(&out.join("metrics.jsonl")).unwrap();
-    points.iter_mut().for_each(|point| point.seconds = 0.0);
-    points
-}
-
 const KEYS: &str = "steps = 8\nvalidate_every = 2\noptimizer = \"adam\"\nlearning_rate = 0.05\n";
-
-/// Networks start from the device's random numbers, which are everybody's: one test at a time.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
 
 #[test]
 fn steps_are_those_taken_by_hand() {

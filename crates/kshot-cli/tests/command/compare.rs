@@ -1,9 +1,6 @@
 //! `kshot compare` as people run it: results that the real binary made, and results written here.
-#![allow(clippy::unwrap_used)] // helpers of tests
 
-mod common;
-
-use common::{DONE, Place, Ran, WRONG_USE, mask, picture, save};
+use super::common::{DONE, Place, Ran, WRONG_USE, mask, picture, save};
 use serde_json::{Value, json};
 
 /// Six labelled pictures in the form of the data set `folder`.
@@ -12,7 +9,7 @@ fn data(place: &Place) {
     for index in 0..6 {
         save(&place.at(&format!("data/images/{index}.png")), &picture(index % 3));
         mask(&place.at(&format!("data/masks/{index}.png")), 32, |x, y| {
-            common::inside(index % 3, x, y)
+            super::common::inside(index % 3, x, y)
         });
     }
     place.write("data/classes.txt", "square\n");

@@ -1,7 +1,5 @@
 //! `kshot segment --objects`: touching things are counted, measured and written, and a second run goes on.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -53,7 +51,7 @@ impl Folders {
     }
 
     fn segment(&self, flags: &[&str]) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kshot"));
+        let mut command = Command::new(super::common::binary());
         command.arg("segment").arg("--support").arg(self.at("support"));
         command.arg("--query").arg(self.at("query")).arg("--out").arg(self.at("out"));
         let output =

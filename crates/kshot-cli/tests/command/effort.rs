@@ -1,7 +1,5 @@
 //! What `kshot segment` tries, what it lets expect, and what it leaves as the user labelled it.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -13,7 +11,7 @@ fn coins() -> PathBuf {
 }
 
 fn segment(support: &Path, query: &Path, out: &Path, flags: &[&str]) -> Output {
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kshot"));
+    let mut command = Command::new(super::common::binary());
     command.arg("segment").arg("--support").arg(support).arg("--query").arg(query);
     command.arg("--out").arg(out).args(flags).output().unwrap()
 }
@@ -93,7 +91,7 @@ fn square(path: &Path, place: u32) {
 /// Pixels of a mask that are the square at a place, and how many there are in all.
 fn found(mask: &Path, place: u32) -> (usize, usize) {
     // Index PNGs have colours: whatever is not the background's colour is the class.
-    let mask: RgbImage = image::open(mask).unwrap().to_rgb8();
+    let mask: RgbImage = kshot_data::image::read(mask).unwrap();
     let background = *mask.get_pixel(63, 0);
     let of_class = |(_, _, pixel): &(u32, u32, &Rgb<u8>)| **pixel != background;
     let inside =

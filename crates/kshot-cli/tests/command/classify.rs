@@ -1,17 +1,12 @@
 //! `kshot classify` and `kshot model`: exit status, words, and what is written.
-#![allow(clippy::unwrap_used)] // helpers of tests
-
-#[path = "common/classes.rs"]
-mod classes;
-mod common;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 
 use image::{Rgb, RgbImage};
 
-use classes::{Place, blobs};
-use common::{DONE, SOME_FAILED, WRONG_USE, save};
+use super::classes::{Place, blobs};
+use super::common::{DONE, SOME_FAILED, WRONG_USE, save};
 
 #[test]
 fn labels_are_written_with_what_they_rest_on() {

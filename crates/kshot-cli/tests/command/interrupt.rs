@@ -1,6 +1,4 @@
 //! Ctrl-C while a folder is segmented: what is finished is kept, and the same command goes on.
-#![cfg(unix)]
-#![allow(clippy::unwrap_used)] // helpers of tests
 
 use std::fs;
 use std::io::{BufRead, BufReader};
@@ -18,7 +16,7 @@ fn an_interrupted_run_ends_in_order_and_goes_on() {
         let to = folder.path().join(format!("query/{index:03}.png"));
         fs::copy(coins.join("query/coins-2.png"), to).unwrap();
     }
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kshot"));
+    let mut command = Command::new(super::common::binary());
     command.current_dir(folder.path()).arg("segment").arg("--support").arg(coins.join("support"));
     command.args(["--query", "query", "--out", "out", "--method", "prototype", "--json"]);
     let mut child = command.stdout(Stdio::piped()).spawn().unwrap();

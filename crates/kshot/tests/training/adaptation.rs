@@ -1,15 +1,11 @@
 //! Adaptation to a domain: distances of features against PyTorch (`golden/make_alignment.py`), and trainings with
 //! unlabelled pictures beside the labelled ones or with labelled ones weighted by their worth.
-#![allow(clippy::unwrap_used)] // helpers of tests
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use burn::module::{Module, ModuleVisitor, Param};
 use burn::prelude::*;
 use burn::tensor::TensorData;
-use burn::train::Interrupter;
 use image::{GrayImage, Luma, Rgb, RgbImage};
 use kshot::contract::Objective;
 use kshot::method::adapt::alignment::standardised;
@@ -20,16 +16,11 @@ use kshot::postprocess::refine::Refinement;
 use kshot::predict::trained::predictor;
 use kshot::recipe::Recipe;
 use kshot::train::curve::{self, CurvePoint};
-use kshot::train::run::{TrainRunOptions, TrainView, train};
+use kshot::train::run::train;
 use kshot::train::session::{self, AnySession, Session};
 use serde_json::Value;
-use tempfile::TempDir;
 
-/// Networks start from the device's random numbers, which are everybody's: one test at a time.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
+use super::support::{Place, alone, numbers, points, quiet};
 
 type Distance = fn(Tensor<2>, Tensor<2>) -> Tensor<1>;
 
@@ -138,14 +129,11 @@ fn the_domain_classifier_is_scikit_learns() {
 
 /// Pictures of squares: by day on a light ground, by dusk on a dark one and with less colour. Of the pictures by day
 /// the later ones look more and more like dusk.
-struct Place {
-    folder: TempDir,
-}
+struct Domains(Place);
 
-impl Place {
+impl Domains {
     fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
-        let place = Self { folder };
+        let place = Self(Place::empty());
         for of in ["data/images", "data/masks", "photos"] {
             std::fs::create_dir_all(place.at(of)).unwrap();
         }
@@ -160,7 +148,7 @@ impl Place {
     }
 
     fn at(&self, name: &str) -> PathBuf {
-        self.folder.path().join(name)
+        self.0.at(name)
     }
 
     fn draw(&self, name: &str, number: u32, light: f32) {
@@ -213,7 +201,7 @@ impl Place {
             optimizer = {{ name = "adamw", weight_decay = 0.1 }}
             learning_rate = 1e-2
             "#,
-            self.at("data").display().to_string().replace('\\', "/"),
+            self.0.written("data"),
         );
         let changes: Vec<String> = changes.iter().map(|change| (*change).to_owned()).collect();
         Recipe::parse(&text, Path::new("recipe.toml"), &changes)
@@ -234,13 +222,8 @@ impl Place {
         out: &str,
         at_most: Option<usize>,
     ) -> Vec<CurvePoint> {
-        let view = TrainView::Points(Box::new(|_, _| {}));
-        let interrupter = Interrupter::new();
-        let options = TrainRunOptions { force: false, view, at_most, interrupter };
-        train(session, &self.at(out), options).unwrap();
-        let mut points = curve::read(&self.at(out).join("metrics.jsonl")).unwrap();
-        points.iter_mut().for_each(|point| point.seconds = 0.0);
-        points
+        train(session, &self.at(out), quiet(at_most)).unwrap();
+        points(&self.at(out))
     }
 
     /// A column of a run's table of weights, by picture.
@@ -256,19 +239,6 @@ impl Place {
     }
 }
 
-/// All numbers of a network.
-fn numbers(network: &impl Module) -> Vec<f32> {
-    struct All(Vec<f32>);
-    impl ModuleVisitor for All {
-        fn visit_float<const D: usize>(&mut self, parameter: &Param<Tensor<D>>) {
-            self.0.extend(parameter.val().into_data().iter::<f32>());
-        }
-    }
-    let mut all = All(Vec::new());
-    network.visit(&mut all);
-    all.0
-}
-
 const RATIO: &str = "data.instance_weights={ name = \"density-ratio\" }";
 const BOOST: [&str; 5] = [
     "method={ name = \"supervised\" }",
@@ -279,7 +249,7 @@ const BOOST: [&str; 5] = [
 ];
 
 /// A recipe with TrAdaBoost, which needs no unlabelled pictures.
-fn boosted(place: &Place) -> Recipe {
+fn boosted(place: &Domains) -> Recipe {
     let recipe = place.recipe(&[]).unwrap();
     let text = recipe.to_toml().unwrap();
     let mut table: toml::Table = text.parse().unwrap();
@@ -290,7 +260,7 @@ fn boosted(place: &Place) -> Recipe {
 #[test]
 fn a_stopped_training_goes_on_to_the_very_numbers() {
     let _alone = alone();
-    let place = Place::new();
+    let place = Domains::new();
     let mmd = ["method.distance=\"mmd\"", "method.maps=2", "method.warmup=3", "train.accumulate=2"];
     let cases = [
         ("coral", place.recipe(&[]).unwrap()),
@@ -324,7 +294,7 @@ fn a_stopped_training_goes_on_to_the_very_numbers() {
 #[test]
 fn labels_of_the_target_do_not_matter() {
     let _alone = alone();
-    let place = Place::new();
+    let place = Domains::new();
     let recipe = place.recipe(&[RATIO]).unwrap();
     let before = place.run("before", &recipe, None);
     for number in 0..6 {
@@ -337,7 +307,7 @@ fn labels_of_the_target_do_not_matter() {
     }
     assert_ne!(place.run("other", &recipe, None), before);
     // A folder without any label is as good.
-    let place = Place::new();
+    let place = Domains::new();
     for number in 0..6 {
         let name = format!("dusk_{number:02}.png");
         std::fs::rename(place.at("data/images").join(&name), place.at("photos").join(&name))
@@ -353,7 +323,7 @@ fn labels_of_the_target_do_not_matter() {
 #[test]
 fn pictures_like_the_targets_are_drawn_more_often() {
     let _alone = alone();
-    let place = Place::new();
+    let place = Domains::new();
     let changes = ["method={ name = \"supervised\" }", RATIO, "data.instance_weights.clip=4.0"];
     let recipe = place.recipe(&changes).unwrap();
     let AnySession::Supervised(session) = AnySession::new(&recipe, &Device::flex()).unwrap() else {
@@ -374,7 +344,7 @@ fn pictures_like_the_targets_are_drawn_more_often() {
 #[test]
 fn boosting_follows_the_errors_and_its_rounds_are_kept() {
     let _alone = alone();
-    let place = Place::new();
+    let place = Domains::new();
     let recipe = boosted(&place);
     let points = place.run("run", &recipe, None);
     assert_eq!(points.len(), 4);
@@ -412,17 +382,14 @@ fn boosting_follows_the_errors_and_its_rounds_are_kept() {
     let AnySession::Supervised(session) = AnySession::new(&recipe, &Device::flex()).unwrap() else {
         panic!("a supervised recipe")
     };
-    let view = TrainView::Points(Box::new(|_, _| {}));
-    let interrupter = Interrupter::new();
-    let options = TrainRunOptions { force: false, view, at_most: None, interrupter };
-    let error = train(*session, &place.at("again"), options).unwrap_err().to_string();
+    let error = train(*session, &place.at("again"), quiet(None)).unwrap_err().to_string();
     assert!(error.contains("instance_weights.csv") && error.contains("--force"), "{error}");
 }
 
 #[test]
 fn alignment_brings_features_together() {
     let _alone = alone();
-    let place = Place::new();
+    let place = Domains::new();
     for distance in ["coral", "mmd"] {
         let of = |weight: &str| {
             let weight = format!(
@@ -443,7 +410,7 @@ fn alignment_brings_features_together() {
 #[test]
 fn an_aligned_run_is_used_like_any_other() {
     let _alone = alone();
-    let place = Place::new();
+    let place = Domains::new();
     let recipe = place.recipe(&["data.test={ list = \"*\", include = [\"dusk_*\"] }"]).unwrap();
     let AnySession::FeatureAlignment(session) = AnySession::new(&recipe, &Device::flex()).unwrap()
     else {
@@ -456,10 +423,9 @@ fn an_aligned_run_is_used_like_any_other() {
     let count = |of: &str| split[of].as_array().unwrap().len();
     assert_eq!([count("train"), count("validation"), count("unlabelled")], [12, 2, 6]);
     let predictor = predictor(&place.at("run"), None, Refinement::None, &Device::flex()).unwrap();
-    let picture = image::open(place.at("data/images/dusk_00.png")).unwrap().to_rgb8();
+    let picture = kshot_data::image::read(place.at("data/images/dusk_00.png")).unwrap();
     assert_eq!(predictor.predict(&picture).unwrap().labelling.mask.width, 32);
-    let weights =
-        format!("model.weights=\"{}\"", place.at("run").display().to_string().replace('\\', "/"));
+    let weights = format!("model.weights=\"{}\"", place.0.written("run"));
     let next = place.recipe(&[&weights, RATIO, "method={ name = \"supervised\" }"]).unwrap();
     let AnySession::Supervised(session) = AnySession::new(&next, &Device::flex()).unwrap() else {
         panic!("a supervised recipe")
@@ -470,7 +436,7 @@ fn an_aligned_run_is_used_like_any_other() {
 #[test]
 fn what_does_not_go_together_is_refused_in_words() {
     let _alone = alone();
-    let place = Place::new();
+    let place = Domains::new();
     let refused = |changes: &[&str]| match place.recipe(changes) {
         Err(error) => error.to_string(),
         Ok(recipe) => match AnySession::new(&recipe, &Device::flex()) {

@@ -1,5 +1,4 @@
 //! A trained few-shot method on a person's folder: `kshot demo` and `kshot classify --run`.
-#![allow(clippy::unwrap_used)] // helpers of tests
 
 use std::fs;
 use std::path::Path;
@@ -10,7 +9,7 @@ fn root() -> &'static Path {
 }
 
 fn kshot(arguments: &[&str]) -> Output {
-    Command::new(env!("CARGO_BIN_EXE_kshot")).current_dir(root()).args(arguments).output().unwrap()
+    Command::new(super::common::binary()).current_dir(root()).args(arguments).output().unwrap()
 }
 
 /// The last JSON line.

@@ -1,10 +1,6 @@
 //! Class weights by rule, from the recipe to the run's folder, and what an evaluation says of the trained network.
-#![cfg(feature = "embedded-weights")]
-#![allow(clippy::unwrap_used)] // helpers of tests
 
-mod common;
-
-use common::{DONE, Place, WRONG_USE, inside, mask, picture, save};
+use super::common::{DONE, Place, WRONG_USE, inside, mask, picture, save};
 
 #[test]
 fn weights_by_frequency_are_told_kept_and_the_same_after_a_stop() {

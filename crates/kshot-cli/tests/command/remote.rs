@@ -1,14 +1,10 @@
 //! Devices of other machines: two workers on this one, on which a folder is segmented and a network is trained.
-#![cfg(feature = "remote")]
-#![allow(clippy::unwrap_used)] // helpers of tests
-
-mod common;
 
 use std::fs;
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 
-use common::{DONE, Place, WRONG_USE};
+use super::common::{DONE, Place, WRONG_USE};
 
 /// What workers ask of clients.
 const TOKEN: (&str, &str) = ("KSHOT_WORKER_TOKEN", "of this test");
@@ -21,7 +17,7 @@ struct Worker {
 
 impl Worker {
     fn start() -> Self {
-        let mut process = Command::new(env!("CARGO_BIN_EXE_kshot"))
+        let mut process = Command::new(super::common::binary())
             .args(["worker", "--listen", "127.0.0.1:0", "--threads", "1"])
             .envs([TOKEN])
             .stdout(Stdio::null())

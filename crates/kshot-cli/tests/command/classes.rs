@@ -1,5 +1,4 @@
 //! Two classes of pictures to tell apart, and pictures to label, for tests of `kshot classify`.
-#![allow(dead_code)] // each test uses a part
 
 use std::fs;
 use std::path::PathBuf;
@@ -8,7 +7,7 @@ use std::process::Command;
 use image::{Rgb, RgbImage};
 use tempfile::TempDir;
 
-use crate::common::{Ran, save};
+use super::common::{Ran, save};
 
 /// What is quick enough for a test on any processor.
 const QUICK: [&str; 4] = ["--size", "64", "--views", "1"];
@@ -42,7 +41,7 @@ impl Place {
     }
 
     pub fn kshot(&self, arguments: &[&str]) -> Ran {
-        let output = Command::new(env!("CARGO_BIN_EXE_kshot"))
+        let output = Command::new(super::common::binary())
             .current_dir(self.folder.path())
             .args(arguments)
             .output()

@@ -1,5 +1,4 @@
 //! What spoils a training's files, and how it goes on: a tiny objective through the library's own loop.
-#![allow(clippy::unwrap_used)] // helpers of tests
 
 use std::fs;
 use std::path::{Path, PathBuf};
@@ -9,19 +8,20 @@ use burn::module::{Module, Param};
 use burn::optim::GradientsParams;
 use burn::prelude::*;
 use burn::tensor::TensorData;
-use burn::train::Interrupter;
 use kshot::contract::{ItemSource, Objective, StepResult};
 use kshot::metric::MetricState;
 use kshot::nn::Precision;
 use kshot::recipe::Training;
 use kshot::train::curve::{self, CurvePoint};
 use kshot::train::layers::LayerPlan;
-use kshot::train::run::{self, TrainRunOptions, TrainView, Trained};
+use kshot::train::run::{self, TrainRunOptions, Trained};
 use kshot::train::session::Session;
 use kshot::train::{checkpoint, load};
 use kshot_data::lock::Lock;
 use rand::Rng;
 use tempfile::TempDir;
+
+use super::support::{points, quiet};
 
 type Item = (Tensor<4>, Tensor<4>);
 
@@ -116,9 +116,7 @@ impl Run {
             notes: Vec::new(),
             device,
         };
-        let view = TrainView::Points(Box::new(|_, _| {}));
-        let options = TrainRunOptions { force, view, at_most, interrupter: Interrupter::new() };
-        run::train(session, self.out(), options)
+        run::train(session, self.out(), TrainRunOptions { force, ..quiet(at_most) })
     }
 
     fn out(&self) -> &Path {
@@ -150,9 +148,7 @@ impl Run {
     }
 
     fn points(&self) -> Vec<CurvePoint> {
-        let mut points = curve::read(&self.out().join("metrics.jsonl")).unwrap();
-        points.iter_mut().for_each(|point| point.seconds = 0.0);
-        points
+        points(self.out())
     }
 
     fn weights(&self) -> Vec<f32> {

@@ -1,13 +1,10 @@
 //! Runs of the real binary: again, after a kill, on a full disk, in bf16, and what it tells of itself.
-#![allow(clippy::unwrap_used)] // helpers of tests
-
-mod common;
 
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use common::{DONE, Place, Ran, SOME_FAILED, WRONG_USE, inside, mask, picture, save};
+use super::common::{DONE, Place, Ran, SOME_FAILED, WRONG_USE, inside, mask, picture, save};
 
 #[test]
 fn a_second_run_skips_what_is_finished() {
@@ -225,7 +222,8 @@ fn where_nothing_fits_whole_files_stay_and_a_second_run_goes_on() {
                    --out out --method prototype --scale 1";
     let output = Command::new("sh")
         .current_dir(place.folder.path())
-        .args(["-c", limited, env!("CARGO_BIN_EXE_kshot")])
+        .args(["-c", limited])
+        .arg(super::common::binary())
         .output()
         .unwrap();
     let ran = Ran::new(&output);
@@ -234,7 +232,7 @@ fn where_nothing_fits_whole_files_stay_and_a_second_run_goes_on() {
     for file in walk(&place.at("out")) {
         assert_ne!(file.extension().unwrap_or_default(), "part", "{}", file.display());
         if file.extension().is_some_and(|extension| extension == "png" || extension == "jpg") {
-            image::open(&file).unwrap();
+            kshot_data::image::read(&file).unwrap();
         }
     }
     assert_eq!(place.segment(&[]).status, DONE);

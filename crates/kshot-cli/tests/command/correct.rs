@@ -1,7 +1,5 @@
 //! The correction loop: a result into a labelling tool's format, corrected as that tool would save it, back into the support.
 
-#![allow(clippy::unwrap_used)]
-
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::process::{Command, Output};
@@ -60,7 +58,7 @@ impl Place {
     }
 
     fn kshot(&self, arguments: &str) -> Output {
-        let mut command = Command::new(env!("CARGO_BIN_EXE_kshot"));
+        let mut command = Command::new(super::common::binary());
         command.current_dir(self.0.path()).args(arguments.split_whitespace()).output().unwrap()
     }
 
@@ -173,8 +171,8 @@ fn what_cvat_exports_comes_back() {
     assert_eq!(place.learnt("again"), (names(), 3));
     // The painted corner is a square, not void.
     place.done("data convert --from corrected --to tiff-masks --out check");
-    let mask = image::open(place.at("check/masks/q3.tif")).unwrap().to_luma8();
-    assert_eq!((mask.get_pixel(0, 0).0, mask.get_pixel(1, 1).0), ([2], [2]));
+    let mask = kshot_data::image::read(place.at("check/masks/q3.tif")).unwrap();
+    assert_eq!((mask.get_pixel(0, 0).0, mask.get_pixel(1, 1).0), ([2; 3], [2; 3]));
 }
 
 #[test]
@@ -188,8 +186,8 @@ fn what_napari_saves_comes_back() {
     masks.sort();
     assert_eq!(masks.len(), 2);
     // Labels are whole numbers of 32 bits there.
-    let painted = image::open(&masks[0]).unwrap().to_luma8();
-    let numbers: Vec<i32> = painted.as_raw().iter().map(|&value| i32::from(value)).collect();
+    let painted = kshot_data::image::read(&masks[0]).unwrap();
+    let numbers: Vec<i32> = painted.pixels().map(|pixel| i32::from(pixel.0[0])).collect();
     let mut encoder = tiff::encoder::TiffEncoder::new(fs::File::create(&masks[0]).unwrap())
         .unwrap()
         .with_compression(tiff::encoder::Compression::Deflate(Default::default()));
@@ -232,7 +230,7 @@ fn pictures_that_were_moved_are_asked_for() {
 fn a_result_is_found_from_any_folder() {
     let place = Place::segmented();
     fs::create_dir(place.at("below")).unwrap();
-    let mut command = Command::new(env!("CARGO_BIN_EXE_kshot"));
+    let mut command = Command::new(super::common::binary());
     let arguments = "data convert --from ../out --to labelme --out corrected".split(' ');
     let output = command.current_dir(place.at("below")).args(arguments).output().unwrap();
     assert!(output.status.success(), "{}", String::from_utf8_lossy(&output.stderr));

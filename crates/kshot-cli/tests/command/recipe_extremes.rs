@@ -1,7 +1,5 @@
 //! `kshot eval` with numbers at the ends of what recipes may hold, and beyond: it ends with a result or a refusal,
 //! never with a signal, a panic or all memory.
-#![cfg(all(unix, feature = "embedded-weights"))]
-#![allow(clippy::unwrap_used)] // helpers of tests
 
 use std::io::Read;
 use std::path::Path;
@@ -233,7 +231,8 @@ fn ended(folder: &Path, recipe: &str, change: &str) -> (Option<i32>, String) {
     let limited = format!("ulimit -v {MEMORY}; exec \"$0\" \"$@\"");
     let mut child = Command::new("sh")
         .current_dir(folder)
-        .args(["-c", &limited, env!("CARGO_BIN_EXE_kshot")])
+        .args(["-c", &limited])
+        .arg(super::common::binary())
         .args(["eval", "recipe.toml", "--smoke", "--quiet", "--threads", "2", "--set", change])
         .stdout(Stdio::null())
         .stderr(Stdio::piped())

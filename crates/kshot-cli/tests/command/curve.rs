@@ -1,10 +1,6 @@
 //! The page of a training's curve, as `kshot train` leaves it.
-#![cfg(feature = "embedded-weights")]
-#![allow(clippy::unwrap_used)] // helpers of tests
 
-mod common;
-
-use common::{DONE, Place, WRONG_USE, inside, mask, picture, save};
+use super::common::{DONE, Place, WRONG_USE, inside, mask, picture, save};
 
 #[test]
 fn a_training_leaves_its_curve_as_a_page() {

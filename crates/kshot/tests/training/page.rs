@@ -1,59 +1,34 @@
 //! `report.html` at the end of a training of supervised segmentation, and the same parts on the page of an evaluation.
-#![allow(clippy::unwrap_used)] // helpers of tests
 
 use std::path::{Path, PathBuf};
+use std::sync::Mutex;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use image::{GrayImage, Luma, Rgb, RgbImage};
 use kshot::eval::Evaluation;
 use kshot::job::{EvalOptions, Event, TrainOptions, Watch, eval, plan, train};
 use kshot::plan::{PLAN, PlanOptions};
 use kshot::recipe::Recipe;
 use kshot::report::page::percent;
-use tempfile::TempDir;
 
-/// Networks start from the device's random numbers, which are everybody's: one test at a time.
-fn alone() -> MutexGuard<'static, ()> {
-    static ALONE: Mutex<()> = Mutex::new(());
-    ALONE.lock().unwrap_or_else(PoisonError::into_inner)
-}
+use super::support::{Place, alone};
 
 /// The names of the classes: one that would be markup, one with a quote, and one that no picture holds.
 const CLASSES: [&str; 3] = ["<b>red</b>", "\"green\" & co", "nowhere"];
 
 /// Six pictures of coloured squares with masks, two of them for validation.
-struct Place(TempDir);
+struct Pages(Place);
 
-impl Place {
+impl Pages {
     fn new() -> Self {
-        let place = Self(tempfile::tempdir().unwrap());
-        for folder in ["images", "masks"] {
-            std::fs::create_dir_all(place.at("data").join(folder)).unwrap();
-        }
-        for number in 0..6_u32 {
-            let class = 1 + number as usize % 2;
-            let inside = |x: u32, y: u32| {
-                (4 + number..20 + number).contains(&x) && (6..22 - number).contains(&y)
-            };
-            let colour = if class == 1 { [220, 40, 30] } else { [30, 200, 60] };
-            RgbImage::from_fn(40, 32, |x, y| {
-                Rgb(if inside(x, y) { colour } else { [20 + x as u8, 90, 120 - y as u8] })
-            })
-            .save(place.at("data").join(format!("images/{number}.png")))
-            .unwrap();
-            GrayImage::from_fn(40, 32, |x, y| Luma([if inside(x, y) { class as u8 } else { 0 }]))
-                .save(place.at("data").join(format!("masks/{number}.png")))
-                .unwrap();
-        }
-        place.write("data/classes.txt", &(CLASSES.join("\n") + "\n"));
+        let place =
+            Self(Place::with_squares(6, [40, 32], &[[220, 40, 30], [30, 200, 60]], &CLASSES));
         place.write("data/train.txt", "0\n1\n2\n3\n");
         place.write("data/validation.txt", "4\n5\n");
         place
     }
 
     fn at(&self, name: &str) -> PathBuf {
-        self.0.path().join(name)
+        self.0.at(name)
     }
 
     fn write(&self, name: &str, text: &str) {
@@ -85,7 +60,7 @@ impl Place {
             learning_rate = 1e-2
             optimizer = "adam"
             "#,
-            self.at("data").display()
+            self.0.written("data")
         );
         Recipe::parse(&text, Path::new("test.toml"), &[]).unwrap()
     }
@@ -167,7 +142,7 @@ fn faults(page: &str) -> Vec<&'static str> {
 #[test]
 fn the_page_has_every_part_with_the_numbers_of_eval() {
     let _alone = alone();
-    let place = Place::new();
+    let place = Pages::new();
     place.train(None);
     let (page, result) = (place.page("run"), place.eval());
     assert_eq!(faults(&page), [""; 0]);
@@ -233,7 +208,7 @@ fn the_page_has_every_part_with_the_numbers_of_eval() {
 #[test]
 fn a_stopped_training_has_its_curve_and_a_finished_one_the_same_page_again() {
     let _alone = alone();
-    let place = Place::new();
+    let place = Pages::new();
     place.train(Some(2));
     let page = place.page("run");
     assert_eq!(faults(&page), [""; 0]);
@@ -253,7 +228,7 @@ fn a_stopped_training_has_its_curve_and_a_finished_one_the_same_page_again() {
 #[test]
 fn a_measurement_that_is_stopped_or_fails_leaves_the_rest() {
     let _alone = alone();
-    let place = Place::new();
+    let place = Pages::new();
     let options = TrainOptions::new(place.recipe(), place.at("run"));
     let stop = AtomicBool::new(false);
     let told = Mutex::new(Vec::new());
@@ -305,7 +280,7 @@ fn a_measurement_that_is_stopped_or_fails_leaves_the_rest() {
 #[test]
 fn a_training_without_validation_pictures_is_refused_before_it_begins() {
     let _alone = alone();
-    let place = Place::new();
+    let place = Pages::new();
     for list in ["train", "validation"] {
         std::fs::remove_file(place.at(&format!("data/{list}.txt"))).unwrap();
     }
@@ -321,7 +296,7 @@ fn a_training_without_validation_pictures_is_refused_before_it_begins() {
 #[test]
 fn a_recipe_that_kshot_chose_tells_its_rules() {
     let _alone = alone();
-    let place = Place::new();
+    let place = Pages::new();
     let changes =
         ["model.encoder=resnet-tiny", "model.weights=none", "data.transforms=[]", "train.batch=1"];
     let wanted = PlanOptions {
@@ -354,4 +329,27 @@ fn a_recipe_that_kshot_chose_tells_its_rules() {
     options.force = true;
     train(&options, &Watch::silent()).unwrap();
     assert!(!place.page("run").contains("id=\"chosen\""));
+}
+
+#[test]
+fn a_single_labelled_picture_is_enough() {
+    let _alone = alone();
+    let place = Place::with_squares(1, [40, 32], &[[220, 40, 30]], &["square"]);
+    let changes =
+        ["model.encoder=resnet-tiny", "model.weights=none", "data.transforms=[]", "train.batch=1"];
+    let wanted = PlanOptions {
+        data: place.at("data"),
+        steps: Some(2),
+        minutes: None,
+        seed: 0,
+        changes: changes.map(str::to_owned).to_vec(),
+    };
+    let chosen = plan(&wanted, None, "flex").unwrap();
+    let told = chosen.told().join("\n");
+    assert!(told.contains("1 labelled picture is too little to keep some back"), "{told}");
+    train(&TrainOptions::new(chosen.recipe, place.at("run")), &Watch::silent()).unwrap();
+    let split = std::fs::read_to_string(place.at("run/split.json")).unwrap();
+    let split: serde_json::Value = serde_json::from_str(&split).unwrap();
+    assert_eq!(split["train"], split["validation"]);
+    assert!(place.at("run/report.html").exists());
 }
