@@ -8,7 +8,9 @@ pictures and beside nnU-Net's plain U-Net (recipes/nuclei/nnunet.toml) given ten
     python crates/kshot/benches/minutes.py ../shared/data/nuclei --labelled 6 --minutes 4 \\
         --try 'ema: train.ema=0.99' --try 'wide: model.decoder={name="unet",width=32}; train.batch=8'
 
-A draw labels some pictures; all others are segmented and scored (of CamVid the pictures are drawn from train.txt, and
+    python crates/kshot/benches/minutes.py ../shared/data/nuclei --labelled 6 --list labelled.txt --minutes 10 --auto
+
+A draw labels some pictures (--list: those that a file of the folder names, in its order); all others are segmented and scored (of CamVid the pictures are drawn from train.txt, and
 those of val.txt are scored). Told are the mean IoU of the classes over all pixels (background does not count), the
 foreground's Dice where there is one class, and seconds. `--try 'NAME: KEY=VALUE; ...'` trains a second time, with
 these keys set; what the plan gives is called `plan`. Rows also go to --out as JSON lines.
@@ -90,6 +92,7 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawTextHelpFormatter)
     parser.add_argument("folder", type=pathlib.Path)
     parser.add_argument("--labelled", type=int, required=True)
+    parser.add_argument("--list", help="a file of the folder with names: its first ones are labelled, not drawn ones")
     parser.add_argument("--minutes", type=float, default=10)
     parser.add_argument("--draws", type=int, default=1)
     parser.add_argument("--first", type=int, default=0, help="the first draw's seed")
@@ -110,6 +113,9 @@ def main() -> None:
     for seed in range(options.first, options.first + options.draws):
         drawn = list(everything)
         random.Random(seed).shuffle(drawn)
+        if options.list:
+            names = [pathlib.Path(line).stem for line in (options.folder / options.list).read_text().split()]
+            drawn.sort(key=lambda pair: names.index(pair[0].stem) if pair[0].stem in names else len(names))
         labelled, others = drawn[: options.labelled], drawn[options.labelled :]
         others = camvid(options.folder, "val") if is_camvid else others
         truths = {image.stem: labels if is_camvid else read_mask(labels) for image, labels in others}

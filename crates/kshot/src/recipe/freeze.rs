@@ -45,19 +45,9 @@ pub struct FrozenLayers {
     pub stages: usize,
     /// Whether the statistics of batch normalisation stay as they are in the stages that learn, too.
     pub norm: bool,
-    /// From this step on the statistics of all batch normalisation stay as they are, the decoder's too: the rest is
-    /// learnt by the running statistics that predictions go by (as the last steps of Ioffe's batch renormalisation,
-    /// arXiv 1702.03275, and precise statistics, arXiv 2105.07576, seek). Left out, they move to the end.
-    #[schemars(range(min = 0, max = 1_000_000_000))]
-    pub norm_from: Option<usize>,
 }
 
 impl FrozenLayers {
-    /// Whether the statistics of all batch normalisation are frozen at a step, from 0.
-    pub fn norm_frozen(&self, step: usize) -> bool {
-        self.norm_from.is_some_and(|from| step >= from)
-    }
-
     /// How many of an encoder's first stages are frozen at a step, from 0.
     pub fn frozen(&self, step: usize, stages: usize) -> usize {
         if step < self.encoder_until {
@@ -84,13 +74,7 @@ mod tests {
         assert_eq!(found, [5, 4, 4, 3, 2, 2]);
         let layers = FrozenLayers { stages: 3, ..FrozenLayers::default() };
         assert_eq!([layers.frozen(0, 5), layers.frozen(0, 2)], [3, 2]);
-        let most = FrozenLayers {
-            encoder_until: 1,
-            stage_every: 1,
-            stages: 1000,
-            norm: true,
-            norm_from: None,
-        };
+        let most = FrozenLayers { encoder_until: 1, stage_every: 1, stages: 1000, norm: true };
         assert_eq!(most.frozen(usize::MAX, 4), 4);
     }
 }

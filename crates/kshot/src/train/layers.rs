@@ -12,7 +12,6 @@ use burn::module::{Module, ParamGroup, ParamId};
 use crate::contract::Objective;
 use crate::encoder::stages::{self, StageParameters};
 use crate::error::{Error, Result};
-use crate::nn::norm::freeze_norm;
 use crate::recipe::{Freeze, FrozenLayers, Model, Training};
 
 /// What a recipe says of layers.
@@ -86,19 +85,17 @@ impl Layers {
     /// The module as it takes step `step` (from 0).
     #[must_use]
     pub fn at_step<M: Module>(&self, module: M, step: usize) -> M {
-        let Some(plan) = self.plan.frozen else {
+        if self.plan.frozen.is_none() {
             return module;
-        };
+        }
         let (still, learning) = self.stages.split_at(self.frozen(step));
-        let module = module.freeze_group(group(still)).unfreeze_group(group(learning));
-        if plan.norm_frozen(step) { freeze_norm(module) } else { module }
+        module.freeze_group(group(still)).unfreeze_group(group(learning))
     }
 
     /// The module after step `step`, as it takes the next one.
     #[must_use]
     pub fn after_step<M: Module>(&self, module: M, step: usize) -> M {
-        let norm = |step| self.plan.frozen.is_some_and(|plan| plan.norm_frozen(step));
-        if self.frozen(step) == self.frozen(step + 1) && norm(step) == norm(step + 1) {
+        if self.frozen(step) == self.frozen(step + 1) {
             return module;
         }
         self.at_step(module, step + 1)

@@ -230,26 +230,6 @@ fn stages_thaw_one_after_the_other_and_the_first_ones_not_at_all() {
     assert_eq!(place.run("whole", &recipe, None), points);
 }
 
-#[test]
-fn statistics_stay_from_a_step_on_and_the_rest_learns_on() {
-    let _alone = alone();
-    let place = place();
-    let recipe = place.recipe("data", "freeze = { norm_from = 2 }", "").unwrap();
-    let parted = |numbers: Numbers| -> (Numbers, Numbers) {
-        numbers.into_iter().partition(|(path, _)| is_statistic(path))
-    };
-    let (first, _) = parted(start(&recipe));
-    place.run("run", &recipe, Some(1));
-    let (moved, before) = parted(place.checkpoint("run", 1, &recipe));
-    let still = moved.iter().filter(|(path, of)| first[*path] == **of).count();
-    assert_eq!((still, moved.keys().any(|path| path.starts_with("decoder"))), (0, true));
-    let points = place.run("run", &recipe, None);
-    let (statistics, after) = parted(place.checkpoint("run", 3, &recipe));
-    assert_eq!(statistics, moved);
-    assert!(after.iter().all(|(path, of)| before[path] != *of));
-    assert_eq!(place.run("whole", &recipe, None), points);
-}
-
 /// The distance of two networks in a part.
 fn apart(a: &Numbers, b: &Numbers, part: &str) -> f64 {
     let squares = of(a, part).filter(|(path, _)| path.ends_with("weight"));
