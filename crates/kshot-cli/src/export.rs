@@ -15,8 +15,10 @@ use crate::table::print;
   kshot export runs/mine --format safetensors --out weights.safetensors
   kshot export runs/mine --size 480x360 --out phone.onnx  (for pictures of 480 x 360 pixels alone)
 
-The ONNX file takes `pictures` [batch, 3, height, width], normalised, and gives `logits` and `mask`; classes, mean and
-standard deviation are in its metadata (kshot.classes, kshot.mean, kshot.std).
+The ONNX file takes `pictures` [batch, 3, height, width], normalised, and gives `logits` and `mask`. Its metadata say what
+is needed to get the masks of `kshot segment --model`: kshot.classes, kshot.mean and kshot.std (of values 0 to 255),
+kshot.longest_side (pictures are shrunk to it first) and kshot.size_multiple (mirrored to sides that it divides). Above
+768 pixels a side `segment` goes by overlapping tiles.
 Exit status: 0 done, 2 wrong use, 4 no room on the disk.")]
 pub struct Arguments {
     /// The folder of a training of supervised segmentation, or its file of weights.

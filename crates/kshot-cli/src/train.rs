@@ -16,13 +16,14 @@ use crate::talk::Talk;
 
 /// Trains by a recipe, or on a folder of labelled pictures. A stopped training goes on.
 ///
-/// With --data the recipe follows from the pictures, their labels and the machine; each choice is told with its reason
+/// With --data the recipe follows from the pictures, their labels and the budget of --minutes; each choice is told with its reason
 /// and left in OUT/plan.json. The recipe is left as OUT/recipe.toml, to read, to change and to run again. What --set says
 /// stays as it is.
 ///
 /// Leaves in --out: recipe.toml, metrics.jsonl (a line a validation), curve.html (the same drawn, to look at while
-/// it runs), checkpoint/, previews/ (predictions on validation pictures), model.bpk, the best by the validation set, and of
-/// segmentation report.html: curves, classes, confusion, worst pictures, calibration, and why the recipe is as it is.
+/// it runs), events.out.tfevents.kshot (for TensorBoard), split.json (who learns, who validates), classes.txt, checkpoint/,
+/// previews/ (predictions on validation pictures), model.bpk, the best by the validation set, and of segmentation
+/// report.html: curves, classes, confusion, worst pictures, calibration, and why the recipe is as it is.
 #[derive(Args)]
 #[command(after_help = "Examples:
   kshot train --data labelled/ --out runs/mine
@@ -73,7 +74,7 @@ pub struct Arguments {
     dry_run: bool,
     /// flex (CPU), cuda:0, vulkan, ... (`kshot list devices`); several with commas between them, such as cuda:0,cuda:1,
     /// each take an equal share of every batch.
-    #[arg(long, alias = "devices", default_value = "flex")]
+    #[arg(long, visible_alias = "devices", default_value = "flex")]
     device: String,
     /// Threads; all cores by default.
     #[arg(long)]

@@ -22,7 +22,7 @@ pub struct Arguments {
     #[arg(long, value_name = "HOST:PORT", default_value = "127.0.0.1:7700")]
     listen: String,
     /// What is lent: flex (CPU), cuda:0, vulkan, ...; several GPUs with commas between them.
-    #[arg(long, alias = "devices", default_value = "flex")]
+    #[arg(long, visible_alias = "devices", default_value = "flex")]
     device: String,
     /// Threads; all cores by default.
     #[arg(long)]

@@ -43,6 +43,36 @@ pub fn plan(size: [usize; 2], side: usize, overlap: usize) -> Vec<Tile> {
     tiles
 }
 
+/// How large tiles are, and how much of one its neighbours share.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Tiling {
+    /// Side in pixels, a multiple of [`GRAIN`].
+    side: usize,
+    /// Pixels that neighbours share at least.
+    overlap: usize,
+}
+
+impl Tiling {
+    /// Tiles of `side` pixels, brought up to a multiple of [`GRAIN`], that share so much of it with the next.
+    pub fn new(side: usize, share: f32) -> Self {
+        let side = side.max(GRAIN).next_multiple_of(GRAIN);
+        let overlap = (side as f64 * f64::from(share)) as usize;
+        Self { side, overlap: overlap.min(side - GRAIN) }
+    }
+
+    /// The tiles of a picture of `size` (`[height, width]`); one where it fits.
+    pub fn tiles(self, size: [usize; 2]) -> Vec<Tile> {
+        plan(size, self.side, self.overlap)
+    }
+}
+
+/// What the rows or columns of a tile count where tiles are averaged: a Gaussian whose standard deviation is an eighth of
+/// the side, as nnU-Net has it (Isensee et al. 2021, arXiv 1904.08128).
+pub fn gaussian(side: usize) -> Vec<f32> {
+    let (middle, deviation) = (side as f32 / 2.0, side as f32 / 8.0);
+    (0..side).map(|at| (-0.5 * ((at as f32 + 0.5 - middle) / deviation).powi(2)).exp()).collect()
+}
+
 /// The sides that networks see on a GPU, where every shape is tuned for once and pictures of a folder have many: two an
 /// octave, `2^n` and `3 * 2^n`, the next from a length up. A multiple of [`GRAIN`].
 pub fn common_side(length: usize) -> usize {

@@ -5,8 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::device;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::rules::schedule;
-use crate::plan::{PLAN, Plan, PlanOptions};
+use crate::plan::rules::{VALIDATIONS, schedule};
+use crate::plan::{PLAN, Plan, PlanOptions, Wishes};
 use crate::train::cost;
 use crate::train::devices::shared;
 use crate::train::load;
@@ -25,17 +25,23 @@ const REPORT: f64 = 3.0;
 /// training goes on by the recipe that it began with. With a budget a few steps are timed on the device.
 ///
 /// # Errors
-/// If the folder has fewer than two labelled pictures, a label is wrong, a change is none, or the budget is not enough for
-/// a training.
+/// If the folder has no labelled pictures, a label is wrong, a change is none, or the budget is not enough for a training
+/// or stands beside a number of steps.
 pub fn plan(options: &PlanOptions, out: Option<&Path>, device: &str) -> Result<Plan> {
     let begun = Instant::now();
     let plan = Plan::of(options)?;
     if let Some(before) = out.and_then(|out| earlier(out, &plan)) {
         return Ok(before);
     }
-    match (options.minutes, options.steps) {
-        (Some(minutes), None) => within(plan, minutes, device, begun),
-        _ => Ok(plan),
+    let wishes = Wishes::new(options, &options.data)?;
+    match (options.minutes, wishes.steps()) {
+        (None, _) => Ok(plan),
+        (Some(minutes), None) => within(plan, &wishes, minutes, device, begun),
+        (Some(minutes), Some(steps)) => Err(Error::config(format!(
+            "{steps} steps and {}: each says how long to train; give one of them",
+            told(minutes)
+        ))
+        .at_key("train.steps")),
     }
 }
 
@@ -49,7 +55,7 @@ fn earlier(out: &Path, now: &Plan) -> Option<Plan> {
 }
 
 /// The plan with as many steps as fit a budget, of which what was done since `begun` is gone.
-fn within(plan: Plan, minutes: f64, device: &str, begun: Instant) -> Result<Plan> {
+fn within(plan: Plan, wishes: &Wishes, minutes: f64, device: &str, begun: Instant) -> Result<Plan> {
     if !(minutes > 0.0 && minutes.is_finite()) {
         let text = format!("--minutes {minutes}; give a number above 0");
         return Err(Error::config(text));
@@ -68,13 +74,17 @@ fn within(plan: Plan, minutes: f64, device: &str, begun: Instant) -> Result<Plan
     let opening = opened.elapsed().as_secs_f64();
     let step = cost::of_step(&session, Duration::from_secs_f64(TIMED * 60.0 * minutes))?.seconds;
     let validation = cost::of_validation(&session)?;
-    let validations = session.training.validations() as f64;
     let open = 60.0 * minutes - begun.elapsed().as_secs_f64() - opening;
-    let steps = ((USED * open - (validations + REPORT) * validation) / step).floor();
+    // So many validations whatever the steps, or one every so many of them as the person says, and one at the end.
+    let (fixed, each, often) = match wishes.count("train.validate_every") {
+        Some(every) => (1.0, 1.0 / every.max(1) as f64, format!("one every {every} steps")),
+        None => (VALIDATIONS as f64, 0.0, format!("of which there are {VALIDATIONS}")),
+    };
+    let steps = (USED * open - (fixed + REPORT) * validation) / (step + each * validation);
     if steps < 1.0 {
         return Err(Error::config(format!(
-            "not enough: {}, where a step takes {step:.1} s and a validation {validation:.0} s, of which there are \
-             {validations}; give more, or smaller pictures (--set data.longest_side=512)",
+            "not enough: {}, where a step takes {step:.1} s and a validation {validation:.0} s, {often}; give more, or \
+             smaller pictures (--set data.longest_side=512)",
             told(minutes)
         )));
     }

@@ -15,8 +15,6 @@ use crate::job::run_file::Clock;
 use crate::job::train_page::CurvePage;
 use crate::job::train_report;
 use crate::job::watch::Watch;
-use crate::method::MethodConfig;
-use crate::method::trained::TrainedConfig;
 use crate::recipe::Recipe;
 use crate::train::cost::{self, StepCost};
 use crate::train::curve::CurvePoint;
@@ -74,11 +72,10 @@ pub fn train(options: &TrainOptions, watch: &Watch<'_>) -> Result<Trained> {
         AnySession::Supervised(session) => run_session(*session, &devices, options, watch),
         AnySession::FeatureAlignment(session) => run_session(*session, &devices, options, watch),
     }?;
-    let report = match &options.recipe.method {
-        MethodConfig::Trained(TrainedConfig::Supervised(_)) => {
-            Some(train_report::write(options, &page, &trained, &devices[0], watch)?)
-        }
-        _ => None,
+    let report = if options.recipe.method.is_segmenter() {
+        Some(train_report::write(options, &page, &trained, &devices[0], watch)?)
+    } else {
+        None
     };
     let done = Done::Train {
         trained: &trained,

@@ -18,7 +18,7 @@ use crate::data::batch::Batch;
 use crate::decoder::{Decode, Segmenter, TrainLogits};
 use crate::device;
 use crate::encoder::{Encode, Encoder, Features, Normalization};
-use crate::features::tile::shown_size;
+use crate::features::tile::{Tiling, gaussian, shown_size};
 use crate::loss::LossConfig;
 use crate::metric::boundary::boundary_f;
 use crate::metric::confusion::Confusion;
@@ -58,6 +58,9 @@ pub struct Supervised {
     /// Whether validations measure boundaries, which takes time.
     #[module(skip)]
     boundaries: bool,
+    /// How validations see large pictures; whole where it is none.
+    #[module(skip)]
+    tiling: Option<Tiling>,
 }
 
 impl Supervised {
@@ -68,13 +71,19 @@ impl Supervised {
         background: bool,
         normalization: Normalization,
     ) -> Self {
-        Self { segmenter, loss, background, normalization, boundaries: false }
+        Self { segmenter, loss, background, normalization, boundaries: false, tiling: None }
     }
 
     /// The same by another loss.
     #[must_use]
     pub fn with_loss(self, loss: LossConfig) -> Self {
         Self { loss, ..self }
+    }
+
+    /// The same, whose validations see pictures as predictions do: larger ones than a tile by tiles.
+    #[must_use]
+    pub fn with_tiling(self, tiling: Tiling) -> Self {
+        Self { tiling: Some(tiling), ..self }
     }
 
     /// The same, whose validations measure `boundary_f` if so.
@@ -126,11 +135,48 @@ fn nearest(labels: Tensor<3, Int>, size: [usize; 2]) -> Tensor<3, Int> {
 }
 
 impl Supervised {
-    /// The logits of whole pictures, which the network is shown at [`shown_size`].
-    fn whole(&self, images: Tensor<4>) -> Tensor<4> {
+    /// The logits of pictures or tiles, which the network is shown at [`shown_size`].
+    fn shown(&self, images: Tensor<4>) -> Tensor<4> {
         let [.., height, width] = images.dims();
         let size = shown_size(&self.segmenter, [height, width], !on_cpu(&images));
         self.segmenter.forward_shown(images, size)
+    }
+
+    /// The logits of whole pictures: of large ones the mean of overlapping tiles, weighted by [`gaussian`]s.
+    pub(crate) fn whole(&self, images: Tensor<4>) -> Tensor<4> {
+        let [batch, channels, height, width] = images.dims();
+        let tiles = self.tiling.map_or_else(Vec::new, |tiling| tiling.tiles([height, width]));
+        if tiles.len() < 2 {
+            return self.shown(images);
+        }
+        let device = images.device();
+        let mut weights = Tensor::<4>::zeros([1, 1, height, width], &device);
+        let mut sum: Option<Tensor<4>> = None;
+        for tile in tiles {
+            let rows = tile.top..(tile.top + tile.height).min(height);
+            let columns = tile.left..(tile.left + tile.width).min(width);
+            let part = [0..batch, 0..channels, rows.clone(), columns.clone()];
+            let logits = self.shown(images.clone().slice(part));
+            let along = |side: usize, count: usize, shape: [usize; 4]| {
+                let values = gaussian(side)[..count].to_vec();
+                Tensor::<4>::from_data(TensorData::new(values, shape), &device)
+            };
+            let down = along(tile.height, rows.len(), [1, 1, rows.len(), 1]);
+            let weight = down * along(tile.width, columns.len(), [1, 1, 1, columns.len()]);
+            let planes = logits.dims()[1];
+            let total =
+                sum.unwrap_or_else(|| Tensor::zeros([batch, planes, height, width], &device));
+            let at = [0..batch, 0..planes, rows.clone(), columns.clone()];
+            let more = total.clone().slice(at.clone()) + logits * weight.clone();
+            sum = Some(total.slice_assign(at, more));
+            let at = [0..1, 0..1, rows, columns];
+            let more = weights.clone().slice(at.clone()) + weight;
+            weights = weights.slice_assign(at, more);
+        }
+        match sum {
+            Some(sum) => sum / weights,
+            None => self.shown(images),
+        }
     }
 
     /// Loss and counted pixels: at once on the CPU; elsewhere they stay where they are until many are read together.

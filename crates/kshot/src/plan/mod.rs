@@ -1,4 +1,4 @@
-//! The recipe for a folder: what its pictures, its labels and the machine ask for, each choice with its reason.
+//! The recipe for a folder: what its pictures, its labels and a time budget ask for, each choice with its reason.
 //!
 //! [`DataFindings`] says what the folder is like, [`choices`](rules::choices) what follows, [`Plan`] holds both with the
 //! recipe. What a person sets stays as it is: a rule for that key is not asked, and rules that depend on it see the
@@ -6,7 +6,7 @@
 //!
 //! Rules follow nnU-Net's (Isensee et al., *nnU-Net: a self-configuring method for deep learning-based biomedical image
 //! segmentation*, Nature Methods 2021) where they were found to hold: loss, oversampling of rare classes, strength of the
-//! augmentation, patches as large as time and memory allow. Other than there, networks start from published weights, and
+//! augmentation. Other than there, networks start from published weights, and
 //! the length of the schedule follows from the pictures and a time budget.
 
 use std::path::{Path, PathBuf};
@@ -76,13 +76,14 @@ impl Plan {
         Self::from_choices(options.clone(), findings, choices)
     }
 
-    /// The plan with other choices for some keys: what was measured before the training begins.
+    /// The plan with other choices for some keys: what was measured before the training begins. What a person set stays.
     ///
     /// # Errors
     /// If they do not go together.
     pub fn with(self, changed: Vec<Choice>) -> Result<Self> {
+        let wishes = Wishes::new(&self.options, &self.options.data)?;
         let mut choices = self.choices;
-        for choice in changed {
+        for choice in changed.into_iter().map(|choice| wishes.over(choice)) {
             match choices.iter_mut().find(|of| of.key == choice.key) {
                 Some(place) => *place = choice,
                 None => choices.push(choice),

@@ -7,6 +7,7 @@ use toml::Value;
 
 use super::{DataFindings, PlanOptions};
 use crate::data::batches::shrunk;
+use crate::encoder::EncoderConfig;
 use crate::error::{Error, Result};
 use crate::names::counted;
 use crate::recipe::EncoderChoice;
@@ -43,7 +44,7 @@ const FROM_SCRATCH: f64 = 1e-3;
 const ROUNDS: usize = 60;
 const STEPS: std::ops::RangeInclusive<usize> = 600..=6000;
 /// Validations of a training.
-const VALIDATIONS: usize = 10;
+pub(crate) const VALIDATIONS: usize = 10;
 
 /// The reason of what a person set.
 pub const SET: &str = "set by you";
@@ -95,6 +96,11 @@ impl Wishes {
         Ok(Self { root: root.to_owned(), steps: options.steps, seed: options.seed, set })
     }
 
+    /// The steps that are asked for.
+    pub(crate) fn steps(&self) -> Option<usize> {
+        self.count("train.steps").or(self.steps)
+    }
+
     /// The value of a key that is set.
     fn of(&self, key: &str) -> Option<&Value> {
         self.set.iter().rev().find(|(of, _)| of == key).map(|(_, value)| value)
@@ -104,6 +110,23 @@ impl Wishes {
     fn sets(&self, key: &str) -> bool {
         let inside = |of: &str| of.strip_prefix(key).is_some_and(|rest| rest.starts_with('.'));
         self.set.iter().any(|(of, _)| of == key || inside(of))
+    }
+
+    /// A whole number that is set.
+    pub(crate) fn count(&self, key: &str) -> Option<usize> {
+        self.of(key).and_then(Value::as_integer).and_then(|count| usize::try_from(count).ok())
+    }
+
+    /// A rule's choice, or what the person set in its place.
+    pub(crate) fn over(&self, mut choice: Choice) -> Choice {
+        if self.sets(&choice.key) {
+            // The value stays for tables of which a part is set; the change is applied to the recipe as everywhere.
+            SET.clone_into(&mut choice.reason);
+            if let Some(value) = self.of(&choice.key) {
+                choice.value = value.clone();
+            }
+        }
+        choice
     }
 
     /// Whether a list of that name is in the folder.
@@ -126,14 +149,7 @@ pub fn choices(found: &DataFindings, wishes: &Wishes) -> Vec<Choice> {
     all.push(Choice::new("method.name", "supervised", ""));
     all.extend(loss(found));
     all.extend(training(found, wishes));
-    for choice in all.iter_mut().filter(|choice| wishes.sets(&choice.key)) {
-        // The value stays for tables of which a part is set; the change is applied to the recipe as everywhere.
-        SET.clone_into(&mut choice.reason);
-        if let Some(value) = wishes.of(&choice.key) {
-            choice.value = value.clone();
-        }
-    }
-    all
+    all.into_iter().map(|choice| wishes.over(choice)).collect()
 }
 
 /// A table of a recipe from its TOML.
@@ -157,7 +173,8 @@ struct Shares {
 impl Shares {
     fn of(found: &DataFindings, wishes: &Wishes) -> Self {
         let listed = |name| wishes.listed(name);
-        let free = ["data.train", "data.validation", "data.test", "data.split"];
+        let free =
+            ["data.train", "data.validation", "data.test", "data.split", "data.fold", "data.folds"];
         let all = found.pictures < VALIDATED
             && !["train", "validation", "test"].into_iter().any(listed)
             && free.into_iter().all(|key| !wishes.sets(key));
@@ -248,8 +265,11 @@ fn longest(found: &DataFindings, wishes: &Wishes) -> u32 {
 }
 
 fn transforms(found: &DataFindings, wishes: &Wishes) -> Vec<Choice> {
-    let (width, height) = shrunk(found.longest, found.shortest, Some(longest(found, wishes)));
-    let thick = found.classes.iter().filter_map(|class| class.thickness).fold(0.0, f32::max);
+    // Of the typical picture: one panorama, or one small picture, says nothing of the others.
+    let [high, wide] = found.typical;
+    let (width, height) = shrunk(wide, high, Some(longest(found, wishes)));
+    let zoom = width.max(height) as f32 / wide.max(high).max(1) as f32;
+    let thick = found.classes.iter().filter_map(|class| class.thickness).fold(0.0, f32::max) * zoom;
     let wanted = if thick > PATCH as f32 / 2.0 { LARGE_PATCH } else { PATCH };
     let patch = (width.min(height) / 32 * 32).clamp(64, wanted);
     let few = found.pictures < FEW;
@@ -284,15 +304,40 @@ fn transforms(found: &DataFindings, wishes: &Wishes) -> Vec<Choice> {
     vec![Choice::new("data.transforms", table(&format!("value = [{}]", list.join(", "))), why)]
 }
 
-/// The name of the encoder that a person set, where no weights of it are known.
-fn unpublished(wishes: &Wishes) -> Option<String> {
-    let set: EncoderChoice = wishes.of("model.encoder")?.clone().try_into().ok()?;
-    match set {
-        EncoderChoice::Encoder(config) => {
-            (!WeightsSource::is_known(&config)).then(|| config.to_string())
-        }
+/// The encoder that a person set.
+fn encoder(wishes: &Wishes) -> Option<EncoderConfig> {
+    match wishes.of("model.encoder")?.clone().try_into().ok()? {
+        EncoderChoice::Encoder(config) => Some(config),
         _ => None,
     }
+}
+
+/// The name of the encoder that a person set, where no weights of it are known.
+fn unpublished(wishes: &Wishes) -> Option<String> {
+    let config = encoder(wishes)?;
+    (!WeightsSource::is_known(&config)).then(|| config.to_string())
+}
+
+/// The decoder that goes with an encoder.
+fn decoder(wishes: &Wishes) -> Choice {
+    let key = "model.decoder";
+    let unet = || Choice::new(key, table("value = { name = \"unet\", width = 16 }"), "");
+    let Some(config) = encoder(wishes) else {
+        return unet();
+    };
+    let name = config.to_string();
+    let of = |start: &str| name.starts_with(start);
+    if of("plain-unet") || of("ddrnet") {
+        let decoder = if of("ddrnet") { "ddrnet" } else { "plain-unet" };
+        return Choice::new(key, decoder, format!("what {name} was published with"));
+    }
+    let mut sizes = config.strides();
+    sizes.dedup();
+    if sizes.len() > 1 && sizes.windows(2).all(|pair| pair[1] == 2 * pair[0]) {
+        return unet();
+    }
+    let why = format!("the maps of {name} do not halve from one to the next, as a U-Net asks for");
+    Choice::new(key, "linear", why)
 }
 
 /// Whether the encoder starts from published weights.
@@ -311,7 +356,7 @@ fn network(found: &DataFindings, wishes: &Wishes) -> Vec<Choice> {
             "weights of ImageNet are built in; with up to thousands of pictures networks that start from them need fewer \
              labels",
         ),
-        Choice::new("model.decoder", table("value = { name = \"unet\", width = 16 }"), ""),
+        decoder(wishes),
     ];
     if let Some(name) = unpublished(wishes) {
         let why =
@@ -319,6 +364,11 @@ fn network(found: &DataFindings, wishes: &Wishes) -> Vec<Choice> {
         all.push(Choice::new("model.weights", RANDOM, why));
     }
     if !is_pretrained(wishes) {
+        return all;
+    }
+    // Adapters, and what is frozen as a person says, keep their own rate and statistics.
+    let frozen = wishes.of("model.freeze").and_then(Value::as_str) == Some("encoder");
+    if frozen || wishes.sets("model.lora") {
         return all;
     }
     if found.pictures < FEW {
@@ -345,6 +395,13 @@ fn loss(found: &DataFindings) -> Vec<Choice> {
         ),
         None => "cross entropy for each pixel, Dice for each class".to_owned(),
     };
+    let why = match found.is_scribbled() {
+        true => format!(
+            "{why}; strokes label {:.1} % of the pixels, and all others count nothing",
+            100.0 * found.labelled
+        ),
+        false => why,
+    };
     let terms = format!(
         "value = [{{ name = \"cross-entropy\" }}, {{ name = \"dice\", weight = {weight:?} }}]"
     );
@@ -352,11 +409,10 @@ fn loss(found: &DataFindings) -> Vec<Choice> {
 }
 
 fn training(found: &DataFindings, wishes: &Wishes) -> Vec<Choice> {
-    let batch = wishes.of("train.batch").and_then(Value::as_integer).unwrap_or(BATCH as i64);
-    let batch = usize::try_from(batch).unwrap_or(BATCH).max(1);
+    let batch = wishes.count("train.batch").unwrap_or(BATCH).max(1);
     let learnt = Shares::of(found, wishes).learnt(found.pictures);
     let by_rounds = (ROUNDS * learnt).div_ceil(batch);
-    let (steps, why) = match wishes.steps {
+    let (steps, why) = match wishes.steps() {
         Some(steps) => (steps, "as asked for".to_owned()),
         None => {
             let steps = by_rounds.clamp(*STEPS.start(), *STEPS.end());
@@ -466,6 +522,12 @@ mod tests {
         found.classes[0].share = 0.001;
         let loss = of(&found, "loss.terms", &[]).unwrap();
         assert!(loss.reason.contains("`cell` covers 0.10 %"), "{}", loss.reason);
+        let strokes = DataFindings { labelled: 0.02, ..found.clone() };
+        let loss = of(&strokes, "loss.terms", &[]).unwrap();
+        assert!(
+            loss.reason
+                .ends_with("strokes label 2.0 % of the pixels, and all others count nothing")
+        );
         let balanced = |found: &DataFindings| of(found, "train.balanced", &[]).is_some();
         assert!(balanced(&found) && !balanced(&self::found()));
     }
@@ -483,11 +545,38 @@ mod tests {
         assert_eq!(text(9, "data.train", &[]), all);
         assert_eq!((text(9, "data.test", &[]), value(9, "data.split", &[])), (all, None));
         assert_eq!(text(9, "data.train", &["data.split.validation=0.4"]), train);
+        assert_eq!(text(9, "data.train", &["data.fold=1"]), Some("train".to_owned()));
         assert_eq!(text(10, "data.test", &[]), Some("validation".to_owned()));
         assert_eq!(text(50, "data.test", &[]), Some("test".to_owned()));
         // Steps follow from what is learnt from.
         let found = |pictures| DataFindings { pictures, ..found() };
         assert_eq!((shares(&found(9)), shares(&found(10)), shares(&found(50))), (9, 8, 30));
+    }
+
+    #[test]
+    fn one_odd_picture_does_not_decide_for_all() {
+        let found = DataFindings { shortest: 40, longest: 8000, ..found() };
+        let patch = of(&found, "data.transforms", &["data.longest_side=8000"]).unwrap();
+        assert!(patch.reason.contains("patches of 256"), "{}", patch.reason);
+    }
+
+    #[test]
+    fn an_encoder_has_a_decoder_that_fits() {
+        let decoder = |encoder: &str| {
+            let changes = [format!("model.encoder={encoder}")];
+            let choice = of(&found(), "model.decoder", &[changes[0].as_str()]).unwrap();
+            choice.value.get("name").unwrap_or(&choice.value).as_str().unwrap().to_owned()
+        };
+        for (encoder, expected) in [
+            ("resnet18", "unet"),
+            ("hrnet-w18", "unet"),
+            ("vit-small-16", "linear"),
+            ("dinov2-vit-small-14", "linear"),
+            ("ddrnet-23-slim", "ddrnet"),
+            ("plain-unet-6", "plain-unet"),
+        ] {
+            assert_eq!(decoder(encoder), expected, "{encoder}");
+        }
     }
 
     fn shares(found: &DataFindings) -> usize {
@@ -503,6 +592,9 @@ mod tests {
         assert_eq!(told("model.encoder_rate", &[]).as_deref(), Some("0.1"));
         assert_eq!(told("train.learning_rate", &[]).as_deref(), Some("0.003"));
         assert_eq!(told("model.weights", &[]), None);
+        for changes in [["model.freeze=encoder"], ["model.lora={ rank = 4 }"]] {
+            assert_eq!(told("model.encoder_rate", &changes), None);
+        }
         for changes in [["model.weights=none"], ["model.encoder=ddrnet-23-slim"]] {
             assert_eq!(told("model.freeze", &changes), None);
             assert_eq!(told("model.encoder_rate", &changes), None);
@@ -526,6 +618,13 @@ mod tests {
             |changes: &[&str]| of(&many, "train.steps", changes).unwrap().value.as_integer();
         assert_eq!(steps(&[]), Some(3600));
         assert_eq!(steps(&["train.batch=12"]), Some(1200));
+        // What follows from the steps follows from those that are set.
+        let every = of(&many, "train.validate_every", &["train.steps=40"]).unwrap();
+        let warmup = of(&many, "train.schedule", &["train.steps=40"]).unwrap();
+        assert_eq!(
+            (every.value.as_integer(), warmup.value["warmup"].as_integer()),
+            (Some(4), Some(2))
+        );
         let patch = of(&many, "data.transforms", &["data.longest_side=200"]).unwrap();
         assert!(patch.reason.contains("patches of 128"), "{}", patch.reason);
     }

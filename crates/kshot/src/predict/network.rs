@@ -100,7 +100,43 @@ mod tests {
     use crate::decoder::DecoderConfig;
     use crate::decoder::unet::UNetConfig;
     use crate::encoder::EncoderConfig;
+    use crate::features::tile::Tiling;
+    use crate::loss::LossConfig;
+    use crate::method::supervised::Supervised;
     use crate::recipe::Predict;
+
+    #[test]
+    fn validations_see_large_pictures_as_predictions_do() {
+        let device = Device::flex();
+        let encoder: EncoderConfig = "efficientnet-lite-tiny".parse().unwrap();
+        let decoder = DecoderConfig::UNet(UNetConfig { width: 4 });
+        let network = Segmenter::new(encoder.init(&device), &decoder, 3, &device).unwrap();
+        let predict = Predict { tile: 64, overlap: 0.25, ..Predict::default() };
+        let imagenet = Normalization::IMAGENET;
+        let learnt = Supervised::new(network.clone(), LossConfig::default(), true, imagenet);
+        let model = SegmenterModel::new(
+            network,
+            imagenet,
+            (3, true),
+            None,
+            TestTime::of(&predict),
+            device.clone(),
+        );
+        let value = |x: u32, y: u32| ((x * 37 + y * 91) % 251) as u8;
+        let picture =
+            RgbImage::from_fn(160, 96, |x, y| Rgb([value(x, y), value(y, x), value(x, x)]));
+        let values = imagenet.planes(&picture, [0, 0, 96, 160]);
+        let images = Tensor::<4>::from_data(TensorData::new(values, [1, 3, 96, 160]), &device);
+        let expected = model.scores(&picture).unwrap().logits.data;
+        let apart = |logits: Tensor<4>| {
+            let pairs = cpu_values(logits).into_iter().zip(&expected);
+            pairs.map(|(a, b)| (a - b).abs()).fold(0.0, f32::max)
+        };
+        let whole = apart(learnt.whole(images.clone()));
+        let tiling = Tiling::new(predict.tile, predict.overlap);
+        let tiled = apart(learnt.with_tiling(tiling).whole(images));
+        assert!(tiled < 1e-4 && whole > 1e-3, "{tiled} by tiles, {whole} at once");
+    }
 
     #[test]
     fn a_picture_of_odd_sides_is_seen_as_in_a_patch_of_even_ones() {

@@ -13,16 +13,13 @@ use kshot_data::resize::resize;
 use super::ensemble::LEAST;
 use crate::error::Result;
 use crate::features::score_map::ScoreMap;
-use crate::features::tile::{GRAIN, plan};
+use crate::features::tile::{Tiling, gaussian};
 use crate::recipe::Predict;
 
 /// Tiles and views.
 #[derive(Debug, Clone, PartialEq)]
 pub struct TestTime {
-    /// Side of a tile in pixels, a multiple of [`GRAIN`].
-    tile: usize,
-    /// Pixels that neighbours share at least.
-    overlap: usize,
+    tiling: Tiling,
     /// Left and right, top and bottom exchanged.
     flips: &'static [[bool; 2]],
     /// Factors of the working size.
@@ -32,11 +29,8 @@ pub struct TestTime {
 impl TestTime {
     /// As a recipe's `[predict]` says.
     pub fn of(predict: &Predict) -> Self {
-        let tile = predict.tile.max(GRAIN).next_multiple_of(GRAIN);
-        let overlap = (tile as f64 * f64::from(predict.overlap)) as usize;
         Self {
-            tile,
-            overlap: overlap.min(tile - GRAIN),
+            tiling: Tiling::new(predict.tile, predict.overlap),
             flips: predict.flip.views(),
             scales: predict.scales.clone(),
         }
@@ -101,10 +95,10 @@ impl TestTime {
         network: &dyn Fn(&RgbImage, [usize; 4]) -> Vec<f32>,
     ) -> ScoreMap {
         let [height, width] = [picture.height() as usize, picture.width() as usize];
-        let tiles = plan([height, width], self.tile, self.overlap);
+        let tiles = self.tiling.tiles([height, width]);
         let area = height * width;
         if let [_] = tiles[..] {
-            // As in validation: the picture as it is, without what tiles add at the borders.
+            // The picture as it is, without what tiles add at the borders.
             let data = network(picture, [0, 0, height, width]);
             return ScoreMap { planes, height, width, data, scale: [1.0; 2] };
         }
@@ -134,12 +128,6 @@ impl TestTime {
         }
         ScoreMap { planes, height, width, data, scale: [1.0; 2] }
     }
-}
-
-/// What a tile's rows or columns count.
-fn gaussian(side: usize) -> Vec<f32> {
-    let (middle, deviation) = (side as f32 / 2.0, side as f32 / 8.0);
-    (0..side).map(|at| (-0.5 * ((at as f32 + 0.5 - middle) / deviation).powi(2)).exp()).collect()
 }
 
 /// The picture with left and right, and top and bottom, exchanged where asked.

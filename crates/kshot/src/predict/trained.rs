@@ -53,6 +53,27 @@ pub fn needs(recipe: &Recipe) -> Result<Needs> {
     }
 }
 
+impl Predictor {
+    /// What `kshot train` left in a folder, on the CPU, with the refinement that its recipe names. [`predictor`] has the
+    /// choices.
+    ///
+    /// ```no_run
+    /// use kshot::predict::Predictor;
+    ///
+    /// let predictor = Predictor::load("runs/mine")?;
+    /// let picture = kshot_data::image::read("photo.jpg")?;
+    /// let mask = predictor.predict(&picture)?.labelling.mask;
+    /// # Ok::<(), kshot::Error>(())
+    /// ```
+    ///
+    /// # Errors
+    /// If the recipe or weights are missing or wrong, or its method compares with labelled pictures (PANet).
+    pub fn load(run: impl AsRef<Path>) -> Result<Self> {
+        let run = run.as_ref();
+        predictor(run, None, load::recipe_of(run)?.predict.refinement, &Device::flex())
+    }
+}
+
 /// The predictor of a run's folder (or its file of weights, beside which its recipe lies); `support` for those that
 /// need it.
 ///

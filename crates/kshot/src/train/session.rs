@@ -21,6 +21,7 @@ use crate::data::pixel_tasks::{PixelTasks, Squares};
 use crate::decoder::Segmenter;
 use crate::encoder::Encoder;
 use crate::error::{Error, Result};
+use crate::features::tile::Tiling;
 use crate::method::MethodConfig;
 use crate::method::adapt::alignment::FeatureAlignment;
 use crate::method::few_shot::panet::{Panet, PanetConfig};
@@ -242,6 +243,7 @@ pub fn panet(
 ) -> Result<Panet> {
     config.check()?;
     let encoder = recipe.model.encoder()?;
+    encoder.check_rgb()?;
     let network = match transfer::run_of(recipe) {
         Some(run) => Start::of(run, device)?.encoder(encoder, device)?,
         None => published(recipe, device)?,
@@ -376,6 +378,7 @@ fn published_start(
     device: &Device,
 ) -> Result<(Supervised, DecoderWeights)> {
     let encoder = recipe.model.encoder()?;
+    encoder.check_rgb()?;
     let source = WeightsSource::of(encoder, recipe.model.weights.as_deref())?;
     device.seed(seed_of(recipe));
     let (segmenter, weights) =
@@ -449,7 +452,9 @@ fn around(
 ) -> Result<Supervised> {
     let segmenter = adapt::segmenter(&recipe.model, segmenter, classes + 1)?;
     let normalization = recipe.model.encoder()?.normalization();
-    Ok(Supervised::new(segmenter, recipe.loss.clone(), background, normalization))
+    let tiling = Tiling::new(recipe.predict.tile, recipe.predict.overlap);
+    let network = Supervised::new(segmenter, recipe.loss.clone(), background, normalization);
+    Ok(network.with_tiling(tiling))
 }
 
 #[cfg(test)]
