@@ -353,3 +353,36 @@ fn a_single_labelled_picture_is_enough() {
     assert_eq!(split["train"], split["validation"]);
     assert!(place.at("run/report.html").exists());
 }
+
+#[test]
+fn a_budget_decides_the_steps_and_leaves_what_is_set() {
+    let _alone = alone();
+    let place = Pages::new();
+    let planned = |minutes: f64, more: &[&str]| {
+        let changes = ["model.encoder=resnet-tiny", "model.weights=none", "data.transforms=[]"];
+        let changes = changes.iter().chain(more).map(|&change| change.to_owned()).collect();
+        let (data, minutes) = (place.at("data"), Some(minutes));
+        plan(&PlanOptions { data, steps: None, minutes, seed: 0, changes }, None, "flex")
+    };
+    let told = |chosen: &kshot::plan::Plan, key: &str| {
+        chosen.choices.iter().find(|choice| choice.key == key).unwrap().clone()
+    };
+    let [short, long] = [0.1, 0.4].map(|minutes| planned(minutes, &[]).unwrap());
+    let steps = |chosen: &kshot::plan::Plan| chosen.recipe.train.as_ref().unwrap().steps;
+    assert!(steps(&long) > 2 * steps(&short), "{} and {}", steps(&long), steps(&short));
+    assert!(told(&short, "train.steps").reason.contains("what 0.1 minutes would hold"));
+    let often = planned(0.4, &["train.validate_every=2"]).unwrap();
+    assert_eq!(often.recipe.train.as_ref().unwrap().validate_every, 2);
+    let of = told(&often, "train.validate_every");
+    assert_eq!((of.value.as_integer(), of.reason.as_str()), (Some(2), "set by you"));
+    // Validations count: more of them leave time for fewer steps.
+    assert!(steps(&often) < steps(&long), "{} and {}", steps(&often), steps(&long));
+    for (minutes, more, says) in [
+        (0.1, &["train.steps=5"][..], "give one of them"),
+        (1e-6, &[], "not enough"),
+        (f64::NAN, &[], "give a number above 0"),
+    ] {
+        let error = planned(minutes, more).unwrap_err().to_string();
+        assert!(error.contains(says), "{minutes} {more:?}: {error}");
+    }
+}
