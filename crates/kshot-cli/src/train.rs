@@ -16,9 +16,9 @@ use crate::talk::Talk;
 
 /// Trains by a recipe, or on a folder of labelled pictures. A stopped training goes on.
 ///
-/// With --data the recipe follows from the pictures, their labels and the budget of --minutes; each choice is told with its reason
-/// and left in OUT/plan.json. The recipe is left as OUT/recipe.toml, to read, to change and to run again. What --set says
-/// stays as it is.
+/// With --data the recipe follows from the pictures, their labels and the budget of --minutes; each choice is told with its
+/// reason and left in OUT/plan.json. The recipe is left as OUT/recipe.toml, to read, to change and to run again. What --set
+/// says stays as it is.
 ///
 /// Leaves in --out: recipe.toml, metrics.jsonl (a line a validation), curve.html (the same drawn, to look at while
 /// it runs), events.out.tfevents.kshot (for TensorBoard), split.json (who learns, who validates), classes.txt, checkpoint/,

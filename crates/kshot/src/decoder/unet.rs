@@ -60,6 +60,15 @@ struct UNetLevel {
     second: ConvNormAct,
 }
 
+/// The maps that a U-Net takes of these strides, finest first: the last of each size; none where there are fewer than two
+/// sizes, or one is not half of the one before.
+pub(crate) fn levels(strides: &[usize]) -> Option<Vec<usize>> {
+    let last = |index: &usize| strides.get(index + 1) != strides.get(*index);
+    let maps: Vec<usize> = (0..strides.len()).filter(last).collect();
+    let doubles = maps.windows(2).all(|pair| strides[pair[1]] == 2 * strides[pair[0]]);
+    (maps.len() > 1 && doubles).then_some(maps)
+}
+
 impl DecodeConfig for UNetConfig {
     type Network = UNet;
 
@@ -77,17 +86,15 @@ impl DecodeConfig for UNetConfig {
         device: &Device,
     ) -> Result<UNet> {
         check_classes(classes)?;
-        let last = |index: &usize| strides.get(index + 1) != strides.get(*index);
-        let maps: Vec<usize> = (0..channels.len().min(strides.len())).filter(last).collect();
-        let doubles = maps.windows(2).all(|pair| strides[pair[1]] == 2 * strides[pair[0]]);
-        if maps.len() < 2 || !doubles || !WIDTHS.contains(&self.width) {
+        let known = &strides[..channels.len().min(strides.len())];
+        let Some(maps) = levels(known).filter(|_| WIDTHS.contains(&self.width)) else {
             let (least, most) = (WIDTHS.start(), WIDTHS.end());
             return Err(Error::config(format!(
                 "a U-Net of width {} on maps of strides {strides:?}: it needs two or more, each half \
                  as large as the one before, and a width of {least} to {most}",
                 self.width
             )));
-        }
+        };
         let width = |level: usize| self.width << level;
         let coarsest = maps.len() - 1;
         let levels = (0..coarsest)

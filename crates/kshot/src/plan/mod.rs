@@ -21,6 +21,7 @@ use crate::error::{Error, Result};
 use crate::recipe::Recipe;
 
 pub mod findings;
+mod network;
 pub mod rules;
 
 /// The file in a run's folder that holds what was found and chosen.

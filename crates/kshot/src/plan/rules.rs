@@ -5,13 +5,11 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
+use super::network::{is_pretrained, network};
 use super::{DataFindings, PlanOptions};
 use crate::data::batches::shrunk;
-use crate::encoder::EncoderConfig;
 use crate::error::{Error, Result};
 use crate::names::counted;
-use crate::recipe::EncoderChoice;
-use crate::weights::source::{RANDOM, WeightsSource};
 
 /// Pictures whose longer side is above it are shrunk, where objects stay thick enough.
 const LONGEST: u32 = 1024;
@@ -34,9 +32,7 @@ const RARE: f64 = 0.02;
 /// The share of patches around a pixel of a class, where one is rare.
 const BALANCED: f64 = 0.33;
 /// With fewer pictures to learn from, they are changed more, and statistics of a batch say little of others.
-const FEW: usize = 50;
-/// The encoder's learning rate as a multiple of the decoder's, where it starts from published weights.
-const ENCODER_RATE: f64 = 0.1;
+pub(super) const FEW: usize = 50;
 /// The decoder's learning rate beside an encoder that is fine-tuned, and that of a network that learns from scratch.
 const FINE_TUNED: f64 = 3e-3;
 const FROM_SCRATCH: f64 = 1e-3;
@@ -102,12 +98,12 @@ impl Wishes {
     }
 
     /// The value of a key that is set.
-    fn of(&self, key: &str) -> Option<&Value> {
+    pub(super) fn of(&self, key: &str) -> Option<&Value> {
         self.set.iter().rev().find(|(of, _)| of == key).map(|(_, value)| value)
     }
 
     /// Whether a key, or one inside it, is set.
-    fn sets(&self, key: &str) -> bool {
+    pub(super) fn sets(&self, key: &str) -> bool {
         let inside = |of: &str| of.strip_prefix(key).is_some_and(|rest| rest.starts_with('.'));
         self.set.iter().any(|(of, _)| of == key || inside(of))
     }
@@ -153,7 +149,7 @@ pub fn choices(found: &DataFindings, wishes: &Wishes) -> Vec<Choice> {
 }
 
 /// A table of a recipe from its TOML.
-fn table(text: &str) -> Value {
+pub(super) fn table(text: &str) -> Value {
     // The texts are this file's own, and the recipe that they become is checked.
     toml::from_str::<toml::Table>(text)
         .ok()
@@ -302,86 +298,6 @@ fn transforms(found: &DataFindings, wishes: &Wishes) -> Vec<Choice> {
     let strength = if few { "; few pictures are changed more" } else { "" };
     let why = format!("patches of {patch} pixels; {up}{strength}");
     vec![Choice::new("data.transforms", table(&format!("value = [{}]", list.join(", "))), why)]
-}
-
-/// The encoder that a person set.
-fn encoder(wishes: &Wishes) -> Option<EncoderConfig> {
-    match wishes.of("model.encoder")?.clone().try_into().ok()? {
-        EncoderChoice::Encoder(config) => Some(config),
-        _ => None,
-    }
-}
-
-/// The name of the encoder that a person set, where no weights of it are known.
-fn unpublished(wishes: &Wishes) -> Option<String> {
-    let config = encoder(wishes)?;
-    (!WeightsSource::is_known(&config)).then(|| config.to_string())
-}
-
-/// The decoder that goes with an encoder.
-fn decoder(wishes: &Wishes) -> Choice {
-    let key = "model.decoder";
-    let unet = || Choice::new(key, table("value = { name = \"unet\", width = 16 }"), "");
-    let Some(config) = encoder(wishes) else {
-        return unet();
-    };
-    let name = config.to_string();
-    let of = |start: &str| name.starts_with(start);
-    if of("plain-unet") || of("ddrnet") {
-        let decoder = if of("ddrnet") { "ddrnet" } else { "plain-unet" };
-        return Choice::new(key, decoder, format!("what {name} was published with"));
-    }
-    let mut sizes = config.strides();
-    sizes.dedup();
-    if sizes.len() > 1 && sizes.windows(2).all(|pair| pair[1] == 2 * pair[0]) {
-        return unet();
-    }
-    let why = format!("the maps of {name} do not halve from one to the next, as a U-Net asks for");
-    Choice::new(key, "linear", why)
-}
-
-/// Whether the encoder starts from published weights.
-fn is_pretrained(wishes: &Wishes) -> bool {
-    match wishes.of("model.weights") {
-        Some(weights) => weights.as_str() != Some(RANDOM),
-        None => unpublished(wishes).is_none(),
-    }
-}
-
-fn network(found: &DataFindings, wishes: &Wishes) -> Vec<Choice> {
-    let mut all = vec![
-        Choice::new(
-            "model.encoder",
-            crate::weights::DEFAULT,
-            "weights of ImageNet are built in; with up to thousands of pictures networks that start from them need fewer \
-             labels",
-        ),
-        decoder(wishes),
-    ];
-    if let Some(name) = unpublished(wishes) {
-        let why =
-            format!("no weights of {name} are built in or published, so it learns from scratch");
-        all.push(Choice::new("model.weights", RANDOM, why));
-    }
-    if !is_pretrained(wishes) {
-        return all;
-    }
-    // Adapters, and what is frozen as a person says, keep their own rate and statistics.
-    let frozen = wishes.of("model.freeze").and_then(Value::as_str) == Some("encoder");
-    if frozen || wishes.sets("model.lora") {
-        return all;
-    }
-    if found.pictures < FEW {
-        let why = format!(
-            "{} pictures: a batch's statistics say little of other pictures, so the encoder normalises by those of its \
-             published weights",
-            found.pictures
-        );
-        all.push(Choice::new("model.freeze", "norm", why));
-    }
-    let why = "the encoder starts from published weights and is fine-tuned at a tenth of the decoder's rate";
-    all.push(Choice::new("model.encoder_rate", ENCODER_RATE, why));
-    all
 }
 
 fn loss(found: &DataFindings) -> Vec<Choice> {
