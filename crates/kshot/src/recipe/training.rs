@@ -23,7 +23,7 @@ pub struct Training {
     #[serde(default = "one", skip_serializing_if = "is_one")]
     #[schemars(!skip_serializing_if, range(min = 1, max = 4096))]
     pub accumulate: usize,
-    /// Steps between two validations, each of which leaves a checkpoint.
+    /// Steps between two validations, each of which leaves a checkpoint; one comes after the last step, too.
     #[schemars(range(min = 1, max = 1_000_000_000), example = 100)]
     pub validate_every: usize,
     /// Seed of parameters and items.

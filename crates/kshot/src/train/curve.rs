@@ -53,6 +53,7 @@ struct CurveState {
     points: Vec<CurvePoint>,
     /// Steps between two validations.
     every: usize,
+    steps: usize,
     patience: Option<usize>,
     /// The metric that decides which is best.
     monitor: String,
@@ -73,12 +74,22 @@ impl Curve {
         let mut points = if file.is_file() { read(&file)? } else { Vec::new() };
         points.retain(|point| point.number <= up_to);
         let before = points.last().map_or(0.0, |point| point.seconds);
-        let (every, patience) = (training.validate_every, training.patience);
+        let (every, steps, patience) = (training.validate_every, training.steps, training.patience);
         let Rules { monitor, tally } = rules;
         let started = std::time::Instant::now();
         let failed = None;
-        let state =
-            CurveState { file, points, every, patience, monitor, tally, before, started, failed };
+        let state = CurveState {
+            file,
+            points,
+            every,
+            steps,
+            patience,
+            monitor,
+            tally,
+            before,
+            started,
+            failed,
+        };
         Ok(Self(Arc::new(Mutex::new(state))))
     }
 
@@ -160,7 +171,7 @@ impl CheckpointingStrategy for Curve {
         let last = state.points.last().map(|point| point.number);
         let (train, validation, previews) = state.tally.take();
         let seconds = state.before + state.started.elapsed().as_secs_f64();
-        let step = number * state.every;
+        let step = (number * state.every).min(state.steps);
         state.points.push(CurvePoint { number, step, train, validation, seconds });
         if let Err(error) = draw(&state.file.with_file_name("previews"), step, &previews) {
             state.failed = Some(error);

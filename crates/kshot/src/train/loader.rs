@@ -27,6 +27,8 @@ pub struct ItemLoader<T> {
     source: Arc<dyn ItemSource<T>>,
     /// Items an epoch, of all devices.
     items: usize,
+    /// Where the last epoch ends, counted from the first one's first item.
+    end: u64,
     /// Devices that take turns at the items of an epoch.
     devices: usize,
     /// The part of an epoch that this loader has: places in the order of [`ItemLoader::index`].
@@ -51,7 +53,14 @@ impl<T> ItemLoader<T> {
         let next = Some(Arc::new(AtomicU64::new(epoch as u64)));
         let (devices, places) = (1, 0..items);
         let threads = loaders(threads())?;
-        Ok(Self { source, items, devices, places, next, device: device.clone(), threads })
+        let end = u64::MAX;
+        Ok(Self { source, items, end, devices, places, next, device: device.clone(), threads })
+    }
+
+    /// The same with so many items in all epochs together: the last one ends there.
+    #[must_use]
+    pub fn until(self, items: usize) -> Self {
+        Self { end: items as u64, ..self }
     }
 
     /// The same for so many devices, of which each has an even slice: one takes items 0, `devices`, 2 `devices` ... of an
@@ -84,6 +93,7 @@ impl<T> ItemLoader<T> {
         Self {
             source: Arc::clone(&self.source),
             items: self.items,
+            end: self.end,
             devices: self.devices,
             places,
             next: self.next.as_ref().map(counted),
@@ -189,14 +199,16 @@ impl<T: Send + 'static> DataLoader<T> for ItemLoader<T> {
         let epoch = self.next.as_ref().map_or(0, |next| next.fetch_add(1, Ordering::SeqCst));
         let first = epoch * self.items as u64;
         let index = |place| first + Self::index(self.items, self.devices, place) as u64;
+        let left: VecDeque<u64> =
+            self.places.clone().map(index).filter(|&index| index < self.end).collect();
         let mut items = Items {
             source: Arc::clone(&self.source),
             device: self.device.clone(),
             threads: Arc::clone(&self.threads),
-            left: self.places.clone().map(index).collect(),
+            total: left.len(),
+            left,
             ahead: VecDeque::new(),
             done: 0,
-            total: self.places.len(),
             stopped: Arc::default(),
         };
         items.begin();
@@ -301,6 +313,18 @@ mod tests {
 
     fn indices(loader: &dyn DataLoader<u64>) -> Vec<u64> {
         loader.iter().map(|item| item.unwrap()).collect()
+    }
+
+    #[test]
+    fn the_last_epoch_ends_where_all_do() {
+        let device = Device::flex();
+        let all = || ItemLoader::training(Arc::new(Indices), 6, 0, &device).unwrap();
+        let loader = all().until(8);
+        assert_eq!((indices(&loader).len(), indices(&loader)), (6, vec![6, 7]));
+        assert_eq!(indices(&all().until(4)), [0, 1, 2, 3]);
+        let loader = all().among(2).until(4);
+        let slices = [(0, 3), (3, 6)].map(|(start, end)| indices(&*loader.slice(start, end)));
+        assert_eq!(slices, [vec![0, 2], vec![1, 3]]);
     }
 
     #[test]

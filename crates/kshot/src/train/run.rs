@@ -263,8 +263,10 @@ impl TrainingParts<'_> {
         let checkpoints = Checkpoints::open(folder, start, best)?;
         let [model, optim, scheduler] = checkpoints.writers();
         let device = session.device.clone().autodiff();
-        let items = train.validate_every * train.accumulate * shares;
-        let items = ItemLoader::training(session.source, items, start, &device)?.among(shares);
+        let [items, all] = [train.validate_every.min(train.steps), train.steps]
+            .map(|steps| steps * train.accumulate * shares);
+        let items = ItemLoader::training(session.source, items, start, &device)?;
+        let items = items.among(shares).until(all);
         let judged =
             ItemLoader::fixed(session.validation, session.validation_items, &session.device)?;
         let monitored = || MeanMonitored::new(monitor, metric::higher_is_better(monitor));

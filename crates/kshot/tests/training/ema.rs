@@ -210,3 +210,26 @@ fn a_stopped_training_goes_on_to_the_very_numbers() {
         assert_ne!(kept(plain.path()).numbers(), kept(whole).numbers(), "{more} does nothing");
     }
 }
+
+#[test]
+fn there_are_as_many_steps_as_asked_for_however_often_they_are_validated() {
+    let _alone = alone();
+    let steps = |every: usize, at_most: Option<usize>| {
+        let folder = tempfile::tempdir().unwrap();
+        let keys = KEYS.replace("validate_every = 2", &format!("validate_every = {every}"));
+        if at_most.is_some() {
+            train(folder.path(), &keys, at_most);
+        }
+        train(folder.path(), &keys, None);
+        let points = points(folder.path());
+        let last = points.last().unwrap().validation["loss"];
+        (points.iter().map(|point| point.step).collect::<Vec<_>>(), last)
+    };
+    let (at, last) = steps(2, None);
+    assert_eq!(at, [2, 4, 6, 8]);
+    for (every, at_most, expected) in
+        [(3, None, vec![3, 6, 8]), (3, Some(2), vec![3, 6, 8]), (100, None, vec![8])]
+    {
+        assert_eq!(steps(every, at_most), (expected, last), "every {every}");
+    }
+}
