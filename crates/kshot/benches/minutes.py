@@ -10,8 +10,8 @@ pictures and beside nnU-Net's plain U-Net (recipes/nuclei/nnunet.toml) given ten
 
     python crates/kshot/benches/minutes.py ../shared/data/nuclei --labelled 6 --list labelled.txt --minutes 10 --auto
 
-A draw labels some pictures (--list: those that a file of the folder names, in its order); all others are segmented and scored (of CamVid the pictures are drawn from train.txt, and
-those of val.txt are scored). Told are the mean IoU of the classes over all pixels (background does not count), the
+A draw labels some pictures (--list: those that a file of the folder names, in its order); all others are segmented and
+scored (of CamVid the pictures are drawn from train.txt, and those of val.txt are scored). Told are the mean IoU of the classes over all pixels (background does not count), the
 foreground's Dice where there is one class, and seconds. `--try 'NAME: KEY=VALUE; ...'` trains a second time, with
 these keys set; what the plan gives is called `plan`. Rows also go to --out as JSON lines.
 """
@@ -67,15 +67,17 @@ def toml(value) -> str:
     return json.dumps(value)
 
 
-def trained(labelled: list, others: list, minutes: float, changes: list[str], classes: list[str] | None) -> dict:
-    """Masks of the others by a network that was trained so long, seconds, and what the plan chose."""
+def trained(labelled: list, others: list, minutes: float | None, changes: list[str], classes: list[str] | None) -> dict:
+    """Masks of the others by a network that was trained so long (None: as `train.steps` among the changes says), seconds,
+    and what the plan chose."""
     with tempfile.TemporaryDirectory() as temporary:
         root = pathlib.Path(temporary)
         lay_out(root, labelled, others, classes=classes)
         sets = [word for change in changes for word in ("--set", change)]
         started = time.time()
-        run = [KSHOT, "train", "--data", root / "support", "--out", root / "run", "--minutes", str(minutes), "--quiet"]
-        subprocess.run([*run, *sets], check=True)
+        run = [KSHOT, "train", "--data", root / "support", "--out", root / "run", "--quiet"]
+        budget = [] if minutes is None else ["--minutes", str(minutes)]
+        subprocess.run([*run, *budget, *sets], check=True)
         took = time.time() - started
         run = [KSHOT, "segment", "--model", root / "run", "--query", root / "query", "--out", root / "out", "--quiet"]
         subprocess.run(run, check=True)
@@ -94,6 +96,8 @@ def main() -> None:
     parser.add_argument("--labelled", type=int, required=True)
     parser.add_argument("--list", help="a file of the folder with names: its first ones are labelled, not drawn ones")
     parser.add_argument("--minutes", type=float, default=10)
+    parser.add_argument("--steps", type=int, help="so many steps, whatever they take, in place of --minutes")
+    parser.add_argument("--every", type=int, default=1, help="score every so manieth of the others alone")
     parser.add_argument("--draws", type=int, default=1)
     parser.add_argument("--first", type=int, default=0, help="the first draw's seed")
     parser.add_argument("--auto", action="store_true", help="also kshot segment --support")
@@ -104,10 +108,15 @@ def main() -> None:
     options = parser.parse_args()
     is_camvid = (options.folder / "train.txt").exists() and not (options.folder / "images").exists()
     everything = camvid(options.folder, "train") if is_camvid else pairs(options.folder)
-    runs = [] if options.no_plan else [("plan", options.minutes, [])]
+    options.minutes = None if options.steps else options.minutes
+    steps = [f"train.steps={options.steps}"] if options.steps else []
+    runs = [] if options.no_plan else [("plan", options.minutes, steps)]
     for one in options.tries:
         name, _, changes = one.partition(":")
-        runs.append((name, options.minutes, [change.strip() for change in changes.split(";") if change.strip()]))
+        changes = [change.strip() for change in changes.split(";") if change.strip()]
+        runs.append((name, options.minutes, [*steps, *changes]))
+    if options.nnunet and options.steps:
+        parser.error("--nnunet is for a time, not for --steps")
     if options.nnunet:
         runs.append(("nnunet", options.minutes * options.nnunet, nnunet()))
     for seed in range(options.first, options.first + options.draws):
@@ -117,7 +126,7 @@ def main() -> None:
             names = [pathlib.Path(line).stem for line in (options.folder / options.list).read_text().split()]
             drawn.sort(key=lambda pair: names.index(pair[0].stem) if pair[0].stem in names else len(names))
         labelled, others = drawn[: options.labelled], drawn[options.labelled :]
-        others = camvid(options.folder, "val") if is_camvid else others
+        others = (camvid(options.folder, "val") if is_camvid else others)[:: options.every]
         truths = {image.stem: labels if is_camvid else read_mask(labels) for image, labels in others}
         names = CAMVID if is_camvid else None
         classes = 1 + max(int(truth[truth != VOID].max(initial=0)) for truth in truths.values())

@@ -52,7 +52,9 @@ fn unet_agrees_with_pytorch() {
         let ours = ours.replace("running_mean", "mean").replace("running_var", "variance");
         Renamed::Ours(ours.replace("up.weight", "up").replace("up.bias", "bias"))
     };
-    let network = UNetConfig { width: 4 }.init(&[3, 4, 5], &[2, 4, 8], 3, &device).unwrap();
+    let network = UNetConfig { width: 4, ..UNetConfig::default() }
+        .init(&[3, 4, 5], &[2, 4, 8], 3, &device)
+        .unwrap();
     let network = into_module(network, "U-Net", &state, rename).unwrap();
 
     let features = Features { maps: maps.clone() };
@@ -76,7 +78,7 @@ fn unet_agrees_with_pytorch() {
 
 #[test]
 fn unet_wants_maps_that_halve() {
-    let error = UNetConfig { width: 4 }
+    let error = UNetConfig { width: 4, ..UNetConfig::default() }
         .init(&[8, 8], &[4, 16], 5, &Device::flex())
         .unwrap_err()
         .to_string();
@@ -92,7 +94,7 @@ fn unet_goes_on_the_embedded_encoder() {
         .unwrap()
         .load(&device)
         .unwrap();
-    let config = DecoderConfig::UNet(UNetConfig { width: 4 });
+    let config = DecoderConfig::UNet(UNetConfig { width: 4, ..UNetConfig::default() });
     let network = Segmenter::new(encoder, &config, 21, &device).unwrap().optimize();
     for [height, width] in [[65, 33], [1, 7]] {
         let logits = network.forward(Tensor::zeros([1, 3, height, width], &device));

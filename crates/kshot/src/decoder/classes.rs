@@ -169,7 +169,7 @@ mod tests {
         let maps = maps.map(|shape| Tensor::random(shape, Distribution::Default, &device));
         let features = Features { maps: maps.to_vec() };
         for config in [
-            DecoderConfig::UNet(UNetConfig { width: 8 }),
+            DecoderConfig::UNet(UNetConfig { width: 8, ..UNetConfig::default() }),
             DecoderConfig::Linear(LinearConfig::default()),
         ] {
             let of = |classes| config.init(&channels, &strides, classes, &device).unwrap();

@@ -23,7 +23,7 @@ const WIDTHS: std::ops::RangeInclusive<usize> = 1..=1024;
 /// Of HRNet-W48's four branches together.
 const WIDEST: usize = 720;
 /// Finer maps are not used.
-const FINEST: usize = 4;
+pub(crate) const FINEST: usize = 4;
 
 /// What a [`HrNetHead`] is made from.
 #[derive(

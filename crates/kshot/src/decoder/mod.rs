@@ -369,7 +369,7 @@ mod tests {
 
     #[test]
     fn names_and_tables_are_read_and_mistakes_answered() {
-        let unet = DecoderConfig::UNet(UNetConfig { width: 8 });
+        let unet = DecoderConfig::UNet(UNetConfig { width: 8, ..UNetConfig::default() });
         assert_eq!(read("decoder = \"linear\"").unwrap().name(), "linear");
         assert_eq!(read("decoder = { name = \"unet\", width = 8 }").unwrap(), unet);
         for (text, expected) in [

@@ -4,6 +4,11 @@
 //! size is laid beside it, and two 3x3 convolutions follow. One 1x1 convolution makes logits at the
 //! finest map's size, which are resized bilinearly to the picture's.
 //!
+//! With `hypercolumns` a [head of HRNet's form](super::hrnet) stands beside it on the encoder's maps, and their logits are
+//! added up, as FCN adds up those of several scales (Long, Shelhamer and Darrell 2015, arXiv 1411.4038): such a head
+//! learns what things are in few steps, since nothing but two 1x1 convolutions lies between maps and logits; the U-Net
+//! learns where they end.
+//!
 //! Deviations, as in most code today: convolutions are padded and batch normalised, and the encoder is
 //! whichever was given. Sides that are no multiple of the stride are cut to the encoder's map.
 
@@ -12,7 +17,7 @@ use burn::nn::Initializer;
 use burn::prelude::*;
 use burn::tensor::ops::ConvTransposeOptions;
 
-use super::{Decode, DecodeConfig, check_classes};
+use super::{Decode, DecodeConfig, HrNetHead, HrNetHeadConfig, check_classes};
 use crate::encoder::Features;
 use crate::error::{Error, Result};
 use crate::nn::{Activation, Conv, ConvConfig, ConvNormAct};
@@ -31,11 +36,16 @@ pub struct UNetConfig {
     /// Channels at the finest map; each coarser one has twice as many.
     #[schemars(range(min = *WIDTHS.start(), max = *WIDTHS.end()))]
     pub width: usize,
+    /// Channels of the hidden layer of a head beside it that sees the encoder's maps of stride 4 and more at once; none
+    /// if absent.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    #[schemars(range(min = *WIDTHS.start(), max = *WIDTHS.end()))]
+    pub hypercolumns: Option<usize>,
 }
 
 impl Default for UNetConfig {
     fn default() -> Self {
-        Self { width: 32 }
+        Self { width: 32, hypercolumns: None }
     }
 }
 
@@ -45,6 +55,8 @@ pub struct UNet {
     /// Finest first.
     levels: Vec<UNetLevel>,
     head: Conv,
+    /// On the encoder's maps, beside the levels.
+    hypercolumns: Option<HrNetHead>,
     /// Which of the encoder's maps are used: the last of each size, finest first.
     maps: Vec<usize>,
 }
@@ -105,7 +117,12 @@ impl DecodeConfig for UNetConfig {
             })
             .collect();
         let head = ConvConfig::new([self.width, classes], 1).init(true, device);
-        Ok(UNet { levels, head, maps })
+        let beside = |width| {
+            let config = HrNetHeadConfig { width: Some(width) };
+            config.init(channels, strides, classes, device)
+        };
+        let hypercolumns = self.hypercolumns.map(beside).transpose()?;
+        Ok(UNet { levels, head, hypercolumns, maps })
     }
 
     fn optimize(network: UNet) -> UNet {
@@ -117,6 +134,7 @@ impl DecodeConfig for UNetConfig {
         UNet {
             levels: network.levels.into_iter().map(level).collect(),
             head: network.head.compile(),
+            hypercolumns: network.hypercolumns.map(HrNetHeadConfig::optimize),
             maps: network.maps,
         }
     }
@@ -129,7 +147,12 @@ impl Decode for UNet {
         let levels = self.levels.iter().enumerate().rev();
         let finest =
             levels.fold(coarsest, |below, (index, level)| level.forward(below, map(index)));
-        kshot_kernels::bilinear(self.head.forward(finest), size, false)
+        let mut logits = self.head.forward(finest);
+        if let Some(head) = &self.hypercolumns {
+            let [.., height, width] = logits.dims();
+            logits = logits + head.forward(features, [height, width]);
+        }
+        kshot_kernels::bilinear(logits, size, false)
     }
 }
 
@@ -163,5 +186,42 @@ impl UNetLevel {
         let [_, _, height, width] = beside.dims();
         let up = up.narrow(2, 0, height).narrow(3, 0, width);
         self.second.forward(self.first.forward(Tensor::cat(vec![beside, up], 1)))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use burn::tensor::Distribution;
+
+    use super::*;
+
+    #[test]
+    fn hypercolumns_add_their_logits() {
+        let device = Device::flex();
+        device.seed(3);
+        let config = UNetConfig { width: 4, hypercolumns: Some(6) };
+        let (channels, strides) = ([3, 5, 4], [2, 4, 8]);
+        let network = config.init(&channels, &strides, 3, &device).unwrap();
+        let map = |shape: [usize; 4]| Tensor::<4>::random(shape, Distribution::Default, &device);
+        let maps = vec![map([2, 3, 16, 8]), map([2, 5, 8, 4]), map([2, 4, 4, 2])];
+        let features = Features { maps };
+        let alone = UNet { hypercolumns: None, ..network.clone() };
+        let beside = network.hypercolumns.clone().unwrap().forward(&features, [16, 8]);
+        let finest = alone.forward(&features, [16, 8]) + beside;
+        let expected = kshot_kernels::bilinear(finest, [31, 16], false);
+        let optimized = UNetConfig::optimize(network.clone());
+        for of in [&network, &optimized] {
+            let ours = of.forward(&features, [31, 16]);
+            let apart = (ours - expected.clone()).abs().max().into_scalar::<f32>();
+            assert!(apart < 1e-5, "{apart}");
+        }
+        assert!(optimized.hypercolumns.is_some());
+    }
+
+    #[test]
+    fn hypercolumns_ask_for_two_maps_of_stride_4() {
+        let config = UNetConfig { width: 4, hypercolumns: Some(6) };
+        let error = config.init(&[3, 5], &[2, 4], 3, &Device::flex()).unwrap_err().to_string();
+        assert!(error.contains("maps of two strides or more"), "{error}");
     }
 }

@@ -98,6 +98,12 @@ pub fn parse_all(names: &str) -> Result<Vec<Device>> {
     names.split(',').map(parse).collect()
 }
 
+/// Whether all of these names are of the processor.
+pub fn is_processor(names: &str) -> bool {
+    let kind = |name: &str| name.trim().split(':').next().map(str::to_owned).unwrap_or_default();
+    names.split(',').all(|name| matches!(kind(name).as_str(), "flex" | "cpu"))
+}
+
 /// The kind of a device and which of them; compiled in, perhaps not there.
 fn checked(name: &str) -> Result<(&'static str, Adapter)> {
     if is_remote(name) {

@@ -5,7 +5,8 @@ use std::time::{Duration, Instant};
 
 use crate::device;
 use crate::error::{Error, ErrorKind, Result};
-use crate::plan::rules::{VALIDATIONS, schedule};
+use crate::plan::machine::free_memory;
+use crate::plan::schedule::{VALIDATIONS, schedule};
 use crate::plan::{PLAN, Plan, PlanOptions, Wishes};
 use crate::train::cost;
 use crate::train::devices::shared;
@@ -29,7 +30,8 @@ const REPORT: f64 = 3.0;
 /// or stands beside a number of steps.
 pub fn plan(options: &PlanOptions, out: Option<&Path>, device: &str) -> Result<Plan> {
     let begun = Instant::now();
-    let plan = Plan::of(options)?;
+    let memory = device::is_processor(device).then(free_memory).flatten();
+    let plan = Plan::of(options, memory)?;
     if let Some(before) = out.and_then(|out| earlier(out, &plan)) {
         return Ok(before);
     }

@@ -21,8 +21,13 @@ use crate::error::{Error, Result};
 use crate::recipe::Recipe;
 
 pub mod findings;
+mod input;
+pub mod machine;
 mod network;
 pub mod rules;
+pub mod schedule;
+#[cfg(test)]
+mod tests;
 
 /// The file in a run's folder that holds what was found and chosen.
 pub const PLAN: &str = "plan.json";
@@ -56,11 +61,12 @@ pub struct Plan {
 }
 
 impl Plan {
-    /// The plan for a folder. Its steps are those of a training without a budget.
+    /// The plan for a folder, on a machine with so many bytes of memory free (see
+    /// [`free_memory`](machine::free_memory); no bound if absent). Its steps are those of a training without a budget.
     ///
     /// # Errors
     /// If the folder has no labelled pictures, a label is wrong, or a change is none.
-    pub fn of(options: &PlanOptions) -> Result<Self> {
+    pub fn of(options: &PlanOptions, memory: Option<u64>) -> Result<Self> {
         let root = options.data.canonicalize().map_err(|error| {
             Error::io("open the folder of labelled pictures", &options.data, error)
         })?;
@@ -72,7 +78,7 @@ impl Plan {
         };
         let all = config.open("*")?;
         let findings = DataFindings::of(all.as_ref())?;
-        let wishes = Wishes::new(options, &root)?;
+        let wishes = Wishes::new(options, &root)?.with_memory(memory);
         let choices = rules::choices(&findings, &wishes);
         Self::from_choices(options.clone(), findings, choices)
     }

@@ -4,6 +4,7 @@ use toml::Value;
 
 use super::DataFindings;
 use super::rules::{Choice, FEW, Wishes, table};
+use crate::decoder::hrnet::FINEST;
 use crate::decoder::unet::levels;
 use crate::encoder::EncoderConfig;
 use crate::recipe::EncoderChoice;
@@ -12,9 +13,15 @@ use crate::weights::source::{RANDOM, WeightsSource};
 /// The encoder's learning rate as a multiple of the decoder's, where it starts from published weights.
 const ENCODER_RATE: f64 = 0.1;
 
-/// The encoder that a person set.
-fn encoder(wishes: &Wishes) -> Option<EncoderConfig> {
-    match wishes.of("model.encoder")?.clone().try_into().ok()? {
+/// Channels of the head that sees maps of several scales at once, beside the U-Net.
+const HYPERCOLUMNS: usize = 128;
+
+/// The encoder that a person set, or the one that is built in; none where what is set is no encoder of ours.
+pub(super) fn encoder(wishes: &Wishes) -> Option<EncoderConfig> {
+    let Some(set) = wishes.of("model.encoder") else {
+        return crate::weights::DEFAULT.parse().ok();
+    };
+    match set.clone().try_into().ok()? {
         EncoderChoice::Encoder(config) => Some(config),
         _ => None,
     }
@@ -29,9 +36,18 @@ fn unpublished(wishes: &Wishes) -> Option<String> {
 /// The decoder that goes with an encoder.
 fn decoder(wishes: &Wishes) -> Choice {
     let key = "model.decoder";
-    let unet = || Choice::new(key, table("value = { name = \"unet\", width = 16 }"), "");
+    let unet = |hypercolumns: bool| {
+        if !hypercolumns {
+            return Choice::new(key, table("value = { name = \"unet\", width = 16 }"), "");
+        }
+        let text =
+            format!("value = {{ name = \"unet\", width = 16, hypercolumns = {HYPERCOLUMNS} }}");
+        let why = "a head that sees maps of several scales at once learns in few steps what things are, the U-Net \
+                   beside it where they end";
+        Choice::new(key, table(&text), why)
+    };
     let Some(config) = encoder(wishes) else {
-        return unet();
+        return unet(true);
     };
     let name = config.to_string();
     let of = |start: &str| name.starts_with(start);
@@ -39,8 +55,9 @@ fn decoder(wishes: &Wishes) -> Choice {
         let decoder = if of("ddrnet") { "ddrnet" } else { "plain-unet" };
         return Choice::new(key, decoder, format!("what {name} was published with"));
     }
-    if levels(&config.strides()).is_some() {
-        return unet();
+    let strides = config.strides();
+    if levels(&strides).is_some() {
+        return unet(strides.iter().any(|stride| *stride >= 2 * FINEST));
     }
     let why = format!("the maps of {name} do not halve from one to the next, as a U-Net asks for");
     Choice::new(key, "linear", why)

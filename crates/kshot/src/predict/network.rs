@@ -109,7 +109,7 @@ mod tests {
     fn validations_see_large_pictures_as_predictions_do() {
         let device = Device::flex();
         let encoder: EncoderConfig = "efficientnet-lite-tiny".parse().unwrap();
-        let decoder = DecoderConfig::UNet(UNetConfig { width: 4 });
+        let decoder = DecoderConfig::UNet(UNetConfig { width: 4, ..UNetConfig::default() });
         let network = Segmenter::new(encoder.init(&device), &decoder, 3, &device).unwrap();
         let predict = Predict { tile: 64, overlap: 0.25, ..Predict::default() };
         let imagenet = Normalization::IMAGENET;
@@ -142,7 +142,7 @@ mod tests {
     fn a_picture_of_odd_sides_is_seen_as_in_a_patch_of_even_ones() {
         let device = Device::flex();
         let encoder: EncoderConfig = "efficientnet-lite-tiny".parse().unwrap();
-        let decoder = DecoderConfig::UNet(UNetConfig { width: 4 });
+        let decoder = DecoderConfig::UNet(UNetConfig { width: 4, ..UNetConfig::default() });
         let network = Segmenter::new(encoder.init(&device), &decoder, 3, &device).unwrap();
         assert_eq!(network.shown_size([45, 64]), [64, 64]);
         let test_time = TestTime::of(&Predict::default());
