@@ -183,11 +183,11 @@ fn little_memory_means_fewer_patches_at_once_then_smaller_ones() {
     let (batch, accumulate, why, steps) = at(4000, &[]);
     assert_eq!((batch, accumulate), (4, None));
     assert!(why.starts_with("patches of 256 pixels;"), "{why}");
-    let (batch, accumulate, _, as_many) = at(600, &[]);
+    let (batch, accumulate, _, as_many) = at(900, &[]);
     assert_eq!((batch, accumulate, as_many), (2, Some(2), steps));
     let (batch, accumulate, why, _) = at(150, &[]);
     assert_eq!((batch, accumulate), (1, Some(4)));
-    assert!(why.starts_with("patches of 192 pixels, as 0.2 GB of memory are free"), "{why}");
+    assert!(why.starts_with("patches of 128 pixels, as 0.2 GB of memory are free"), "{why}");
     // What a person sets stays.
     let (batch, accumulate, ..) = at(150, &["train.batch=8"]);
     assert_eq!((batch, accumulate), (8, None));
