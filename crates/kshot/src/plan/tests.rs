@@ -197,8 +197,8 @@ fn little_memory_means_fewer_patches_at_once_then_smaller_ones() {
         batch.unwrap().reason
     };
     assert_eq!(
-        memory(600),
-        "0.6 GB of memory are free, so the 4 patches of a step are held 2 at once"
+        memory(900),
+        "0.9 GB of memory are free, so the 4 patches of a step are held 2 at once"
     );
     assert_eq!(memory(4000), "");
 }
