@@ -100,8 +100,7 @@ pub fn parse_all(names: &str) -> Result<Vec<Device>> {
 
 /// Whether all of these names are of the processor.
 pub fn is_processor(names: &str) -> bool {
-    let kind = |name: &str| name.trim().split(':').next().map(str::to_owned).unwrap_or_default();
-    names.split(',').all(|name| matches!(kind(name).as_str(), "flex" | "cpu"))
+    names.split(',').all(|name| checked(name.trim()).is_ok_and(|(kind, _)| kind == "flex"))
 }
 
 /// The kind of a device and which of them; compiled in, perhaps not there.

@@ -140,8 +140,8 @@ impl Patches {
     }
 }
 
-pub(super) fn transforms(found: &DataFindings, wishes: &Wishes) -> Vec<Choice> {
-    let Patches { side: patch, why: patches, .. } = Patches::of(found, wishes);
+pub(super) fn transforms(found: &DataFindings, patches: &Patches) -> Vec<Choice> {
+    let Patches { side: patch, why: patches, .. } = patches;
     let few = found.pictures < FEW;
     let turned = found.upright == Some(false);
     let mut list = Vec::new();

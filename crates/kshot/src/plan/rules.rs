@@ -5,7 +5,7 @@ use std::path::{Path, PathBuf};
 use serde::{Deserialize, Serialize};
 use toml::Value;
 
-use super::input::{transforms, working_size};
+use super::input::{Patches, transforms, working_size};
 use super::network::network;
 use super::schedule::training;
 use super::{DataFindings, PlanOptions};
@@ -134,11 +134,12 @@ pub fn choices(found: &DataFindings, wishes: &Wishes) -> Vec<Choice> {
     ];
     all.extend(parts(found, wishes));
     all.extend(working_size(found));
-    all.extend(transforms(found, wishes));
+    let patches = Patches::of(found, wishes);
+    all.extend(transforms(found, &patches));
     all.extend(network(found, wishes));
     all.push(Choice::new("method.name", "supervised", ""));
     all.extend(loss(found));
-    all.extend(training(found, wishes));
+    all.extend(training(found, wishes, &patches));
     all.into_iter().map(|choice| wishes.over(choice)).collect()
 }
 

@@ -16,8 +16,7 @@ const STEPS: std::ops::RangeInclusive<usize> = 600..=6000;
 /// Validations of a training.
 pub(crate) const VALIDATIONS: usize = 10;
 
-pub(super) fn training(found: &DataFindings, wishes: &Wishes) -> Vec<Choice> {
-    let patches = Patches::of(found, wishes);
+pub(super) fn training(found: &DataFindings, wishes: &Wishes, patches: &Patches) -> Vec<Choice> {
     let batch = patches.of_step();
     let learnt = Shares::of(found, wishes).learnt(found.pictures);
     let by_rounds = (ROUNDS * learnt).div_ceil(batch);

@@ -105,12 +105,16 @@ mod tests {
     use crate::method::supervised::Supervised;
     use crate::recipe::Predict;
 
+    fn tiny(device: &Device) -> Segmenter {
+        let encoder: EncoderConfig = "efficientnet-lite-tiny".parse().unwrap();
+        let decoder = DecoderConfig::UNet(UNetConfig { width: 4, ..UNetConfig::default() });
+        Segmenter::new(encoder.init(device), &decoder, 3, device).unwrap()
+    }
+
     #[test]
     fn validations_see_large_pictures_as_predictions_do() {
         let device = Device::flex();
-        let encoder: EncoderConfig = "efficientnet-lite-tiny".parse().unwrap();
-        let decoder = DecoderConfig::UNet(UNetConfig { width: 4, ..UNetConfig::default() });
-        let network = Segmenter::new(encoder.init(&device), &decoder, 3, &device).unwrap();
+        let network = tiny(&device);
         let predict = Predict { tile: 64, overlap: 0.25, ..Predict::default() };
         let imagenet = Normalization::IMAGENET;
         let learnt = Supervised::new(network.clone(), LossConfig::default(), true, imagenet);
@@ -141,9 +145,7 @@ mod tests {
     #[test]
     fn a_picture_of_odd_sides_is_seen_as_in_a_patch_of_even_ones() {
         let device = Device::flex();
-        let encoder: EncoderConfig = "efficientnet-lite-tiny".parse().unwrap();
-        let decoder = DecoderConfig::UNet(UNetConfig { width: 4, ..UNetConfig::default() });
-        let network = Segmenter::new(encoder.init(&device), &decoder, 3, &device).unwrap();
+        let network = tiny(&device);
         assert_eq!(network.shown_size([45, 64]), [64, 64]);
         let test_time = TestTime::of(&Predict::default());
         let model = SegmenterModel::new(
