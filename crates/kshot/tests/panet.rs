@@ -140,7 +140,8 @@ fn training_lowers_the_loss_resumes_exactly_and_is_evaluated() {
             assert!(session.about.starts_with("2 classes"), "{}", session.about);
             let view = TrainView::Points(Box::new(|_, _| {}));
             let interrupter = Interrupter::new();
-            let options = TrainRunOptions { force: false, view, at_most: *part, interrupter };
+            let options =
+                TrainRunOptions { force: false, view, at_most: *part, seconds: None, interrupter };
             train(*session, &out, options).unwrap();
         }
         let mut points = curve::read(&out.join("metrics.jsonl")).unwrap();

@@ -19,6 +19,7 @@ mod curve;
 mod download;
 mod effort;
 mod eval;
+mod export;
 #[cfg(unix)]
 mod faults_process;
 #[cfg(unix)]

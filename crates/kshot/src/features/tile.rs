@@ -60,17 +60,86 @@ impl Tiling {
         Self { side, overlap: overlap.min(side - GRAIN) }
     }
 
-    /// The tiles of a picture of `size` (`[height, width]`); one where it fits.
+    /// The tiles of a picture of `size` (`[height, width]`), as far as they are inside it; one where it fits.
     pub fn tiles(self, size: [usize; 2]) -> Vec<Tile> {
-        plan(size, self.side, self.overlap)
+        let mut tiles = plan(size, self.side, self.overlap);
+        for tile in &mut tiles {
+            tile.height = tile.height.min(size[0] - tile.top);
+            tile.width = tile.width.min(size[1] - tile.left);
+        }
+        tiles
     }
+}
+
+/// Tiles in groups that a network may see at once: of one size each, at most `most` tiles, and as many as a power of two,
+/// so that batches are of few sizes.
+pub fn batches(mut tiles: Vec<Tile>, most: usize) -> Vec<Vec<Tile>> {
+    let size = |tile: &Tile| (tile.height, tile.width);
+    // Tiles at the borders may be smaller; the order of the others stays.
+    tiles.sort_by_key(|tile| std::cmp::Reverse(size(tile)));
+    let mut groups = Vec::new();
+    for alike in tiles.chunk_by(|a, b| size(a) == size(b)) {
+        let mut left = alike;
+        while !left.is_empty() {
+            let power = |bound: usize| 1 << bound.max(1).ilog2();
+            let (group, rest) = left.split_at(power(left.len().min(most)));
+            groups.push(group.to_vec());
+            left = rest;
+        }
+    }
+    groups
 }
 
 /// What the rows or columns of a tile count where tiles are averaged: a Gaussian whose standard deviation is an eighth of
 /// the side, as nnU-Net has it (Isensee et al. 2021, arXiv 1904.08128).
-pub fn gaussian(side: usize) -> Vec<f32> {
+fn gaussian(side: usize) -> Vec<f32> {
     let (middle, deviation) = (side as f32 / 2.0, side as f32 / 8.0);
     (0..side).map(|at| (-0.5 * ((at as f32 + 0.5 - middle) / deviation).powi(2)).exp()).collect()
+}
+
+/// The mean of what tiles say of each pixel, in which a tile's middle counts more than its border.
+#[derive(Debug)]
+pub struct TileMean {
+    planes: usize,
+    size: [usize; 2],
+    sums: Vec<f32>,
+    weights: Vec<f32>,
+}
+
+impl TileMean {
+    /// Of no tile yet, for a picture of `size` (`[height, width]`).
+    pub fn new(planes: usize, size: [usize; 2]) -> Self {
+        let area = size[0] * size[1];
+        Self { planes, size, sums: vec![0.0; planes * area], weights: vec![0.0; area] }
+    }
+
+    /// Adds the values of a tile inside the picture, `[planes, tile.height, tile.width]`.
+    pub fn add(&mut self, tile: Tile, values: &[f32]) {
+        let area = self.size[0] * self.size[1];
+        let (down, across) = (gaussian(tile.height), gaussian(tile.width));
+        for (y, down) in down.iter().enumerate() {
+            let to = (tile.top + y) * self.size[1] + tile.left;
+            for (sum, across) in self.weights[to..][..tile.width].iter_mut().zip(&across) {
+                *sum += down * across;
+            }
+            for plane in 0..self.planes {
+                let from = (plane * tile.height + y) * tile.width;
+                let sums = self.sums[plane * area + to..][..tile.width].iter_mut();
+                for ((sum, value), across) in sums.zip(&values[from..]).zip(&across) {
+                    *sum += down * across * value;
+                }
+            }
+        }
+    }
+
+    /// `[planes, height, width]`
+    pub fn finish(mut self) -> Vec<f32> {
+        let area = (self.size[0] * self.size[1]).max(1);
+        for plane in self.sums.chunks_exact_mut(area) {
+            plane.iter_mut().zip(&self.weights).for_each(|(sum, weight)| *sum /= weight);
+        }
+        self.sums
+    }
 }
 
 /// The sides that networks see on a GPU, where every shape is tuned for once and pictures of a folder have many: two an
@@ -173,6 +242,24 @@ mod tests {
                 assert_eq!(pair[1].0 % GRAIN, 0);
             }
         }
+    }
+
+    #[test]
+    fn tiles_that_a_network_sees_at_once_are_alike_and_of_few_numbers() {
+        let tiles = Tiling::new(64, 0.25).tiles([200, 330]);
+        assert!(tiles.iter().all(|tile| tile.top + tile.height <= 200));
+        let groups = batches(tiles.clone(), 8);
+        for group in &groups {
+            assert!(group.len().is_power_of_two() && group.len() <= 8);
+            let size = |tile: &Tile| [tile.height, tile.width];
+            assert!(group.iter().all(|tile| size(tile) == size(&group[0])));
+        }
+        let mut seen: Vec<[usize; 4]> = groups.concat().into_iter().map(Tile::area).collect();
+        let mut all: Vec<[usize; 4]> = tiles.into_iter().map(Tile::area).collect();
+        seen.sort_unstable();
+        all.sort_unstable();
+        assert_eq!(seen, all);
+        assert!(groups.len() < all.len() / 2, "{} groups of {}", groups.len(), all.len());
     }
 
     #[test]

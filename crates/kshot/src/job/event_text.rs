@@ -9,6 +9,7 @@ use crate::predict::progress::FitStep;
 use crate::report::curve_html::CURVE_PAGE;
 use crate::report::training_html::TRAINING_PAGE;
 use crate::train::curve::CurvePoint;
+use crate::train::curve::EarlyEnd;
 use crate::train::run::Trained;
 
 /// A metric for people: a rate in percent, the loss as it is.
@@ -248,7 +249,7 @@ impl fmt::Display for Done<'_> {
                 files(f, *labels, *report)
             }
             Self::Train { trained, out, seconds, report, report_seconds } => {
-                let Trained { monitor, best, interrupted, .. } = trained;
+                let Trained { monitor, best, last, interrupted, early_end } = trained;
                 let value = shown(monitor, best.monitored(monitor));
                 f.write_str(if *interrupted { STOPPED } else { "" })?;
                 write!(f, "best validation {value} at step {}; {seconds:.0} s", best.step)?;
@@ -265,6 +266,15 @@ impl fmt::Display for Done<'_> {
                 }
                 if *interrupted {
                     return f.write_str(GO_ON);
+                }
+                match early_end {
+                    Some(EarlyEnd::Patience) => {
+                        write!(f, "; ended at step {}: validations got no better", last.step)?;
+                    }
+                    Some(EarlyEnd::Time) => {
+                        write!(f, "; ended at step {}: the time was up", last.step)?;
+                    }
+                    None => {}
                 }
                 let recipe = out.join("recipe.toml");
                 write!(

@@ -82,6 +82,7 @@ fn within(plan: Plan, wishes: &Wishes, minutes: f64, device: &str, begun: Instan
         Some(every) => (1.0, 1.0 / every.max(1) as f64, format!("one every {every} steps")),
         None => (VALIDATIONS as f64, 0.0, format!("of which there are {VALIDATIONS}")),
     };
+    let training = open - REPORT * validation;
     let steps = (USED * open - (fixed + REPORT) * validation) / (step + each * validation);
     if steps < 1.0 {
         return Err(Error::config(format!(
@@ -94,7 +95,8 @@ fn within(plan: Plan, wishes: &Wishes, minutes: f64, device: &str, begun: Instan
         "what {} would hold: a step takes {step:.2} s, a validation {validation:.1} s",
         told(minutes)
     );
-    plan.with(schedule(steps as usize, &why))
+    let plan = plan.with(schedule(steps as usize, &why))?;
+    Ok(Plan { seconds: Some(training), ..plan })
 }
 
 /// A budget in words.

@@ -38,6 +38,8 @@ pub struct TrainOptions {
     pub force: bool,
     /// At most so many validations now; the same options go on another time.
     pub at_most: Option<usize>,
+    /// Seconds that training may take in all: it ends with the validation after which another would be too late.
+    pub seconds: Option<f64>,
     /// The compute device, such as `flex` (CPU) or `cuda:0`, or several with commas between them: each takes an equal
     /// share of every batch.
     pub device: String,
@@ -52,7 +54,16 @@ impl TrainOptions {
     pub fn new(recipe: Recipe, out: impl Into<PathBuf>) -> Self {
         let (out, device) = (out.into(), "flex".to_owned());
         let notes = Vec::new();
-        Self { recipe, out, force: false, at_most: None, device, notes, dashboard: false }
+        Self {
+            recipe,
+            out,
+            force: false,
+            at_most: None,
+            seconds: None,
+            device,
+            notes,
+            dashboard: false,
+        }
     }
 }
 
@@ -142,6 +153,7 @@ fn run_session<O: Objective>(
         force: options.force,
         view,
         at_most: options.at_most,
+        seconds: options.seconds,
         interrupter: interrupter.clone(),
     };
     let outcome = std::thread::scope(|scope| {

@@ -263,6 +263,7 @@ mod tests {
             best: point.clone(),
             last: point.clone(),
             interrupted,
+            early_end: None,
         };
         page.end(&Ok(trained(true))).unwrap();
         assert!(read().contains("Stopped at step 2 of 4"));

@@ -18,7 +18,7 @@ use crate::data::batch::Batch;
 use crate::decoder::{Decode, Segmenter, TrainLogits};
 use crate::device;
 use crate::encoder::{Encode, Encoder, Features, Normalization};
-use crate::features::tile::{Tiling, gaussian, shown_size};
+use crate::features::tile::{TileMean, Tiling, shown_size};
 use crate::loss::LossConfig;
 use crate::metric::boundary::boundary_f;
 use crate::metric::confusion::Confusion;
@@ -142,41 +142,28 @@ impl Supervised {
         self.segmenter.forward_shown(images, size)
     }
 
-    /// The logits of whole pictures: of large ones the mean of overlapping tiles, weighted by [`gaussian`]s.
+    /// The logits of whole pictures: of large ones the [mean](TileMean) of overlapping tiles.
     pub(crate) fn whole(&self, images: Tensor<4>) -> Tensor<4> {
         let [batch, channels, height, width] = images.dims();
         let tiles = self.tiling.map_or_else(Vec::new, |tiling| tiling.tiles([height, width]));
         if tiles.len() < 2 {
             return self.shown(images);
         }
-        let device = images.device();
-        let mut weights = Tensor::<4>::zeros([1, 1, height, width], &device);
-        let mut sum: Option<Tensor<4>> = None;
+        let mut planes = 0;
+        let mut means: Vec<TileMean> = Vec::with_capacity(batch);
         for tile in tiles {
-            let rows = tile.top..(tile.top + tile.height).min(height);
-            let columns = tile.left..(tile.left + tile.width).min(width);
-            let part = [0..batch, 0..channels, rows.clone(), columns.clone()];
-            let logits = self.shown(images.clone().slice(part));
-            let along = |side: usize, count: usize, shape: [usize; 4]| {
-                let values = gaussian(side)[..count].to_vec();
-                Tensor::<4>::from_data(TensorData::new(values, shape), &device)
-            };
-            let down = along(tile.height, rows.len(), [1, 1, rows.len(), 1]);
-            let weight = down * along(tile.width, columns.len(), [1, 1, 1, columns.len()]);
-            let planes = logits.dims()[1];
-            let total =
-                sum.unwrap_or_else(|| Tensor::zeros([batch, planes, height, width], &device));
-            let at = [0..batch, 0..planes, rows.clone(), columns.clone()];
-            let more = total.clone().slice(at.clone()) + logits * weight.clone();
-            sum = Some(total.slice_assign(at, more));
-            let at = [0..1, 0..1, rows, columns];
-            let more = weights.clone().slice(at.clone()) + weight;
-            weights = weights.slice_assign(at, more);
+            let rows = tile.top..tile.top + tile.height;
+            let columns = tile.left..tile.left + tile.width;
+            let logits = self.shown(images.clone().slice([0..batch, 0..channels, rows, columns]));
+            planes = logits.dims()[1];
+            means.resize_with(batch, || TileMean::new(planes, [height, width]));
+            let values = cpu_values(logits);
+            let each = values.chunks_exact(planes * tile.height * tile.width);
+            means.iter_mut().zip(each).for_each(|(mean, values)| mean.add(tile, values));
         }
-        match sum {
-            Some(sum) => sum / weights,
-            None => self.shown(images),
-        }
+        let values: Vec<f32> = means.into_iter().flat_map(TileMean::finish).collect();
+        let data = TensorData::new(values, [batch, planes, height, width]);
+        Tensor::from_data(data, &images.device())
     }
 
     /// Loss and counted pixels: at once on the CPU; elsewhere they stay where they are until many are read together.

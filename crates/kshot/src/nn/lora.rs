@@ -222,4 +222,28 @@ mod tests {
         // The rank is that of the matrix at most.
         assert_eq!(network.num_params(), Network::new(&device).num_params() + 8 * (8 + 27));
     }
+
+    #[test]
+    fn a_linear_layer_is_adapted_as_by_the_authors() {
+        // loralib (golden/make_vit.py), whose matrices are `[outputs, inputs]`.
+        let golden: serde_json::Value =
+            serde_json::from_str(include_str!("../../../../golden/vit.json")).unwrap();
+        let device = Device::flex();
+        let matrix = |name: &str| {
+            let rows: Vec<Vec<f32>> = serde_json::from_value(golden["lora"][name].clone()).unwrap();
+            let shape = [rows.len(), rows[0].len()];
+            Tensor::<2>::from_data(TensorData::new(rows.concat(), shape), &device)
+        };
+        let bias: Vec<f32> = serde_json::from_value(golden["lora"]["bias"].clone()).unwrap();
+        let bias = Tensor::<1>::from_data(TensorData::from(bias.as_slice()), &device);
+        let (alpha, rank) = (&golden["lora"]["alpha"], &golden["lora"]["rank"]);
+        let adapter = LowRank {
+            left: Param::from_tensor(matrix("lora_A").transpose()),
+            right: Param::from_tensor(matrix("lora_B").transpose()),
+            scale: alpha.as_f64().unwrap() / rank.as_f64().unwrap(),
+        };
+        let kernel = adapter.apply(matrix("weight").transpose());
+        let found = matrix("tokens").matmul(kernel) + bias.unsqueeze();
+        assert!(apart(found, matrix("result")) < 1e-6);
+    }
 }

@@ -89,7 +89,8 @@ impl Patches {
             format!("patches of {side} pixels")
         };
         let batch = wishes.count("train.batch").unwrap_or(BATCH).max(1);
-        Self { side, batch, accumulate: 1, why, memory: String::new() }.within(wishes)
+        let accumulate = wishes.count("train.accumulate").unwrap_or(1).max(1);
+        Self { side, batch, accumulate, why, memory: String::new() }.within(wishes)
     }
 
     /// As far as they fit the memory: fewer at once, then smaller ones.
@@ -116,7 +117,7 @@ impl Patches {
             self.why =
                 format!("patches of {} pixels, as {free:.1} GB of memory are free", self.side);
         }
-        if self.accumulate > 1 {
+        if self.batch < of_step {
             self.memory = format!(
                 "{free:.1} GB of memory are free, so the {of_step} patches of a step are held {} at once",
                 self.batch

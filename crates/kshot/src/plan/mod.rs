@@ -58,6 +58,9 @@ pub struct Plan {
     pub choices: Vec<Choice>,
     /// The recipe.
     pub recipe: Recipe,
+    /// With a budget, the seconds of it that are for steps and validations.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub seconds: Option<f64>,
 }
 
 impl Plan {
@@ -112,7 +115,7 @@ impl Plan {
             Error::config(format!("the recipe cannot be written as TOML: {error}"))
         })?;
         let recipe = Recipe::parse(&text, Path::new("the recipe of --data"), &options.changes)?;
-        Ok(Self { options, findings, choices, recipe })
+        Ok(Self { options, findings, choices, recipe, seconds: None })
     }
 
     /// The choices that were made for a reason, a line each.

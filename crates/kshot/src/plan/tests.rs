@@ -161,6 +161,7 @@ fn what_a_person_sets_stays_and_rules_see_it() {
     let steps = |changes: &[&str]| of(&many, "train.steps", changes).unwrap().value.as_integer();
     assert_eq!(steps(&[]), Some(3600));
     assert_eq!(steps(&["train.batch=12"]), Some(1200));
+    assert_eq!(steps(&["train.accumulate=3"]), Some(1200));
     // What follows from the steps follows from those that are set.
     let every = of(&many, "train.validate_every", &["train.steps=40"]).unwrap();
     let warmup = of(&many, "train.schedule", &["train.steps=40"]).unwrap();

@@ -9,7 +9,7 @@ use crate::data::batches::shrunk;
 use crate::decoder::Segmenter;
 use crate::encoder::Normalization;
 use crate::error::Result;
-use crate::features::tile::shown_size;
+use crate::features::tile::{Tile, shown_size};
 use crate::nn::{Precision, cpu_values};
 
 /// An encoder and a decoder with what they need to see a picture.
@@ -38,6 +38,7 @@ impl SegmenterModel {
     ) -> Self {
         let (segmenter, precision) = (segmenter.optimize(), Precision::F32);
         let few_shapes = device != Device::flex();
+        let test_time = if few_shapes { test_time.with_at_once(TILES) } else { test_time };
         Self {
             segmenter,
             normalization,
@@ -60,6 +61,8 @@ impl SegmenterModel {
     }
 }
 
+/// Tiles that a network is shown at once, except on the CPU.
+const TILES: usize = 8;
 /// The logit of background where there is none.
 const NEVER: f32 = -1e4;
 
@@ -70,15 +73,18 @@ impl PixelModel for SegmenterModel {
 
     fn scores(&self, picture: &RgbImage) -> Result<Scores> {
         let (width, height) = shrunk(picture.width(), picture.height(), self.longest);
-        let network = |working: &RgbImage, [top, left, height, width]: [usize; 4]| {
-            let values = self.normalization.planes(working, [top, left, height, width]);
-            let data = TensorData::new(values, [1, 3, height, width]);
+        let network = |working: &RgbImage, tiles: &[Tile]| {
+            let [height, width] = [tiles[0].height, tiles[0].width];
+            let each = tiles.iter().map(|tile| self.normalization.planes(working, tile.area()));
+            let values = each.reduce(|all, more| [all, more].concat()).unwrap_or_default();
+            let data = TensorData::new(values, [tiles.len(), 3, height, width]);
             let images = Tensor::from_data(data, &self.device);
             let shown = shown_size(&self.segmenter, [height, width], self.few_shapes);
             let logits = self.precision.run(|| self.segmenter.forward_shown(images, shown));
             let mut logits = cpu_values(logits);
             if !self.background {
-                logits[..height * width].fill(NEVER);
+                let area = height * width;
+                logits.chunks_mut(self.planes * area).for_each(|of| of[..area].fill(NEVER));
             }
             logits
         };
@@ -128,9 +134,9 @@ mod tests {
         );
         let value = |x: u32, y: u32| ((x * 37 + y * 91) % 251) as u8;
         let picture =
-            RgbImage::from_fn(160, 96, |x, y| Rgb([value(x, y), value(y, x), value(x, x)]));
-        let values = imagenet.planes(&picture, [0, 0, 96, 160]);
-        let images = Tensor::<4>::from_data(TensorData::new(values, [1, 3, 96, 160]), &device);
+            RgbImage::from_fn(150, 101, |x, y| Rgb([value(x, y), value(y, x), value(x, x)]));
+        let values = imagenet.planes(&picture, [0, 0, 101, 150]);
+        let images = Tensor::<4>::from_data(TensorData::new(values, [1, 3, 101, 150]), &device);
         let expected = model.scores(&picture).unwrap().logits.data;
         let apart = |logits: Tensor<4>| {
             let pairs = cpu_values(logits).into_iter().zip(&expected);

@@ -13,8 +13,11 @@ use kshot_data::resize::resize;
 use super::ensemble::LEAST;
 use crate::error::Result;
 use crate::features::score_map::ScoreMap;
-use crate::features::tile::{Tiling, gaussian};
+use crate::features::tile::{Tile, TileMean, Tiling, batches};
 use crate::recipe::Predict;
+
+/// A network that is shown tiles of one size of a picture, and gives their logits, `[tiles, planes, height, width]`.
+type TileNetwork<'a> = dyn Fn(&RgbImage, &[Tile]) -> Vec<f32> + 'a;
 
 /// Tiles and views.
 #[derive(Debug, Clone, PartialEq)]
@@ -24,6 +27,8 @@ pub struct TestTime {
     flips: &'static [[bool; 2]],
     /// Factors of the working size.
     scales: Vec<f32>,
+    /// Tiles that the network is shown at once.
+    at_once: usize,
 }
 
 impl TestTime {
@@ -33,12 +38,18 @@ impl TestTime {
             tiling: Tiling::new(predict.tile, predict.overlap),
             flips: predict.flip.views(),
             scales: predict.scales.clone(),
+            at_once: 1,
         }
     }
 
-    /// The logits of a picture on a grid of its working size (`[height, width]`), from a network that is shown a part
-    /// (`[top, left, height, width]`) of a picture and gives logits `[planes, height, width]`. Of several views they are
-    /// logarithms of the mean probabilities.
+    /// The same that shows the network up to so many tiles at once.
+    #[must_use]
+    pub fn with_at_once(self, at_once: usize) -> Self {
+        Self { at_once, ..self }
+    }
+
+    /// The logits of a picture on a grid of its working size (`[height, width]`), from a network that is shown tiles
+    /// of a picture. Of several views they are logarithms of the mean probabilities.
     ///
     /// # Errors
     /// If the picture has no pixels.
@@ -47,7 +58,7 @@ impl TestTime {
         picture: &RgbImage,
         size: [usize; 2],
         planes: usize,
-        network: &dyn Fn(&RgbImage, [usize; 4]) -> Vec<f32>,
+        network: &TileNetwork<'_>,
     ) -> Result<ScoreMap> {
         let original = [picture.height() as usize, picture.width() as usize];
         let mut views = Vec::with_capacity(self.scales.len() * self.flips.len());
@@ -88,45 +99,22 @@ impl TestTime {
     }
 
     /// The logits of a picture, in one piece where it fits into a tile.
-    fn tiled(
-        &self,
-        picture: &RgbImage,
-        planes: usize,
-        network: &dyn Fn(&RgbImage, [usize; 4]) -> Vec<f32>,
-    ) -> ScoreMap {
+    fn tiled(&self, picture: &RgbImage, planes: usize, network: &TileNetwork<'_>) -> ScoreMap {
         let [height, width] = [picture.height() as usize, picture.width() as usize];
         let tiles = self.tiling.tiles([height, width]);
-        let area = height * width;
-        if let [_] = tiles[..] {
-            // The picture as it is, without what tiles add at the borders.
-            let data = network(picture, [0, 0, height, width]);
-            return ScoreMap { planes, height, width, data, scale: [1.0; 2] };
+        let map = |data| ScoreMap { planes, height, width, data, scale: [1.0; 2] };
+        if tiles.len() < 2 {
+            return map(network(picture, &tiles));
         }
-        let mut data = vec![0.0f32; planes * area];
-        let mut weights = vec![0.0f32; area];
-        for tile in tiles {
-            let logits = network(picture, tile.area());
-            let (down, across) = (gaussian(tile.height), gaussian(tile.width));
-            let (rows, columns) =
-                (tile.height.min(height - tile.top), tile.width.min(width - tile.left));
-            for (y, down) in down.iter().enumerate().take(rows) {
-                let to = (tile.top + y) * width + tile.left;
-                for (sum, across) in weights[to..][..columns].iter_mut().zip(&across) {
-                    *sum += down * across;
-                }
-                for plane in 0..planes {
-                    let from = (plane * tile.height + y) * tile.width;
-                    let sums = data[plane * area + to..][..columns].iter_mut();
-                    for ((sum, logit), across) in sums.zip(&logits[from..]).zip(&across) {
-                        *sum += down * across * logit;
-                    }
-                }
+        let mut mean = TileMean::new(planes, [height, width]);
+        for group in batches(tiles, self.at_once) {
+            let logits = network(picture, &group);
+            for (index, tile) in group.into_iter().enumerate() {
+                let count = planes * tile.height * tile.width;
+                mean.add(tile, &logits[index * count..][..count]);
             }
         }
-        for plane in data.chunks_exact_mut(area) {
-            plane.iter_mut().zip(&weights).for_each(|(sum, weight)| *sum /= weight);
-        }
-        ScoreMap { planes, height, width, data, scale: [1.0; 2] }
+        map(mean.finish())
     }
 }
 
@@ -182,8 +170,9 @@ mod tests {
     }
 
     /// Three planes: each the mean of a channel over a square of `2 * radius + 1` pixels, and the column by `lean`.
-    fn network(radius: i64, lean: f32) -> impl Fn(&RgbImage, [usize; 4]) -> Vec<f32> {
-        move |picture, [top, left, height, width]| {
+    fn network(radius: i64, lean: f32) -> impl Fn(&RgbImage, &[Tile]) -> Vec<f32> {
+        let of_tile = move |picture: &RgbImage, tile: &Tile| {
+            let [top, left, height, width] = tile.area();
             let mut logits = Vec::with_capacity(3 * height * width);
             for (channel, y, x) in (0..3).flat_map(|channel| {
                 (0..height).flat_map(move |y| (0..width).map(move |x| (channel, y, x)))
@@ -196,14 +185,11 @@ mod tests {
                 logits.push(sum / count + if channel == 0 { lean * x as f32 } else { 0.0 });
             }
             logits
-        }
+        };
+        move |picture, tiles| tiles.iter().flat_map(|tile| of_tile(picture, tile)).collect()
     }
 
-    fn probabilities(
-        predict: &Predict,
-        of: &RgbImage,
-        network: &dyn Fn(&RgbImage, [usize; 4]) -> Vec<f32>,
-    ) -> Vec<f32> {
+    fn probabilities(predict: &Predict, of: &RgbImage, network: &TileNetwork<'_>) -> Vec<f32> {
         let size = [of.height() as usize, of.width() as usize];
         let mut map = TestTime::of(predict).scores(of, size, 3, network).unwrap();
         assert_eq!([map.height, map.width], size);
@@ -225,6 +211,12 @@ mod tests {
             let predict = Predict { tile, overlap, ..Predict::default() };
             let tiled = probabilities(&predict, &of, &network(0, 0.01));
             assert!(apart(&whole, &tiled) < 1e-5, "{tile} {overlap}");
+            // Several tiles at once are the same.
+            let size = [of.height() as usize, of.width() as usize];
+            let together = TestTime::of(&predict).with_at_once(4);
+            let mut map = together.scores(&of, size, 3, &network(0, 0.01)).unwrap();
+            map.softmax(1.0);
+            assert!(apart(&tiled, &map.data) < 1e-6, "{tile} {overlap}");
         }
     }
 

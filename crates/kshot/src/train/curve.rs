@@ -55,6 +55,8 @@ struct CurveState {
     every: usize,
     steps: usize,
     patience: Option<usize>,
+    /// Seconds that training may take in all.
+    seconds: Option<f64>,
     /// The metric that decides which is best.
     monitor: String,
     tally: TrainingTally,
@@ -75,7 +77,7 @@ impl Curve {
         points.retain(|point| point.number <= up_to);
         let before = points.last().map_or(0.0, |point| point.seconds);
         let (every, steps, patience) = (training.validate_every, training.steps, training.patience);
-        let Rules { monitor, tally } = rules;
+        let Rules { monitor, tally, seconds } = rules;
         let started = std::time::Instant::now();
         let failed = None;
         let state = CurveState {
@@ -84,6 +86,7 @@ impl Curve {
             every,
             steps,
             patience,
+            seconds,
             monitor,
             tally,
             before,
@@ -108,13 +111,19 @@ impl Curve {
         self.lock().failed.take()
     }
 
-    /// Whether training should stop after the last validation.
-    pub fn is_stale(&self) -> bool {
+    /// Why training ends with the last validation, where steps are left.
+    pub fn early_end(&self) -> Option<EarlyEnd> {
         let state = self.lock();
-        let (Some(best), Some(last)) = (state.best(), state.points.last()) else {
-            return false;
-        };
-        state.patience.is_some_and(|patience| last.number - best.number >= patience)
+        let (best, last) = (state.best()?, state.points.last()?);
+        if last.step >= state.steps {
+            return None;
+        }
+        if state.patience.is_some_and(|patience| last.number - best.number >= patience) {
+            return Some(EarlyEnd::Patience);
+        }
+        let before = state.points.iter().rev().nth(1).map_or(0.0, |point| point.seconds);
+        let next = last.seconds + (last.seconds - before);
+        state.seconds.is_some_and(|seconds| next > seconds).then_some(EarlyEnd::Time)
     }
 
     fn lock(&self) -> std::sync::MutexGuard<'_, CurveState> {
@@ -145,6 +154,18 @@ pub struct Rules {
     pub monitor: String,
     /// Where the sums are.
     pub tally: TrainingTally,
+    /// Seconds that training may take in all: it ends with the validation after which another would be too late.
+    pub seconds: Option<f64>,
+}
+
+/// Why a training ended before its last step.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum EarlyEnd {
+    /// As many validations as `train.patience` says were no better than the best.
+    Patience,
+    /// The next validation would have been later than the time that was given.
+    Time,
 }
 
 /// The points of a file.
@@ -216,7 +237,7 @@ fn draw(folder: &Path, step: usize, previews: &[RgbImage]) -> Result<()> {
 
 impl EarlyStoppingStrategy for Curve {
     fn should_stop(&mut self, _: usize, _: &EventStoreClient) -> bool {
-        self.is_stale()
+        self.early_end().is_some()
     }
 }
 

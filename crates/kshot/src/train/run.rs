@@ -17,7 +17,7 @@ use kshot_data::atomic;
 use kshot_data::lock::Lock;
 
 use super::checkpoint::{self, Checkpoints, WholeFiles};
-use super::curve::{Curve, CurvePoint, Rules};
+use super::curve::{Curve, CurvePoint, EarlyEnd, Rules};
 use super::devices;
 use super::layers::Layers;
 use super::load::{self, CHECKPOINTS, MODEL, RECIPE};
@@ -51,6 +51,9 @@ pub struct Trained {
     pub last: CurvePoint,
     /// Whether it was stopped before its end.
     pub interrupted: bool,
+    /// Why it ended by itself before its last step; none where it took all steps.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub early_end: Option<EarlyEnd>,
 }
 
 struct LossOf(f64);
@@ -140,6 +143,9 @@ pub struct TrainRunOptions {
     pub view: TrainView,
     /// Validations of this call; the rest is for another. All by default.
     pub at_most: Option<usize>,
+    /// Seconds that training may take in all, earlier calls with it: it ends with the validation after which another
+    /// would be too late. Unbounded by default.
+    pub seconds: Option<f64>,
     /// Stopped from outside: the loop ends after the step at hand.
     pub interrupter: Interrupter,
 }
@@ -182,7 +188,7 @@ pub fn train_on<O: Objective>(
     let folder = out.join(CHECKPOINTS);
     let (_lock, from) = prepare(&session.recipe, &session.notes, out, &folder, options.force)?;
     let tally = TrainingTally::default();
-    let rules = Rules { monitor: monitor.clone(), tally: tally.clone() };
+    let rules = Rules { monitor: monitor.clone(), tally: tally.clone(), seconds: options.seconds };
     let start = from.unwrap_or(0);
     let curve = Curve::open(out, start, training, rules)?;
     if curve.points().last().map_or(0, |point| point.number) != start {
@@ -193,7 +199,7 @@ pub fn train_on<O: Objective>(
     }
     let all = training.validations();
     let validations = options.at_most.map_or(all, |most| all.min(start + most));
-    let goes_on = start < validations && !curve.is_stale();
+    let goes_on = start < validations && curve.early_end().is_none();
     let (template, mut interrupted) = if goes_on {
         let parts = TrainingParts {
             folder: &folder,
@@ -208,7 +214,7 @@ pub fn train_on<O: Objective>(
     } else {
         (session.objective, false)
     };
-    interrupted |= validations < all && !curve.is_stale();
+    interrupted |= validations < all && curve.early_end().is_none();
     if let Some(error) = curve.failure() {
         return Err(error);
     }
@@ -237,7 +243,7 @@ impl TrainingParts<'_> {
         options: TrainRunOptions,
     ) -> Result<(O, bool)> {
         let Self { folder, from, validations, monitor, curve, tally, others } = self;
-        let TrainRunOptions { view, interrupter, .. } = options;
+        let TrainRunOptions { view, interrupter, seconds, .. } = options;
         let (train, start) = (&session.training, from.unwrap_or(0));
         let trainee = Trainee::new(session.objective, tally, session.precision)
             .with_monitor(monitor)
@@ -286,7 +292,7 @@ impl TrainingParts<'_> {
                 .metric_valid_numeric(monitored())
                 .num_epochs(validations)
                 .renderer(renderer(view, curve, &interrupter, from, train.validations()));
-        if train.patience.is_some() {
+        if train.patience.is_some() || seconds.is_some() {
             supervised = supervised.early_stopping(curve.clone());
         }
         if train.accumulate > 1 {
@@ -392,5 +398,6 @@ fn finish<O: Objective>(
         let kept = load::of_checkpoint(template, &checkpoint::file(folder, "model", best.number))?;
         pack::write(&out.join(MODEL), kept.into_record())?;
     }
-    Ok(Trained { monitor, best, last, interrupted })
+    let early_end = curve.early_end().filter(|_| !interrupted);
+    Ok(Trained { monitor, best, last, interrupted, early_end })
 }

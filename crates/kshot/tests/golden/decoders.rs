@@ -248,5 +248,16 @@ fn into_decoder(decoder: Decoder, state: &StateDict, rename: impl Fn(&str) -> Re
             }
         };
     }
-    fill!(Fcn, FcnHead, SegNet, PspNet, DeepLabV1, DeepLabV2, DeepLabV3, DeepLabV3Plus, UNetNearest)
+    fill!(
+        Linear,
+        Fcn,
+        FcnHead,
+        SegNet,
+        PspNet,
+        DeepLabV1,
+        DeepLabV2,
+        DeepLabV3,
+        DeepLabV3Plus,
+        UNetNearest
+    )
 }

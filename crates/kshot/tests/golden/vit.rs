@@ -11,7 +11,7 @@ use kshot::encoder::{Encode, EncoderConfig, Features};
 use kshot::nn::attention::{AttentionConfig, QkvBias, scaled_dot_product_attention};
 use kshot::nn::non_local::{NonLocalConfig, Pairwise};
 use kshot::nn::norm::freeze_norm;
-use kshot::nn::positions::Interpolation;
+use kshot::nn::positions::{Interpolation, sinusoidal_2d};
 use kshot::weights::apply::{into_encoder, into_module};
 use kshot::weights::state::StateDict;
 use serde_json::Value;
@@ -95,6 +95,16 @@ fn attention_like_pytorch() {
     for (what, layer) in [("multi-head", layer.clone()), ("multi-head, folded", layer.fold())] {
         let result = layer.forward(tokens.clone(), None).reshape([2, 12, 9]).swap_dims(1, 2);
         close(result, &expected["several"], what);
+    }
+}
+
+#[test]
+fn sinusoidal_positions_like_timm() {
+    for row in expected()["positions"].as_array().unwrap() {
+        let grid: [usize; 2] = serde_json::from_value(row["grid"].clone()).unwrap();
+        let channels = row["channels"].as_u64().unwrap() as usize;
+        let ours = sinusoidal_2d(grid, channels, &Device::flex());
+        close(ours, &row["result"], &format!("{grid:?}"));
     }
 }
 

@@ -14,9 +14,10 @@ use kshot::metric::MetricState;
 use kshot::nn::weights::deep_copy;
 use kshot::nn::{Activation, ConvConfig, ConvNormAct, Precision};
 use kshot::recipe::Training;
+use kshot::train::curve::EarlyEnd;
 use kshot::train::layers::LayerPlan;
 use kshot::train::load;
-use kshot::train::run::{self, Trained};
+use kshot::train::run::{self, TrainRunOptions, Trained};
 use kshot::train::session::Session;
 
 use super::support::{alone, numbers, points, quiet};
@@ -81,6 +82,10 @@ impl ItemSource<Tensor<4>> for Pictures {
 }
 
 fn train(out: &Path, keys: &str, at_most: Option<usize>) -> Trained {
+    train_by(out, keys, quiet(at_most))
+}
+
+fn train_by(out: &Path, keys: &str, options: TrainRunOptions) -> Trained {
     let training: Training = toml::from_str(&format!("seed = 1\n{keys}")).unwrap();
     let session = Session {
         title: "a blur".to_owned(),
@@ -97,7 +102,7 @@ fn train(out: &Path, keys: &str, at_most: Option<usize>) -> Trained {
         notes: Vec::new(),
         device: Device::flex(),
     };
-    run::train(session, out, quiet(at_most)).unwrap()
+    run::train(session, out, options).unwrap()
 }
 
 fn kept(out: &Path) -> Blur {
@@ -232,4 +237,43 @@ fn there_are_as_many_steps_as_asked_for_however_often_they_are_validated() {
     {
         assert_eq!(steps(every, at_most), (expected, last), "every {every}");
     }
+}
+
+#[test]
+fn validations_that_get_no_better_end_a_training() {
+    let _alone = alone();
+    // Nothing good is learnt at this rate.
+    let keys = |patience| format!("{KEYS}patience = {patience}\n").replace("0.05", "5.0");
+    let patient = tempfile::tempdir().unwrap();
+    assert_eq!(train(patient.path(), &keys(4), None).early_end, None);
+    let values: Vec<f64> = points(patient.path()).iter().map(|of| of.validation["loss"]).collect();
+    let stale = (1..values.len()).find(|&at| values[at] >= values[at - 1]).unwrap() + 1;
+    assert!(stale < values.len(), "there is no end before the last validation: {values:?}");
+    let folders = [(); 2].map(|()| tempfile::tempdir().unwrap());
+    let [whole, parts] = [0, 1].map(|at: usize| folders[at].path());
+    train(parts, &keys(1), Some(1));
+    for run in [whole, parts] {
+        for _ in 0..2 {
+            let trained = train(run, &keys(1), None);
+            assert_eq!((trained.early_end, trained.interrupted), (Some(EarlyEnd::Patience), false));
+            assert_eq!((trained.last.number, trained.best.number), (stale, stale - 1));
+        }
+    }
+    assert_eq!(kept(whole).numbers(), kept(parts).numbers());
+}
+
+#[test]
+fn a_training_ends_where_the_next_validation_would_be_too_late() {
+    let _alone = alone();
+    let within = |seconds| {
+        let folder = tempfile::tempdir().unwrap();
+        let options = TrainRunOptions { seconds: Some(seconds), ..quiet(None) };
+        let trained = train_by(folder.path(), KEYS, options);
+        assert!(!trained.interrupted);
+        // The best parameters are kept.
+        kept(folder.path());
+        (trained.last.number, trained.early_end)
+    };
+    assert_eq!(within(1e-9), (1, Some(EarlyEnd::Time)));
+    assert_eq!(within(1e9), (4, None));
 }

@@ -7,5 +7,6 @@ mod checkpoints;
 mod devices;
 mod ema;
 mod page;
+mod strokes;
 mod support;
 mod transfer;

@@ -78,7 +78,7 @@ pub fn slashed(path: &Path) -> String {
 /// A training that tells nobody, up to a validation where one is given.
 pub fn quiet(at_most: Option<usize>) -> TrainRunOptions {
     let view = TrainView::Points(Box::new(|_, _| {}));
-    TrainRunOptions { force: false, view, at_most, interrupter: Interrupter::new() }
+    TrainRunOptions { force: false, view, at_most, seconds: None, interrupter: Interrupter::new() }
 }
 
 /// The curve of a run, without its times.

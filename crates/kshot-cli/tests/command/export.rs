@@ -1,0 +1,61 @@
+//! `kshot export`: the files that a trained run becomes, from the training on.
+
+use std::fs;
+use std::path::Path;
+use std::process::{Command, Output};
+
+fn root() -> &'static Path {
+    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
+}
+
+fn kshot(arguments: &[&str]) -> Output {
+    Command::new(super::common::binary()).current_dir(root()).args(arguments).output().unwrap()
+}
+
+fn told(output: &Output) -> String {
+    String::from_utf8_lossy(&output.stderr).into_owned()
+}
+
+#[test]
+fn a_run_becomes_files_for_other_programs() {
+    let folder = tempfile::tempdir().unwrap();
+    let at = |name: &str| folder.path().join(name).display().to_string();
+    let (run, other) = (at("run"), at("other"));
+    let tiny = ["--set", "model.encoder=resnet-tiny", "--steps", "4", "--quiet"];
+    let data = ["train", "--data", "examples/coins/support"];
+    let trained =
+        kshot(&[&data[..], &tiny, &["--set", "model.weights=none", "--out", &run]].concat());
+    assert!(trained.status.success(), "{}", told(&trained));
+
+    for (format, more) in [("onnx", &[][..]), ("onnx", &["--size", "96x64"]), ("safetensors", &[])]
+    {
+        let file = at(&format!("{}.{format}", more.len()));
+        let arguments = ["export", &run, "--format", format, "--out", &file, "--json"];
+        let output = kshot(&[&arguments[..], more].concat());
+        assert!(output.status.success(), "{format}: {}", told(&output));
+        let written: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
+        assert_eq!(written["bytes"], fs::metadata(&file).unwrap().len());
+        assert_eq!(written["classes"], serde_json::json!(["background", "coin"]));
+        let bytes = fs::read(&file).unwrap();
+        for word in ["kshot.classes", "kshot.mean", "kshot.size_multiple"] {
+            let there = bytes.windows(word.len()).any(|part| part == word.as_bytes());
+            assert!(there, "{format}: no {word}");
+        }
+    }
+    // Its own weights start another training.
+    let weights = format!("model.weights={}", at("0.safetensors"));
+    let again = kshot(&[&data[..], &tiny, &["--set", &weights, "--out", &other]].concat());
+    assert!(again.status.success(), "{}", told(&again));
+}
+
+#[test]
+fn what_cannot_be_exported_is_told() {
+    let folder = tempfile::tempdir().unwrap();
+    let empty = folder.path().display().to_string();
+    let output = kshot(&["export", &empty]);
+    assert_eq!(output.status.code(), Some(2), "{}", told(&output));
+    assert!(told(&output).contains("recipe.toml"), "{}", told(&output));
+    let output = kshot(&["export", &empty, "--size", "0x5"]);
+    assert_eq!(output.status.code(), Some(2));
+    assert!(told(&output).contains("480x360"), "{}", told(&output));
+}
