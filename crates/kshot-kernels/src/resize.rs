@@ -79,6 +79,17 @@ impl Resize {
             })
             .collect()
     }
+
+    /// The same as a matrix: each place afterwards as a sum of places before, `[to, from]` of an axis.
+    pub(crate) fn matrix(&self, axis: usize) -> Vec<f32> {
+        let from = self.from[axis];
+        let mut matrix = vec![0.0; self.to[axis] * from];
+        for (row, tap) in matrix.chunks_exact_mut(from).zip(self.taps(axis)) {
+            row[tap.low] += 1.0 - tap.share;
+            row[tap.high] += tap.share;
+        }
+        matrix
+    }
 }
 
 #[derive(Clone, Copy)]

@@ -84,7 +84,7 @@ fn shape(value: &kshot::export::proto::Value) -> Vec<i64> {
 }
 
 /// Pairs that are written for one size alone: vision transformers pad pictures to whole patches and interpolate positions;
-/// of a plain U-Net at test size the mask transformer does other things at other sizes.
+/// attention of the many places of a plain U-Net's finest map goes in parts.
 fn is_fixed(pair: &str) -> bool {
     ["vit-", "dinov2-", "dinov3-", "plain-unet-tiny-mask"]
         .iter()

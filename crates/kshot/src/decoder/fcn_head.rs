@@ -6,6 +6,9 @@
 //! The same head beside another decoder, on the map before the one that this sees, is what Zhao et al. (2016, arXiv
 //! 1612.01105) train as auxiliary head, and torchvision with it.
 //!
+//! With `non_local = true` a non-local block (Wang et al. 2017, arXiv 1711.07971; keys and values pooled) stands behind the
+//! first convolution, so that each place sees the whole map.
+//!
 //! `decoder = "fcn-head"` on `encoder = { name = "resnet50", output_stride = 8 }` is `fcn_resnet50`, whose file
 //! `model.weights` may name: with `auxiliary = 0.5` the whole of it is used, else all but the auxiliary head.
 
@@ -16,6 +19,7 @@ use super::{AuxiliaryLogits, Decode, DecodeConfig, TrainLogits, check_classes, k
 use crate::encoder::Features;
 use crate::encoder::keys::Renamed;
 use crate::error::{Error, Result};
+use crate::nn::non_local::{NonLocalBlock, NonLocalConfig, Pairwise};
 use crate::nn::{Activation, Conv, ConvConfig, ConvNormAct, Dropout};
 
 /// Added to variances.
@@ -33,11 +37,13 @@ pub struct FcnHeadConfig {
     /// What the loss of an auxiliary head on the map before counts in training; 0 for no such head.
     #[schemars(range(min = 0.0, max = 10.0))]
     pub auxiliary: f64,
+    /// Whether each place of the hidden map adds what it sees in all others: a non-local block (arXiv 1711.07971).
+    pub non_local: bool,
 }
 
 impl Default for FcnHeadConfig {
     fn default() -> Self {
-        Self { dropout: DROPOUT, auxiliary: 0.0 }
+        Self { dropout: DROPOUT, auxiliary: 0.0, non_local: false }
     }
 }
 
@@ -45,6 +51,7 @@ impl Default for FcnHeadConfig {
 #[derive(Module, Debug)]
 pub struct FcnHead {
     hidden: ConvNormAct,
+    non_local: Option<NonLocalBlock>,
     classify: Conv,
     #[module(skip)]
     dropout: Dropout,
@@ -57,9 +64,20 @@ impl FcnHead {
         let hidden = ConvConfig::new([channels, width], 3);
         Self {
             hidden: ConvNormAct::new(&hidden, EPSILON, Activation::Relu, device),
+            non_local: None,
             classify: ConvConfig::new([width, classes], 1).init(true, device),
             dropout: Dropout::new(dropout),
         }
+    }
+
+    /// The same with a non-local block behind its first convolution, which starts as the identity.
+    #[must_use]
+    fn with_non_local(mut self, device: &Device) -> Self {
+        let [channels, ..] = self.hidden.conv.weight.dims();
+        let pairwise = Pairwise::EmbeddedGaussian;
+        let config = NonLocalConfig { channels, pairwise, subsample: true };
+        self.non_local = Some(config.init(device));
+        self
     }
 
     /// Logits of the map's own size.
@@ -67,13 +85,19 @@ impl FcnHead {
     /// # Shapes
     /// `[batch, channels, height, width]` to `[batch, classes, height, width]`
     pub fn forward(&self, map: Tensor<4>) -> Tensor<4> {
-        self.classify.forward(self.dropout.forward(self.hidden.forward(map)))
+        let hidden = self.hidden.forward(map);
+        let hidden = match &self.non_local {
+            Some(block) => block.forward(hidden),
+            None => hidden,
+        };
+        self.classify.forward(self.dropout.forward(hidden))
     }
 
     /// The same function for inference in fewer steps.
     #[must_use]
     pub fn optimize(self) -> Self {
-        Self { hidden: self.hidden.fold(), classify: self.classify.compile(), ..self }
+        let non_local = self.non_local.map(NonLocalBlock::fold);
+        Self { hidden: self.hidden.fold(), non_local, classify: self.classify.compile(), ..self }
     }
 
     /// Its layers in a file that keeps them below `foreign`.
@@ -146,6 +170,13 @@ pub struct FcnHeadDecoder {
     map: usize,
 }
 
+impl FcnHeadDecoder {
+    /// Whether each place sees the whole map.
+    pub(super) fn is_non_local(&self) -> bool {
+        self.head.non_local.is_some()
+    }
+}
+
 impl DecodeConfig for FcnHeadConfig {
     type Network = FcnHeadDecoder;
 
@@ -167,6 +198,7 @@ impl DecodeConfig for FcnHeadConfig {
         let map = maps::coarsest(Self::NAME, strides)?;
         let auxiliary = AuxiliaryHead::before(map, channels, classes, self.auxiliary, device)?;
         let head = FcnHead::new(channels[map], classes, self.dropout, device);
+        let head = if self.non_local { head.with_non_local(device) } else { head };
         Ok(FcnHeadDecoder { head, auxiliary, map })
     }
 

@@ -104,15 +104,16 @@ impl Segmenter {
 
     /// As [`Encoder::is_local`]: no layer of encoder or decoder sees the whole picture.
     pub fn is_local(&self) -> bool {
-        let sees_all = matches!(
-            self.decoder,
+        let sees_all = match &self.decoder {
+            Decoder::FcnHead(head) => head.is_non_local(),
             Decoder::PspNet(_)
-                | Decoder::DeepLabV3(_)
-                | Decoder::DeepLabV3Plus(_)
-                | Decoder::PlainUNet(_)
-                | Decoder::DdrNet(_)
-                | Decoder::MaskTransformer(_)
-        );
+            | Decoder::DeepLabV3(_)
+            | Decoder::DeepLabV3Plus(_)
+            | Decoder::PlainUNet(_)
+            | Decoder::DdrNet(_)
+            | Decoder::MaskTransformer(_) => true,
+            _ => false,
+        };
         self.encoder.is_local() && !sees_all
     }
 

@@ -164,6 +164,15 @@ fn ours(row: &str, foreign: &str) -> String {
         (_, ["stages", stage, layer, index]) => {
             normed(&format!("stages.{stage}.layers.{layer}.{}.{field}", part(index)))
         }
+        ("non-local FCNHead", ["hidden", index]) => {
+            normed(&format!("head.hidden.{}.{field}", part(index)))
+        }
+        ("non-local FCNHead", ["block", "w"]) => format!("head.non_local.result.conv.{field}"),
+        ("non-local FCNHead", ["block", "bn"]) => {
+            normed(&format!("head.non_local.result.norm.{field}"))
+        }
+        ("non-local FCNHead", ["block", layer]) => format!("head.non_local.{layer}.{field}"),
+        ("non-local FCNHead", _) => format!("head.{foreign}"),
         ("DeepLab v2", ["branches", branch]) => format!("branches.{branch}.classify.{field}"),
         (_, ["branches", branch, rest @ ..]) => {
             let first = row.starts_with("DeepLab v1");

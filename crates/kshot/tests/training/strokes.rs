@@ -16,7 +16,7 @@ const LEARNT: u32 = 4;
 /// Keeps some pixels of every sixth row.
 fn stroke(mask: &Path) {
     let whole = image::open(mask).unwrap().into_luma8();
-    let kept = |x: u32, y: u32| y % 6 == 2 && x % 3 != 0;
+    let kept = |x: u32, y: u32| y % 6 == 2 && !x.is_multiple_of(3);
     GrayImage::from_fn(whole.width(), whole.height(), |x, y| {
         if kept(x, y) { *whole.get_pixel(x, y) } else { Luma([UNLABELLED]) }
     })
