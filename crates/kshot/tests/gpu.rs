@@ -14,8 +14,12 @@ use kshot::decoder::{DecoderConfig, Segmenter};
 use kshot::encoder::EncoderConfig;
 use kshot::nn::weights::deep_copy;
 
-/// Relative distances that are allowed.
-const CLOSE: f32 = 2e-3;
+/// Relative distances that are allowed: of logits, and of gradients, which a ReLU at zero to within rounding passes here and
+/// stops there (one pixel of the U-Net's last map: 0.03).
+const CLOSE: f32 = 1e-3;
+const CLOSE_GRADIENT: f32 = 0.06;
+/// The logits' name among the gradients.
+const LOGITS: &str = "logits";
 
 /// Pairs that have all decoders, and every kind of layer of the encoders.
 const ENCODERS: [(&str, &[&str]); 9] = [
@@ -63,7 +67,7 @@ fn run(network: Segmenter, pixels: &TensorData) -> BTreeMap<String, Vec<f32>> {
     let of = GradientsParams::from_grads(logits.square().mean().backward(), &network);
     let mut gradients = Gradients { of: &of, path: Vec::new(), found: BTreeMap::new() };
     network.visit(&mut gradients);
-    gradients.found.insert("logits".to_owned(), values);
+    gradients.found.insert(LOGITS.to_owned(), values);
     gradients.found
 }
 
@@ -106,13 +110,14 @@ fn every_decoder_learns_on_a_gpu_as_on_the_processor() {
             let pixels = TensorData::new(values, [2, 3, 48, 40]);
             let expected = run(network.clone(), &pixels);
             let found = run(network.fork(&gpu), &pixels);
-            let worst =
-                expected.iter().map(|(path, values)| (distance(&found[path], values), path));
-            let (apart, path) = worst.max_by(|a, b| a.0.total_cmp(&b.0)).unwrap();
-            println!("{name}: {apart:.1e} at {path}");
-            if apart > CLOSE {
-                far.push(format!("{name}: {apart} at {path}"));
+            for (path, values) in &expected {
+                let apart = distance(&found[path], values);
+                let allowed = if path == LOGITS { CLOSE } else { CLOSE_GRADIENT };
+                if apart > allowed {
+                    far.push(format!("{name}: {apart:.1e} at {path}"));
+                }
             }
+            println!("{name}: logits {:.1e}", distance(&found[LOGITS], &expected[LOGITS]));
         }
     }
     assert!(far.is_empty(), "{far:#?}");
