@@ -1,42 +1,27 @@
 //! `kshot export`: the files that a trained run becomes, from the training on.
 
 use std::fs;
-use std::path::Path;
-use std::process::{Command, Output};
 
-fn root() -> &'static Path {
-    Path::new(concat!(env!("CARGO_MANIFEST_DIR"), "/../.."))
-}
-
-fn kshot(arguments: &[&str]) -> Output {
-    Command::new(super::common::binary()).current_dir(root()).args(arguments).output().unwrap()
-}
-
-fn told(output: &Output) -> String {
-    String::from_utf8_lossy(&output.stderr).into_owned()
-}
+use super::common::{DONE, Place, WRONG_USE};
 
 #[test]
 fn a_run_becomes_files_for_other_programs() {
-    let folder = tempfile::tempdir().unwrap();
-    let at = |name: &str| folder.path().join(name).display().to_string();
-    let run = at("run");
-    let tiny = ["--set", "model.encoder=resnet-tiny", "--steps", "4", "--quiet"];
-    let data = ["train", "--data", "examples/coins/support"];
-    let trained =
-        kshot(&[&data[..], &tiny, &["--set", "model.weights=none", "--out", &run]].concat());
-    assert!(trained.status.success(), "{}", told(&trained));
+    let place = Place::new();
+    let tiny = ["--set", "model.encoder=resnet-tiny", "--set", "model.weights=none"];
+    let train = ["train", "--data", "support", "--out", "run", "--steps", "4", "--quiet"];
+    let trained = place.kshot(&[&train[..], &tiny].concat());
+    assert_eq!(trained.status, DONE, "{}", trained.stderr);
 
     for (format, more) in [("onnx", &[][..]), ("onnx", &["--size", "96x64"]), ("safetensors", &[])]
     {
-        let file = at(&format!("{}.{format}", more.len()));
-        let arguments = ["export", &run, "--format", format, "--out", &file, "--json"];
-        let output = kshot(&[&arguments[..], more].concat());
-        assert!(output.status.success(), "{format}: {}", told(&output));
-        let written: serde_json::Value = serde_json::from_slice(&output.stdout).unwrap();
-        assert_eq!(written["bytes"], fs::metadata(&file).unwrap().len());
-        assert_eq!(written["classes"], serde_json::json!(["background", "coin"]));
-        let bytes = fs::read(&file).unwrap();
+        let file = format!("{}.{format}", more.len());
+        let arguments = ["export", "run", "--format", format, "--out", &file, "--json"];
+        let ran = place.kshot(&[&arguments[..], more].concat());
+        assert_eq!(ran.status, DONE, "{format}: {}", ran.stderr);
+        let written: serde_json::Value = serde_json::from_str(&ran.stdout).unwrap();
+        let bytes = fs::read(place.at(&file)).unwrap();
+        assert_eq!(written["bytes"], bytes.len());
+        assert_eq!(written["classes"], serde_json::json!(["background", "square"]));
         // A file for one size needs no multiple of sides.
         for (word, is_there) in [
             ("kshot.classes", true),
@@ -51,12 +36,11 @@ fn a_run_becomes_files_for_other_programs() {
 
 #[test]
 fn what_cannot_be_exported_is_told() {
-    let folder = tempfile::tempdir().unwrap();
-    let empty = folder.path().display().to_string();
-    let output = kshot(&["export", &empty]);
-    assert_eq!(output.status.code(), Some(2), "{}", told(&output));
-    assert!(told(&output).contains("recipe.toml"), "{}", told(&output));
-    let output = kshot(&["export", &empty, "--size", "0x5"]);
-    assert_eq!(output.status.code(), Some(2));
-    assert!(told(&output).contains("480x360"), "{}", told(&output));
+    let place = Place::new();
+    let ran = place.kshot(&["export", "support"]);
+    assert_eq!(ran.status, WRONG_USE, "{}", ran.stderr);
+    assert!(ran.stderr.contains("recipe.toml"), "{}", ran.stderr);
+    let ran = place.kshot(&["export", "support", "--size", "0x5"]);
+    assert_eq!(ran.status, WRONG_USE);
+    assert!(ran.stderr.contains("480x360"), "{}", ran.stderr);
 }

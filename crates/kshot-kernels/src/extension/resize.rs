@@ -8,8 +8,8 @@ use super::{KernelBackend, ours};
 use crate::Resize;
 
 /// Bilinear resizing to rows and columns `size`: this crate's kernels for 32-bit floats on the CPU, elsewhere Burn's own
-/// operation, or two matrix products where gradients are asked for, since Burn's GPU backends have none of its own. With `align_corners` the corners' centres meet, else the pictures'
-/// edges do, as in PyTorch's `interpolate`.
+/// operation, or two matrix products where gradients are asked for, since on GPUs Burn's operation has none. With
+/// `align_corners` the corners' centres meet, else the pictures' edges do, as in PyTorch's `interpolate`.
 ///
 /// # Shapes
 /// `[batch, channels, height, width]` to `[batch, channels, size[0], size[1]]`

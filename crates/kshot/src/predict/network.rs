@@ -38,8 +38,7 @@ impl SegmenterModel {
     ) -> Self {
         let (segmenter, precision) = (segmenter.optimize(), Precision::F32);
         let few_shapes = device != Device::flex();
-        let test_time = if few_shapes { test_time.with_at_once(TILES) } else { test_time };
-        Self {
+        let model = Self {
             segmenter,
             normalization,
             planes,
@@ -48,16 +47,18 @@ impl SegmenterModel {
             test_time,
             device,
             precision,
-            few_shapes,
-        }
+            few_shapes: false,
+        };
+        model.with_few_shapes(few_shapes)
     }
 }
 
 impl SegmenterModel {
-    /// The same that shows its network pictures and tiles of few sizes, if so: by default on all devices but the CPU.
+    /// The same that shows its network pictures and tiles of few sizes, several tiles at once, if so: by default on all devices but the CPU.
     #[must_use]
     pub fn with_few_shapes(self, few_shapes: bool) -> Self {
-        Self { few_shapes, ..self }
+        let at_once = if few_shapes { TILES } else { 1 };
+        Self { few_shapes, test_time: self.test_time.with_at_once(at_once), ..self }
     }
 }
 
@@ -76,7 +77,11 @@ impl PixelModel for SegmenterModel {
         let network = |working: &RgbImage, tiles: &[Tile]| {
             let [height, width] = [tiles[0].height, tiles[0].width];
             let each = tiles.iter().map(|tile| self.normalization.planes(working, tile.area()));
-            let values = each.reduce(|all, more| [all, more].concat()).unwrap_or_default();
+            let values = each.reduce(|mut all, more| {
+                all.extend(more);
+                all
+            });
+            let values = values.unwrap_or_default();
             let data = TensorData::new(values, [tiles.len(), 3, height, width]);
             let images = Tensor::from_data(data, &self.device);
             let shown = shown_size(&self.segmenter, [height, width], self.few_shapes);

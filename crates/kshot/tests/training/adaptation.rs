@@ -20,7 +20,7 @@ use kshot::train::run::train;
 use kshot::train::session::{self, AnySession, Session};
 use serde_json::Value;
 
-use super::support::{Place, alone, numbers, points, quiet};
+use super::support::{Place, SCRATCH, alone, numbers, points, quiet, tiny};
 
 type Distance = fn(Tensor<2>, Tensor<2>) -> Tensor<1>;
 
@@ -176,35 +176,22 @@ impl Domains {
     }
 
     fn recipe(&self, changes: &[&str]) -> kshot::Result<Recipe> {
-        let text = format!(
-            r#"
-            [protocol]
-            name = "segmentation"
-            [data]
-            dataset = "folder"
-            root = "{}"
-            train = {{ list = "*", exclude = ["dusk_*"] }}
-            validation = {{ list = "*", include = ["day_00", "day_01"] }}
-            test = {{ list = "*", include = ["dusk_06", "dusk_07"] }}
-            unlabelled = {{ part = {{ list = "*", include = ["dusk_*"], exclude = ["dusk_06", "dusk_07"] }} }}
-            [model]
-            encoder = "resnet-tiny"
-            decoder = {{ name = "unet", width = 8 }}
-            weights = "none"
-            [method]
-            name = "feature-alignment"
-            [train]
+        let data = r#"
+            train = { list = "*", exclude = ["dusk_*"] }
+            validation = { list = "*", include = ["day_00", "day_01"] }
+            test = { list = "*", include = ["dusk_06", "dusk_07"] }
+            unlabelled = { part = { list = "*", include = ["dusk_*"], exclude = ["dusk_06", "dusk_07"] } }
+        "#;
+        let method = r#"name = "feature-alignment""#;
+        let train = r#"
             steps = 6
             batch = 3
             validate_every = 2
             seed = 1
-            optimizer = {{ name = "adamw", weight_decay = 0.1 }}
+            optimizer = { name = "adamw", weight_decay = 0.1 }
             learning_rate = 1e-2
-            "#,
-            self.0.written("data"),
-        );
-        let changes: Vec<String> = changes.iter().map(|change| (*change).to_owned()).collect();
-        Recipe::parse(&text, Path::new("recipe.toml"), &changes)
+        "#;
+        tiny(&self.0.written("data"), [data, SCRATCH, method, train], changes)
     }
 
     /// The curve of a training, without its times.

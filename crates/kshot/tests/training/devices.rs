@@ -1,8 +1,6 @@
 //! Trainings on several devices: each takes a share of every batch, and a step is that of one device which takes the
 //! shares one after another.
 
-use std::path::Path;
-
 use burn::prelude::*;
 use kshot::recipe::Recipe;
 use kshot::train::curve;
@@ -10,7 +8,9 @@ use kshot::train::load;
 use kshot::train::run::train_on;
 use kshot::train::session::{self, AnySession};
 
-use super::support::{Numbers, Place, alone, is_statistic, numbers, quiet};
+use super::support::{
+    ALL, Numbers, Place, SCRATCH, SUPERVISED, alone, is_statistic, numbers, quiet, tiny,
+};
 
 fn place() -> Place {
     Place::with_squares(4, [32, 32], &[[220, 40, 30]], &["square"])
@@ -18,32 +18,9 @@ fn place() -> Place {
 
 impl Place {
     fn shared(&self, train: &str) -> Recipe {
-        let text = format!(
-            r#"
-            [protocol]
-            name = "segmentation"
-            [data]
-            dataset = "folder"
-            root = "{}"
-            train = "*"
-            validation = "*"
-            test = "*"
-            transforms = [{{ name = "flip" }}]
-            [model]
-            encoder = "resnet-tiny"
-            decoder = {{ name = "unet", width = 8 }}
-            weights = "none"
-            [method]
-            name = "supervised"
-            [train]
-            seed = 1
-            optimizer = "sgd"
-            learning_rate = 0.05
-            {train}
-            "#,
-            self.written("data"),
-        );
-        Recipe::parse(&text, Path::new("recipe.toml"), &[]).unwrap()
+        let data = format!("{ALL}\ntransforms = [{{ name = \"flip\" }}]");
+        let train = format!("seed = 1\noptimizer = \"sgd\"\nlearning_rate = 0.05\n{train}");
+        tiny(&self.written("data"), [&data, SCRATCH, SUPERVISED, &train], &[]).unwrap()
     }
 
     /// Trains on the CPU, which stands for so many devices.

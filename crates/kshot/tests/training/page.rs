@@ -10,7 +10,7 @@ use kshot::plan::{PLAN, PlanOptions};
 use kshot::recipe::Recipe;
 use kshot::report::page::percent;
 
-use super::support::{Place, alone};
+use super::support::{LISTED, Place, SCRATCH, SUPERVISED, alone, tiny};
 
 /// The names of the classes: one that would be markup, one with a quote, and one that no picture holds.
 const CLASSES: [&str; 3] = ["<b>red</b>", "\"green\" & co", "nowhere"];
@@ -36,33 +36,15 @@ impl Pages {
     }
 
     fn recipe(&self) -> Recipe {
-        let text = format!(
-            r#"
-            [protocol]
-            name = "segmentation"
-            [data]
-            dataset = "folder"
-            root = "{}"
-            train = "train"
-            validation = "validation"
-            test = "validation"
-            [model]
-            encoder = "resnet-tiny"
-            decoder = {{ name = "unet", width = 8 }}
-            weights = "none"
-            [method]
-            name = "supervised"
-            [train]
+        let train = r#"
             steps = 8
             validate_every = 2
             seed = 0
             batch = 2
             learning_rate = 1e-2
             optimizer = "adam"
-            "#,
-            self.0.written("data")
-        );
-        Recipe::parse(&text, Path::new("test.toml"), &[]).unwrap()
+        "#;
+        tiny(&self.0.written("data"), [LISTED, SCRATCH, SUPERVISED, train], &[]).unwrap()
     }
 
     fn train(&self, at_most: Option<usize>) {

@@ -4,9 +4,8 @@ use std::path::Path;
 
 use image::{GrayImage, Luma};
 use kshot::job::{TrainOptions, Watch, train};
-use kshot::recipe::Recipe;
 
-use super::support::{Place, alone};
+use super::support::{LISTED, Place, SCRATCH, SUPERVISED, alone, tiny};
 
 /// What masks have where nobody labelled.
 const UNLABELLED: u8 = 255;
@@ -35,35 +34,17 @@ fn strokes_teach_what_covers_whole_pictures() {
     for number in 0..LEARNT {
         stroke(&place.at(&format!("data/masks/{number}.png")));
     }
-    let text = format!(
-        r#"
-        [protocol]
-        name = "segmentation"
-        [data]
-        dataset = "folder"
-        root = "{}"
-        train = "train"
-        validation = "validation"
-        test = "validation"
-        [model]
-        encoder = "resnet-tiny"
-        decoder = {{ name = "unet", width = 8 }}
-        weights = "none"
-        [loss]
-        terms = [{{ name = "cross-entropy" }}, {{ name = "dice" }}]
-        [method]
-        name = "supervised"
-        [train]
+    let train_keys = r#"
         steps = 60
         validate_every = 20
         seed = 0
         batch = 4
         learning_rate = 1e-2
         optimizer = "adam"
-        "#,
-        place.written("data")
-    );
-    let recipe = Recipe::parse(&text, Path::new("strokes.toml"), &[]).unwrap();
+    "#;
+    let loss = r#"loss.terms=[{ name = "cross-entropy" }, { name = "dice" }]"#;
+    let sections = [LISTED, SCRATCH, SUPERVISED, train_keys];
+    let recipe = tiny(&place.written("data"), sections, &[loss]).unwrap();
     let trained = train(&TrainOptions::new(recipe, place.at("run")), &Watch::silent()).unwrap();
     let found = trained.best.monitored(&trained.monitor);
     assert!(found > 0.7, "{} on whole masks: {found}", trained.monitor);

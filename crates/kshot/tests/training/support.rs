@@ -8,6 +8,7 @@ use burn::module::{Module, ModuleVisitor, Param};
 use burn::prelude::*;
 use burn::train::Interrupter;
 use image::{GrayImage, Luma, Rgb, RgbImage};
+use kshot::recipe::Recipe;
 use kshot::train::curve::{self, CurvePoint};
 use kshot::train::run::{TrainRunOptions, TrainView};
 use tempfile::TempDir;
@@ -69,6 +70,48 @@ pub fn squares(folder: &Path, count: u32, size: [u32; 2], colours: &[[u8; 3]], c
     }
     std::fs::write(folder.join("classes.txt"), classes.join("\n") + "\n").unwrap();
 }
+
+/// A recipe of a tiny network on a folder, with lines of its own in `[data]`, `[model]`, `[method]` and `[train]`, and changed
+/// as by `--set`.
+pub fn tiny(
+    root: &str,
+    [data, model, method, train]: [&str; 4],
+    changes: &[&str],
+) -> kshot::Result<Recipe> {
+    let text = format!(
+        r#"
+        [protocol]
+        name = "segmentation"
+        [data]
+        dataset = "folder"
+        root = "{root}"
+        {data}
+        [model]
+        encoder = "resnet-tiny"
+        decoder = {{ name = "unet", width = 8 }}
+        {model}
+        [method]
+        {method}
+        [train]
+        {train}
+        "#
+    );
+    let changes: Vec<String> = changes.iter().map(|change| (*change).to_owned()).collect();
+    Recipe::parse(&text, Path::new("recipe.toml"), &changes)
+}
+
+/// `[data]` that learns from and validates on the folder's lists.
+pub const LISTED: &str = r#"train = "train"
+validation = "validation"
+test = "validation""#;
+/// `[data]` that learns from and validates on all pictures.
+pub const ALL: &str = r#"train = "*"
+validation = "*"
+test = "*""#;
+/// `[model]` from scratch.
+pub const SCRATCH: &str = r#"weights = "none""#;
+/// `[method]` of supervised segmentation.
+pub const SUPERVISED: &str = r#"name = "supervised""#;
 
 /// A path as a recipe may have it.
 pub fn slashed(path: &Path) -> String {

@@ -13,7 +13,8 @@ use kshot::train::run::train;
 use kshot::train::session::{self, AnySession, Session};
 
 use super::support::{
-    Numbers, Place, alone, is_statistic, numbers, points, quiet, slashed, squares,
+    ALL, Numbers, Place, SUPERVISED, alone, is_statistic, numbers, points, quiet, slashed, squares,
+    tiny,
 };
 
 const SIZE: [u32; 2] = [32, 32];
@@ -29,24 +30,9 @@ impl Place {
     fn recipe(&self, data: &str, model: &str, train: &str) -> kshot::Result<Recipe> {
         let weights = if model.contains("weights") { "" } else { "weights = \"none\"" };
         let validate = if train.contains("validate_every") { "" } else { "validate_every = 2" };
-        let text = format!(
+        let model = format!("{weights}\n{model}");
+        let train = format!(
             r#"
-            [protocol]
-            name = "segmentation"
-            [data]
-            dataset = "folder"
-            root = "{}"
-            train = "*"
-            validation = "*"
-            test = "*"
-            [model]
-            encoder = "resnet-tiny"
-            decoder = {{ name = "unet", width = 8 }}
-            {weights}
-            {model}
-            [method]
-            name = "supervised"
-            [train]
             steps = 6
             batch = 2
             {validate}
@@ -54,10 +40,9 @@ impl Place {
             optimizer = {{ name = "adamw", weight_decay = 0.1 }}
             learning_rate = 1e-2
             {train}
-            "#,
-            slashed(&self.at(data)),
+            "#
         );
-        Recipe::parse(&text, Path::new("recipe.toml"), &[])
+        tiny(&slashed(&self.at(data)), [ALL, &model, SUPERVISED, &train], &[])
     }
 
     fn run(&self, out: &str, recipe: &Recipe, at_most: Option<usize>) -> Vec<CurvePoint> {
