@@ -12,7 +12,9 @@ use burn::tensor::Distribution;
 use kshot::decoder::{DecoderConfig, Segmenter};
 use kshot::encoder::{EncoderConfig, Normalization};
 use kshot::export::proto::Model;
-use kshot::export::{OnnxOptions, onnx};
+use kshot::export::{OnnxOptions, onnx, write_safetensors};
+use kshot::weights::segmenter::{DecoderWeights, into_segmenter};
+use kshot::weights::state::StateDict;
 use prost::Message;
 
 /// Pictures that the networks were not recorded with: batch, height, width.
@@ -52,6 +54,37 @@ fn moved(network: Segmenter) -> Segmenter {
     let device = Device::flex().autodiff();
     network.forward(Tensor::random([2, 3, 40, 40], Distribution::Normal(0.0, 1.0), &device));
     network.valid()
+}
+
+/// What is written as tensors is read back as weights: the same function, of every pair.
+#[test]
+fn tensors_come_back_as_they_were() {
+    let device = Device::flex();
+    let folder = tempfile::tempdir().unwrap();
+    let file = folder.path().join("network.safetensors");
+    let pictures = Tensor::<4>::random([1, 3, 64, 64], Distribution::Normal(0.0, 1.0), &device);
+    let mut pairs = 0;
+    for encoder in EncoderConfig::all().into_iter().filter(|of| of.name().ends_with("-tiny")) {
+        for decoder in DecoderConfig::all() {
+            let Ok(network) = Segmenter::new(encoder.init(&device), &decoder, 3, &device) else {
+                continue;
+            };
+            let network = moved(network);
+            write_safetensors(&network, &options(None), &file).unwrap();
+            let state = StateDict::read(&file).unwrap();
+            let (read, weights) = into_segmenter(&encoder, &decoder, 3, &state, &device).unwrap();
+            let pair = format!("{} {}", encoder.name(), decoder.name());
+            assert!(matches!(weights, DecoderWeights::File { dilated_otherwise: false }), "{pair}");
+            let [before, after] =
+                [network, read].map(|of| of.forward(pictures.clone()).into_data());
+            assert_eq!(before, after, "{pair}");
+            // For other classes the encoder alone is the file's.
+            let (_, weights) = into_segmenter(&encoder, &decoder, 5, &state, &device).unwrap();
+            assert!(matches!(weights, DecoderWeights::Random(_)), "{pair}");
+            pairs += 1;
+        }
+    }
+    assert!(pairs > 40, "{pairs}");
 }
 
 /// Every value is computed once, before it is used.

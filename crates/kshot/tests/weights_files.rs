@@ -308,9 +308,9 @@ fn tar_archives_of_the_first_versions() {
 
 #[test]
 fn numbers_that_are_not_finite_are_refused_with_their_tensor() {
-    let state = |numbers: Vec<f32>| StateDict {
-        path: "net.pth".into(),
-        tensors: [("a.weight".to_owned(), TensorData::new(numbers, [3]))].into(),
+    let state = |numbers: Vec<f32>| {
+        let tensors = [("a.weight".to_owned(), TensorData::new(numbers, [3]))].into();
+        StateDict::new("net.pth".into(), tensors)
     };
     let error = state(vec![1.0, f32::NAN, f32::NEG_INFINITY]).take("a.weight", &[3]);
     let error = error.unwrap_err().to_string();
@@ -335,7 +335,7 @@ fn a_network_is_not_filled_with_numbers_that_are_not_finite() {
         let weight = TensorData::new(weight.to_vec(), [2, 3]).convert_dtype(dtype);
         let bias = TensorData::new(vec![0.0_f32; 3], [3]);
         let tensors = [("weight".to_owned(), weight), ("bias".to_owned(), bias)].into();
-        let state = StateDict { path: "net.pth".into(), tensors };
+        let state = StateDict::new("net.pth".into(), tensors);
         let layer = LinearConfig::new(2, 3).init(&device);
         into_module(layer, "a layer", &state, |name| Renamed::Ours(name.to_owned()))
     };

@@ -32,6 +32,13 @@ fn a_run_becomes_files_for_other_programs() {
             assert_eq!(found, is_there, "{format} {more:?}: {word}");
         }
     }
+
+    // kshot's own file is weights to start from.
+    let start = ["--set", "model.weights=0.safetensors", "--steps", "4"];
+    let again = ["train", "--data", "support", "--out", "again"];
+    let ran = place.kshot(&[&again[..], &tiny[..2], &start].concat());
+    assert_eq!(ran.status, DONE, "{}", ran.stderr);
+    assert!(ran.stderr.contains("the decoder's weights are the file's"), "{}", ran.stderr);
 }
 
 #[test]

@@ -20,7 +20,7 @@
 
 use std::path::Path;
 
-use burn::module::{Module, ModuleVisitor, Param};
+use burn::module::{ModuleMapper, Param};
 use burn::prelude::*;
 use kshot_data::atomic;
 use prost::Message;
@@ -38,6 +38,8 @@ pub mod proto;
 pub mod sizes;
 pub mod trace;
 
+/// The key of the version that wrote a file.
+pub(crate) const VERSION: &str = "kshot.version";
 /// Name of the input.
 const PICTURES: &str = "pictures";
 /// Name of the first output.
@@ -155,33 +157,37 @@ pub fn write_onnx(network: &Segmenter, options: &OnnxOptions, file: &Path) -> Re
     atomic::write(file, &onnx(network, options)?)
 }
 
-/// Writes a network's parameters and running statistics by their paths, with the same metadata as
-/// [`onnx`].
+/// Writes a network's parameters and running statistics, the encoder's below `encoder.` and the decoder's below
+/// `decoder.`, with the same metadata as [`onnx`]. `model.weights` and [`into_segmenter`](
+/// crate::weights::segmenter::into_segmenter) read such a file.
 ///
 /// # Errors
 /// If the file cannot be written.
 pub fn write_safetensors(network: &Segmenter, options: &OnnxOptions, file: &Path) -> Result<()> {
-    #[derive(Default)]
     struct Parameters {
         path: Vec<String>,
         tensors: Vec<(String, Vec<usize>, Vec<u8>)>,
     }
-    impl ModuleVisitor for Parameters {
+    impl ModuleMapper for Parameters {
         fn enter_module(&mut self, name: &str, _container: &str) {
             self.path.push(name.to_owned());
         }
         fn exit_module(&mut self, _name: &str, _container: &str) {
             self.path.pop();
         }
-        fn visit_float<const D: usize>(&mut self, param: &Param<Tensor<D>>) {
+        fn map_float<const D: usize>(&mut self, param: Param<Tensor<D>>) -> Param<Tensor<D>> {
             let tensor = param.val();
             let shape = tensor.dims().to_vec();
             let bytes = cpu_values(tensor).into_iter().flat_map(f32::to_le_bytes).collect();
             self.tensors.push((self.path.join("."), shape, bytes));
+            param
         }
     }
-    let mut parameters = Parameters::default();
-    network.visit(&mut parameters);
+    let Segmenter { encoder, decoder } = network.clone();
+    let mut parameters = Parameters { path: vec!["encoder".to_owned()], tensors: Vec::new() };
+    encoder.map_network(&mut parameters);
+    parameters.path = vec!["decoder".to_owned()];
+    decoder.map_network(&mut parameters);
     let failed = |error: safetensors::SafeTensorError| {
         Error::weights(format!("the tensors cannot be written: {error}"))
     };
@@ -206,7 +212,7 @@ fn metadata(network: &Segmenter, options: &OnnxOptions) -> Result<Vec<Property>>
         ("kshot.mean", json(serde_json::json!(mean))),
         ("kshot.std", json(serde_json::json!(std))),
         ("kshot.channels", "RGB".to_owned()),
-        ("kshot.version", env!("CARGO_PKG_VERSION").to_owned()),
+        (VERSION, env!("CARGO_PKG_VERSION").to_owned()),
     ];
     if options.size.is_none() {
         lines.push(("kshot.size_multiple", network.multiple().to_string()));

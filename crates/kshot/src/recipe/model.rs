@@ -28,7 +28,8 @@ pub struct Model {
     pub encoder: EncoderChoice,
     /// Its weights: a file, a Hugging Face repository, a run's folder to start from (with its decoder), or `none`
     /// for random ones, to train from scratch; by default the built-in or fetched ones where it has them. Of a file
-    /// of a whole segmenter (torchvision, segmentation_models_pytorch) the decoder is taken too, where it fits.
+    /// of a whole segmenter (torchvision, segmentation_models_pytorch, `kshot export`) the decoder is taken too, where
+    /// it fits.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(length(min = 1))]
     pub weights: Option<PathBuf>,

@@ -3,8 +3,10 @@
 //! torchvision keeps the encoder below `backbone.` and the rest in `classifier.` and `aux_classifier.`;
 //! segmentation_models_pytorch below `encoder.` (`encoder.model.` for timm's) and in `decoder.` and
 //! `segmentation_head.`; `module.` stands before all names where several devices trained. DDRNet's authors keep both
-//! parts side by side.
+//! parts side by side. Files that kshot wrote (see [`write_safetensors`](crate::export::write_safetensors)) have
+//! `encoder.` and `decoder.` before the names that the networks have here.
 
+use crate::decoder::DecoderConfig;
 use crate::encoder::EncoderConfig;
 use crate::encoder::keys::Renamed;
 use crate::weights::state::StateDict;
@@ -35,16 +37,25 @@ pub(super) struct Prefix {
     devices: &'static str,
     /// Before the encoder's names, and in their place; none in a file of an encoder alone.
     encoder: Option<(&'static str, &'static str)>,
+    /// Whether the names behind it are ours.
+    own: bool,
 }
 
 impl Prefix {
     /// How a file names the tensors of this encoder: as it is published alone, unless that gives no tensor a place
     /// and a prefix does.
     pub(super) fn of(config: &EncoderConfig, state: &StateDict) -> Self {
-        let alone = Self { devices: "", encoder: None };
+        let alone = Self { devices: "", encoder: None, own: false };
+        if state.own {
+            return Self { encoder: Some(("encoder.", "")), own: true, ..alone };
+        }
         let encoders = PREFIXES.map(Some);
         let all = ["", DEVICES].into_iter().flat_map(|devices| {
-            std::iter::once(None).chain(encoders).map(move |encoder| Self { devices, encoder })
+            std::iter::once(None).chain(encoders).map(move |encoder| Self {
+                devices,
+                encoder,
+                own: false,
+            })
         });
         let knows = |prefix: &Self| {
             let ours = |name: &String| matches!(prefix.rename(config, name), Renamed::Ours(_));
@@ -58,6 +69,7 @@ impl Prefix {
         let Some(name) = foreign.strip_prefix(self.devices) else { return Renamed::Unknown };
         let Some((prefix, instead)) = self.encoder else { return config.rename(name) };
         match name.strip_prefix(prefix) {
+            Some(rest) if self.own => Renamed::Ours(rest.to_owned()),
             Some(rest) => config.rename(&format!("{instead}{rest}")),
             None if is_other(name) => Renamed::Spare,
             None => Renamed::Unknown,
@@ -76,9 +88,19 @@ impl Prefix {
         (is_other(name) && !name.starts_with("classification_head.")).then_some(name)
     }
 
+    /// Our name of a decoder's tensor.
+    pub(super) fn rename_decoder(&self, config: &DecoderConfig, foreign: &str) -> Renamed {
+        let Some(name) = self.other(foreign) else { return Renamed::Spare };
+        if !self.own {
+            return config.rename(name);
+        }
+        let ours = name.strip_prefix("decoder.");
+        ours.map_or(Renamed::Unknown, |ours| Renamed::Ours(ours.to_owned()))
+    }
+
     /// Whether names are those of segmentation_models_pytorch.
     pub(super) fn is_smp(&self) -> bool {
-        self.encoder.is_some_and(|(prefix, _)| prefix.starts_with("encoder."))
+        !self.own && self.encoder.is_some_and(|(prefix, _)| prefix.starts_with("encoder."))
     }
 }
 
@@ -96,7 +118,7 @@ mod tests {
 
     fn state(names: &[&str]) -> StateDict {
         let tensor = |name: &&str| ((*name).to_owned(), TensorData::from([0.0f32]));
-        StateDict { path: PathBuf::from("a.pth"), tensors: names.iter().map(tensor).collect() }
+        StateDict::new(PathBuf::from("a.pth"), names.iter().map(tensor).collect())
     }
 
     #[test]

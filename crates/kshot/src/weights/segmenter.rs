@@ -5,7 +5,6 @@ use std::fmt;
 use burn::prelude::Device;
 
 use crate::decoder::{Decoder, DecoderConfig, Segmenter};
-use crate::encoder::keys::Renamed;
 use crate::encoder::{Encode, EncoderConfig};
 use crate::error::Result;
 use crate::weights::apply::{Filler, into_encoder};
@@ -41,7 +40,7 @@ impl fmt::Display for DecoderWeights {
 }
 
 /// An encoder and a decoder with the tensors of a file: of an encoder alone, or of a whole segmenter as torchvision
-/// and segmentation_models_pytorch save it. A decoder that the file does not hold, or holds for other classes or
+/// and segmentation_models_pytorch save it, or as [`write_safetensors`](crate::export::write_safetensors) does. A decoder that the file does not hold, or holds for other classes or
 /// another decoder, starts from random weights (of the device's seed), and the answer says why.
 ///
 /// An encoder of segmentation_models_pytorch that is dilated has other dilations in the first block of a stage than
@@ -81,10 +80,7 @@ fn filled(
     if !state.tensors.keys().any(|name| prefix.other(name).is_some()) {
         return Err("the file holds an encoder alone".to_owned());
     }
-    let mut filler = Filler::new(state, |name| match prefix.other(name) {
-        Some(name) => config.rename(name),
-        None => Renamed::Spare,
-    });
+    let mut filler = Filler::new(state, |name| prefix.rename_decoder(config, name));
     let decoder = decoder.map_network(&mut filler);
     if let Some(theirs) = filler.other_classes(classes) {
         return Err(format!(

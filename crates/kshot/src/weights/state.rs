@@ -9,6 +9,7 @@ use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
 use crate::error::{Error, Result};
+use crate::export::VERSION;
 use crate::names::counted;
 use crate::weights::file::Head;
 use crate::weights::pickle;
@@ -20,9 +21,16 @@ pub struct StateDict {
     pub path: PathBuf,
     /// The tensors; 16-bit ones are kept as such.
     pub tensors: BTreeMap<String, TensorData>,
+    /// Whether kshot wrote the file (its metadata say so): `encoder.` and `decoder.` before kshot's own names.
+    pub(super) own: bool,
 }
 
 impl StateDict {
+    /// Tensors by the names that others gave them; `path` is for messages.
+    pub fn new(path: PathBuf, tensors: BTreeMap<String, TensorData>) -> Self {
+        Self { path, tensors, own: false }
+    }
+
     /// Takes a tensor out as 32-bit floats.
     ///
     /// # Errors
@@ -125,7 +133,9 @@ impl StateDict {
             let data = TensorData::from_bytes_vec(numbers.to_vec(), about.shape.clone(), dtype);
             tensors.insert(name, data);
         }
-        Ok(Self { path: path.to_owned(), tensors })
+        let about = header.metadata().as_ref();
+        let own = about.is_some_and(|about| about.contains_key(VERSION));
+        Ok(Self { path: path.to_owned(), tensors, own })
     }
 
     fn from_pytorch(path: &Path, head: &Head) -> Result<Self> {
@@ -166,7 +176,7 @@ impl StateDict {
                     .collect();
             }
         }
-        Ok(Self { path: path.to_owned(), tensors })
+        Ok(Self::new(path.to_owned(), tensors))
     }
 }
 

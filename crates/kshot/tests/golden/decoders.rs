@@ -68,7 +68,7 @@ fn published(network: &Value) -> StateDict {
     // Segmenters have no classifier of whole pictures.
     all.retain(|(name, _)| !name.contains(".fc."));
     all.extend(tensors(&network["tensors"], ""));
-    StateDict { path: PathBuf::from("segmenter.pth"), tensors: all.into_iter().collect() }
+    StateDict::new(PathBuf::from("segmenter.pth"), all.into_iter().collect())
 }
 
 /// Whole networks of torchvision and segmentation_models_pytorch under their own names: every tensor has its place,
@@ -203,10 +203,10 @@ fn decoders_are_those_of_the_originals() {
         let (channels, strides, size) = (list("channels"), list("strides"), list("size"));
         let size = [size[0], size[1]];
         let device = Device::flex().autodiff();
-        let state = StateDict {
-            path: PathBuf::from("decoder.pth"),
-            tensors: tensors(&row["tensors"], "").into_iter().collect(),
-        };
+        let state = StateDict::new(
+            PathBuf::from("decoder.pth"),
+            tensors(&row["tensors"], "").into_iter().collect(),
+        );
         let rename =
             |foreign: &str| match (config.rename(foreign), foreign.strip_prefix("pyramid.")) {
                 (Renamed::Unknown, Some(rest)) => config.rename(&format!("decoder.aspp.0.{rest}")),

@@ -77,7 +77,7 @@ fn state(
         };
         (name, data)
     });
-    StateDict { path: PathBuf::from("computed"), tensors: computed.collect() }
+    StateDict::new(PathBuf::from("computed"), computed.collect())
 }
 
 /// The branches and what leads from them to the classifier, folded and not.

@@ -47,7 +47,7 @@ fn every_network_like_torchvision_or_timm() {
             let of = if published == "gluon" { gluon_field(name) } else { name.clone() };
             (name.clone(), spare.unwrap_or_else(|| computed(&of, &shape)))
         });
-        let state = StateDict { path: PathBuf::from(published), tensors: tensors.collect() };
+        let state = StateDict::new(PathBuf::from(published), tensors.collect());
         let encoder = weights::apply::into_embedding(&config, &state, &device).unwrap();
         // The same maps without the layer before the classifier.
         let bare = weights::apply::into_encoder(&config, &state, &device).unwrap();

@@ -36,7 +36,7 @@ fn network(expected: &Value, device: &Device) -> Segmenter {
         let values = computed(&name, &shape);
         (name, values)
     });
-    let state = StateDict { path: PathBuf::from("nnunet"), tensors: tensors.collect() };
+    let state = StateDict::new(PathBuf::from("nnunet"), tensors.collect());
     let config: EncoderConfig = "plain-unet-tiny".parse().unwrap();
     let encoder = into_encoder(&config, &state, device).unwrap();
     let classes = expected["classes"].as_u64().unwrap() as usize;

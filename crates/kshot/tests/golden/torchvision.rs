@@ -80,7 +80,7 @@ fn every_network_like_torchvision_or_timm() {
             (name.clone(), head.unwrap_or_else(|| computed(name, &shape)))
         });
         let path = PathBuf::from(network["published"].as_str().unwrap());
-        let state = StateDict { path, tensors: tensors.collect() };
+        let state = StateDict::new(path, tensors.collect());
         let config: EncoderConfig = serde_json::from_value(network["encoder"].clone()).unwrap();
         let encoder = weights::apply::into_encoder(&config, &state, &device).unwrap();
         drop(state);

@@ -49,13 +49,13 @@ fn state(what: &str, tensors: &Value) -> StateDict {
         let shape: Vec<usize> = serde_json::from_value(shape.clone()).unwrap();
         (name.clone(), computed(name, &shape))
     });
-    StateDict { path: PathBuf::from(what), tensors: tensors.collect() }
+    StateDict::new(PathBuf::from(what), tensors.collect())
 }
 
 /// The same of names and shapes that the test knows.
 fn known(tensors: &[(&str, &[usize])]) -> StateDict {
     let tensors = tensors.iter().map(|(name, shape)| ((*name).to_owned(), computed(name, shape)));
-    StateDict { path: PathBuf::from("computed"), tensors: tensors.collect() }
+    StateDict::new(PathBuf::from("computed"), tensors.collect())
 }
 
 fn tensor<const D: usize>(name: &str, shape: [usize; D], scale: f32) -> Tensor<D> {
@@ -243,7 +243,7 @@ fn published_files_fit_whole() {
             let count = shape.iter().product();
             (name.clone(), TensorData::new(vec![0.5_f32; count], shape))
         });
-        let state = StateDict { path: PathBuf::from(name), tensors: tensors.collect() };
+        let state = StateDict::new(PathBuf::from(name), tensors.collect());
         into_encoder(&config, &state, &Device::flex()).unwrap();
     }
 }
