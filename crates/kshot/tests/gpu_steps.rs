@@ -18,7 +18,8 @@ use kshot::decoder::{DecoderConfig, Segmenter};
 use kshot::encoder::EncoderConfig;
 use kshot::encoder::conv4::Conv4Config;
 use kshot::loss::LossConfig;
-use kshot::method::few_shot::panet::{Panet, PanetConfig};
+use kshot::method::episodic::panet::PanetConfig;
+use kshot::method::episodic::{Episodic, EpisodicSegmenter, Seen, SegmentationEpisode};
 use kshot::method::few_shot::prototypical_networks::PrototypicalNetworksConfig;
 use kshot::method::learner::{LearnerConfig, LearnerSetting};
 use kshot::method::network::NetworkConfig;
@@ -146,11 +147,11 @@ fn a_validation_item_waits_for_nothing_and_is_one_of_few_sizes() {
     assert_ne!(once, convolutions([61, 65]));
 }
 
-fn episode<const R: usize>(
-    of: impl Fn(usize) -> Batch<R>,
+fn episode(
+    of: impl Fn(usize) -> Batch<1>,
     ways: usize,
     [shots, queries]: [usize; 2],
-) -> Episode<R> {
+) -> Episode<1> {
     let id = EpisodeId { seed: 1, index: 0 };
     let (support, query) = (of(ways * shots), of(queries));
     Episode { support, query, ways, classes: (1..=ways).collect(), id }
@@ -181,14 +182,15 @@ fn the_loss_of_panet_and_its_alignment_wait_for_nothing() {
     let device = Device::flex();
     device.seed(1);
     let config: EncoderConfig = "resnet-tiny".parse().unwrap();
-    let panet = deep_copy(&Panet::new(config.init(&device), PanetConfig::default(), 5)).valid();
+    let method = Episodic::Panet(PanetConfig::default());
+    let panet = EpisodicSegmenter::new(config.init(&device), &method, LossConfig::default(), 5);
+    let panet = deep_copy(&panet).valid();
     let run = |device: &Device| {
-        let of = |count: usize| {
-            batch(images([count, 3, 65, 65], device), |count, device| {
-                labels([count, 65, 65], device)
-            })
-        };
-        drop(panet.valid().to_device(device).loss(&episode(of, 1, [1, 1])));
+        let side = || (Seen::Images(images([1, 3, 65, 65], device)), labels([1, 65, 65], device));
+        let (id, classes) = (EpisodeId { seed: 1, index: 0 }, vec![1]);
+        let (support, query, all) = (side(), side(), labels([1, 65, 65], device));
+        let episode = SegmentationEpisode { support, query, all, classes, is_main: true, id };
+        drop(panet.valid().to_device(device).loss_of(episode));
     };
     held("panet", run, MOST_PANET);
 }

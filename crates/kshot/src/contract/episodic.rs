@@ -1,4 +1,4 @@
-//! Methods that learn from episodes: what they share, whatever the label.
+//! Methods that label whole pictures and learn from episodes: what they share.
 
 use burn::module::Module;
 use burn::optim::GradientsParams;
@@ -15,7 +15,7 @@ use crate::nn::on_cpu;
 pub struct EpisodeStep {
     /// Mean loss over the episodes.
     pub loss: f32,
-    /// Share of queries (or query pixels) labelled right, 0 to 1; `None` where a method has none.
+    /// Share of queries labelled right, 0 to 1; `None` where a method has none.
     pub accuracy: Option<f32>,
     /// The gradient for the optimiser.
     pub gradients: GradientsParams,
@@ -23,18 +23,17 @@ pub struct EpisodeStep {
     pub unread: Option<[Tensor<1>; 2]>,
 }
 
-/// A method that labels queries from a few labelled examples, for pictures (`R` = 1) or pixels
-/// (`R` = 3). Support and query arrive together, so that there is no hidden state.
-pub trait FewShot<const R: usize>: Module {
-    /// Logits of the queries, `[queries, ways]` (or `[pixels, ways + 1]`): their softmax is a
-    /// probability.
-    fn predict(&self, episode: &Episode<R>) -> Tensor<2>;
+/// A method that labels queries from a few labelled pictures. Support and query arrive together, so that there is no
+/// hidden state.
+pub trait FewShot: Module {
+    /// Logits of the queries, `[queries, ways]`: their softmax is a probability.
+    fn predict(&self, episode: &Episode<1>) -> Tensor<2>;
 
     /// The training loss, and the logits it is of; on the autodiff side.
-    fn loss(&self, episode: &Episode<R>) -> (Tensor<1>, Tensor<2>);
+    fn loss(&self, episode: &Episode<1>) -> (Tensor<1>, Tensor<2>);
 
     /// The gradient over some episodes. Methods with an inner loop have their own.
-    fn step(&self, episodes: &[Episode<R>]) -> EpisodeStep {
+    fn step(&self, episodes: &[Episode<1>]) -> EpisodeStep {
         let share = 1.0 / episodes.len() as f32;
         let mut losses = Vec::with_capacity(episodes.len());
         let mut shares = Vec::new();
@@ -67,7 +66,7 @@ pub trait FewShot<const R: usize>: Module {
 }
 
 /// A training step of a method on some episodes.
-pub fn step<const R: usize, M: FewShot<R>>(method: &M, episodes: &[Episode<R>]) -> StepResult {
+pub fn step<M: FewShot>(method: &M, episodes: &[Episode<1>]) -> StepResult {
     // Noise that a method draws is the same whether training was interrupted or not.
     if let Some(first) = episodes.first() {
         let id = first.id;
@@ -89,7 +88,7 @@ pub fn step<const R: usize, M: FewShot<R>>(method: &M, episodes: &[Episode<R>]) 
 }
 
 /// The share of rows whose highest score is that of the label; rows labelled 255 do not count.
-pub fn accuracy<const R: usize>(scores: &Tensor<2>, labels: &Tensor<R, Int>) -> f32 {
+pub fn accuracy(scores: &Tensor<2>, labels: &Tensor<1, Int>) -> f32 {
     let [rows, _] = scores.dims();
     let labels = labels.clone().reshape([rows]);
     let labels = if labels.is_autodiff() { labels.inner() } else { labels };
@@ -100,7 +99,7 @@ pub fn accuracy<const R: usize>(scores: &Tensor<2>, labels: &Tensor<R, Int>) -> 
 }
 
 /// As [`accuracy`], `[1]`, left on the device.
-fn share_right<const R: usize>(scores: &Tensor<2>, labels: &Tensor<R, Int>) -> Tensor<1> {
+fn share_right(scores: &Tensor<2>, labels: &Tensor<1, Int>) -> Tensor<1> {
     let [rows, _] = scores.dims();
     let labels = labels.clone().reshape([rows]);
     let labels = if labels.is_autodiff() { labels.inner() } else { labels };

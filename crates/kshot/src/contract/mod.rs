@@ -4,7 +4,7 @@
 //! ItemSource<T>  item `index` of a training or validation, a function of (seed, index) alone
 //! Objective      what is optimised: step (loss, gradients, metrics), evaluate, after_update
 //! AtValidations  what changes with a training at its validations besides parameters
-//! FewShot<R>     a method that labels queries from a few labelled examples (see `episodic`)
+//! FewShot        a method that labels queries from a few labelled examples (see `episodic`)
 //! PixelModel     class scores of every pixel of a picture
 //! ```
 //! A type outside this crate that implements [`Objective`] is trained by

@@ -1,7 +1,7 @@
 //! Data sets and what is drawn from them: batches and episodes as tensors, from (seed, index) alone.
 //!
 //! ```text
-//! DatasetConfig (a recipe's [data]) -> Dataset  pictures with masks     -> Batches, PixelTasks
+//! DatasetConfig (a recipe's [data]) -> Dataset  pictures with masks     -> Batches, Squares (episodes: train::episodes)
 //!                                   -> Splits   pictures sorted by class -> Tasks
 //! UnlabelledConfig (data.unlabelled) -> Dataset  pictures without masks  -> the second half of a SemiBatch
 //! ```
@@ -30,9 +30,10 @@ pub mod order;
 pub mod oxford_pets;
 pub mod part;
 pub mod picture_weights;
-pub mod pixel_tasks;
+
 pub mod sbd;
 pub mod source;
+pub mod squares;
 pub mod transforms;
 pub mod unlabelled;
 pub mod voc;

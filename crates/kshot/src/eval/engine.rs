@@ -13,13 +13,13 @@ use crate::data::episode::{DrawnEpisode, relabel, support_labels};
 use crate::error::{Error, Result};
 use crate::features::extract::Extractor;
 use crate::features::intensity::Intensity;
+use crate::method::episodic::Maps;
 use crate::method::few_shot::HeadConfig;
-use crate::method::few_shot::panet::Maps;
 use crate::method::few_shot::self_support::{Bank, SelfSupport};
 use crate::postprocess::refine::Labelling;
 use crate::predict::compare::{SelfSupportExamples, SelfSupportModel};
+use crate::predict::episodic::EpisodicNetwork;
 use crate::predict::fit::{FitOptions, fit};
-use crate::predict::panet::PanetEncoder;
 use crate::predict::{Calibrated, Predictor, SegmentationChoice};
 use crate::recipe::Predict;
 
@@ -52,7 +52,7 @@ impl PreparedPicture {
     fn maps(&self) -> Result<&Maps> {
         match &self.kept {
             PictureFeatures::Maps(maps) => Ok(maps),
-            // `Engine::prepare` makes them for every picture of `panet`.
+            // `Engine::prepare` makes them for every picture of such methods.
             _ => Err(Error::data("a picture was prepared without maps")),
         }
     }
@@ -65,7 +65,7 @@ pub(super) enum EpisodeMethod {
     /// Fitted to each episode anew.
     Fitted(HeadConfig, Extractor),
     /// Compares the maps of an encoder, meta-trained or not; they are kept.
-    Panet(Box<PanetEncoder>),
+    Episodic(Box<EpisodicNetwork>),
 }
 
 impl EpisodeMethod {
@@ -114,8 +114,8 @@ impl Engine {
                     let bytes = bank.bytes();
                     (PictureFeatures::Bank(Arc::new(bank)), bytes)
                 }
-                EpisodeMethod::Panet(encoder) => {
-                    let maps = encoder.maps(&image)?;
+                EpisodeMethod::Episodic(network) => {
+                    let maps = network.maps(&image)?;
                     let bytes = maps.bytes();
                     (PictureFeatures::Maps(maps), bytes)
                 }
@@ -156,12 +156,12 @@ impl Engine {
                 let scores = model.scores_of(query.bank()?, size);
                 self.predictor(Box::new(model)).label_scores(scores, &query.image)?
             }
-            EpisodeMethod::Panet(encoder) => {
+            EpisodeMethod::Episodic(network) => {
                 let pictures = support
                     .into_iter()
                     .map(|(prepared, labels)| Ok((prepared.maps()?.clone(), labels)))
                     .collect::<Result<Vec<_>>>()?;
-                let model = encoder.model(&pictures, planes);
+                let model = network.model(&pictures, planes)?;
                 let scores = model.scores_of(query.maps()?, size);
                 self.predictor(Box::new(model)).label_scores(scores, &query.image)?
             }

@@ -21,11 +21,10 @@ use crate::eval::tally::{RunCounts, count, episode_iou};
 use crate::eval::worst::{Panel, WORST, Worst};
 use crate::eval::{EvalContext, Evaluation, Progress, extractor, head};
 use crate::method::MethodConfig;
-use crate::method::trained::TrainedConfig;
 use crate::metric::calibration::Calibration;
 use crate::metric::confusion::ClassCounts;
 use crate::metric::interval::Estimate;
-use crate::predict::trained::panet_encoder;
+use crate::predict::trained::episodic_network;
 use crate::recipe::{Counting, Protocol, Recipe};
 
 /// The protocol's keys.
@@ -181,8 +180,8 @@ fn row(
 fn engine(recipe: &Recipe, context: &EvalContext, set: Arc<dyn Dataset>) -> Result<Engine> {
     let device = context.device;
     let kind = match &recipe.method {
-        MethodConfig::Trained(TrainedConfig::Panet(_)) => {
-            EpisodeMethod::Panet(Box::new(panet_encoder(recipe, context.model, device)?))
+        MethodConfig::Episodic(_) => {
+            EpisodeMethod::Episodic(Box::new(episodic_network(recipe, context.model, device)?))
         }
         _ => EpisodeMethod::of(head(recipe)?, extractor(&recipe.model, device)?),
     };

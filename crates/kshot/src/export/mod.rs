@@ -32,14 +32,13 @@ use crate::decoder::Segmenter;
 use crate::encoder::{Encode, Normalization};
 use crate::error::{Error, Result};
 use crate::nn::cpu_values;
+use crate::weights::state::VERSION;
 
 pub mod lower;
 pub mod proto;
 pub mod sizes;
 pub mod trace;
 
-/// The key of the version that wrote a file.
-pub(crate) const VERSION: &str = "kshot.version";
 /// Name of the input.
 const PICTURES: &str = "pictures";
 /// Name of the first output.

@@ -2,6 +2,7 @@
 
 use crate::data::DatasetConfig;
 use crate::decoder::DecoderConfig;
+use crate::method::episodic::Episodic;
 use crate::method::few_shot::HeadConfig;
 use crate::method::learner::Learning;
 use crate::method::trained::TrainedConfig;
@@ -30,7 +31,7 @@ pub fn methods() -> Vec<Row> {
 
 /// The methods that steps of an optimiser train, as rows.
 pub fn learners() -> Vec<Row> {
-    [Learning::rows(), TrainedConfig::rows()].concat()
+    [Learning::rows(), Episodic::rows(), TrainedConfig::rows()].concat()
 }
 
 /// The decoders as rows.

@@ -79,7 +79,7 @@ pub fn train(options: &TrainOptions, watch: &Watch<'_>) -> Result<Trained> {
     let devices = device::parse_all(&options.device)?;
     let (trained, page) = match AnySession::new(&options.recipe, &devices[0])? {
         AnySession::Learner(session) => run_session(*session, &devices, options, watch),
-        AnySession::Panet(session) => run_session(*session, &devices, options, watch),
+        AnySession::Episodic(session) => run_session(*session, &devices, options, watch),
         AnySession::Supervised(session) => run_session(*session, &devices, options, watch),
         AnySession::FeatureAlignment(session) => run_session(*session, &devices, options, watch),
     }?;
@@ -107,7 +107,7 @@ pub fn cost(recipe: &Recipe, device: &str) -> Result<(String, StepCost)> {
     let devices = device::parse_all(device)?;
     Ok(match AnySession::new(recipe, &devices[0])? {
         AnySession::Learner(session) => (session.title.clone(), step_cost(*session, &devices)?),
-        AnySession::Panet(session) => (session.title.clone(), step_cost(*session, &devices)?),
+        AnySession::Episodic(session) => (session.title.clone(), step_cost(*session, &devices)?),
         AnySession::Supervised(session) => (session.title.clone(), step_cost(*session, &devices)?),
         AnySession::FeatureAlignment(session) => {
             (session.title.clone(), step_cost(*session, &devices)?)

@@ -33,7 +33,7 @@ pub struct LearnerSetting {
 /// How a method is configured, as recipes write it.
 pub trait LearnerConfig {
     /// What it makes.
-    type Learner: FewShot<1>;
+    type Learner: FewShot;
     /// Its name on the command line and in recipes.
     const NAME: &'static str;
     /// One line for lists.
@@ -99,7 +99,7 @@ macro_rules! learners {
             }
         }
 
-        impl FewShot<1> for Learner {
+        impl FewShot for Learner {
             fn predict(&self, episode: &Episode<1>) -> Tensor<2> {
                 match self { $(Self::$variant(learner) => learner.predict(episode),)+ }
             }

@@ -1,11 +1,13 @@
 //! Methods: how a few labels become a label for every picture or pixel.
 //!
-//! Three tables, of which a recipe's `[method]` names one row:
+//! Four tables, of which a recipe's `[method]` names one row:
 //! - [`learner::Learning`]: methods that label whole pictures and learn from episodes;
 //! - [`few_shot::HeadConfig`]: methods that label pixels and are fitted to the labelled pictures in seconds;
+//! - [`episodic::Episodic`]: methods that label pixels from labelled pictures and are meta-trained on episodes;
 //! - [`trained::TrainedConfig`]: networks that label pixels and are trained by steps.
 
 pub mod adapt;
+pub mod episodic;
 pub mod few_shot;
 pub mod kmeans;
 pub mod learner;
@@ -15,6 +17,7 @@ pub mod noise;
 pub mod supervised;
 pub mod trained;
 
+use episodic::Episodic;
 use few_shot::HeadConfig;
 use learner::Learning;
 use schemars::JsonSchema;
@@ -32,6 +35,8 @@ pub enum MethodConfig {
     Learner(Learning),
     /// Labels pixels; fitted to the labelled pictures.
     Head(HeadConfig),
+    /// Labels pixels from labelled pictures; learns from episodes.
+    Episodic(Episodic),
     /// Labels pixels; trained by steps.
     Trained(TrainedConfig),
 }
@@ -39,7 +44,7 @@ pub enum MethodConfig {
 impl MethodConfig {
     /// All methods as rows.
     pub fn rows() -> Vec<Row> {
-        [Learning::rows(), HeadConfig::rows(), TrainedConfig::rows()].concat()
+        [Learning::rows(), HeadConfig::rows(), Episodic::rows(), TrainedConfig::rows()].concat()
     }
 
     /// Its name.
@@ -47,6 +52,7 @@ impl MethodConfig {
         match self {
             Self::Learner(config) => config.name(),
             Self::Head(config) => config.name(),
+            Self::Episodic(config) => config.name(),
             Self::Trained(config) => config.name(),
         }
     }
@@ -79,6 +85,9 @@ impl<'de> Deserialize<'de> for MethodConfig {
         }
         if within(HeadConfig::rows()) {
             return Ok(Self::Head(value.try_into().map_err(said)?));
+        }
+        if within(Episodic::rows()) {
+            return Ok(Self::Episodic(value.try_into().map_err(said)?));
         }
         if within(TrainedConfig::rows()) {
             return Ok(Self::Trained(value.try_into().map_err(said)?));

@@ -4,7 +4,6 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::adapt::alignment::{self, FeatureAlignmentConfig};
-use super::few_shot::panet::{self, PanetConfig};
 use super::supervised::{self, SupervisedConfig};
 use crate::names::Row;
 
@@ -14,8 +13,6 @@ use crate::names::Row;
 pub enum TrainedConfig {
     /// [`alignment`]
     FeatureAlignment(FeatureAlignmentConfig),
-    /// [`panet`]
-    Panet(PanetConfig),
     /// [`supervised`]
     Supervised(SupervisedConfig),
 }
@@ -25,7 +22,6 @@ impl TrainedConfig {
     pub fn rows() -> Vec<Row> {
         [
             (alignment::NAME, alignment::SUMMARY, alignment::SOURCE),
-            (panet::NAME, panet::SUMMARY, panet::SOURCE),
             (supervised::NAME, supervised::SUMMARY, supervised::SOURCE),
         ]
         .map(|(name, summary, source)| Row {
@@ -40,7 +36,6 @@ impl TrainedConfig {
     pub fn name(&self) -> &'static str {
         match self {
             Self::FeatureAlignment(_) => alignment::NAME,
-            Self::Panet(_) => panet::NAME,
             Self::Supervised(_) => supervised::NAME,
         }
     }

@@ -9,6 +9,7 @@
 pub mod candidate;
 pub mod compare;
 pub mod ensemble;
+pub mod episodic;
 pub mod expected;
 pub mod familiarity;
 pub mod fit;
@@ -17,7 +18,6 @@ pub mod heads;
 pub mod held_out;
 pub mod network;
 pub mod objects;
-pub mod panet;
 pub mod pipeline;
 pub mod placement;
 pub mod prior;

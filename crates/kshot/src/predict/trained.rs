@@ -7,8 +7,8 @@ use burn::prelude::*;
 use kshot_data::support::Support;
 
 use super::ensemble::{EnsembleModel, Member, Share};
+use super::episodic::EpisodicNetwork;
 use super::network::SegmenterModel;
-use super::panet::PanetEncoder;
 use super::test_time::TestTime;
 use super::{Calibrated, Predictor, SegmentationChoice};
 use crate::contract::pixel_model::PixelModel;
@@ -18,10 +18,9 @@ use crate::error::{Error, Result};
 use crate::export::OnnxOptions;
 use crate::method::MethodConfig;
 use crate::method::supervised::Supervised;
-use crate::method::trained::TrainedConfig;
 use crate::postprocess::refine::Refinement;
 use crate::recipe::Recipe;
-use crate::train::{curve, load, session};
+use crate::train::{curve, episodes, load, session};
 
 /// What a run's method needs besides its weights.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -39,7 +38,7 @@ pub enum Needs {
 pub fn needs(recipe: &Recipe) -> Result<Needs> {
     match &recipe.method {
         method if method.is_segmenter() => Ok(Needs::Nothing),
-        MethodConfig::Trained(TrainedConfig::Panet(_)) => Ok(Needs::Support),
+        MethodConfig::Episodic(_) => Ok(Needs::Support),
         MethodConfig::Learner(_) => Err(Error::config(format!(
             "`{}` labels whole pictures: use `kshot classify --run`",
             recipe.method.name()
@@ -67,7 +66,7 @@ impl Predictor {
     /// ```
     ///
     /// # Errors
-    /// If the recipe or weights are missing or wrong, or its method compares with labelled pictures (PANet).
+    /// If the recipe or weights are missing or wrong, or its method compares with labelled pictures (PANet and the like).
     pub fn load(run: impl AsRef<Path>) -> Result<Self> {
         let run = run.as_ref();
         predictor(run, None, load::recipe_of(run)?.predict.refinement, &Device::flex())
@@ -88,12 +87,13 @@ pub fn predictor(
     let recipe = load::recipe_of(run)?;
     match (&recipe.method, support) {
         (method, _) if method.is_segmenter() => supervised(&recipe, run, refinement, device),
-        (MethodConfig::Trained(TrainedConfig::Panet(_)), Some(support)) => {
-            panet(&recipe, run, support, refinement, device)
+        (MethodConfig::Episodic(_), Some(support)) => {
+            episodic(&recipe, run, support, refinement, device)
         }
-        (MethodConfig::Trained(TrainedConfig::Panet(_)), None) => Err(Error::config(
-            "panet compares with labelled pictures of the classes that are asked for; give --support beside --model",
-        )),
+        (MethodConfig::Episodic(method), None) => Err(Error::config(format!(
+            "{} compares with labelled pictures of the classes that are asked for; give --support beside --model",
+            method.name()
+        ))),
         _ => Err(needs(&recipe)
             .err()
             .unwrap_or_else(|| Error::config("not a method that labels pixels"))),
@@ -254,43 +254,46 @@ pub fn untrained(
     Ok(around(recipe, Box::new(model), classes, "untrained".to_owned(), refinement))
 }
 
-fn panet(
+fn episodic(
     recipe: &Recipe,
     run: &Path,
     support: &Support,
     refinement: Refinement,
     device: &Device,
 ) -> Result<Predictor> {
-    let encoder = panet_encoder(recipe, Some(run), device)?;
+    let network = episodic_network(recipe, Some(run), device)?;
     let pictures = support
         .pictures
         .iter()
-        .map(|picture| Ok((encoder.maps(&picture.image)?, picture.mask.clone())))
+        .map(|picture| Ok((network.maps(&picture.image)?, picture.mask.clone())))
         .collect::<Result<Vec<_>>>()?;
     let classes = support.classes.clone();
-    let model = encoder.model(&pictures, classes.len() + 1);
+    let model = network.model(&pictures, classes.len() + 1)?;
     let choice = SegmentationChoice::given(recipe.method.name(), told(recipe, run));
     Ok(Predictor::new(Box::new(model), classes, Calibrated::default(), refinement, choice))
 }
 
-/// PANet's encoder with the weights of a run, or as it is published.
+/// The network of a method that is meta-trained on episodes, with the weights of a run, or with the encoder as it is
+/// published.
 ///
 /// # Errors
 /// If the recipe is of another method, or weights are missing or wrong.
-pub fn panet_encoder(recipe: &Recipe, run: Option<&Path>, device: &Device) -> Result<PanetEncoder> {
-    let MethodConfig::Trained(TrainedConfig::Panet(config)) = &recipe.method else {
-        return Err(Error::config("not a recipe of panet").at_key("method.name"));
+pub fn episodic_network(
+    recipe: &Recipe,
+    run: Option<&Path>,
+    device: &Device,
+) -> Result<EpisodicNetwork> {
+    let MethodConfig::Episodic(method) = &recipe.method else {
+        let text = "not a recipe of a method that is meta-trained on episodes of masks";
+        return Err(Error::config(text).at_key("method.name"));
     };
-    let panet = match run {
-        Some(from) => {
-            let empty = session::panet(&load::to_fill(recipe, from)?, config, 0, device)?;
-            load::from_run(empty, from)?
-        }
-        None => session::panet(recipe, config, 0, device)?,
+    let network = match run {
+        Some(from) => episodes::trained(recipe, method, from, device)?,
+        None => episodes::episodic(recipe, method, 0, device)?,
     };
     let normalization = recipe.model.encoder()?.normalization();
-    let encoder = PanetEncoder::new(panet.valid(), normalization, device.clone());
-    Ok(encoder.with_precision(recipe.model.precision))
+    let network = EpisodicNetwork::new(network.valid(), normalization, device.clone());
+    Ok(network.with_precision(recipe.model.precision))
 }
 
 /// One sentence on where a run's network comes from.

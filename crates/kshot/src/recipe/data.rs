@@ -46,6 +46,10 @@ pub struct Parts {
     /// What the labelled pictures are worth: how often each is drawn in training (supervised segmentation).
     #[serde(skip_serializing_if = "Option::is_none")]
     pub instance_weights: Option<InstanceWeights>,
+    /// Data sets whose classes are trained on beside the main one's, in methods that are meta-trained on episodes of masks.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 100))]
+    pub auxiliary: Vec<AuxiliaryData>,
     /// Pictures whose longer side has more pixels are shrunk to so many, in training and prediction alike.
     #[serde(skip_serializing_if = "Option::is_none")]
     #[schemars(range(min = 32, max = 16384))]
@@ -60,13 +64,36 @@ pub struct Parts {
     pub support_transforms: Vec<Transform>,
 }
 
+/// A data set beside the main one.
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
+pub struct AuxiliaryData {
+    /// Which and where, with its own keys.
+    #[serde(flatten)]
+    pub dataset: DatasetConfig,
+    /// Its pictures, such as a list's name.
+    pub part: Part,
+    /// How many episodes are of it for each one of the main data set.
+    #[serde(default = "one")]
+    #[schemars(extend("exclusiveMinimum" = 0.0), range(max = 1e6))]
+    pub weight: f64,
+    /// Classes, by name, that are not trained on, with all pictures that hold one: those that are evaluated.
+    #[serde(default, skip_serializing_if = "Vec::is_empty")]
+    #[schemars(length(max = 1000))]
+    pub without: Vec<String>,
+}
+
+fn one() -> f64 {
+    1.0
+}
+
 /// The keys of [`Parts`].
-const PARTS: [&str; 8] = [
+const PARTS: [&str; 9] = [
     "train",
     "validation",
     "test",
     "unlabelled",
     "instance_weights",
+    "auxiliary",
     "longest_side",
     "transforms",
     "support_transforms",

@@ -39,8 +39,8 @@ pub(super) fn check(recipe: &Recipe) -> Result<()> {
     match &recipe.method {
         MethodConfig::Learner(method) => held.extend(recognition(recipe, method)?),
         MethodConfig::Head(method) => held.extend(heads(method)),
-        MethodConfig::Trained(TrainedConfig::Panet(panet)) => {
-            held.extend(panet_episodes(recipe, panet.size)?);
+        MethodConfig::Episodic(method) => {
+            held.extend(segmentation_episodes(recipe, method.input().size)?);
         }
         MethodConfig::Trained(
             TrainedConfig::Supervised(_) | TrainedConfig::FeatureAlignment(_),
@@ -171,7 +171,7 @@ fn heads(method: &HeadConfig) -> Vec<Held> {
 }
 
 /// Episodes of pictures with masks.
-fn panet_episodes(recipe: &Recipe, size: usize) -> Result<Vec<Held>> {
+fn segmentation_episodes(recipe: &Recipe, size: usize) -> Result<Vec<Held>> {
     let each = map(recipe.model.encoder()?, size);
     let mut held = Vec::new();
     let mut episode = |key, batch: usize, ways: usize, shots: usize| {

@@ -30,7 +30,7 @@ mod training;
 
 use std::path::Path;
 
-pub use data::Data;
+pub use data::{AuxiliaryData, Data};
 pub use freeze::{Freeze, FrozenLayers, FrozenPart};
 pub use model::{EncoderChoice, Model};
 pub use predict::{Predict, TestFlip};
@@ -152,18 +152,15 @@ impl Recipe {
                     ),
                 );
             }
-            (
-                MethodConfig::Trained(TrainedConfig::Panet(_)),
-                Protocol::FewShotSegmentation { .. },
-            )
+            (MethodConfig::Episodic(_), Protocol::FewShotSegmentation { .. })
             | (MethodConfig::Head(_), _) => {}
             (method, Protocol::Segmentation { .. }) if method.is_segmenter() => {}
-            (MethodConfig::Trained(_), _) => {
+            (MethodConfig::Trained(_) | MethodConfig::Episodic(_), _) => {
                 return wrong(
                     "protocol.name",
                     format!(
-                        "`{method}` is not measured by `{protocol}`: panet by few-shot-segmentation, supervised and \
-                         feature-alignment by segmentation"
+                        "`{method}` is not measured by `{protocol}`: methods that are meta-trained on episodes are by \
+                         few-shot-segmentation, supervised and feature-alignment by segmentation"
                     ),
                 );
             }

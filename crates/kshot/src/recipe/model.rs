@@ -15,7 +15,6 @@ use crate::error::{Error, Result};
 use crate::features::embed::InputViews;
 use crate::method::MethodConfig;
 use crate::method::network::{EncoderNetwork, NetworkConfig};
-use crate::method::trained::TrainedConfig;
 use crate::nn::Precision;
 use crate::nn::lora::LoraConfig;
 use crate::schema::named_tables;
@@ -255,6 +254,7 @@ impl Model {
             MethodConfig::Learner(_) => self.makes_vectors(),
             MethodConfig::Head(_) => true,
             MethodConfig::Trained(_) => false,
+            MethodConfig::Episodic(method) => self.keeps_encoder(method.learns_encoder()),
         };
         if self.precision.is_half() && !frozen {
             let text = format!(
@@ -289,6 +289,15 @@ impl Model {
         Ok(())
     }
 
+    /// Whether the encoder stays as it is, in methods of pixels where it does or does not learn if nothing is said.
+    pub fn keeps_encoder(&self, learns: bool) -> bool {
+        match self.freeze {
+            Some(Freeze::Part(part)) => part == FrozenPart::Encoder,
+            Some(Freeze::Layers(_)) => false,
+            None => self.lora.is_none() && !learns,
+        }
+    }
+
     /// Holds what it says of layers against the method.
     fn check_layers(&self, method: &MethodConfig) -> Result<()> {
         let wrong = |key: &str, text: &str| Err(Error::config(text).at_key(key));
@@ -296,7 +305,7 @@ impl Model {
             Some(Freeze::Layers(layers)) => Some(layers),
             _ => None,
         };
-        if !matches!(method, MethodConfig::Trained(_)) {
+        if !matches!(method, MethodConfig::Trained(_) | MethodConfig::Episodic(_)) {
             let keys = [
                 ("model.freeze", layers.is_some()),
                 ("model.encoder_rate", self.encoder_rate != 1.0),
@@ -306,7 +315,7 @@ impl Model {
             return match keys.into_iter().find(|(_, given)| *given) {
                 Some((key, _)) => wrong(
                     key,
-                    "this is of trainings of an encoder for pixels (supervised, panet); leave it out",
+                    "this is of trainings of an encoder for pixels (supervised, panet and the like); leave it out",
                 ),
                 None => Ok(()),
             };
@@ -317,15 +326,14 @@ impl Model {
                 "this freezes nothing: give encoder_until, stages or norm, or write freeze = \"none\"",
             );
         }
-        if matches!(method, MethodConfig::Trained(TrainedConfig::Panet(_)))
-            && layers.is_some_and(|layers| layers.encoder_until > 0)
-        {
+        let whole = self.freeze == Some(Freeze::Part(FrozenPart::Encoder));
+        let until = layers.is_some_and(|layers| layers.encoder_until > 0);
+        if matches!(method, MethodConfig::Episodic(of) if of.learns_encoder()) && (whole || until) {
             return wrong(
-                "model.freeze.encoder_until",
-                "panet has nothing that would learn meanwhile; give stages, or stage_every alone",
+                if until { "model.freeze.encoder_until" } else { "model.freeze" },
+                "nothing of this method but the encoder learns; give stages, or stage_every alone",
             );
         }
-        let whole = self.freeze == Some(Freeze::Part(FrozenPart::Encoder));
         if self.lora.is_some() && (layers.is_some() || whole) {
             return wrong(
                 "model.freeze",

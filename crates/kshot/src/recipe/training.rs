@@ -94,6 +94,19 @@ pub struct TrainingEpisodes {
     #[serde(default = "validation_episodes")]
     #[schemars(range(min = 1, max = 1_000_000))]
     pub validation: usize,
+    /// Of pixels with an encoder that stays as it is: how many augmented views of each picture are made and kept.
+    #[serde(default = "views", skip_serializing_if = "is_usual")]
+    #[schemars(range(min = 1, max = 1000))]
+    pub views: usize,
+}
+
+fn views() -> usize {
+    4
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref)] // as serde asks
+fn is_usual(count: &usize) -> bool {
+    *count == views()
 }
 
 fn one() -> usize {

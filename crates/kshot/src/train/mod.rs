@@ -1,7 +1,7 @@
 //! The one loop: whatever is optimised ([`Objective`](crate::contract::Objective)) is trained here, on burn-train.
 //!
 //! ```text
-//! Recipe -> session::{recognition, panet}, segmentation::{supervised, aligned} -> Session<O>
+//! Recipe -> session::recognition, episodes::session, segmentation::{supervised, aligned} -> Session<O>
 //! Session<O> -> run::train -> RUN/recipe.toml, metrics.jsonl, checkpoint/, previews/, model.bpk
 //! ```
 
@@ -11,6 +11,7 @@ pub mod class_weights;
 pub mod cost;
 pub mod curve;
 pub mod devices;
+pub mod episodes;
 pub mod input;
 pub mod instance_weights;
 pub mod layers;

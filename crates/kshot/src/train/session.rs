@@ -3,10 +3,10 @@
 use std::path::Path;
 use std::sync::Arc;
 
-use burn::module::Module;
 use burn::prelude::*;
 
 use super::adapt;
+use super::episodes;
 use super::input::InputSpec;
 use super::layers::LayerPlan;
 use super::load;
@@ -15,22 +15,19 @@ use super::transfer::{self, Start};
 use crate::contract::{AtValidations, Grouped, ItemSource, Objective};
 use crate::data::classes::split::{ClassPart, Splits};
 use crate::data::classes::tasks::{EpisodeShape, Tasks};
-use crate::data::dataset::pixel_counts;
-use crate::data::episode::{EpisodeSampler, fold_classes};
-use crate::data::pixel_tasks::{PixelTasks, Squares};
 use crate::decoder::Segmenter;
 use crate::encoder::Encoder;
 use crate::error::{Error, Result};
 use crate::features::tile::Tiling;
 use crate::method::MethodConfig;
 use crate::method::adapt::alignment::FeatureAlignment;
-use crate::method::few_shot::panet::{Panet, PanetConfig};
+use crate::method::episodic::EpisodicSegmenter;
 use crate::method::learner::{Learner, LearnerSetting, Learning};
 use crate::method::supervised::Supervised;
 use crate::method::trained::TrainedConfig;
 use crate::nn::Precision;
 use crate::nn::lora::LoraPart;
-use crate::recipe::{FrozenPart, Protocol, Recipe, Training};
+use crate::recipe::{Protocol, Recipe, Training};
 use crate::weights::segmenter::DecoderWeights;
 use crate::weights::source::{RANDOM, WeightsSource};
 
@@ -68,8 +65,8 @@ pub struct Session<O: Objective> {
 pub enum AnySession {
     /// Methods that label whole pictures.
     Learner(Box<Session<Learner>>),
-    /// PANet.
-    Panet(Box<Session<Panet>>),
+    /// Methods that label pixels from labelled pictures.
+    Episodic(Box<Session<EpisodicSegmenter>>),
     /// An encoder and a decoder.
     Supervised(Box<Session<Supervised>>),
     /// The same, with features of unlabelled pictures brought to the labelled ones'.
@@ -86,8 +83,8 @@ impl AnySession {
             MethodConfig::Learner(_) => {
                 Self::Learner(Box::new(RecognitionSession::new(recipe, device)?.session()?))
             }
-            MethodConfig::Trained(TrainedConfig::Panet(config)) => {
-                Self::Panet(Box::new(panet_session(recipe, config, device)?))
+            MethodConfig::Episodic(method) => {
+                Self::Episodic(Box::new(episodes::session(recipe, method, device)?))
             }
             MethodConfig::Trained(TrainedConfig::Supervised(_)) => {
                 Self::Supervised(Box::new(segmentation::supervised(recipe, device)?))
@@ -231,129 +228,11 @@ pub fn learning(recipe: &Recipe) -> Result<&Learning> {
     }
 }
 
-/// PANet around the recipe's encoder with that one's own weights.
-///
-/// # Errors
-/// If the encoder is unknown or has no weights, or a constant of the method is out of bounds.
-pub fn panet(
-    recipe: &Recipe,
-    config: &PanetConfig,
-    classes: usize,
-    device: &Device,
-) -> Result<Panet> {
-    config.check()?;
-    let encoder = recipe.model.encoder()?;
-    encoder.check_rgb()?;
-    let network = match transfer::run_of(recipe) {
-        Some(run) => Start::of(run, device)?.encoder(encoder, device)?,
-        None => published(recipe, device)?,
-    };
-    let network = adapt::encoder(&recipe.model, network, FrozenPart::Norm)?;
-    Ok(Panet::new(network, config.clone(), classes))
-}
-
 /// The recipe's encoder with weights of its own.
-fn published(recipe: &Recipe, device: &Device) -> Result<Encoder> {
+pub(super) fn published(recipe: &Recipe, device: &Device) -> Result<Encoder> {
     let encoder = recipe.model.encoder()?;
     let source = WeightsSource::of(encoder, recipe.model.weights.as_deref())?;
     Ok(source.load(encoder, device)?.0)
-}
-
-/// Every so many pictures one validates, where the recipe names no part for it.
-const EVERY: usize = 5;
-
-/// The pixel counts of the pictures that are trained on, and of those that validate; pictures in neither count
-/// nothing.
-fn parts(counts: &[[usize; 256]], left_out: &[u8]) -> [Vec<[usize; 256]>; 2] {
-    let mut parts = [(); 2].map(|()| vec![[0; 256]; counts.len()]);
-    let clean = |of: &[usize; 256]| left_out.iter().all(|&class| of[usize::from(class)] == 0);
-    let eligible: Vec<usize> = (0..counts.len()).filter(|&index| clean(&counts[index])).collect();
-    for (place, &index) in eligible.iter().enumerate() {
-        parts[usize::from(place % EVERY == EVERY - 1)][index] = counts[index];
-    }
-    parts
-}
-
-/// The training of PANet: on the classes of all folds but the evaluated one, in the pictures of
-/// `data.train` that hold no pixel of the evaluated classes. No evaluated picture is seen that way, even
-/// where `data.train` and `data.test` are the same list; PANet's own training shows them with the evaluated
-/// classes as background. Every fifth of these pictures validates.
-fn panet_session(recipe: &Recipe, config: &PanetConfig, device: &Device) -> Result<Session<Panet>> {
-    let wrong = |key: &str, text: &str| Err(Error::config(text).at_key(key));
-    let training = recipe.training()?.clone();
-    let shape = training.episodes()?.clone();
-    let Protocol::FewShotSegmentation { ref evaluate, folds, split, seed, .. } = recipe.protocol
-    else {
-        return wrong("protocol.name", "`panet` is trained in `few-shot-segmentation`");
-    };
-    let [fold] = evaluate[..] else {
-        return wrong(
-            "protocol.evaluate",
-            "a training leaves out one fold: give one, such as evaluate = [0]",
-        );
-    };
-    if shape.queries != 1 {
-        return wrong("train.episodes.queries", "episodes of segmentation have 1 query");
-    }
-    config.check()?;
-    let set = recipe.data.dataset.open_part(recipe.data.train()?)?;
-    let names = set.classes().to_vec();
-    let counts = pixel_counts(set.as_ref())?;
-    let normalization = recipe.model.encoder()?.normalization();
-    let squares = Arc::new(Squares::new(set, config.size, normalization));
-    let left_out = fold_classes(split, names.len(), fold, folds);
-    let [shown, held_out] = parts(&counts, &left_out);
-    let (ways, shots) = (shape.ways, shape.shots);
-    // Classes in too few pictures are left out; the names that stay are written down.
-    let usable = |counts: &[[usize; 256]]| -> Vec<u8> {
-        let pictures = |class: u8| counts.iter().filter(|of| of[usize::from(class)] > 0).count();
-        let enough = |class: &u8| pictures(*class) > ways * shots;
-        (1..=names.len() as u8).filter(|class| !left_out.contains(class)).filter(enough).collect()
-    };
-    let (trained, validated) = (usable(&shown), usable(&held_out));
-    let episodes = |counts: &[[usize; 256]], classes: &[u8], seed: u64| {
-        EpisodeSampler::new(counts, classes, &names, (ways, shots), seed)
-    };
-    let transforms = &recipe.data.parts;
-    let tasks = PixelTasks::new(
-        Arc::clone(&squares),
-        episodes(&shown, &trained, training.seed)?,
-        [transforms.support_transforms.clone(), transforms.transforms.clone()],
-        training.seed,
-    );
-    let held_out = episodes(&held_out, &validated, !seed)?;
-    let validation = PixelTasks::new(squares, held_out, Default::default(), !seed);
-    let named = |classes: &[u8]| -> Vec<&str> {
-        classes.iter().map(|class| names[usize::from(*class) - 1].as_str()).collect()
-    };
-    let classes = serde_json::json!({
-        "train": named(&trained),
-        "validation": named(&validated),
-        "test": named(&left_out),
-    });
-    Ok(Session {
-        title: recipe.title(),
-        about: format!(
-            "{} classes to train on, {} to validate on{}",
-            trained.len(),
-            validated.len(),
-            match transfer::run_of(recipe) {
-                Some(run) => format!("; weights of {}: its encoder", run.display()),
-                None => String::new(),
-            }
-        ),
-        recipe: recipe.to_toml()?,
-        source: Arc::new(Grouped::new(tasks, training.batch)),
-        validation: Arc::new(Grouped::new(validation, 1)),
-        validation_items: shape.validation,
-        notes: vec![("classes.json".to_owned(), format!("{classes:#}\n"))],
-        objective: panet(recipe, config, names.len(), device)?.train(),
-        training,
-        precision: recipe.model.precision,
-        layers: LayerPlan::from(&recipe.model),
-        changes: None,
-        device: device.clone(),
-    })
 }
 
 /// The network of a supervised recipe, its encoder with published weights, its decoder with those of the same file
@@ -455,23 +334,4 @@ fn around(
     let tiling = Tiling::new(recipe.predict.tile, recipe.predict.overlap);
     let network = Supervised::new(segmenter, recipe.loss.clone(), background, normalization);
     Ok(network.with_tiling(tiling))
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn pictures_of_evaluated_classes_are_in_no_part() {
-        let counts: Vec<[usize; 256]> = (0..40usize)
-            .map(|picture| std::array::from_fn(|class| usize::from(class == picture % 4 + 1)))
-            .collect();
-        let [shown, held_out] = parts(&counts, &[1, 3]);
-        for picture in 0..40 {
-            let [trained, validated] =
-                [&shown, &held_out].map(|of| of[picture].iter().sum::<usize>());
-            assert_eq!(trained + validated, usize::from(picture % 2 == 1), "{picture}");
-        }
-        assert_eq!(held_out.iter().filter(|of| of.iter().sum::<usize>() > 0).count(), 4);
-    }
 }

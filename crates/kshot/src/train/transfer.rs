@@ -8,12 +8,11 @@ use std::path::{Path, PathBuf};
 use burn::module::Module;
 use burn::prelude::*;
 
-use super::{load, session};
+use super::{episodes, load, session};
 use crate::decoder::{Decoder, Segmenter, classes};
 use crate::encoder::{Encode, Encoder, EncoderConfig};
 use crate::error::{Error, Result};
 use crate::method::MethodConfig;
-use crate::method::trained::TrainedConfig;
 use crate::recipe::Recipe;
 
 /// Names told of a list.
@@ -55,9 +54,9 @@ impl Start {
                 let Segmenter { encoder, decoder } = kept.valid().segmenter;
                 (encoder, Some(StartDecoder { network: decoder, classes, background }))
             }
-            MethodConfig::Trained(TrainedConfig::Panet(config)) => {
-                let empty = session::panet(&load::to_fill(&recipe, run)?, config, 0, device)?;
-                (load::from_run(empty, run)?.valid().into_encoder(), None)
+            MethodConfig::Episodic(method) => {
+                let kept = episodes::trained(&recipe, method, run, device)?;
+                (kept.valid().into_encoder(), None)
             }
             _ => {
                 return Err(Error::config(format!(

@@ -9,10 +9,12 @@ use safetensors::Dtype;
 use safetensors::tensor::Metadata;
 
 use crate::error::{Error, Result};
-use crate::export::VERSION;
 use crate::names::counted;
 use crate::weights::file::Head;
 use crate::weights::pickle;
+
+/// The key, in a file's metadata, of the version of kshot that wrote it.
+pub(crate) const VERSION: &str = "kshot.version";
 
 /// The tensors of a file by name, as the file stores them.
 #[derive(Debug, Clone)]

@@ -153,7 +153,7 @@ fn constant_labels(labels: &Tensor<1, Int>) -> Tensor<1, Int> {
     if labels.is_autodiff() { labels.clone() } else { Tensor::from_inner(labels.clone()) }
 }
 
-impl FewShot<1> for Baseline {
+impl FewShot for Baseline {
     fn predict(&self, episode: &Episode<1>) -> Tensor<2> {
         let (support, query) = embed_apart(&self.network, episode, self.config.batch_norm);
         match self.config.head {

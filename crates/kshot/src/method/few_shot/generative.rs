@@ -190,7 +190,7 @@ impl Generative {
     }
 }
 
-impl FewShot<1> for Generative {
+impl FewShot for Generative {
     fn predict(&self, episode: &Episode<1>) -> Tensor<2> {
         let mode = self.config.batch_norm;
         let (support, query) = embed_apart(&self.network, episode, mode);

@@ -114,7 +114,7 @@ impl FullContext {
     }
 }
 
-impl FewShot<1> for MatchingNetworks {
+impl FewShot for MatchingNetworks {
     fn predict(&self, episode: &Episode<1>) -> Tensor<2> {
         let (support, query) = embed_apart(&self.network, episode, self.config.batch_norm);
         self.scores(support, query, episode)

@@ -7,7 +7,6 @@ pub mod fine_probe;
 pub mod forest;
 pub mod generative;
 pub mod matching_networks;
-pub mod panet;
 pub mod pixel_decoder;
 pub mod probe;
 pub mod prototype;

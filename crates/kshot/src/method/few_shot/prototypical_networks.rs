@@ -71,7 +71,7 @@ impl PrototypicalNetworks {
     }
 }
 
-impl FewShot<1> for PrototypicalNetworks {
+impl FewShot for PrototypicalNetworks {
     fn predict(&self, episode: &Episode<1>) -> Tensor<2> {
         let (support, query) = embed_apart(&self.network, episode, self.config.batch_norm);
         self.scores(support, query, episode.ways)

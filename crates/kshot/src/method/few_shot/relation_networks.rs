@@ -207,7 +207,7 @@ fn fill(block: &mut ConvBlock, state: &mut StateDict, number: usize) -> Result<(
     Ok(())
 }
 
-impl FewShot<1> for RelationNetworks {
+impl FewShot for RelationNetworks {
     fn predict(&self, episode: &Episode<1>) -> Tensor<2> {
         let (support, query) = (episode.support.images.clone(), episode.query.images.clone());
         match self.batch_norm {

@@ -98,7 +98,7 @@ fn inverse(matrix: Tensor<2>) -> Tensor<2> {
     inverse.clone() * 2.0 - inverse.clone().matmul(matrix).matmul(inverse)
 }
 
-impl FewShot<1> for RidgeHead {
+impl FewShot for RidgeHead {
     fn predict(&self, episode: &Episode<1>) -> Tensor<2> {
         let (support, query) = embed_apart(&self.network, episode, self.batch_norm);
         self.scores(support, query, episode)

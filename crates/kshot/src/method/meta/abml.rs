@@ -335,7 +335,7 @@ impl Abml {
     }
 }
 
-impl FewShot<1> for Abml {
+impl FewShot for Abml {
     fn predict(&self, episode: &Episode<1>) -> Tensor<2> {
         self.means.check_ways(episode.ways);
         let support = episode.support.clone().autodiff();

@@ -316,7 +316,7 @@ fn plain_labels(labels: &Tensor<1, Int>) -> Tensor<1, Int> {
     if labels.is_autodiff() { labels.clone().inner() } else { labels.clone() }
 }
 
-impl FewShot<1> for Maml {
+impl FewShot for Maml {
     fn predict(&self, episode: &Episode<1>) -> Tensor<2> {
         self.classifier.check_ways(episode.ways);
         let steps = self.inner.config.test_steps.unwrap_or(self.inner.config.steps);

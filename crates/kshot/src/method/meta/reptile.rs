@@ -178,7 +178,7 @@ impl Reptile {
     }
 }
 
-impl FewShot<1> for Reptile {
+impl FewShot for Reptile {
     fn predict(&self, episode: &Episode<1>) -> Tensor<2> {
         let (end, _) = self.adapt(episode, self.start(), self.config.test_steps);
         let weights: Vec<Dual<1>> = end.weights.into_iter().map(Dual::from).collect();
