@@ -10,15 +10,16 @@ use serde_json::json;
 #[cfg(feature = "hub")]
 use crate::download;
 use crate::table::print;
-use crate::{DONE, WRONG_USE, convert};
+use crate::{DONE, WRONG_USE, convert, weaken};
 
-/// Checks labels before a run depends on them, converts them between formats, and downloads data sets.
+/// Checks labels before a run depends on them, converts them between formats, weakens them, and downloads data sets.
 #[derive(Args)]
 #[command(after_help = "Examples:
   kshot data check labelled/
   kshot data check labelled/ --query photos/ --json
   kshot data convert --from labelled/ --to coco --out as-coco/
   kshot data convert --from out/ --to labelme --next --out to-correct/
+  kshot data weaken --from labelled/ --to scribbles --out strokes/
   kshot data download voc2012 --out data/voc
 
 Exit status: 0 no errors (warnings and notes are for you to judge), 2 errors or wrong use.")]
@@ -51,6 +52,7 @@ Exit status: 0 no errors (warnings and notes are for you to judge), 2 errors or 
         json: bool,
     },
     Convert(convert::Arguments),
+    Weaken(weaken::Arguments),
     #[cfg(feature = "hub")]
     Download(download::Arguments),
 }
@@ -64,6 +66,7 @@ pub fn run(arguments: &Arguments) -> anyhow::Result<u8> {
             Ok(if report.has_errors() { WRONG_USE } else { DONE })
         }
         Command::Convert(arguments) => convert::run(arguments),
+        Command::Weaken(arguments) => weaken::run(arguments),
         #[cfg(feature = "hub")]
         Command::Download(arguments) => download::run(arguments),
     }

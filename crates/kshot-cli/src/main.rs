@@ -26,6 +26,7 @@ mod table;
 mod talk;
 mod train;
 mod tuning;
+mod weaken;
 mod weights;
 #[cfg(feature = "remote")]
 mod worker;

@@ -27,6 +27,7 @@ mod loss;
 mod outlines;
 mod shapes;
 mod source;
+pub mod weaken;
 mod write;
 
 pub use format::LabelFormat;

@@ -49,5 +49,6 @@ pub mod scribble;
 pub mod support;
 pub mod text_file;
 pub mod visible;
+pub mod weak;
 
 pub use error::{Error, ErrorKind, Result};

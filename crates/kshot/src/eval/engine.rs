@@ -5,7 +5,7 @@ use std::sync::Arc;
 
 use image::RgbImage;
 use kshot_data::mask::Mask;
-use kshot_data::support::{LabelKind, LabelledPicture, Support};
+use kshot_data::support::{LabelledPicture, Support};
 
 use crate::data::cache::Cache;
 use crate::data::dataset::Dataset;
@@ -21,7 +21,7 @@ use crate::predict::compare::{SelfSupportExamples, SelfSupportModel};
 use crate::predict::episodic::EpisodicNetwork;
 use crate::predict::fit::{FitOptions, fit};
 use crate::predict::{Calibrated, Predictor, SegmentationChoice};
-use crate::recipe::Predict;
+use crate::recipe::{Predict, SupportLabels};
 
 /// Bytes of pictures and features that are kept between episodes.
 const KEPT: usize = 3 << 30;
@@ -83,6 +83,8 @@ pub(super) struct Engine {
     kind: EpisodeMethod,
     predict: Predict,
     set: Arc<dyn Dataset>,
+    /// What labelled pictures are labelled with.
+    labels: SupportLabels,
     prepared: Cache<PreparedPicture>,
 }
 
@@ -95,8 +97,26 @@ pub(super) struct PlayedEpisode {
 }
 
 impl Engine {
-    pub(super) fn new(kind: EpisodeMethod, predict: &Predict, set: Arc<dyn Dataset>) -> Self {
-        Self { kind, predict: predict.clone(), set, prepared: Cache::new(KEPT) }
+    pub(super) fn new(
+        kind: EpisodeMethod,
+        predict: &Predict,
+        set: Arc<dyn Dataset>,
+        labels: SupportLabels,
+    ) -> Self {
+        Self { kind, predict: predict.clone(), set, labels, prepared: Cache::new(KEPT) }
+    }
+
+    /// The labels of a support picture of an episode, strokes by the seed and the picture.
+    pub(super) fn labels(
+        &self,
+        prepared: &PreparedPicture,
+        episode: &DrawnEpisode,
+        place: usize,
+        seed: u64,
+    ) -> Mask {
+        let way = place / (episode.support.len() / episode.classes.len());
+        let mask = support_labels(&prepared.mask, &episode.classes, way);
+        self.labels.of(mask, seed ^ episode.support[place] as u64)
     }
 
     /// How many classes the data set has.
@@ -131,7 +151,7 @@ impl Engine {
         let support = (0..episode.support.len())
             .map(|place| {
                 let prepared = self.prepare(episode.support[place])?;
-                let labels = support_labels(&prepared.mask, &episode.classes, way(episode, place));
+                let labels = self.labels(&prepared, episode, place, seed);
                 Ok((prepared, labels))
             })
             .collect::<Result<Vec<_>>>()?;
@@ -194,16 +214,11 @@ impl Engine {
                 labels: self.set.label_files(index).into_iter().next().unwrap_or_default(),
                 image: prepared.image.clone(),
                 mask,
-                kind: LabelKind::Mask,
+                kind: self.labels.kind(),
                 objects: None,
             })
             .collect();
         let classes = episode.classes.iter().map(name).collect();
         Support { classes, pictures, warnings: Vec::new() }
     }
-}
-
-/// The way that a support picture of an episode was drawn for.
-pub(super) fn way(episode: &DrawnEpisode, place: usize) -> usize {
-    place / (episode.support.len() / episode.classes.len())
 }

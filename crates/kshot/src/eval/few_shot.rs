@@ -9,11 +9,9 @@ use rayon::prelude::*;
 use serde::{Deserialize, Serialize};
 
 use crate::data::dataset::{Dataset, pixel_counts};
-use crate::data::episode::{
-    ClassFolds, DrawnEpisode, EpisodeSampler, fold_classes, support_labels,
-};
+use crate::data::episode::{ClassFolds, DrawnEpisode, EpisodeSampler, fold_classes};
 use crate::error::{Error, Result};
-use crate::eval::engine::{Engine, EpisodeMethod, way};
+use crate::eval::engine::{Engine, EpisodeMethod};
 use crate::eval::rows::{
     Counts, EpisodeRow, PictureNames, RowTable, Rows, class_names, rounded, whole,
 };
@@ -25,7 +23,7 @@ use crate::metric::calibration::Calibration;
 use crate::metric::confusion::ClassCounts;
 use crate::metric::interval::Estimate;
 use crate::predict::trained::episodic_network;
-use crate::recipe::{Counting, Protocol, Recipe};
+use crate::recipe::{Counting, Protocol, Recipe, SupportLabels};
 
 /// The protocol's keys.
 struct FewShotSetting<'a> {
@@ -38,6 +36,7 @@ struct FewShotSetting<'a> {
     runs: usize,
     counting: Counting,
     seed: u64,
+    labels: SupportLabels,
 }
 
 impl<'a> FewShotSetting<'a> {
@@ -52,6 +51,7 @@ impl<'a> FewShotSetting<'a> {
             runs,
             counting,
             seed,
+            labels,
         } = recipe.protocol
         else {
             return Err(Error::config("not a few-shot recipe").at_key("protocol.name"));
@@ -65,7 +65,7 @@ impl<'a> FewShotSetting<'a> {
             ))
             .at_key("protocol"));
         }
-        Ok(Self { ways, shots, evaluate, folds, split, episodes, runs, counting, seed })
+        Ok(Self { ways, shots, evaluate, folds, split, episodes, runs, counting, seed, labels })
     }
 }
 
@@ -103,7 +103,7 @@ pub fn run(recipe: &Recipe, context: &mut EvalContext) -> Result<Evaluation> {
     let setting = FewShotSetting::of(recipe)?;
     let set = recipe.data.dataset.open_part(recipe.data.test()?)?;
     let pixel_counts = pixel_counts(set.as_ref())?;
-    let engine = engine(recipe, context, Arc::clone(&set))?;
+    let engine = engine(recipe, context, Arc::clone(&set), setting.labels)?;
     let total = setting.evaluate.len() * setting.runs * setting.episodes;
     let mut done = 0;
     let mut tallies: Vec<Vec<RunCounts>> = Vec::new();
@@ -177,7 +177,12 @@ fn row(
 }
 
 /// The recipe's method.
-fn engine(recipe: &Recipe, context: &EvalContext, set: Arc<dyn Dataset>) -> Result<Engine> {
+fn engine(
+    recipe: &Recipe,
+    context: &EvalContext,
+    set: Arc<dyn Dataset>,
+    labels: SupportLabels,
+) -> Result<Engine> {
     let device = context.device;
     let kind = match &recipe.method {
         MethodConfig::Episodic(_) => {
@@ -185,7 +190,7 @@ fn engine(recipe: &Recipe, context: &EvalContext, set: Arc<dyn Dataset>) -> Resu
         }
         _ => EpisodeMethod::of(head(recipe)?, extractor(&recipe.model, device)?),
     };
-    Ok(Engine::new(kind, &recipe.predict, set))
+    Ok(Engine::new(kind, &recipe.predict, set, labels))
 }
 
 /// Keeps the worst. The sort is stable: of equals the earlier stays, for any number of threads.
@@ -275,7 +280,7 @@ fn show(engine: &Engine, set: &dyn Dataset, ranked: &Ranked, seed: u64) -> Resul
     let mut panels = Vec::with_capacity(episode.support.len() + 3);
     for (place, &picture) in episode.support.iter().enumerate() {
         let prepared = engine.prepare(picture)?;
-        let mask = support_labels(&prepared.mask, &episode.classes, way(episode, place));
+        let mask = engine.labels(&prepared, episode, place, seed);
         panels.push(Panel::new("support", &prepared.image, Some(&mask))?);
     }
     let query = engine.prepare(episode.query)?;

@@ -5,8 +5,7 @@ use std::path::Path;
 use std::sync::Arc;
 
 use kshot_data::query::slashed;
-use kshot_data::scribble::scribble;
-use kshot_data::support::{LabelKind, LabelledPicture, Support};
+use kshot_data::support::{LabelledPicture, Support};
 use rand::SeedableRng;
 use rand::seq::index::sample;
 use rand_chacha::ChaCha8Rng;
@@ -98,12 +97,6 @@ impl<'a> SegmentationSetting<'a> {
         let Protocol::Segmentation { labelled, ref seeds, labels } = recipe.protocol else {
             return Err(Error::config("not a segmentation recipe").at_key("protocol.name"));
         };
-        if let SupportLabels::Scribble { share } = labels
-            && !(share > 0.0 && share <= 1.0)
-        {
-            let message = format!("a share of {share}; it must be above 0 and at most 1");
-            return Err(Error::config(message).at_key("protocol.labels.scribble.share"));
-        }
         let test = recipe.data.dataset.open_part(recipe.data.test()?)?;
         let source = match (&recipe.method, context.model) {
             (MethodConfig::Trained(_), Some(run)) => PredictionSource::Trained(Arc::new(
@@ -167,18 +160,13 @@ impl<'a> SegmentationSetting<'a> {
             .into_iter()
             .map(|index| {
                 let mask = train.mask(index)?;
-                let (mask, kind) = match self.labels {
-                    SupportLabels::Mask => (mask, LabelKind::Mask),
-                    SupportLabels::Scribble { share } => {
-                        (scribble(&mask, share, seed ^ index as u64), LabelKind::Scribble)
-                    }
-                };
+                let mask = self.labels.of(mask, seed ^ index as u64);
                 Ok(LabelledPicture {
                     path: train.file(index).to_owned(),
                     labels: train.label_files(index).into_iter().next().unwrap_or_default(),
                     image: train.image(index)?,
                     mask,
-                    kind,
+                    kind: self.labels.kind(),
                     objects: None,
                 })
             })

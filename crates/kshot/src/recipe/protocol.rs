@@ -1,5 +1,11 @@
 //! `[protocol]`: what is measured.
 
+use std::fmt;
+
+use kshot_data::mask::Mask;
+use kshot_data::scribble::scribble;
+use kshot_data::support::LabelKind;
+use kshot_data::weak;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
@@ -40,6 +46,9 @@ pub enum Protocol {
         /// Seed of the episodes.
         #[schemars(example = 1)]
         seed: u64,
+        /// What the labelled pictures are labelled with.
+        #[serde(default, skip_serializing_if = "SupportLabels::is_mask")]
+        labels: SupportLabels,
     },
     /// Accuracy over episodes of classes.
     FewShotRecognition {
@@ -110,6 +119,58 @@ pub enum SupportLabels {
         #[schemars(range(min = 0.0, max = 1.0), example = 0.02)]
         share: f64,
     },
+    /// Boxes drawn from the masks by [`kshot_data::weak::boxes`].
+    Box,
+}
+
+impl SupportLabels {
+    /// A mask as such labels show it; the same seed draws the same strokes.
+    pub fn of(self, mask: Mask, seed: u64) -> Mask {
+        match self {
+            Self::Mask => mask,
+            Self::Scribble { share } => scribble(&mask, share, seed),
+            Self::Box => weak::boxes(&mask),
+        }
+    }
+
+    /// Checks the numbers.
+    ///
+    /// # Errors
+    /// If one is out of bounds; the key is named.
+    pub(super) fn check(self, key: &str) -> Result<()> {
+        let Self::Scribble { share } = self else { return Ok(()) };
+        if share > 0.0 && share <= 1.0 {
+            return Ok(());
+        }
+        let text = format!("a share of {share}; it must be above 0 and at most 1");
+        Err(Error::config(text).at_key(format!("{key}.scribble.share")))
+    }
+
+    /// What a picture with such labels counts as.
+    pub fn kind(self) -> LabelKind {
+        match self {
+            Self::Mask | Self::Box => LabelKind::Mask,
+            Self::Scribble { .. } => LabelKind::Scribble,
+        }
+    }
+
+    /// Whether it is masks, as they are.
+    #[allow(clippy::trivially_copy_pass_by_ref)] // as serde asks
+    pub fn is_mask(&self) -> bool {
+        *self == Self::Mask
+    }
+}
+
+impl fmt::Display for SupportLabels {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Mask => f.write_str("masks"),
+            Self::Scribble { share } => {
+                write!(f, "scribbles on {:.1} % of the pixels", 100.0 * share)
+            }
+            Self::Box => f.write_str("boxes"),
+        }
+    }
 }
 
 /// How the pixels of few-shot episodes are counted.
@@ -193,6 +254,11 @@ impl Protocol {
             let text = format!("fold {fold} of {folds}; they are numbered from 0 to {}", folds - 1);
             return Err(Error::config(text).at_key("protocol.evaluate"));
         }
-        Ok(())
+        match self {
+            Self::FewShotSegmentation { labels, .. } | Self::Segmentation { labels, .. } => {
+                labels.check("protocol.labels")
+            }
+            _ => Ok(()),
+        }
     }
 }

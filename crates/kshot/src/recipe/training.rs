@@ -4,6 +4,7 @@ use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
 
 use super::optimizer::OptimizerConfig;
+use super::protocol::SupportLabels;
 use super::schedule::ScheduleConfig;
 use crate::error::{Error, Result};
 
@@ -78,7 +79,7 @@ pub enum Clip {
 }
 
 /// Ways, shots and queries of training episodes, and how many episodes validate.
-#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize, JsonSchema)]
+#[derive(Debug, Clone, PartialEq, Serialize, Deserialize, JsonSchema)]
 #[serde(deny_unknown_fields)]
 pub struct TrainingEpisodes {
     /// Classes an episode.
@@ -98,6 +99,9 @@ pub struct TrainingEpisodes {
     #[serde(default = "views", skip_serializing_if = "is_usual")]
     #[schemars(range(min = 1, max = 1000))]
     pub views: usize,
+    /// Of pixels: what the labelled pictures of an episode are labelled with.
+    #[serde(default, skip_serializing_if = "SupportLabels::is_mask")]
+    pub labels: SupportLabels,
 }
 
 fn views() -> usize {
@@ -129,6 +133,9 @@ impl Training {
     /// If a number is out of range; the key is named.
     pub(super) fn check(&self) -> Result<()> {
         self.optimizer.check()?;
+        if let Some(episodes) = &self.episodes {
+            episodes.labels.check("train.episodes.labels")?;
+        }
         self.schedule.check(self.steps)
     }
 

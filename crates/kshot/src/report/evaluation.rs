@@ -13,7 +13,7 @@ use crate::eval::Evaluation;
 use crate::eval::worst::{PANEL, Worst};
 use crate::metric::interval::{Estimate, PictureInterval};
 use crate::plan::Plan;
-use crate::recipe::{Counting, Protocol, SupportLabels};
+use crate::recipe::{Counting, Protocol};
 use crate::report::eval_html::{self, EvalReport, MetricTable, ReportedMetric, WorstEpisode};
 use crate::report::{chosen, segmented};
 
@@ -107,6 +107,7 @@ fn report(result: &Evaluation, command: &str, started: &str) -> EvalReport {
             episodes,
             runs,
             counting,
+            labels,
             ..
         } => (
             format!("{ways}-way {shots}-shot segmentation"),
@@ -115,6 +116,7 @@ fn report(result: &Evaluation, command: &str, started: &str) -> EvalReport {
             vec![
                 ("folds".to_owned(), format!("{evaluate:?} of {folds}")),
                 ("runs x episodes a fold".to_owned(), format!("{runs} x {episodes}")),
+                ("labels".to_owned(), labels.to_string()),
             ],
             vec![match counting {
                 Counting::Panet => {
@@ -134,15 +136,7 @@ fn report(result: &Evaluation, command: &str, started: &str) -> EvalReport {
             "Seed",
             vec![
                 ("seeds".to_owned(), format!("{seeds:?}")),
-                (
-                    "labels".to_owned(),
-                    match labels {
-                        SupportLabels::Mask => "masks".to_owned(),
-                        SupportLabels::Scribble { share } => {
-                            format!("scribbles on {:.1} % of the pixels", 100.0 * share)
-                        }
-                    },
-                ),
+                ("labels".to_owned(), labels.to_string()),
             ],
             vec!["One confusion matrix over all pictures of a seed."],
         ),

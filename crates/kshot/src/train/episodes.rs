@@ -26,7 +26,7 @@ use crate::data::transforms::Transform;
 use crate::encoder::{Encode, Encoder, Normalization};
 use crate::error::{Error, Result};
 use crate::method::episodic::{Episodic, EpisodicSegmenter, Maps, Seen, SegmentationEpisode};
-use crate::recipe::{AuxiliaryData, FrozenPart, Protocol, Recipe};
+use crate::recipe::{AuxiliaryData, FrozenPart, Protocol, Recipe, SupportLabels};
 
 /// Bytes of maps that are kept of each data set.
 const KEPT: usize = 4 << 30;
@@ -103,6 +103,8 @@ struct Episodes {
     seed: u64,
     frozen: Option<FrozenEncoder>,
     is_main: bool,
+    /// What labelled pictures are labelled with.
+    labels: SupportLabels,
 }
 
 impl Episodes {
@@ -162,7 +164,10 @@ impl ItemSource<SegmentationEpisode> for Episodes {
         let drawn = self.sampler.get(0, index as usize);
         let shots = drawn.support.len() / drawn.classes.len();
         let (support, masks) = self.side(&drawn.support, 0, index, device)?;
-        let own = |(place, mask)| support_labels(mask, &drawn.classes, place / shots);
+        let own = |(place, mask)| {
+            let mask = support_labels(mask, &drawn.classes, place / shots);
+            self.labels.of(mask, self.seed ^ (index << 8 | place as u64))
+        };
         let own: Vec<Mask> = masks.iter().enumerate().map(own).collect();
         let (query, all) = self.side(&[drawn.query], 1, index, device)?;
         let asked: Vec<Mask> = all.iter().map(|mask| relabel(mask, &drawn.classes)).collect();
@@ -213,6 +218,7 @@ struct Maker<'a> {
     /// Ways and shots.
     shape: (usize, usize),
     normalization: Normalization,
+    labels: SupportLabels,
     /// The network, where its encoder stays as it is.
     frozen: Option<Encoder>,
     device: &'a Device,
@@ -267,6 +273,7 @@ impl Maker<'_> {
                 seed,
                 frozen,
                 is_main: true,
+                labels: self.labels,
             },
         })
     }
@@ -347,6 +354,7 @@ pub fn session(
         method,
         shape: (shape.ways, shape.shots),
         normalization: recipe.model.encoder()?.normalization(),
+        labels: shape.labels,
         frozen,
         device,
     };
