@@ -328,6 +328,14 @@ impl Model {
         }
         let whole = self.freeze == Some(Freeze::Part(FrozenPart::Encoder));
         let until = layers.is_some_and(|layers| layers.encoder_until > 0);
+        if matches!(method, MethodConfig::Episodic(of) if !of.may_learn_encoder())
+            && !self.keeps_encoder(false)
+        {
+            return wrong(
+                "model.freeze",
+                "this method stands behind an encoder that stays as it is; leave it and model.lora out",
+            );
+        }
         if matches!(method, MethodConfig::Episodic(of) if of.learns_encoder()) && (whole || until) {
             return wrong(
                 if until { "model.freeze.encoder_until" } else { "model.freeze" },

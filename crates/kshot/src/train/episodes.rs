@@ -32,6 +32,8 @@ use crate::recipe::{AuxiliaryData, FrozenPart, Protocol, Recipe, SupportLabels};
 const KEPT: usize = 4 << 30;
 /// Every so many pictures one validates, where the recipe names no part for it.
 const EVERY: usize = 5;
+/// How often a picture is changed anew where its class was cut off.
+const TRIES: usize = 8;
 /// Tells the draws of augmented views from those of episodes.
 const OF_VIEWS: u64 = 0x7669_6577;
 /// Tells the draws of the data set from those of its episodes.
@@ -108,54 +110,81 @@ struct Episodes {
 }
 
 impl Episodes {
-    /// Pictures with their masks in the data set's classes, changed at random.
+    /// Pictures with their masks in the data set's classes, changed at random; of each what shows one of its `wanted`
+    /// classes still, where that is found in [`TRIES`].
     fn side(
         &self,
         pictures: &[usize],
+        wanted: &dyn Fn(usize) -> Vec<u8>,
         side: usize,
         index: u64,
         device: &Device,
     ) -> Result<(Seen, Vec<Mask>)> {
-        let transforms = &self.transforms[side];
         let mut random = generator(self.seed, index, side as u64);
-        let mut masks = Vec::with_capacity(pictures.len());
-        let seen = match &self.frozen {
-            None => {
-                let mut images = Vec::with_capacity(pictures.len());
-                for &picture in pictures {
-                    let (image, mask) = self.squares.changed(picture, transforms, &mut random)?;
-                    masks.push(mask);
-                    images.push(image);
-                }
-                let images: Vec<&RgbImage> = images.iter().collect();
-                Seen::Images(normalised(&images, &self.normalization, device))
-            }
-            Some(frozen) => {
-                let mut maps = Vec::with_capacity(pictures.len());
-                // Two sides with the same transforms share their views.
-                let kind = if self.transforms[0] == self.transforms[1] { 0 } else { side };
-                for &picture in pictures {
-                    let view = random.random_range(0..frozen.views);
-                    let key = (picture * 2 + kind) * frozen.views + view;
-                    let kept = frozen.kept.get(key, || {
-                        let mut random = generator(self.seed, key as u64, OF_VIEWS);
+        let (mut images, mut maps, mut masks) = (Vec::new(), Vec::new(), Vec::new());
+        for (place, &picture) in pictures.iter().enumerate() {
+            let wanted = wanted(place);
+            let shows = |mask: &Mask| {
+                let counts = mask.counts();
+                wanted.iter().any(|class| counts[usize::from(*class)] > 0)
+            };
+            let mut left = TRIES;
+            loop {
+                left -= 1;
+                let mask = match &self.frozen {
+                    None => {
+                        let transforms = &self.transforms[side];
                         let (image, mask) =
                             self.squares.changed(picture, transforms, &mut random)?;
-                        let maps = frozen.maps(&image, &self.normalization);
-                        let bytes = maps.bytes() + mask.pixels.len();
-                        Ok(((maps, mask), bytes))
-                    })?;
-                    masks.push(kept.1.clone());
-                    maps.push(kept.0.clone());
-                }
-                let maps = Maps::cat(&maps);
-                let plain =
-                    if device.is_autodiff() { device.clone().inner() } else { device.clone() };
-                let maps = if frozen.device == plain { maps } else { maps.to_device(&plain) };
-                Seen::Maps(if device.is_autodiff() { maps.autodiff() } else { maps })
+                        if left > 0 && !shows(&mask) {
+                            continue;
+                        }
+                        images.push(image);
+                        mask
+                    }
+                    Some(frozen) => {
+                        let view =
+                            self.view(frozen, picture, side, random.random_range(0..frozen.views))?;
+                        if left > 0 && !shows(&view.1) {
+                            continue;
+                        }
+                        maps.push(view.0.clone());
+                        view.1.clone()
+                    }
+                };
+                masks.push(mask);
+                break;
             }
+        }
+        let Some(frozen) = &self.frozen else {
+            let images: Vec<&RgbImage> = images.iter().collect();
+            return Ok((Seen::Images(normalised(&images, &self.normalization, device)), masks));
         };
-        Ok((seen, masks))
+        let maps = Maps::cat(&maps);
+        let plain = if device.is_autodiff() { device.clone().inner() } else { device.clone() };
+        let maps = if frozen.device == plain { maps } else { maps.to_device(&plain) };
+        Ok((Seen::Maps(if device.is_autodiff() { maps.autodiff() } else { maps }), masks))
+    }
+
+    /// One of a picture's views, as a frozen encoder sees it.
+    fn view(
+        &self,
+        frozen: &FrozenEncoder,
+        picture: usize,
+        side: usize,
+        view: usize,
+    ) -> Result<Arc<(Maps, Mask)>> {
+        // Two sides with the same transforms share their views.
+        let kind = if self.transforms[0] == self.transforms[1] { 0 } else { side };
+        let key = (picture * 2 + kind) * frozen.views + view;
+        frozen.kept.get(key, || {
+            let mut random = generator(self.seed, key as u64, OF_VIEWS);
+            let (image, mask) =
+                self.squares.changed(picture, &self.transforms[side], &mut random)?;
+            let maps = frozen.maps(&image, &self.normalization);
+            let bytes = maps.bytes() + mask.pixels.len();
+            Ok(((maps, mask), bytes))
+        })
     }
 }
 
@@ -163,13 +192,15 @@ impl ItemSource<SegmentationEpisode> for Episodes {
     fn item(&self, index: u64, device: &Device) -> Result<SegmentationEpisode> {
         let drawn = self.sampler.get(0, index as usize);
         let shots = drawn.support.len() / drawn.classes.len();
-        let (support, masks) = self.side(&drawn.support, 0, index, device)?;
+        let of_way = |place: usize| vec![drawn.classes[place / shots]];
+        let (support, masks) = self.side(&drawn.support, &of_way, 0, index, device)?;
         let own = |(place, mask)| {
             let mask = support_labels(mask, &drawn.classes, place / shots);
             self.labels.of(mask, self.seed ^ (index << 8 | place as u64))
         };
         let own: Vec<Mask> = masks.iter().enumerate().map(own).collect();
-        let (query, all) = self.side(&[drawn.query], 1, index, device)?;
+        let any = |_: usize| drawn.classes.clone();
+        let (query, all) = self.side(&[drawn.query], &any, 1, index, device)?;
         let asked: Vec<Mask> = all.iter().map(|mask| relabel(mask, &drawn.classes)).collect();
         let labels = |masks: &[Mask]| labels(&masks.iter().collect::<Vec<_>>(), device);
         Ok(SegmentationEpisode {

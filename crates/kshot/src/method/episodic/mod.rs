@@ -13,6 +13,7 @@
 //! Recipes, training, `kshot eval`, `kshot segment --model` and the registry-wide test read the table.
 
 use burn::module::Module;
+use burn::optim::GradientsParams;
 use burn::prelude::*;
 use schemars::JsonSchema;
 use serde::{Deserialize, Serialize};
@@ -25,6 +26,7 @@ pub mod dense_correlation;
 pub mod dense_prototypes;
 pub mod dense_relation;
 pub mod maps;
+pub mod meta_encoder_decoder;
 pub mod panet;
 mod parts;
 pub mod prior_guided;
@@ -59,6 +61,8 @@ pub trait EpisodicConfig: Default {
     const SOURCE: &'static str;
     /// Whether the encoder learns where the recipe's `model.freeze` says nothing.
     const LEARNS_ENCODER: bool = false;
+    /// Whether the encoder may learn at all.
+    const MAY_LEARN_ENCODER: bool = true;
 
     /// What pictures become.
     fn input(&self) -> EpisodeInput;
@@ -100,11 +104,25 @@ pub trait EpisodicHead: Module {
         None
     }
 
+    /// The loss and the gradient of some episodes, of a head whose gradient is not that of its logits' loss (an inner
+    /// loop); none by default. Such heads stand behind encoders that stay as they are.
+    fn step(&self, _episodes: &[EpisodeMaps]) -> Option<HeadStep> {
+        None
+    }
+
     /// Whether a pixel's label depends on the other pixels of the query by more than the network's field of view: a
     /// query is fitted at test time.
     fn is_transductive(&self) -> bool {
         false
     }
+}
+
+/// What a head with a gradient of its own says of some episodes.
+pub struct HeadStep {
+    /// The mean loss of their queries.
+    pub loss: f64,
+    /// The gradient of it, by parameter; without autodiff.
+    pub gradients: GradientsParams,
 }
 
 /// Makes the enums of all methods from the table at the end of this file.
@@ -162,6 +180,11 @@ macro_rules! episodic {
             /// Whether the encoder learns where the recipe's `model.freeze` says nothing.
             pub fn learns_encoder(&self) -> bool {
                 match self { $(Self::$variant(_) => <$config>::LEARNS_ENCODER,)+ }
+            }
+
+            /// Whether the encoder may learn at all.
+            pub fn may_learn_encoder(&self) -> bool {
+                match self { $(Self::$variant(_) => <$config>::MAY_LEARN_ENCODER,)+ }
             }
 
             /// Checks the numbers.
@@ -224,6 +247,10 @@ macro_rules! episodic {
                 match self { $(Self::$variant(head) => head.more_loss(episode, logits),)+ }
             }
 
+            fn step(&self, episodes: &[EpisodeMaps]) -> Option<HeadStep> {
+                match self { $(Self::$variant(head) => head.step(episodes),)+ }
+            }
+
             fn is_transductive(&self) -> bool {
                 match self { $(Self::$variant(head) => head.is_transductive(),)+ }
             }
@@ -241,6 +268,7 @@ episodic! {
     DenseCorrelation(dense_correlation::DenseCorrelationConfig);
     TransductiveRefinement(transductive_refinement::TransductiveRefinementConfig);
     PriorGuided(prior_guided::PriorGuidedConfig);
+    MetaEncoderDecoder(meta_encoder_decoder::MetaEncoderDecoderConfig);
 }
 
 #[cfg(test)]

@@ -69,8 +69,10 @@ impl PixelScores {
         dropout: f64,
         device: &Device,
     ) -> Self {
+        let kaiming =
+            Initializer::KaimingNormal { gain: std::f64::consts::SQRT_2, fan_out_only: false };
         let conv = |channels: [usize; 2], kernel: usize| {
-            ConvConfig::new(channels, kernel).init(true, device)
+            ConvConfig::new(channels, kernel).init_by(&kaiming, true, device)
         };
         // Small at first, so that what it is added to speaks.
         let last = ConvConfig::new([width, scores], 1);

@@ -5,7 +5,9 @@ use burn::optim::GradientsParams;
 use burn::prelude::*;
 use kshot_data::mask::{BACKGROUND, Mask, VOID};
 
-use super::{AnyHead, AnyTask, EpisodeInput, EpisodeMaps, EpisodicHead, LabelledMaps, Maps, Seen};
+use super::{
+    AnyHead, AnyTask, EpisodeInput, EpisodeMaps, EpisodicHead, HeadStep, LabelledMaps, Maps, Seen,
+};
 use super::{Episodic, SegmentationEpisode};
 use crate::contract::episodic::scalar;
 use crate::contract::{Objective, StepResult};
@@ -102,12 +104,15 @@ impl EpisodicSegmenter {
 
     /// The training loss of an episode, `[1]`, and the query's logits.
     pub fn loss_of(&self, episode: SegmentationEpisode) -> (Tensor<1>, Tensor<4>) {
-        let episode = self.opened(episode);
+        self.loss_of_maps(&self.opened(episode))
+    }
+
+    fn loss_of_maps(&self, episode: &EpisodeMaps) -> (Tensor<1>, Tensor<4>) {
         let [_, height, width] = episode.labels.dims();
         let task = self.head.task(&episode.support);
         let logits = self.head.train_logits(&task, &episode.query, [height, width]);
         let loss = self.loss.forward(logits.clone(), episode.labels.clone());
-        let loss = match self.head.more_loss(&episode, &logits) {
+        let loss = match self.head.more_loss(episode, &logits) {
             Some(more) => loss + more,
             None => loss,
         };
@@ -131,15 +136,20 @@ impl Objective for EpisodicSegmenter {
 
     fn step(&self, episodes: Vec<SegmentationEpisode>) -> StepResult {
         let count = episodes.len() as f64;
+        if let Some(first) = episodes.first() {
+            // Noise that a head draws is the same whether training was interrupted or not.
+            let id = first.id;
+            device::seed(&first.all.device(), id.seed.rotate_left(32) ^ id.index);
+        }
+        let episodes: Vec<EpisodeMaps> = episodes.into_iter().map(|of| self.opened(of)).collect();
+        if let Some(HeadStep { loss, gradients }) = self.head.step(&episodes) {
+            let metrics = MetricState::default().with_mean("loss", loss, count);
+            return StepResult { loss, gradients, metrics };
+        }
         let (mut losses, mut shares) = (Vec::new(), Vec::new());
-        for (place, episode) in episodes.into_iter().enumerate() {
-            let labels = episode.query.1.clone();
-            if place == 0 {
-                // Noise that a head draws is the same whether training was interrupted or not.
-                let id = episode.id;
-                device::seed(&labels.device(), id.seed.rotate_left(32) ^ id.index);
-            }
-            let (loss, logits) = self.loss_of(episode);
+        for episode in &episodes {
+            let (loss, logits) = self.loss_of_maps(episode);
+            let labels = episode.labels.clone();
             let labels = if labels.is_autodiff() { labels.inner() } else { labels };
             shares.push(share_right(logits.inner(), labels));
             losses.push(loss);
