@@ -98,12 +98,15 @@ pub fn accuracy(scores: &Tensor<2>, labels: &Tensor<1, Int>) -> f32 {
     right / counted.max(1.0)
 }
 
-/// As [`accuracy`], `[1]`, left on the device.
-fn share_right(scores: &Tensor<2>, labels: &Tensor<1, Int>) -> Tensor<1> {
-    let [rows, _] = scores.dims();
-    let labels = labels.clone().reshape([rows]);
+/// As [`accuracy`], `[1]`, left on the device; of scores `[rows, classes]` and labels `[rows]`, or of `[batch, classes,
+/// height, width]` and `[batch, height, width]`.
+pub fn share_right<const D: usize, const R: usize>(
+    scores: &Tensor<D>,
+    labels: &Tensor<R, Int>,
+) -> Tensor<1> {
+    let labels = labels.clone();
     let labels = if labels.is_autodiff() { labels.inner() } else { labels };
-    let found = scores.clone().argmax(1).reshape([rows]);
+    let found = scores.clone().argmax(1).reshape(labels.dims());
     let right = found.equal(labels.clone()).float().sum();
     right / labels.lower_elem(255).float().sum().clamp_min(1.0)
 }

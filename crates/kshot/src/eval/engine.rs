@@ -119,6 +119,11 @@ impl Engine {
         self.labels.of(mask, seed ^ episode.support[place] as u64)
     }
 
+    /// Whether a query is fitted at test time.
+    pub(super) fn is_transductive(&self) -> bool {
+        matches!(&self.kind, EpisodeMethod::Episodic(network) if network.is_transductive())
+    }
+
     /// How many classes the data set has.
     pub(super) fn classes(&self) -> usize {
         self.set.classes().len()

@@ -149,6 +149,7 @@ pub fn run(recipe: &Recipe, context: &mut EvalContext) -> Result<Evaluation> {
         .map(|ranked| show(&engine, set.as_ref(), ranked, setting.seed))
         .collect::<Result<_>>()?;
     let mut result = summary(recipe, set.as_ref(), &setting, &tallies);
+    result.transductive = engine.is_transductive();
     result.worst = worst;
     let table = RowTable::new(class_names(set.as_ref()), names.names(), rows);
     result.rows = Some(Rows::FewShotSegmentation(table));

@@ -95,6 +95,23 @@ impl FrozenEncoder {
     }
 }
 
+/// What is drawn until its mask shows one of some classes, [`TRIES`] times at most.
+fn showing<T>(
+    wanted: &[u8],
+    mut draw: impl FnMut() -> Result<T>,
+    mask: impl Fn(&T) -> &Mask,
+) -> Result<T> {
+    let mut drawn = draw()?;
+    for _ in 1..TRIES {
+        let counts = mask(&drawn).counts();
+        if wanted.iter().any(|class| counts[usize::from(*class)] > 0) {
+            break;
+        }
+        drawn = draw()?;
+    }
+    Ok(drawn)
+}
+
 /// The episodes of some classes of a data set.
 struct Episodes {
     squares: Squares,
@@ -121,45 +138,26 @@ impl Episodes {
         device: &Device,
     ) -> Result<(Seen, Vec<Mask>)> {
         let mut random = generator(self.seed, index, side as u64);
-        let (mut images, mut maps, mut masks) = (Vec::new(), Vec::new(), Vec::new());
-        for (place, &picture) in pictures.iter().enumerate() {
-            let wanted = wanted(place);
-            let shows = |mask: &Mask| {
-                let counts = mask.counts();
-                wanted.iter().any(|class| counts[usize::from(*class)] > 0)
-            };
-            let mut left = TRIES;
-            loop {
-                left -= 1;
-                let mask = match &self.frozen {
-                    None => {
-                        let transforms = &self.transforms[side];
-                        let (image, mask) =
-                            self.squares.changed(picture, transforms, &mut random)?;
-                        if left > 0 && !shows(&mask) {
-                            continue;
-                        }
-                        images.push(image);
-                        mask
-                    }
-                    Some(frozen) => {
-                        let view =
-                            self.view(frozen, picture, side, random.random_range(0..frozen.views))?;
-                        if left > 0 && !shows(&view.1) {
-                            continue;
-                        }
-                        maps.push(view.0.clone());
-                        view.1.clone()
-                    }
-                };
-                masks.push(mask);
-                break;
-            }
-        }
+        let mut masks = Vec::with_capacity(pictures.len());
         let Some(frozen) = &self.frozen else {
+            let transforms = &self.transforms[side];
+            let mut images = Vec::with_capacity(pictures.len());
+            for (place, &picture) in pictures.iter().enumerate() {
+                let draw = || self.squares.changed(picture, transforms, &mut random);
+                let (image, mask) = showing(&wanted(place), draw, |(_, mask)| mask)?;
+                images.push(image);
+                masks.push(mask);
+            }
             let images: Vec<&RgbImage> = images.iter().collect();
             return Ok((Seen::Images(normalised(&images, &self.normalization, device)), masks));
         };
+        let mut maps = Vec::with_capacity(pictures.len());
+        for (place, &picture) in pictures.iter().enumerate() {
+            let draw = || self.view(frozen, picture, side, random.random_range(0..frozen.views));
+            let view = showing(&wanted(place), draw, |view| &view.1)?;
+            maps.push(view.0.clone());
+            masks.push(view.1.clone());
+        }
         let maps = Maps::cat(&maps);
         let plain = if device.is_autodiff() { device.clone().inner() } else { device.clone() };
         let maps = if frozen.device == plain { maps } else { maps.to_device(&plain) };

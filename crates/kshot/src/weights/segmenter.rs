@@ -40,8 +40,9 @@ impl fmt::Display for DecoderWeights {
 }
 
 /// An encoder and a decoder with the tensors of a file: of an encoder alone, or of a whole segmenter as torchvision
-/// and segmentation_models_pytorch save it, or as [`write_safetensors`](crate::export::write_safetensors) does. A decoder that the file does not hold, or holds for other classes or
-/// another decoder, starts from random weights (of the device's seed), and the answer says why.
+/// and segmentation_models_pytorch save it, or as [`write_safetensors`](crate::export::write_safetensors) does. A decoder
+/// that the file does not hold, or holds for other classes or another decoder, starts from random weights (of the device's
+/// seed), and the answer says why.
 ///
 /// An encoder of segmentation_models_pytorch that is dilated has other dilations in the first block of a stage than
 /// ours, which the answer tells too.

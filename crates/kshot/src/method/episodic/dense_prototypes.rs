@@ -15,6 +15,7 @@ use super::parts::{Embedding, means};
 use super::{EpisodeInput, EpisodicConfig, EpisodicHead};
 use crate::method::kmeans::kmeans;
 use crate::nn::cpu_values;
+use crate::nn::weights::plain;
 
 /// Rounds of k-means.
 const ROUNDS: usize = 10;
@@ -79,12 +80,10 @@ impl DensePrototypes {
         }
         let [batch, width, rows, columns] = embedding.dims();
         let cells = rows * columns;
-        let values =
-            if embedding.is_autodiff() { embedding.clone().inner() } else { embedding.clone() };
+        let values = plain(embedding.clone());
         // A row a cell.
         let values = cpu_values(values.permute([0, 2, 3, 1]).reshape([batch * cells, width]));
-        let share =
-            cpu_values(if shares.is_autodiff() { shares.clone().inner() } else { shares.clone() });
+        let share = cpu_values(plain(shares.clone()));
         let held: Vec<usize> = (0..share.len()).filter(|cell| share[*cell] > MOST).collect();
         let row = |cell: usize| &values[cell * width..][..width];
         let of_plane: Vec<f32> = held.iter().flat_map(|cell| row(*cell)).copied().collect();

@@ -161,24 +161,25 @@ impl LabelledMaps {
         planes_of(&self.labels, self.ways() + 1)
     }
 
-    /// One class against all else that is labelled: the pictures that hold it and their masks `[pictures, 2, height,
-    /// width]`, background first.
+    /// One class against all else that is labelled: the pictures that hold it and their masks (see [`against_rest`]).
     pub fn way(&self, way: usize) -> (Maps, Tensor<4>) {
         let pictures = &self.holders[way];
-        let all = self.maps.pictures();
-        let chosen = |tensor: &Tensor<4>| {
-            if pictures.len() == all {
-                return tensor.clone();
-            }
-            let rows = pictures.iter().map(|index| tensor.clone().narrow(0, *index, 1));
-            Tensor::cat(rows.collect(), 0)
-        };
-        let maps = Maps(self.maps.0.iter().map(chosen).collect());
-        let planes = self.planes();
-        let own = planes.clone().narrow(1, way + 1, 1);
-        let other = planes.sum_dim(1) - own.clone();
-        (maps, chosen(&Tensor::cat(vec![other, own], 1)))
+        if pictures.len() == self.maps.pictures() {
+            return (self.maps.clone(), against_rest(&self.labels, way, self.ways()));
+        }
+        let maps: Vec<Maps> = pictures.iter().map(|index| self.maps.picture(*index)).collect();
+        let labels = pictures.iter().map(|index| self.labels.clone().narrow(0, *index, 1));
+        let labels = Tensor::cat(labels.collect(), 0);
+        (Maps::cat(&maps), against_rest(&labels, way, self.ways()))
     }
+}
+
+/// Masks of 0 and 1 of all else that is labelled and of one class, `[batch, 2, height, width]`, of labels `[batch, height,
+/// width]` of so many ways.
+pub fn against_rest(labels: &Tensor<3, Int>, way: usize, ways: usize) -> Tensor<4> {
+    let own = labels.clone().equal_elem(way as i64 + 1).float().unsqueeze_dim::<4>(1);
+    let labelled = labels.clone().lower_equal_elem(ways as i64).float().unsqueeze_dim::<4>(1);
+    Tensor::cat(vec![labelled - own.clone(), own], 1)
 }
 
 /// Pictures of an episode: as tensors, or as what a frozen encoder saw of them.

@@ -17,13 +17,13 @@ use burn::tensor::ops::ConvOptions;
 use serde::{Deserialize, Serialize};
 
 use super::dense_correlation::on_grid;
-use super::maps::{EpisodeMaps, LabelledMaps, Maps, SPECK, cell_shares, planes_of};
+use super::maps::{EpisodeMaps, LabelledMaps, Maps, SPECK, against_rest, cell_shares};
 use super::parts::against_background;
 use super::{EpisodeInput, EpisodicConfig, EpisodicHead, HeadStep};
 use crate::error::{Error, Result};
 use crate::method::meta::second_order::{gradient, hessian_product};
 use crate::nn::dual::Dual;
-use crate::nn::weights::{Cursor, FlatWeights, plain};
+use crate::nn::weights::{Cursor, FlatWeights, constant, plain};
 use crate::nn::{Conv, ConvConfig};
 
 /// The logit of a cosine of 1.
@@ -168,11 +168,7 @@ impl WayCells {
 
     /// On the autodiff side, as constants.
     fn autodiff(self) -> Self {
-        let Self { maps, shares } = self;
-        if maps.is_autodiff() {
-            return Self { maps: maps.detach(), shares: shares.detach() };
-        }
-        Self { maps: Tensor::from_inner(maps), shares: Tensor::from_inner(shares) }
+        Self { maps: constant(self.maps), shares: constant(self.shares) }
     }
 
     fn and(self, other: Self) -> Self {
@@ -360,12 +356,10 @@ impl EpisodicHead for MetaEncoderDecoder {
         let (mut loss, mut count) = (0.0, 0);
         for episode in episodes {
             let ways = episode.support.ways();
-            let planes = planes_of(&episode.labels, ways + 1);
             for way in 0..ways {
                 let (maps, masks) = episode.support.way(way);
                 let support = WayCells::of(&maps, &masks, self.config.grid);
-                let own = planes.clone().narrow(1, way + 1, 1);
-                let masks = Tensor::cat(vec![planes.clone().sum_dim(1) - own.clone(), own], 1);
+                let masks = against_rest(&episode.labels, way, ways);
                 let query = WayCells::of(&episode.query, &masks, self.config.grid);
                 let (value, outer) = self.outer(self.start(), support, query);
                 loss += value;

@@ -3,10 +3,10 @@
 //!
 //! # Contract
 //! A head sees maps of an encoder, never pictures: the deepest `stages`, finest first, each of unit length over its channels
-//! at every place. [`EpisodicHead::task`] makes of the
-//! labelled pictures what queries are compared with; [`EpisodicHead::logits`] takes any number of queries, each by
-//! itself, and any number of classes and of pictures of a class. What it says of one class against the background must
-//! not depend on how many others are asked for, unless they compete for the pixel.
+//! at every place. [`EpisodicHead::task`] makes of the labelled pictures what queries are compared with;
+//! [`EpisodicHead::logits`] takes any number of queries, each by itself, and any number of classes and of pictures of a
+//! class. What it says of one class against the background must not depend on how many others are asked for, unless they
+//! compete for the pixel.
 //!
 //! # Adding one
 //! One file with a configuration that implements [`EpisodicConfig`], and one line in the table at the end of this file.
@@ -228,7 +228,6 @@ macro_rules! episodic {
             fn logits(&self, task: &AnyTask, query: &Maps, size: [usize; 2]) -> Tensor<4> {
                 match (self, task) {
                     $((Self::$variant(head), AnyTask::$variant(task)) => head.logits(task, query, size),)+
-                    #[allow(unreachable_patterns)] // of a table with one line
                     _ => unreachable!("a task is its head's"),
                 }
             }
@@ -238,7 +237,6 @@ macro_rules! episodic {
                     $((Self::$variant(head), AnyTask::$variant(task)) => {
                         head.train_logits(task, query, size)
                     })+
-                    #[allow(unreachable_patterns)] // of a table with one line
                     _ => unreachable!("a task is its head's"),
                 }
             }

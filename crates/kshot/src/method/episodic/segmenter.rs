@@ -9,7 +9,7 @@ use super::{
     AnyHead, AnyTask, EpisodeInput, EpisodeMaps, EpisodicHead, HeadStep, LabelledMaps, Maps, Seen,
 };
 use super::{Episodic, SegmentationEpisode};
-use crate::contract::episodic::scalar;
+use crate::contract::episodic::{scalar, share_right};
 use crate::contract::{Objective, StepResult};
 use crate::device;
 use crate::encoder::{Encode, Encoder};
@@ -120,13 +120,6 @@ impl EpisodicSegmenter {
     }
 }
 
-/// The share of pixels whose highest logit is their label's, `[1]`; pixels labelled 255 do not count.
-fn share_right(logits: Tensor<4>, labels: Tensor<3, Int>) -> Tensor<1> {
-    let found = logits.argmax(1).reshape(labels.dims());
-    let right = found.equal(labels.clone()).float().sum();
-    right / labels.lower_elem(255).float().sum().clamp_min(1.0)
-}
-
 impl Objective for EpisodicSegmenter {
     type Item = Vec<SegmentationEpisode>;
 
@@ -149,9 +142,7 @@ impl Objective for EpisodicSegmenter {
         let (mut losses, mut shares) = (Vec::new(), Vec::new());
         for episode in &episodes {
             let (loss, logits) = self.loss_of_maps(episode);
-            let labels = episode.labels.clone();
-            let labels = if labels.is_autodiff() { labels.inner() } else { labels };
-            shares.push(share_right(logits.inner(), labels));
+            shares.push(share_right(&logits.inner(), &episode.labels));
             losses.push(loss);
         }
         let total = Tensor::cat(losses, 0).mean();

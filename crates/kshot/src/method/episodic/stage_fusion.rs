@@ -3,8 +3,8 @@
 //! tells the labelled pixels apart and gives its weight and its threshold.
 //!
 //! That the support should say which features matter is the idea of conditional networks (Rakelly et al. 2018, arXiv
-//! 1806.07373) and of attention over feature levels (Yang et al., BriNet 2020, arXiv 2008.06226); the form is ours: two
-//! thousand parameters in all, so that few classes are enough to learn them. Not transductive.
+//! 1806.07373) and of attention over feature levels (Yang et al., BriNet 2020, arXiv 2008.06226); the form is ours: 1322
+//! parameters with its defaults, so that few classes are enough to learn them. Not transductive.
 
 use burn::module::Module;
 use burn::prelude::*;

@@ -18,6 +18,7 @@ use super::maps::{LabelledMaps, Maps, SPECK, TINY, cell_shares};
 use super::panet::{class_prototypes, cosine_logits};
 use super::{EpisodeInput, EpisodicConfig, EpisodicHead};
 use crate::error::{Error, Result};
+use crate::nn::weights::constant;
 
 /// How queries are fitted.
 #[derive(Debug, Clone, PartialEq, serde::Serialize, serde::Deserialize, schemars::JsonSchema)]
@@ -118,11 +119,6 @@ fn joined(maps: &Maps, grid: usize) -> Tensor<2> {
     let stages = maps.0.len() as f32;
     let rows = on_grid(maps, grid).0.into_iter().map(rows_of);
     Tensor::cat(rows.collect(), 1) / stages.sqrt()
-}
-
-/// On the autodiff side, as a constant.
-fn constant<const D: usize>(tensor: Tensor<D>) -> Tensor<D> {
-    if tensor.is_autodiff() { tensor.detach() } else { Tensor::from_inner(tensor) }
 }
 
 impl TransductiveRefinement {
